@@ -1,0 +1,1 @@
+"""Making faces: sources, the table of faces, translators, synthesis and selection."""

@@ -1,0 +1,202 @@
+"""The table of faces: the one schema that everything reads and writes.
+
+A face is a row. Real and synthetic faces share the schema; synthetic rows carry their provenance in the further
+columns. Missing is null, never a made-up value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from augment.problems import InputError, Problem
+
+SCHEMA_VERSION = "1"
+SPLITS = ("train", "validation", "test")
+LANDMARK_COUNT = 68
+MASK_CLASSES = ("background", "skin", "lips", "eyes")
+
+IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+
+FACE_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("image", IMAGE, nullable=False),
+    pa.field("label", pa.int64(), nullable=False),
+    pa.field("label_name", pa.string(), nullable=False),
+    pa.field("face_id", pa.string(), nullable=False),
+    pa.field("subject", pa.string()),
+    pa.field("source", pa.string(), nullable=False),
+    pa.field("split", pa.string()),
+    pa.field("yaw", pa.float32()),
+    pa.field("illumination", pa.string()),
+    pa.field("intensity", pa.float32()),
+    pa.field("landmarks", pa.list_(pa.float32(), 2 * LANDMARK_COUNT)),
+    pa.field("mask", pa.binary()),
+)
+
+SYNTHETIC_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("synthetic", pa.bool_(), nullable=False),
+    pa.field("source_id", pa.string()),
+    pa.field("source_label", pa.string()),
+    pa.field("translator", pa.string(), nullable=False),
+    pa.field("weights_sha256", pa.string()),
+    pa.field("seed", pa.int64(), nullable=False),
+    pa.field("fold", pa.int64(), nullable=False),
+    pa.field("confidence", pa.float32()),
+    pa.field("identity_shift", pa.float32()),
+    pa.field("kept", pa.bool_()),
+    pa.field("reject_reason", pa.string()),
+)
+
+
+def face_schema(
+    class_names: Sequence[str], *, synthetic: bool = False, metadata: Mapping[str, Any] | None = None
+) -> pa.Schema:
+    """The schema of a table of faces.
+
+    Args:
+        class_names: Names of the classes; a row's `label` is an index into them.
+        synthetic: Whether the provenance columns of synthetic faces follow.
+        metadata: Further JSON values for the schema metadata (configuration hash, row count).
+
+    Returns:
+        A schema whose `huggingface` metadata makes `datasets` decode the image and name the classes.
+    """
+    fields = FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ())
+    features: dict[str, Any] = {}
+    for field in fields:
+        if field.name == "image":
+            features["image"] = {"_type": "Image"}
+        elif field.name == "label":
+            features["label"] = {"names": list(class_names), "_type": "ClassLabel"}
+        elif field.name == "landmarks":
+            features["landmarks"] = {
+                "feature": {"dtype": "float32", "_type": "Value"},
+                "length": 2 * LANDMARK_COUNT,
+                "_type": "List",
+            }
+        else:
+            dtype = {"double": "float64", "float": "float32"}.get(str(field.type), str(field.type))
+            features[field.name] = {"dtype": dtype, "_type": "Value"}
+    encoded = {
+        b"huggingface": json.dumps({"info": {"features": features}}).encode(),
+        b"s2l": json.dumps({"schema_version": SCHEMA_VERSION, **(metadata or {})}, sort_keys=True).encode(),
+    }
+    return pa.schema(fields, metadata=encoded)
+
+
+def class_names(schema: pa.Schema) -> tuple[str, ...]:
+    """Reads the class names back from a schema made by `face_schema`.
+
+    Raises:
+        InputError: The schema has no class names.
+    """
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return tuple(features["label"]["names"])
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            Problem("label", "the table's metadata names no classes", "write it with augment.faces.write_faces")
+        ) from error
+
+
+def schema_metadata(schema: pa.Schema) -> dict[str, Any]:
+    """Our own values in the schema metadata: schema version, configuration hash, row count ..."""
+    return json.loads((schema.metadata or {}).get(b"s2l", b"{}"))
+
+
+def faces_from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Builds a table from row mappings; absent keys become null."""
+    columns = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def validate_faces(table: pa.Table, *, where: str = "table") -> None:
+    """Checks a table of faces against the schema and its rules.
+
+    Args:
+        table: The table.
+        where: How to name it in errors.
+
+    Raises:
+        InputError: Lists every problem: missing columns, wrong types, nulls where none may be, labels without a name,
+            duplicate face ids, unknown splits, landmarks that are not finite.
+    """
+    problems: list[Problem] = []
+    names = class_names(table.schema)
+    synthetic = "synthetic" in table.column_names
+    for field in FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ()):
+        if field.name not in table.column_names:
+            problems.append(Problem(f"{where}, column {field.name}", "is missing"))
+        elif table.schema.field(field.name).type != field.type:
+            found = table.schema.field(field.name).type
+            problems.append(Problem(f"{where}, column {field.name}", f"has type {found}, not {field.type}"))
+        elif not field.nullable and table.column(field.name).null_count:
+            count = table.column(field.name).null_count
+            problems.append(Problem(f"{where}, column {field.name}", f"{count} rows are null"))
+    if problems:
+        raise InputError(problems, "not a table of faces:")
+    labels = table.column("label").to_numpy()
+    label_names = table.column("label_name").to_pylist()
+    face_ids = table.column("face_id").to_pylist()
+    seen: set[str] = set()
+    for row, (label, label_name, face_id) in enumerate(zip(labels, label_names, face_ids, strict=True)):
+        if not 0 <= label < len(names) or names[label] != label_name:
+            problems.append(Problem(f"{where} row {row}", f"label {label} is not {label_name!r} among {list(names)}"))
+        if face_id in seen:
+            problems.append(Problem(f"{where} row {row}", f"face_id {face_id!r} occurs twice"))
+        seen.add(face_id)
+    for row, split in enumerate(table.column("split").to_pylist()):
+        if split is not None and split not in SPLITS:
+            problems.append(Problem(f"{where} row {row}", f"split {split!r} is none of {', '.join(SPLITS)}"))
+    for row, landmarks in enumerate(table.column("landmarks").to_pylist()):
+        if landmarks is not None and not np.isfinite(np.asarray(landmarks, dtype=np.float32)).all():
+            problems.append(Problem(f"{where} row {row}", "landmarks are not finite", "use null for missing"))
+    if problems:
+        raise InputError(problems, f"{len(problems)} problems in the table of faces:")
+
+
+def data_files(directory: Path) -> list[Path]:
+    """The Parquet files of a dataset directory, in order.
+
+    Raises:
+        InputError: The directory holds none.
+    """
+    files = sorted((Path(directory) / "data").glob("*.parquet"))
+    if not files:
+        raise InputError(Problem(str(directory), "holds no data/*.parquet", "run the stage that writes it"))
+    return files
+
+
+def read_faces(directory: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads a dataset directory written by `write_faces` (or by synthesis) as one table.
+
+    Args:
+        directory: The dataset directory (it holds `data/` and `README.md`).
+        columns: Which columns to read; all by default.
+
+    Raises:
+        InputError: There is no data.
+    """
+    tables = [pq.read_table(file, columns=list(columns) if columns else None) for file in data_files(directory)]
+    schema = tables[0].schema
+    return pa.concat_tables([table.replace_schema_metadata(schema.metadata) for table in tables])
+
+
+def read_class_names(directory: Path) -> tuple[str, ...]:
+    """The class names of a dataset directory, from its first file's footer."""
+    return class_names(pq.read_schema(data_files(directory)[0]))
+
+
+def iterate_faces(
+    directory: Path, *, columns: Sequence[str] | None = None, batch_size: int = 1000
+) -> Iterable[pa.RecordBatch]:
+    """Streams a dataset directory in record batches, with bounded memory."""
+    for file in data_files(directory):
+        with pq.ParquetFile(file) as parquet:
+            yield from parquet.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None)

@@ -1,0 +1,91 @@
+"""Pictures in and out: any decodable image to uint8 arrays of one size, and arrays to PNG."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+class UndecodableImageError(ValueError):
+    """The bytes are not an image that can be decoded whole."""
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Decodes an image file's bytes to 8-bit grey or RGB.
+
+    EXIF orientation is applied; 16-bit and float pictures are scaled to 8 bits; palettes are expanded; alpha is
+    composed over mid-grey (a black or white backdrop would be an edge that no camera made).
+
+    Args:
+        data: The bytes of a PNG, JPEG, BMP, TIFF, WebP ... file.
+
+    Returns:
+        uint8 [H, W] for grey pictures, [H, W, 3] for colour ones.
+
+    Raises:
+        UndecodableImageError: The bytes are empty, truncated, or no known image.
+    """
+    if not data:
+        raise UndecodableImageError("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            opened.load()
+            picture = ImageOps.exif_transpose(opened)
+    except Image.DecompressionBombError as error:
+        raise UndecodableImageError(f"the picture is too large to decode safely: {error}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UndecodableImageError(str(error).replace("<_io.BytesIO object", "<the bytes") or "not an image") from error
+    if picture.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
+        return _to_eight_bits(np.asarray(picture))
+    if picture.mode in ("PA", "LA", "La", "RGBa") or (picture.mode == "P" and "transparency" in picture.info):
+        picture = picture.convert("RGBA")
+    if picture.mode == "RGBA":
+        backdrop = Image.new("RGBA", picture.size, (128, 128, 128, 255))
+        picture = Image.alpha_composite(backdrop, picture).convert("RGB")
+    if picture.mode == "1":
+        picture = picture.convert("L")
+    if picture.mode not in ("L", "RGB"):
+        picture = picture.convert("RGB")
+    return np.asarray(picture)
+
+
+def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Scales deep grey pixels to 8 bits: 16-bit by its full range, floats of 0..1 by 255."""
+    values = pixels.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise UndecodableImageError("the picture holds values that are not finite")
+    top = values.max(initial=0)
+    scale = 255.0 if top <= 1 and pixels.dtype.kind == "f" else 1.0 if top <= 255 else 255.0 / 65535.0
+    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+
+
+def fit_image(pixels: np.ndarray, size: int, channels: int) -> np.ndarray:
+    """Brings a picture to `size` x `size` pixels and `channels` channels.
+
+    A picture that is not square is cropped about its centre. Down-scaling is by box-filtered Lanczos (Pillow), so
+    that nothing aliases.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, 3].
+        size: Edge of the result in pixels.
+        channels: 1 (luma, ITU-R 601) or 3.
+
+    Returns:
+        uint8 [size, size, channels].
+    """
+    picture = Image.fromarray(pixels)
+    if picture.size != (size, size):
+        picture = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    return np.asarray(picture).reshape(size, size, channels)
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encodes uint8 [H, W], [H, W, 1] or [H, W, 3] as PNG (level 1: synthesis is bound by it otherwise)."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()

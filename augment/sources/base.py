@@ -1,0 +1,59 @@
+"""What a source is: a data set's reader that yields faces, or the reason why a row can't be one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from augment.problems import Problem
+
+
+@dataclass(frozen=True)
+class RawFace:
+    """A face as its source gives it.
+
+    Attributes:
+        name: Stable and unique within the source; becomes part of `face_id`.
+        image: uint8 [H, W] or [H, W, 3], any size.
+        label_name: The class's name.
+        subject: The person or character; None where the source does not say.
+        split: train, validation, test; None where the source has no splits.
+        path: Where the picture lay, relative to the source's root; None for procedural faces.
+        yaw: Degrees, positive to the picture's right; None where unknown.
+        illumination: For example normal, weak, dark; None where unknown.
+        intensity: Of the expression, 0..1; None where unknown.
+        landmarks: float32 [68, 2], x y in 0..1 (iBUG order); None where unknown.
+        mask: uint8 [H, W], indices into `augment.faces.MASK_CLASSES`; None where unknown.
+    """
+
+    name: str
+    image: np.ndarray
+    label_name: str
+    subject: str | None = None
+    split: str | None = None
+    path: str | None = None
+    yaw: float | None = None
+    illumination: str | None = None
+    intensity: float | None = None
+    landmarks: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A data set's reader.
+
+    Attributes:
+        name: The registry's name; becomes the `source` column.
+        class_names: The classes in label order.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+
+    def faces(self) -> Iterator[RawFace | Problem]:
+        """Yields every face in a stable order, and a problem for every row that can't be one."""
+        ...

@@ -1,0 +1,135 @@
+"""What a translator is: anything that makes a face of a wanted class."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from augment.tensors import FaceTensors
+
+
+class TranslatorSettings(BaseModel):
+    """Settings of a translator; each work declares its own subclass. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CannotTranslateError(Exception):
+    """The translator needs something that these faces lack; the message says what, and what would mend it."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees; everything on one device, already flipped together.
+
+    Attributes:
+        images: float32 [N, C, H, W], -1..1.
+        labels: int64 [N], the faces' own classes.
+        targets: int64 [N], the wanted classes.
+        side: float32 [N, S, H, W], the side input; None where there is none.
+        step: The step's number, from 0; for losses that come in late or lazily.
+        total_steps: The run's length.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    targets: torch.Tensor
+    side: torch.Tensor | None
+    step: int
+    total_steps: int
+
+
+class Translator(nn.Module, ABC):
+    """Base of all translators.
+
+    A subclass declares `Settings`, gives `name`, and implements `translate`. Weights are its `state_dict`; what it
+    needs besides to be built again is `num_classes`, `channels`, `size` and `settings`.
+
+    Args:
+        num_classes: Number of classes.
+        channels: 1 or 3.
+        size: Edge of the pictures in pixels.
+        settings: The work's own settings.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[TranslatorSettings]]
+
+    def __init__(self, *, num_classes: int, channels: int, size: int, settings: TranslatorSettings) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.channels = channels
+        self.size = size
+        self.settings = settings
+
+    def check(self, faces: FaceTensors) -> None:  # noqa: B027 (a hook, not a duty)
+        """Refuses training faces that lack what this translator needs.
+
+        Raises:
+            CannotTranslateError: Says plainly what is missing.
+        """
+
+    @abstractmethod
+    def translate(
+        self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Makes faces of wanted classes.
+
+        Args:
+            faces: N source faces on this module's device.
+            targets: int64 [N], the wanted classes.
+            generator: A CPU generator, the only source of chance. Translators without chance ignore it.
+
+        Returns:
+            uint8 [N, C, H, W] on this module's device.
+        """
+
+
+class FittedTranslator(Translator):
+    """A translator that is fitted at once, without gradient steps."""
+
+    @abstractmethod
+    def fit(self, faces: FaceTensors) -> Mapping[str, Any]:
+        """Fits to training faces.
+
+        Returns:
+            JSON-able facts about the fit, for the log and the report.
+
+        Raises:
+            CannotTranslateError: The faces lack what the fit needs.
+        """
+
+
+class LearnedTranslator(Translator):
+    """A translator that is trained by the one loop (`augment.training`).
+
+    The loop owns optimizers, precision, averaging and time. The work owns its networks and losses: every term is
+    named and already weighted; the loop sums them. `generator_losses` runs with the discriminator's parameters
+    frozen, and the other way round.
+    """
+
+    @abstractmethod
+    def generator_parameters(self) -> Iterable[nn.Parameter]:
+        """What the generator's optimizer moves."""
+
+    @abstractmethod
+    def discriminator_parameters(self) -> Iterable[nn.Parameter]:
+        """What the discriminator's optimizer moves."""
+
+    @abstractmethod
+    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Named, weighted terms of the discriminator's loss."""
+
+    @abstractmethod
+    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Named, weighted terms of the generator's loss."""
+
+    def side_input(self, faces: FaceTensors) -> torch.Tensor | None:
+        """The side input of faces, float32 [N, S, H, W] in -1..1; None for works without one."""
+        return None
