@@ -65,9 +65,10 @@ def face_schema(
         metadata: Further JSON values for the schema metadata (configuration hash, row count).
 
     Returns:
-        A schema whose `huggingface` metadata makes `datasets` decode the image and name the classes.
+        A schema whose `huggingface` metadata makes `datasets` decode the image and name the classes. Its fields are
+        all nullable (`datasets` ignores the metadata of a field that is not); `validate_faces` refuses the nulls.
     """
-    fields = FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ())
+    fields = [field.with_nullable(True) for field in FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ())]
     features: dict[str, Any] = {}
     for field in fields:
         if field.name == "image":
@@ -101,7 +102,7 @@ def class_names(schema: pa.Schema) -> tuple[str, ...]:
         return tuple(features["label"]["names"])
     except (KeyError, ValueError) as error:
         raise InputError(
-            Problem("label", "the table's metadata names no classes", "write it with augment.faces.write_faces")
+            Problem("label", "the table's metadata names no classes", "write it with augment.dataset.write_faces")
         ) from error
 
 
@@ -111,8 +112,15 @@ def schema_metadata(schema: pa.Schema) -> dict[str, Any]:
 
 
 def faces_from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Builds a table from row mappings; absent keys become null."""
-    columns = [pa.array([row.get(field.name) for row in rows], type=field.type) for field in schema]
+    """Builds a table from row mappings; absent keys become null. Landmarks may be [68, 2] arrays or 136 numbers."""
+
+    def value(row: Mapping[str, Any], name: str) -> Any:
+        found = row.get(name)
+        if name == "landmarks" and found is not None:
+            return np.asarray(found, np.float32).reshape(-1)
+        return found
+
+    columns = [pa.array([value(row, field.name) for row in rows], type=field.type) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -174,18 +182,30 @@ def data_files(directory: Path) -> list[Path]:
 
 
 def read_faces(directory: Path, *, columns: Sequence[str] | None = None) -> pa.Table:
-    """Reads a dataset directory written by `write_faces` (or by synthesis) as one table.
+    """Reads a dataset directory written by `augment.dataset.write_faces` (or by synthesis) as one table.
 
     Args:
         directory: The dataset directory (it holds `data/` and `README.md`).
         columns: Which columns to read; all by default.
 
+    Returns:
+        The rows of all files in the files' order; the metadata's row count is that of the whole.
+
     Raises:
-        InputError: There is no data.
+        InputError: There is no data, or two files name different classes.
     """
-    tables = [pq.read_table(file, columns=list(columns) if columns else None) for file in data_files(directory)]
-    schema = tables[0].schema
-    return pa.concat_tables([table.replace_schema_metadata(schema.metadata) for table in tables])
+    files = data_files(directory)
+    tables = [pq.read_table(file, columns=list(columns) if columns else None) for file in files]
+    first = tables[0].schema
+    for file, table in zip(files, tables, strict=True):
+        if class_names(table.schema) != class_names(first):
+            why = (
+                f"has the classes {list(class_names(table.schema))}, but {files[0].name} has {list(class_names(first))}"
+            )
+            raise InputError(Problem(str(file), why, "a dataset directory holds one dataset; write it again"))
+    counted = {**schema_metadata(first), "rows": sum(len(table) for table in tables)}
+    metadata = {**(first.metadata or {}), b"s2l": json.dumps(counted, sort_keys=True).encode()}
+    return pa.concat_tables([table.replace_schema_metadata(metadata) for table in tables])
 
 
 def read_class_names(directory: Path) -> tuple[str, ...]:

@@ -36,10 +36,21 @@ def decode_image(data: bytes) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise UndecodableImageError(f"the picture is too large to decode safely: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UndecodableImageError(str(error).replace("<_io.BytesIO object", "<the bytes") or "not an image") from error
+        raise UndecodableImageError(
+            str(error).replace("<_io.BytesIO object", "<the bytes") or "not an image"
+        ) from error
+    try:
+        return _to_grey_or_rgb(picture)
+    except ValueError as error:
+        raise UndecodableImageError(f"pictures of mode {picture.mode} can't be brought to 8 bits: {error}") from error
+
+
+def _to_grey_or_rgb(picture: Image.Image) -> np.ndarray:
     if picture.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
         return _to_eight_bits(np.asarray(picture))
-    if picture.mode in ("PA", "LA", "La", "RGBa") or (picture.mode == "P" and "transparency" in picture.info):
+    if picture.mode in ("La", "RGBa"):
+        picture = picture.convert("LA" if picture.mode == "La" else "RGBA")
+    if picture.mode in ("PA", "LA") or (picture.mode == "P" and "transparency" in picture.info):
         picture = picture.convert("RGBA")
     if picture.mode == "RGBA":
         backdrop = Image.new("RGBA", picture.size, (128, 128, 128, 255))
@@ -52,12 +63,21 @@ def decode_image(data: bytes) -> np.ndarray:
 
 
 def _to_eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """Scales deep grey pixels to 8 bits: 16-bit by its full range, floats of 0..1 by 255."""
+    """Scales deep grey pixels to 8 bits.
+
+    16-bit pictures by their full range, however dark they are; 32-bit ones and floats, whose files name no range, by
+    what they hold (up to 1, up to 255, or more).
+    """
     values = pixels.astype(np.float64)
     if not np.isfinite(values).all():
         raise UndecodableImageError("the picture holds values that are not finite")
     top = values.max(initial=0)
-    scale = 255.0 if top <= 1 and pixels.dtype.kind == "f" else 1.0 if top <= 255 else 255.0 / 65535.0
+    if pixels.dtype.kind == "f" and top <= 1:
+        scale = 255.0
+    elif pixels.dtype.itemsize > 2 and top <= 255:
+        scale = 1.0
+    else:
+        scale = 255.0 / 65535.0
     return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
 
 

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from augment.problems import Problem
+
+
+class SourceSettings(BaseModel):
+    """Settings of a source; each declares its own subclass. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class RawFace:
 @runtime_checkable
 class Source(Protocol):
     """A data set's reader.
+
+    A source may also have `title`, `description` and `licence`, which the dataset's card then says.
 
     Attributes:
         name: The registry's name; becomes the `source` column.

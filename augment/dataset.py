@@ -1,0 +1,396 @@
+"""Writing the table of faces: shards, their completeness, and the card that lies beside them.
+
+A dataset directory holds `data/<split>-<class>-<shard>.parquet` and a `README.md` card that `datasets.load_dataset`
+reads. Faces without a split lie in `data/all-*` and are the card's `train` split, since Hugging Face knows no rows
+outside a split; their own `split` column stays null.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from augment.faces import (
+    FACE_FIELDS,
+    SCHEMA_VERSION,
+    SPLITS,
+    SYNTHETIC_FIELDS,
+    class_names,
+    face_schema,
+    faces_from_rows,
+    schema_metadata,
+)
+from augment.files import atomic_path, atomic_write_text
+from augment.problems import InputError, Problem
+
+ROW_GROUP_ROWS = 1_000
+ROWS_PER_SHARD = 5_000
+BUFFERED_BYTES = 256 * 2**20
+UNSPLIT = "all"
+
+# What Hugging Face's card accepts as `license:`; anything else is `other` with the text in the body.
+_LICENCE_IDENTIFIERS = frozenset(
+    {"mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0"}
+    | {"unknown", "other"}
+)
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a dataset's card says beyond its counts.
+
+    Attributes:
+        title: The card's heading.
+        description: What the faces are and where they come from; Markdown.
+        licence: A licence identifier (`mit`, `cc-by-4.0`) or a sentence on the terms of use.
+    """
+
+    title: str
+    description: str
+    licence: str = "unknown"
+
+
+def shard_path(directory: Path, split: str | None, class_name: str, index: int) -> Path:
+    """Where a shard lies: `data/<split>-<class>-<shard>.parquet`.
+
+    Args:
+        directory: The dataset directory.
+        split: train, validation or test; None (no split) is filed as `all`.
+        class_name: The class. Characters that a file name can't hold everywhere become `_`, with a short hash after
+            them, so that two classes never share a file.
+        index: The shard's number within its split and class.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_]+", "_", class_name)
+    if safe != class_name:
+        safe = f"{safe}_{hashlib.sha256(class_name.encode()).hexdigest()[:8]}"
+    return Path(directory) / "data" / f"{split or UNSPLIT}-{safe}-{index:05d}.parquet"
+
+
+def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Path:
+    """Writes one shard, whole or not at all: built under a scratch name, flushed to disk, renamed.
+
+    Args:
+        path: The shard's file, as `shard_path` names it.
+        rows: Row mappings of the schema; absent keys become null.
+        schema: Made by `augment.faces.face_schema`. The row count joins its metadata here.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: A row has a null where none may be, a label without that name, or an unknown split.
+    """
+    path = Path(path)
+    _check_rows(rows, schema, str(path))
+    encoded = json.dumps({**schema_metadata(schema), "rows": len(rows)}, sort_keys=True).encode()
+    schema = schema.with_metadata({**(schema.metadata or {}), b"s2l": encoded})
+    with (
+        atomic_path(path) as scratch,
+        # Pages of encoded pictures are never alike: a dictionary would only cost memory.
+        pq.ParquetWriter(scratch, schema, compression="zstd", use_dictionary=_dictionary_columns(schema)) as writer,
+    ):
+        for start in range(0, len(rows), ROW_GROUP_ROWS):
+            writer.write_table(faces_from_rows(rows[start : start + ROW_GROUP_ROWS], schema))
+    return path
+
+
+def _dictionary_columns(schema: pa.Schema) -> list[str]:
+    names = {"label", "label_name", "subject", "source", "split", "illumination", "source_label", "translator"}
+    return [name for name in (*schema.names,) if name in names | {"weights_sha256", "reject_reason"}]
+
+
+def _check_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, where: str) -> None:
+    names = class_names(schema)
+    required = [
+        field.name for field in FACE_FIELDS + SYNTHETIC_FIELDS if not field.nullable and field.name in schema.names
+    ]
+    known = set(schema.names)
+    problems: list[Problem] = []
+    for position, row in enumerate(rows):
+        here = f"{where} row {position}"
+        problems += [Problem(here, f"{name} is missing") for name in required if row.get(name) is None]
+        problems += [Problem(here, f"no column is called {name!r}") for name in row if name not in known]
+        label = row.get("label")
+        if label is not None and not (0 <= label < len(names) and names[label] == row.get("label_name")):
+            problems.append(Problem(here, f"label {label} is not {row.get('label_name')!r} among {list(names)}"))
+        if row.get("split") is not None and row["split"] not in SPLITS:
+            problems.append(Problem(here, f"split {row['split']!r} is none of {', '.join(SPLITS)}"))
+    if problems:
+        raise InputError(problems, f"{len(problems)} problems in rows that were to be written:")
+
+
+def shard_is_complete(path: Path, expected_rows: int | None, configuration_hash: str | None) -> bool:
+    """Whether a shard is there, whole, and what this configuration would write again.
+
+    Args:
+        path: The shard's file.
+        expected_rows: How many rows it must hold; None accepts the count that its metadata names.
+        configuration_hash: Must equal the metadata's `configuration_hash`; None accepts any.
+
+    Returns:
+        True where the footer can be read, the row counts of the footer, the metadata and the caller agree, and the
+        schema version and the configuration hash are the wanted ones.
+    """
+    try:
+        with pq.ParquetFile(path) as parquet:
+            rows = parquet.metadata.num_rows
+            values = schema_metadata(parquet.schema_arrow)
+    except (OSError, pa.ArrowException, ValueError):
+        return False
+    return (
+        rows == values.get("rows")
+        and (expected_rows is None or rows == expected_rows)
+        and values.get("schema_version") == SCHEMA_VERSION
+        and (configuration_hash is None or values.get("configuration_hash") == configuration_hash)
+    )
+
+
+class ShardWriter:
+    """Sorts a stream of rows into shards by split and class, with bounded memory.
+
+    Rows wait in memory until a shard is full, or until all waiting pictures together pass `buffered_bytes`: then the
+    fullest waiting shard is written as it is. What it writes depends on the rows and their order alone.
+
+    Args:
+        directory: The dataset directory.
+        schema: Made by `augment.faces.face_schema`.
+        rows_per_shard: A shard's largest number of rows.
+        buffered_bytes: Largest number of bytes of pictures and masks that wait in memory.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        schema: pa.Schema,
+        *,
+        rows_per_shard: int = ROWS_PER_SHARD,
+        buffered_bytes: int = BUFFERED_BYTES,
+    ) -> None:
+        self.directory = Path(directory)
+        self.schema = schema
+        self.rows_per_shard = rows_per_shard
+        self.buffered_bytes = buffered_bytes
+        self.paths: list[Path] = []
+        self.rows_by_split: Counter[str] = Counter()
+        self._waiting: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        self._waiting_bytes: Counter[tuple[str, str]] = Counter()
+        self._next_index: Counter[tuple[str, str]] = Counter()
+        self._face_ids: set[str] = set()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Takes one row.
+
+        Raises:
+            InputError: Its face_id was taken before.
+        """
+        face_id = row.get("face_id")
+        if face_id is not None and face_id in self._face_ids:
+            raise InputError(
+                Problem(f"face_id {face_id!r}", "occurs twice", "give every face of the source its own name")
+            )
+        self._face_ids.add(str(face_id))
+        key = (row.get("split") or UNSPLIT, str(row.get("label_name")))
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(row)
+        self._waiting_bytes[key] += len((row.get("image") or {}).get("bytes") or b"") + len(row.get("mask") or b"")
+        if len(waiting) >= self.rows_per_shard:
+            self._flush(key)
+        elif self._waiting_bytes.total() > self.buffered_bytes:
+            self._flush(self._waiting_bytes.most_common(1)[0][0])
+
+    def close(self) -> None:
+        """Writes what still waits."""
+        for key in sorted(self._waiting):
+            self._flush(key)
+
+    def _flush(self, key: tuple[str, str]) -> None:
+        rows = self._waiting.pop(key)
+        del self._waiting_bytes[key]
+        path = shard_path(self.directory, key[0], key[1], self._next_index[key])
+        self._next_index[key] += 1
+        self.paths.append(write_shard(path, rows, self.schema))
+        self.rows_by_split["train" if key[0] == UNSPLIT else key[0]] += len(rows)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+
+
+def write_faces(
+    rows: Iterable[Mapping[str, Any]],
+    directory: Path,
+    class_names: Sequence[str],
+    *,
+    synthetic: bool = False,
+    rows_per_shard: int = ROWS_PER_SHARD,
+    buffered_bytes: int = BUFFERED_BYTES,
+    metadata: Mapping[str, Any] | None = None,
+    card: CardFacts | None = None,
+) -> dict[str, int]:
+    """Writes a whole dataset directory from a stream of rows; an older dataset there is replaced at the end.
+
+    Until the stream is drained the shards grow in a scratch folder, so that a killed run leaves the older dataset, or
+    none, and never a part of one.
+
+    Args:
+        rows: Row mappings of the schema, in any order.
+        directory: The dataset directory.
+        class_names: The classes in label order.
+        synthetic: Whether the rows carry provenance.
+        rows_per_shard: A shard's largest number of rows.
+        buffered_bytes: Largest number of bytes of pictures that wait in memory.
+        metadata: JSON values for the schema metadata, such as `configuration_hash`.
+        card: Title, description and licence of the card.
+
+    Returns:
+        Rows by the card's splits.
+
+    Raises:
+        InputError: A row breaks the schema's rules, a face_id occurs twice, or there are no rows.
+    """
+    directory = Path(directory)
+    scratch = directory / ".building"
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        schema = face_schema(class_names, synthetic=synthetic, metadata=metadata)
+        with ShardWriter(scratch, schema, rows_per_shard=rows_per_shard, buffered_bytes=buffered_bytes) as writer:
+            for row in rows:
+                writer.write(row)
+        if not writer.paths:
+            raise InputError(Problem(str(directory), "would hold no faces", "look at the source's root and settings"))
+        (directory / "README.md").unlink(missing_ok=True)
+        if (directory / "data").exists():
+            shutil.rmtree(directory / "data")
+        (scratch / "data").replace(directory / "data")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    counts = {split: writer.rows_by_split[split] for split in SPLITS if writer.rows_by_split[split]}
+    card = card or CardFacts("Synthetic faces" if synthetic else "Faces", "A table of faces, one row a face.")
+    write_card(
+        directory,
+        title=card.title,
+        description=card.description,
+        licence=card.licence,
+        class_names=class_names,
+        splits=counts,
+        synthetic=synthetic,
+    )
+    return counts
+
+
+def write_card(
+    directory: Path,
+    *,
+    title: str,
+    description: str,
+    licence: str,
+    class_names: Sequence[str],
+    splits: Mapping[str, int],
+    synthetic: bool,
+) -> Path:
+    """Writes `README.md`, the dataset's card: YAML for Hugging Face `datasets`, then words for people.
+
+    Args:
+        directory: The dataset directory; its shards are there already.
+        title: The card's heading.
+        description: What the faces are; Markdown.
+        licence: A licence identifier or a sentence on the terms of use.
+        class_names: The classes in label order.
+        splits: Rows by split. Faces without a split count as `train`; splits without rows are left out.
+        synthetic: Whether the rows carry provenance.
+
+    Returns:
+        The card's path.
+    """
+    directory = Path(directory)
+    filled = {split: count for split, count in splits.items() if count}
+    patterns = {split: [f"data/{split}-*.parquet"] for split in filled}
+    if "train" in filled:
+        names = {path.name.split("-")[0] for path in (directory / "data").glob("*.parquet")}
+        if UNSPLIT in names:
+            patterns["train"] = [f"data/{name}-*.parquet" for name in ("train", UNSPLIT) if name in names]
+    sizes = {
+        split: sum(_uncompressed_bytes(path) for pattern in patterns[split] for path in directory.glob(pattern))
+        for split in filled
+    }
+    identifier = licence.strip().lower()
+    known = identifier in _LICENCE_IDENTIFIERS
+    front: dict[str, Any] = {"license": identifier if known else "other"}
+    if not known:
+        front["license_name"] = "see-the-text-below"
+    front |= {
+        "task_categories": ["image-classification"],
+        "tags": ["facial-expression-recognition", *(["synthetic"] if synthetic else [])],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": s, "path": patterns[s]} for s in filled]},
+        ],
+        "dataset_info": {
+            "features": _card_features(class_names, synthetic),
+            "splits": [{"name": s, "num_bytes": sizes[s], "num_examples": n} for s, n in filled.items()],
+            "download_size": sum(path.stat().st_size for path in (directory / "data").glob("*.parquet")),
+            "dataset_size": sum(sizes.values()),
+        },
+    }
+    lines = [
+        "---",
+        yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000).rstrip(),
+        "---",
+        "",
+        f"# {title}",
+        "",
+        description.strip(),
+        "",
+        *(["These faces are synthetic: each row names its source face, translator, weights and seed.", ""] * synthetic),
+        "| Split | Faces |",
+        "|---|---:|",
+        *(f"| {split} | {count} |" for split, count in filled.items()),
+        "",
+        f"Classes: {', '.join(class_names)}.",
+        "",
+        f"Licence: {licence.strip()}",
+        "",
+        "Read it with `datasets.load_dataset`, `pandas.read_parquet` or `pyarrow.dataset`.",
+        "",
+    ]
+    path = directory / "README.md"
+    atomic_write_text(path, "\n".join(lines))
+    return path
+
+
+def _uncompressed_bytes(path: Path) -> int:
+    footer = pq.read_metadata(path)
+    return sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
+
+
+def _card_features(names: Sequence[str], synthetic: bool) -> list[dict[str, Any]]:
+    """The features in the form that a card's YAML wants; it differs from the form in the schema metadata."""
+    features: list[dict[str, Any]] = []
+    for field in FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ()):
+        if field.name == "image":
+            features.append({"name": "image", "dtype": "image"})
+        elif field.name == "label":
+            numbered = {str(index): name for index, name in enumerate(names)}
+            features.append({"name": "label", "dtype": {"class_label": {"names": numbered}}})
+        elif pa.types.is_fixed_size_list(field.type):
+            features.append({"name": field.name, "list": "float32", "length": field.type.list_size})
+        else:
+            dtype = {"double": "float64", "float": "float32"}.get(str(field.type), str(field.type))
+            features.append({"name": field.name, "dtype": dtype})
+    return features

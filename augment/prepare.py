@@ -1,0 +1,309 @@
+"""From a source to the table of faces: fitted, checked, counted; nothing disappears in silence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+from tqdm.auto import tqdm
+
+from augment.dataset import CardFacts, write_faces
+from augment.duplicates import FingerprintCollector, find_duplicates
+from augment.faces import LANDMARK_COUNT, MASK_CLASSES, SPLITS
+from augment.files import atomic_path, atomic_write_text
+from augment.images import encode_png, fit_image
+from augment.leakage import SplitDuplicates, duplicates_across
+from augment.problems import InputError, Problem, write_quarantine
+from augment.sources.base import RawFace, Source
+
+_OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask")
+
+
+class PreparationReport(BaseModel):
+    """What `prepare_faces` read and wrote; `report.json` of the dataset directory.
+
+    Attributes:
+        source: The source's name.
+        licence: What the source says of its terms; goes into the cards of faces made from its own.
+        image_size: Edge of the pictures in pixels.
+        channels: 1 or 3.
+        class_names: The classes in label order.
+        faces: Faces written.
+        counts: Faces by class and split (`none`: the source gave no split).
+        subjects: Different subjects by split.
+        columns: Which optional columns hold something, and in how many faces.
+        left_out: Faces of classes that were not asked for, by class.
+        problems: Rows that could not be faces (only with a quarantine can it be more than 0).
+        problems_shown: The first of them.
+        blank_pictures: Faces whose picture shows nothing.
+        duplicate_faces: Faces that have a byte-identical twin, anywhere.
+        near_duplicate_faces: Faces that have a byte-identical or near-identical twin, anywhere.
+        duplicates_with_other_label: Byte-identical groups whose faces have different labels.
+        duplicates_across: Pictures that lie in two of the source's own splits.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    licence: str
+    image_size: int
+    channels: int
+    class_names: tuple[str, ...]
+    faces: int
+    counts: dict[str, dict[str, int]]
+    subjects: dict[str, int]
+    columns: dict[str, int]
+    left_out: dict[str, int]
+    problems: int
+    problems_shown: tuple[str, ...]
+    blank_pictures: int
+    duplicate_faces: int
+    near_duplicate_faces: int
+    duplicates_with_other_label: int
+    duplicates_across: tuple[SplitDuplicates, ...]
+
+
+class _Reader:
+    """Draws the source dry, as rows; keeps counts, problems and fingerprints on the way."""
+
+    def __init__(
+        self, source: Source, classes: tuple[str, ...], image_size: int, channels: int, keeps_problems: bool
+    ) -> None:
+        self.source = source
+        self.classes = classes
+        self.image_size = image_size
+        self.channels = channels
+        self.goes_on = keeps_problems
+        self.problems: list[Problem] = []
+        self.left_out: Counter[str] = Counter()
+        self.columns: Counter[str] = Counter()
+        self.subjects: dict[str, set[str]] = {}
+        self.splits: dict[str, str | None] = {}
+        self.labels: dict[str, str] = {}
+        self.collector = FingerprintCollector()
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields a row for each good face.
+
+        Raises:
+            InputError: At the end, where there are problems and no quarantine takes them.
+        """
+        total = len(self.source) if isinstance(self.source, Sized) else None
+        for found in tqdm(self.source.faces(), desc="prepare", unit=" faces", total=total, mininterval=1.0):
+            problem = found if isinstance(found, Problem) else self._check(found)
+            if problem is not None:
+                self.problems.append(problem)
+                continue
+            assert isinstance(found, RawFace)
+            if found.label_name not in self.classes:
+                self.left_out[found.label_name] += 1
+                continue
+            if self.problems and not self.goes_on:
+                self.splits[self._face_id(found)] = None  # nothing will be written: only further problems matter
+                continue
+            yield self._row(found)
+        if self.problems and not self.goes_on:
+            heading = f"{len(self.problems)} problems in the source {self.source.name}; nothing was written "
+            raise InputError(self.problems, heading + "(mend them, or name a quarantine file to go on without them):")
+
+    def _face_id(self, face: RawFace) -> str:
+        return f"{self.source.name}/{face.name}"
+
+    def _check(self, face: RawFace) -> Problem | None:
+        """What is wrong with a face that its source took for good."""
+        where = face.path or face.name
+        if face.label_name not in self.source.class_names:
+            return Problem(where, f"unknown label {face.label_name!r}", f"known: {', '.join(self.source.class_names)}")
+        if self._face_id(face) in self.splits:
+            return Problem(where, f"the name {face.name!r} occurs twice", "every face needs a name of its own")
+        if face.split is not None and face.split not in SPLITS:
+            return Problem(where, f"unknown split {face.split!r}", f"known: {', '.join(SPLITS)}")
+        pixels = face.image
+        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+            return Problem(where, f"the picture is {pixels.dtype} {list(pixels.shape)}, not 8-bit grey or RGB")
+        if pixels.ndim == 3 and pixels.shape[2] != 3:
+            return Problem(where, f"the picture has {pixels.shape[2]} channels, not 1 or 3")
+        if face.landmarks is not None:
+            if face.landmarks.shape != (LANDMARK_COUNT, 2):
+                return Problem(where, f"landmarks are {list(face.landmarks.shape)}, not [{LANDMARK_COUNT}, 2]")
+            if not np.isfinite(face.landmarks).all():
+                return Problem(where, "landmarks are not finite", "leave them out where they are unknown")
+        if face.mask is not None and (face.mask.ndim != 2 or face.mask.max(initial=0) >= len(MASK_CLASSES)):
+            names = ", ".join(f"{number} {name}" for number, name in enumerate(MASK_CLASSES))
+            return Problem(where, "the mask is no map of areas", f"areas are {names}")
+        return None
+
+    def _row(self, face: RawFace) -> dict[str, Any]:
+        face_id = self._face_id(face)
+        pixels = fit_image(face.image, self.image_size, self.channels)
+        self.collector.add(face_id, pixels)
+        self.splits[face_id] = face.split
+        self.labels[face_id] = face.label_name
+        if face.subject is not None:
+            self.subjects.setdefault(face.split or "none", set()).add(face.subject)
+        landmarks = None if face.landmarks is None else fit_landmarks(face.landmarks, *face.image.shape[:2])
+        mask = None if face.mask is None else encode_png(fit_mask(face.mask, self.image_size))
+        row = {
+            "image": {"bytes": encode_png(pixels), "path": face.path},
+            "label": self.classes.index(face.label_name),
+            "label_name": face.label_name,
+            "face_id": face_id,
+            "subject": face.subject,
+            "source": self.source.name,
+            "split": face.split,
+            "yaw": face.yaw,
+            "illumination": face.illumination,
+            "intensity": face.intensity,
+            "landmarks": landmarks,
+            "mask": mask,
+        }
+        self.columns.update(name for name in _OPTIONAL_COLUMNS if row[name] is not None)
+        return row
+
+
+def fit_landmarks(landmarks: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Moves landmarks as `fit_image` moves the picture: cropped to its central square.
+
+    Args:
+        landmarks: float [68, 2], x y in 0..1 of the whole picture.
+        height: Of the whole picture, in pixels.
+        width: Of the whole picture, in pixels.
+
+    Returns:
+        float32 [68, 2] in units of the square; points in what was cropped away lie outside 0..1.
+    """
+    extent = np.array([width, height], np.float64)
+    side = extent.min()
+    return ((landmarks * extent - (extent - side) / 2) / side).astype(np.float32)
+
+
+def fit_mask(mask: np.ndarray, size: int) -> np.ndarray:
+    """Crops a mask to its central square and scales it by nearest neighbour, uint8 [size, size]."""
+    height, width = mask.shape
+    side = min(height, width)
+    centres = (np.arange(size) + 0.5) * side / size
+    rows = np.floor((height - side) / 2 + centres).astype(int)
+    columns = np.floor((width - side) / 2 + centres).astype(int)
+    return np.ascontiguousarray(mask[rows][:, columns]).astype(np.uint8)
+
+
+def prepare_faces(
+    source: Source,
+    out: Path,
+    *,
+    image_size: int,
+    channels: int,
+    quarantine: Path | None = None,
+    classes: Sequence[str] | None = None,
+    max_problems_shown: int = 50,
+    metadata: Mapping[str, Any] | None = None,
+) -> PreparationReport:
+    """Reads a source into a dataset directory.
+
+    Writes `data/*.parquet` and `README.md` (`augment.dataset`), `duplicates.parquet` (which faces occur more than
+    once, `augment.duplicates`) and, last, `report.json`. Killed on the way, it leaves what was there before.
+
+    Args:
+        source: An open source.
+        out: The dataset directory.
+        image_size: Edge of the pictures in pixels. Others are cropped to their central square and scaled.
+        channels: 1 (grey) or 3 (RGB).
+        quarantine: Where to list the problems, as JSON lines; with it the good faces are written nevertheless.
+        classes: Which of the source's classes to keep, in the new label order; all by default.
+        max_problems_shown: How many problems the report names; the error and the quarantine always list all.
+        metadata: JSON values for the schema metadata, such as `configuration_hash`.
+
+    Returns:
+        The counts, as in `report.json`.
+
+    Raises:
+        InputError: There are problems and no quarantine (the message lists every one), no face is left, or a setting
+            is impossible.
+    """
+    out = Path(out)
+    wanted = _wanted_classes(source, classes)
+    if image_size < 8:
+        raise InputError(Problem("image_size", f"{image_size} pixels are too few for a face", "use at least 8"))
+    if channels not in (1, 3):
+        raise InputError(Problem("channels", f"{channels} is neither 1 (grey) nor 3 (colour)", "use 1 or 3"))
+    reader = _Reader(source, wanted, image_size, channels, keeps_problems=quarantine is not None)
+    card = CardFacts(
+        title=getattr(source, "title", f"Faces from {source.name}"),
+        description=getattr(source, "description", f"Faces read by the source `{source.name}`."),
+        licence=getattr(source, "licence", "unknown"),
+    )
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield from reader.rows()
+        # Now, and no sooner, the new dataset takes the old one's place: its report must not outlive it.
+        for name in ("report.json", "duplicates.parquet"):
+            (out / name).unlink(missing_ok=True)
+
+    try:
+        write_faces(rows(), out, wanted, metadata=metadata, card=card)
+    finally:
+        if quarantine is not None:
+            write_quarantine(Path(quarantine), reader.problems)
+    prints = reader.collector.fingerprints()
+    duplicates = find_duplicates(prints)
+    with atomic_path(out / "duplicates.parquet") as scratch:
+        pq.write_table(duplicates, scratch, compression="zstd")
+    counts = {name: dict.fromkeys(_present(reader.splits.values()), 0) for name in wanted}
+    for face_id, label_name in reader.labels.items():
+        counts[label_name][reader.splits[face_id] or "none"] += 1
+    exact: dict[int, list[str]] = {}
+    for face_id, group in zip(
+        duplicates.column("face_id").to_pylist(), duplicates.column("exact_group").to_pylist(), strict=True
+    ):
+        if group is not None:
+            exact.setdefault(group, []).append(face_id)
+    report = PreparationReport(
+        source=source.name,
+        licence=card.licence,
+        image_size=image_size,
+        channels=channels,
+        class_names=wanted,
+        faces=len(reader.labels),
+        counts=counts,
+        subjects={split: len(names) for split, names in sorted(reader.subjects.items())},
+        columns={name: reader.columns[name] for name in _OPTIONAL_COLUMNS},
+        left_out=dict(sorted(reader.left_out.items())),
+        problems=len(reader.problems),
+        problems_shown=tuple(str(problem) for problem in reader.problems[:max_problems_shown]),
+        blank_pictures=int(prints.blank.sum()),
+        duplicate_faces=sum(len(members) for members in exact.values()),
+        near_duplicate_faces=len(duplicates),
+        duplicates_with_other_label=sum(
+            len({reader.labels[face_id] for face_id in members}) > 1 for members in exact.values()
+        ),
+        duplicates_across=duplicates_across(duplicates, reader.splits),
+    )
+    atomic_write_text(out / "report.json", report.model_dump_json(indent=2) + "\n")
+    return report
+
+
+def _present(splits: Any) -> list[str]:
+    found = {split or "none" for split in splits}
+    return [split for split in (*SPLITS, "none") if split in found]
+
+
+def _wanted_classes(source: Source, classes: Sequence[str] | None) -> tuple[str, ...]:
+    if classes is None:
+        return tuple(source.class_names)
+    problems = []
+    unknown = [name for name in classes if name not in source.class_names]
+    if unknown:
+        mend = f"the source {source.name} has {', '.join(source.class_names)}"
+        problems.append(Problem("classes", f"unknown: {', '.join(unknown)}", mend))
+    if len(set(classes)) != len(classes):
+        problems.append(Problem("classes", "a class is named twice", "name each once"))
+    if not classes:
+        problems.append(Problem("classes", "no class is left", "name some, or leave it out for all"))
+    if problems:
+        raise InputError(problems)
+    return tuple(classes)

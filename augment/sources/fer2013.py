@@ -1,0 +1,285 @@
+"""FER2013 (Goodfellow et al., "Challenges in representation learning", 2013): 48 x 48 grey faces of seven classes.
+
+It goes about in four layouts, and all are read: the challenge's `fer2013.csv` (emotion, pixels, Usage), Kaggle's
+`icml_face_data.csv` (the same rows, other column order, spaces in the header), class folders, and one Parquet table.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from augment.images import UndecodableImageError, decode_image
+from augment.problems import InputError, Problem
+from augment.sources.base import RawFace, SourceSettings
+from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS, is_ignored, read_picture
+
+EDGE = 48
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the challenge's ids 0..6
+_FOLDER_NAMES = {name: name for name in EMOTIONS} | {str(number): name for number, name in enumerate(EMOTIONS)}
+_FOLDER_NAMES |= {"anger": "angry", "disgusted": "disgust", "fearful": "fear", "happiness": "happy", "sadness": "sad"}
+_FOLDER_NAMES |= {"surprised": "surprise"}
+_CSV_NAMES = ("fer2013.csv", "icml_face_data.csv", "fer2013/fer2013.csv")
+_PARQUET_NAME = "fer2013.parquet"
+_PIXELS = {str(value): value for value in range(256)}
+_LOOKED_FOR = (
+    f"looked for {', '.join(_CSV_NAMES)}, {_PARQUET_NAME}, and train/<class>/*.jpg with test/<class>/*.jpg "
+    f"(classes: {', '.join(EMOTIONS)})"
+)
+
+
+class Fer2013Settings(SourceSettings):
+    """Settings of the source `fer2013`.
+
+    Attributes:
+        test_on: `private`: Training trains, PublicTest validates, PrivateTest tests. `both`: PublicTest and
+            PrivateTest both test, as many works report it; the folds then take the validation faces out of training.
+        limit: Keep the first so many faces of each split only.
+    """
+
+    test_on: Literal["private", "both"] = "private"
+    limit: int | None = Field(None, ge=1)
+
+
+class Fer2013Source:
+    """The challenge's data set; its pictures name no subjects.
+
+    Args:
+        root: `fer2013.csv`, `icml_face_data.csv` or `fer2013.parquet`, or a folder that holds one of them or the
+            class folders; where it holds several, the first of these is read.
+        settings: The settings.
+
+    Raises:
+        InputError: The layout is none of these, or a table lacks a column.
+    """
+
+    name: ClassVar[str] = "fer2013"
+    needs_root: ClassVar[bool] = True
+    Settings: ClassVar[type[SourceSettings]] = Fer2013Settings
+    class_names: tuple[str, ...] = tuple(sorted(EMOTIONS))
+    title: ClassVar[str] = "FER2013"
+    description: ClassVar[str] = (
+        "The Facial Expression Recognition 2013 challenge set (Goodfellow et al., 2013): faces found by web search, "
+        "labelled by people, about 65 % reliably. It names no subjects, and some pictures occur more than once, also "
+        "across its splits."
+    )
+    licence: ClassVar[str] = "For research; the terms of the challenge's organisers hold. Do not redistribute."
+
+    def __init__(self, root: Path, settings: Fer2013Settings) -> None:
+        self.root = root
+        self.settings = settings
+        self._splits = {
+            "training": "train",
+            "publictest": "validation" if settings.test_on == "private" else "test",
+            "privatetest": "test",
+        }
+        self._file: Path | None = root if root.is_file() else self._table_in(root)
+        if self._file is None:
+            self._base = self._folder_base(root)
+        elif self._file.suffix.lower() == ".csv":
+            self._columns = self._csv_columns(self._file)
+        elif self._file.suffix.lower() == ".parquet":
+            self._check_parquet(self._file)
+        else:
+            raise InputError(Problem(str(root), "is neither .csv nor .parquet", _LOOKED_FOR))
+
+    def faces(self) -> Iterator[RawFace | Problem]:
+        """Yields every face in the order of the file (or of the paths), and every problem."""
+        if self._file is None:
+            yield from self._folder_faces()
+        elif self._file.suffix.lower() == ".csv":
+            yield from self._csv_faces(self._file)
+        else:
+            yield from self._parquet_faces(self._file)
+
+    def _table_in(self, root: Path) -> Path | None:
+        return next((root / name for name in (*_CSV_NAMES, _PARQUET_NAME) if (root / name).is_file()), None)
+
+    def _split_of(self, usage: str | None) -> str | None:
+        return self._splits.get((usage or "").strip().lower())
+
+    def _usage_problem(self, where: str, usage: object) -> Problem:
+        return Problem(where, f"unknown Usage {usage!r}", "it must be Training, PublicTest or PrivateTest")
+
+    def _beyond_limit(self, split: str, taken: Counter[str]) -> bool:
+        taken[split] += 1
+        return self.settings.limit is not None and taken[split] > self.settings.limit
+
+    # The CSV files.
+
+    def _csv_columns(self, file: Path) -> dict[str, int]:
+        """Where emotion, pixels and Usage stand; their order and the spaces around them differ between files."""
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            header = next(csv.reader(line.replace("\0", "�") for line in lines), None)
+        if not header:
+            raise InputError(Problem(str(file), "is empty", "download it again"))
+        found = {name.strip().lower(): position for position, name in enumerate(header)}
+        missing = [name for name in ("emotion", "pixels", "Usage") if name.lower() not in found]
+        if missing:
+            have = ", ".join(name.strip()[:40] for name in header)
+            mend = f"it has {have}; the challenge's file has emotion, pixels, Usage"
+            raise InputError([Problem(file.name, f"column {name} is missing", mend) for name in missing])
+        return {name: found[name] for name in ("emotion", "pixels", "usage")}
+
+    def _csv_faces(self, file: Path) -> Iterator[RawFace | Problem]:
+        taken: Counter[str] = Counter()
+        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
+            # A zero byte would end the reader; as a sign that no number holds, it becomes the row's problem instead.
+            reader = csv.reader(line.replace("\0", "�") for line in lines)
+            next(reader)
+            index = -1
+            while True:
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    break
+                except csv.Error as error:
+                    yield Problem(f"{file.name} line {reader.line_num}", f"is no CSV: {error}")
+                    continue
+                if not row:
+                    continue
+                index += 1
+                yield from self._csv_face(row, index, f"{file.name} line {reader.line_num}", taken)
+        if index < 0:
+            yield Problem(file.name, "holds a header and no rows", "download it again")
+
+    def _csv_face(self, row: list[str], index: int, where: str, taken: Counter[str]) -> Iterator[RawFace | Problem]:
+        if len(row) <= max(self._columns.values()):
+            yield Problem(where, f"has {len(row)} columns, not {max(self._columns.values()) + 1}")
+            return
+        emotion, pixels, usage = (row[self._columns[name]].strip() for name in ("emotion", "pixels", "usage"))
+        split = self._split_of(usage)
+        if split is None:
+            yield self._usage_problem(where, usage)
+            return
+        if self._beyond_limit(split, taken):
+            return
+        label_name = EMOTIONS[int(emotion)] if emotion.isdecimal() and int(emotion) < len(EMOTIONS) else None
+        if label_name is None:
+            yield Problem(where, f"unknown emotion {emotion!r}", "ids are 0 to 6")
+            return
+        image = _parse_pixels(pixels)
+        if isinstance(image, str):
+            yield Problem(where, image)
+            return
+        yield RawFace(f"{usage}_{index:05d}", image, label_name, split=split)
+
+    # The Parquet table.
+
+    def _check_parquet(self, file: Path) -> None:
+        try:
+            schema = pq.read_schema(file)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(Problem(str(file), f"is no Parquet file: {error}")) from error
+        missing = [name for name in ("image", "emotion", "usage") if name not in schema.names]
+        if missing:
+            mend = f"it has {', '.join(schema.names)}; tables of other columns are read by the source parquet"
+            raise InputError([Problem(file.name, f"column {name} is missing", mend) for name in missing])
+
+    def _parquet_faces(self, file: Path) -> Iterator[RawFace | Problem]:
+        taken: Counter[str] = Counter()
+        row = -1
+        with pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(batch_size=1000, columns=["image", "emotion", "usage"]):
+                for values in batch.to_pylist():
+                    row += 1
+                    yield from self._parquet_face(values, row, f"{file.name} row {row}", taken)
+        if row < 0:
+            yield Problem(file.name, "holds no rows")
+
+    def _parquet_face(
+        self, values: dict[str, Any], row: int, where: str, taken: Counter[str]
+    ) -> Iterator[RawFace | Problem]:
+        usage, emotion, picture = values["usage"], values["emotion"], values["image"]
+        split = self._split_of(usage)
+        if split is None:
+            yield self._usage_problem(where, usage)
+            return
+        if self._beyond_limit(split, taken):
+            return
+        if emotion is None or not 0 <= emotion < len(EMOTIONS):
+            yield Problem(where, f"unknown emotion {emotion!r}", "ids are 0 to 6")
+            return
+        data = picture["bytes"] if isinstance(picture, dict) else picture
+        path = picture.get("path") if isinstance(picture, dict) else None
+        try:
+            image = decode_image(data or b"")
+        except UndecodableImageError as error:
+            yield Problem(where, f"does not decode: {error}")
+            return
+        yield RawFace(f"{usage}_{row:05d}", image, EMOTIONS[emotion], split=split, path=path)
+
+    # The class folders.
+
+    def _folder_base(self, root: Path) -> Path:
+        """The folder that holds train/ and test/: the root itself, or one folder below it."""
+        for base in (root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not is_ignored(path))):
+            splits = [path for path in base.iterdir() if path.is_dir() and path.name.lower() in SPLIT_FOLDERS]
+            if any(path.name.lower() in _FOLDER_NAMES for split in splits for path in split.iterdir() if path.is_dir()):
+                return base
+        raise InputError(Problem(str(root), "has no layout of FER2013 that this source knows", _LOOKED_FOR))
+
+    def _folder_faces(self) -> Iterator[RawFace | Problem]:
+        taken: Counter[str] = Counter()
+        for path in sorted(self._base.rglob("*")):
+            parts = path.relative_to(self._base).parts
+            if path.is_dir() or any(is_ignored(Path(part)) for part in parts):
+                continue
+            where = "/".join(parts)
+            if len(parts) != 3 or parts[0].lower() not in SPLIT_FOLDERS:
+                yield Problem(where, "lies outside the class folders", "move it away, or quarantine it")
+                continue
+            label_name = _FOLDER_NAMES.get(parts[1].lower())
+            if label_name is None:
+                yield Problem(where, f"unknown class folder {parts[1]!r}", f"classes are {', '.join(EMOTIONS)}")
+                continue
+            if path.suffix.lower() not in IMAGE_EXTENSIONS:
+                yield Problem(where, "is no picture file", "move it away, or quarantine it")
+                continue
+            # The file name says the usage (Kaggle's test/ mixes both); copies that renamed the files keep the folder's.
+            split = self._split_of(path.name.split("_")[0])
+            if split is None:
+                split = SPLIT_FOLDERS[parts[0].lower()]
+                if split == "validation" and self.settings.test_on == "both":
+                    split = "test"
+            if self._beyond_limit(split, taken):
+                continue
+            image = read_picture(path, where)
+            yield image if isinstance(image, Problem) else RawFace(where, image, label_name, split=split, path=where)
+
+
+def _parse_pixels(field: str) -> np.ndarray | str:
+    """A row's pixels as uint8 [48, 48], or what is wrong with them."""
+    words = field.split()
+    if len(words) != EDGE * EDGE:
+        return f"{len(words)} pixels, not {EDGE * EDGE}"
+    try:
+        # A look-up is twice as fast as int(), and checks the range by the way.
+        return np.frombuffer(bytes(map(_PIXELS.__getitem__, words)), np.uint8).reshape(EDGE, EDGE)
+    except KeyError:
+        pass
+    try:
+        values = np.array([int(word) for word in words])
+    except ValueError:
+        position = next(position for position, word in enumerate(words) if not _is_integer(word))
+        return f"pixel {position} is {words[position]!r}, not a number of 0 to 255"
+    if values.min() < 0 or values.max() > 255:
+        position = int(np.flatnonzero((values < 0) | (values > 255))[0])
+        return f"pixel {position} is {values[position]}, not 0 to 255"
+    return values.astype(np.uint8).reshape(EDGE, EDGE)
+
+
+def _is_integer(word: str) -> bool:
+    try:
+        int(word)
+    except ValueError:
+        return False
+    return True

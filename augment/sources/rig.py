@@ -1,0 +1,90 @@
+"""The embedded faces: drawn by `augment.rig`, with exact landmarks and masks, and without any file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from augment.problems import InputError, Problem
+from augment.rig import preset, preset_names, render
+from augment.sources.base import RawFace, SourceSettings
+
+_CHUNK = 64  # faces rendered at a time: enough to keep the renderer busy, little to hold
+
+
+class RigSettings(SourceSettings):
+    """Settings of the source `rig`; further keys go to the preset, which refuses what it does not know.
+
+    Attributes:
+        preset: Which population, one of `augment.rig.preset_names()`.
+        seed: The same seed gives the same faces.
+        size: Edge in pixels; the preset's own by default.
+        channels: 1 or 3; the preset's own by default.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    preset: str = "rare"
+    seed: int = Field(0, ge=0)
+    size: int | None = Field(None, ge=32, le=512)
+    channels: Literal[1, 3] | None = None
+
+
+class RigSource:
+    """A population of embedded faces.
+
+    Args:
+        settings: The settings.
+
+    Raises:
+        InputError: The preset is unknown or refuses a setting.
+    """
+
+    name: ClassVar[str] = "rig"
+    needs_root: ClassVar[bool] = False
+    Settings: ClassVar[type[SourceSettings]] = RigSettings
+    licence: ClassVar[str] = "cc0-1.0"
+
+    def __init__(self, settings: RigSettings) -> None:
+        if settings.preset not in preset_names():
+            mend = f"use one of {', '.join(preset_names())}"
+            raise InputError(Problem("preset", f"{settings.preset!r} is no preset of the embedded faces", mend))
+        further: dict[str, Any] = dict(settings.model_extra or {})
+        try:
+            self.population = preset(settings.preset, seed=settings.seed, **further)
+        except (TypeError, ValueError) as error:
+            raise InputError(Problem(f"preset {settings.preset}", f"refuses its settings: {error}")) from error
+        self.settings = settings
+        self.class_names: tuple[str, ...] = tuple(self.population.class_names)
+        self.size = settings.size or self.population.default_size
+        self.channels = settings.channels or self.population.default_channels
+        self.title = f"Embedded faces: {settings.preset}"
+        self.description = (
+            f"Faces drawn by a 3-D head model (preset `{settings.preset}`, seed {settings.seed}). They show no real "
+            "person; landmarks and masks are exact by construction."
+        )
+
+    def __len__(self) -> int:
+        return len(self.population.specs)
+
+    def faces(self) -> Iterator[RawFace | Problem]:
+        """Yields the faces in the population's order."""
+        specs = self.population.specs
+        for start in range(0, len(specs), _CHUNK):
+            chunk = specs[start : start + _CHUNK]
+            drawn = render(chunk, size=self.size, channels=self.channels, seed=self.settings.seed)
+            for spec, image, landmarks, mask in zip(chunk, drawn.images, drawn.landmarks, drawn.masks, strict=True):
+                yield RawFace(
+                    name=spec.face_id,
+                    image=image[:, :, 0] if image.shape[2] == 1 else image,
+                    label_name=spec.label,
+                    subject=spec.subject_name,
+                    split=spec.split,
+                    yaw=float(spec.yaw),
+                    illumination=spec.illumination,
+                    intensity=None if spec.intensity is None else float(spec.intensity),
+                    landmarks=landmarks,
+                    mask=mask,
+                )

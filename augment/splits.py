@@ -1,0 +1,309 @@
+"""Folds: which face trains, validates and tests, with no subject (and no picture that occurs twice) parted.
+
+A table of folds has the rows `face_id`, `fold`, `split`: every face once in every fold.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from augment.duplicates import DisjointSets, find_duplicates
+from augment.faces import SPLITS
+from augment.files import atomic_path
+from augment.problems import InputError, Problem
+
+FOLD_SCHEMA = pa.schema(
+    [pa.field("face_id", pa.string()), pa.field("fold", pa.int64()), pa.field("split", pa.string())]
+)
+_MOST_PARTS = 20  # a share is taken as m of k equal parts, with k at most this
+
+
+class FoldSettings(BaseModel):
+    """How faces are split.
+
+    Attributes:
+        kind: `source` keeps the source's own splits, as one fold; where it has no validation faces, they are taken
+            out of training. `subjects` makes new, subject-disjoint stratified folds (stratified by class alone where
+            no subject is known).
+        folds: Number of folds. With one fold of the kind `subjects`, `test_share` of the faces test.
+        validation_share: Share of the training faces that validates.
+        test_share: Share of all faces that tests, where there is one fold of the kind `subjects`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["source", "subjects"] = "source"
+    folds: int = Field(1, ge=1, le=100)
+    validation_share: float = Field(0.1, gt=0, le=0.5)
+    test_share: float = Field(0.2, gt=0, le=0.8)
+
+    @model_validator(mode="after")
+    def _source_is_one_fold(self) -> FoldSettings:
+        if self.kind == "source" and self.folds != 1:
+            raise ValueError("folds: a source's own splits are one fold; set folds to 1, or kind to subjects")
+        return self
+
+
+def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicates: pa.Table | None = None) -> pa.Table:
+    """Splits a table of faces.
+
+    Faces of one subject stay together, and so do byte-identical and near-identical pictures, wherever this function
+    splits. (`source` leaves the source's own splits as they are, duplicates across them included.)
+
+    Args:
+        faces: `face_id`, `label_name`, `subject`, `split`; with `image`, and without `duplicates`, duplicates are
+            sought here.
+        settings: The kind and the numbers.
+        seed: The same seed gives the same folds.
+        duplicates: What `augment.duplicates.find_duplicates` says about these faces.
+
+    Returns:
+        `FOLD_SCHEMA`, ordered by fold, then as `faces`.
+
+    Raises:
+        InputError: The faces can't be split so; names the key and the mend.
+    """
+    if not len(faces):
+        raise InputError(Problem("faces", "the table is empty", "prepare a source first"))
+    if duplicates is None and "image" in faces.column_names:
+        duplicates = find_duplicates(faces.select(["face_id", "image"]))
+    labels = np.array(faces.column("label_name").to_pylist())
+    subjects = faces.column("subject").to_pylist()
+    groups = _groups(faces.column("face_id").to_pylist(), subjects, duplicates)
+    if settings.kind == "source":
+        folds = [_source_fold(faces, settings, seed, labels, groups)]
+    elif settings.folds == 1:
+        rest = np.arange(len(faces))
+        test = _held_out(rest, labels, groups, settings.test_share, seed, "folds.test_share")
+        folds = [_with_validation(len(faces), test, labels, groups, settings, seed)]
+    else:
+        _check_folds(settings.folds, labels, groups, any(subject is not None for subject in subjects))
+        parts = _parts(np.arange(len(faces)), labels, groups, settings.folds, seed)
+        folds = [
+            _with_validation(len(faces), part, labels, groups, settings, seed + number)
+            for number, part in enumerate(parts)
+        ]
+    face_ids = faces.column("face_id").combine_chunks()
+    tables = [
+        pa.Table.from_arrays(
+            [face_ids, pa.array(np.full(len(faces), number)), pa.array(splits.tolist(), pa.string())],
+            schema=FOLD_SCHEMA,
+        )
+        for number, splits in enumerate(folds)
+    ]
+    for number, splits in enumerate(folds):
+        _check_fold(number, splits, labels)
+    facts = {"settings": settings.model_dump(), "seed": seed}
+    return pa.concat_tables(tables).replace_schema_metadata({b"s2l": json.dumps(facts, sort_keys=True).encode()})
+
+
+def _groups(face_ids: Sequence[str], subjects: Sequence[str | None], duplicates: pa.Table | None) -> np.ndarray:
+    """int64 [N]: faces of one number may not be parted (one subject, or pictures that occur twice)."""
+    sets = DisjointSets(len(face_ids))
+    first_of: dict[str, int] = {}
+    for position, subject in enumerate(subjects):
+        if subject is not None:
+            sets.join(first_of.setdefault(subject, position), position)
+    if duplicates is not None:
+        positions = {face_id: position for position, face_id in enumerate(face_ids)}
+        first_in: dict[int, int] = {}
+        for face_id, group in zip(
+            duplicates.column("face_id").to_pylist(), duplicates.column("near_group").to_pylist(), strict=True
+        ):
+            if face_id in positions:
+                sets.join(first_in.setdefault(group, positions[face_id]), positions[face_id])
+    return np.array([sets.root(position) for position in range(len(face_ids))], np.int64)
+
+
+def _source_fold(
+    faces: pa.Table, settings: FoldSettings, seed: int, labels: np.ndarray, groups: np.ndarray
+) -> np.ndarray:
+    splits = np.array(faces.column("split").to_pylist(), dtype=object)
+    mend = "set folds.kind to subjects"
+    without = int(sum(split is None for split in splits))
+    if without:
+        why = f"{without} of {len(splits)} faces have no split of the source's own"
+        raise InputError(Problem("folds.kind", why, mend))
+    for split in ("train", "test"):
+        if not (splits == split).any():
+            raise InputError(Problem("folds.kind", f"the source has no {split} faces", mend))
+    parted: dict[str, set[str]] = {}
+    for subject, split in zip(faces.column("subject").to_pylist(), splits, strict=True):
+        if subject is not None:
+            parted.setdefault(subject, set()).add(split)
+    on_both = sorted(subject for subject, where in parted.items() if len(where) > 1)
+    if on_both:
+        why = (
+            f"the source's splits part {len(on_both)} subjects ({', '.join(on_both[:5])}{' ...' * (len(on_both) > 5)})"
+        )
+        raise InputError(Problem("folds.kind", why, mend))
+    if not (splits == "validation").any():
+        training = np.flatnonzero(splits == "train")
+        chosen = _held_out(training, labels, groups, settings.validation_share, seed, "folds.validation_share")
+        splits[chosen] = "validation"
+    return splits
+
+
+def _with_validation(
+    count: int, test: np.ndarray, labels: np.ndarray, groups: np.ndarray, settings: FoldSettings, seed: int
+) -> np.ndarray:
+    splits = np.full(count, "train", dtype=object)
+    splits[test] = "test"
+    training = np.flatnonzero(splits == "train")
+    chosen = _held_out(training, labels, groups, settings.validation_share, seed, "folds.validation_share")
+    splits[chosen] = "validation"
+    return splits
+
+
+def _check_folds(folds: int, labels: np.ndarray, groups: np.ndarray, subjects_known: bool) -> None:
+    what = "subjects" if subjects_known else "different pictures"
+    available = len(np.unique(groups))
+    if folds > available:
+        raise InputError(Problem("folds.folds", f"{folds} folds of {available} {what}", f"at most {available}"))
+    problems = []
+    for name in np.unique(labels):
+        having = len(np.unique(groups[labels == name]))
+        if having < folds:
+            why = f"class {name} has {having} {what}, fewer than the {folds} folds"
+            problems.append(Problem("folds.folds", why, f"at most {having}, or leave the class out"))
+    if problems:
+        raise InputError(problems)
+
+
+def _check_fold(number: int, splits: np.ndarray, labels: np.ndarray) -> None:
+    missing = sorted(set(labels) - set(labels[splits == "train"]))
+    if missing:
+        why = f"fold {number} has no training face of {', '.join(missing)}"
+        mend = "more faces of the class from other subjects, smaller shares, or leave the class out"
+        raise InputError(Problem("folds", why, mend))
+
+
+def _held_out(
+    positions: np.ndarray, labels: np.ndarray, groups: np.ndarray, share: float, seed: int, key: str
+) -> np.ndarray:
+    """A share of some faces, stratified, no group parted; of all such choices one that shows the most classes.
+
+    A group that alone shows a class is never held out: the class would be lost to training.
+
+    Raises:
+        InputError: There are too few groups to hold any out.
+    """
+    holders = {
+        label: np.unique(groups[positions][labels[positions] == label]) for label in np.unique(labels[positions])
+    }
+    alone = {int(found[0]) for found in holders.values() if len(found) == 1}
+    whole = len(positions)
+    positions = positions[~np.isin(groups[positions], list(alone))]
+    holding = [len(np.unique(groups[positions][labels[positions] == label])) for label in holders]
+    available = max(holding, default=0)
+    if available < 2:
+        why = "of the faces to split, no class is shown by two subjects (or two different pictures) that can be parted"
+        raise InputError(Problem(key, why, "more subjects or more faces are needed"))
+    share = min(share * whole / len(positions), 1.0)
+    counts = np.arange(2, min(_MOST_PARTS, available) + 1)
+    taken = np.clip(np.rint(share * counts), 1, counts - 1)
+    best = int(np.argmin(np.abs(taken / counts - share)))
+    parts = _parts(positions, labels, groups, int(counts[best]), seed)
+    wanted = int(taken[best])
+    # Greedy: rare classes lie in few parts, and a validation set without a class can't judge it.
+    chosen: list[np.ndarray] = []
+    remaining = [part for part in parts if len(part)]
+    while remaining and len(chosen) < wanted:
+        seen = {label for part in chosen for label in labels[part]}
+        gains = [len(set(labels[part]) - seen) for part in remaining]
+        chosen.append(remaining.pop(int(np.argmax(gains))))
+    return np.concatenate(chosen)
+
+
+def _parts(positions: np.ndarray, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
+    """Splits some faces into `count` stratified parts without parting a group (scikit-learn)."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # seconds, which most stages do not owe
+
+    unique, first, inverse, sizes = np.unique(
+        groups[positions], return_index=True, return_inverse=True, return_counts=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class rarer than the parts: `_check_folds` has the say
+        if sizes.max() * 20 <= len(positions) and len(unique) * 2 > len(positions):
+            # Hardly any group has two faces: stratify the groups themselves, StratifiedGroupKFold would take minutes.
+            group_labels = labels[positions][first]
+            splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+            try:
+                parts = [held for _, held in splitter.split(unique, group_labels)]
+            except ValueError as error:
+                raise InputError(Problem("folds", str(error), "fewer folds, or more faces")) from error
+            return [positions[np.isin(inverse, part)] for part in parts]
+        grouped = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+        try:
+            return [positions[held] for _, held in grouped.split(positions, labels[positions], groups[positions])]
+        except ValueError as error:
+            raise InputError(Problem("folds", str(error), "fewer folds, or more faces")) from error
+
+
+def write_folds(folds: pa.Table, path: Path) -> Path:
+    """Writes a table of folds as Parquet, whole or not at all."""
+    with atomic_path(path) as scratch:
+        pq.write_table(folds, scratch, compression="zstd")
+    return Path(path)
+
+
+def read_folds(path: Path) -> pa.Table:
+    """Reads a table of folds.
+
+    Raises:
+        InputError: The file is missing or is no table of folds.
+    """
+    try:
+        folds = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            Problem(str(path), f"is no table of folds: {error}", "run the stage that writes it")
+        ) from error
+    missing = [field.name for field in FOLD_SCHEMA if field.name not in folds.column_names]
+    if missing:
+        raise InputError(Problem(str(path), f"has no column {', '.join(missing)}", "run the stage that writes it"))
+    return folds
+
+
+def fold_splits(folds: pa.Table, fold: int) -> dict[str, str]:
+    """The split of every face in one fold.
+
+    Raises:
+        InputError: There is no such fold, or it names a face twice.
+    """
+    rows = folds.filter(pc.equal(folds.column("fold"), fold))
+    if not len(rows):
+        there = sorted(set(folds.column("fold").to_pylist()))
+        raise InputError(Problem("fold", f"there is no fold {fold}", f"there are {', '.join(map(str, there))}"))
+    splits = dict(zip(rows.column("face_id").to_pylist(), rows.column("split").to_pylist(), strict=True))
+    if len(splits) != len(rows):
+        raise InputError(
+            Problem(f"fold {fold}", f"{len(rows) - len(splits)} faces occur twice", "make the folds again")
+        )
+    return splits
+
+
+def fold_tables(faces: pa.Table, folds: pa.Table, fold: int) -> dict[str, pa.Table]:
+    """The faces of one fold by split, in their own order.
+
+    Raises:
+        InputError: There is no such fold, or a face is not in it.
+    """
+    splits = fold_splits(folds, fold)
+    face_ids = faces.column("face_id").to_pylist()
+    unknown = [face_id for face_id in face_ids if face_id not in splits]
+    if unknown:
+        why = f"{len(unknown)} faces are in no split ({', '.join(unknown[:3])} ...)"
+        raise InputError(Problem(f"fold {fold}", why, "make the folds again"))
+    where = np.array([splits[face_id] for face_id in face_ids], dtype=object)
+    return {split: faces.filter(pa.array(where == split)) for split in SPLITS}

@@ -1,0 +1,156 @@
+"""The guard refuses what would leak, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from small_faces import CLASSES, face_row, face_table, noise
+
+from augment.duplicates import find_duplicates
+from augment.faces import face_schema, faces_from_rows
+from augment.images import encode_png
+from augment.leakage import LeakageError, check_leakage, duplicates_across
+from augment.problems import InputError
+from augment.splits import FOLD_SCHEMA, FoldSettings, assign_folds
+
+
+def folds_of(splits: dict[str, str], fold: int = 0) -> pa.Table:
+    rows = [{"face_id": face_id, "fold": fold, "split": split} for face_id, split in splits.items()]
+    return pa.Table.from_pylist(rows, schema=FOLD_SCHEMA)
+
+
+def picture(pixels: np.ndarray) -> dict:
+    return {"bytes": encode_png(pixels), "path": None}
+
+
+def synthetic_row(number: int, source_id: str | None, **values) -> dict:
+    row = face_row(1000 + number) | {"synthetic": True, "translator": "warp", "seed": 0, "fold": 0}
+    return row | {"face_id": f"new/{number}", "source_id": source_id} | values
+
+
+def synthetic_table(*rows: dict) -> pa.Table:
+    return faces_from_rows(rows, face_schema(CLASSES, synthetic=True))
+
+
+FACES = face_table([face_row(n, subject=f"s{n // 2}", split=("train", "validation", "test")[n // 2]) for n in range(6)])
+SPLITS = {f"made/{n}": ("train", "validation", "test")[n // 2] for n in range(6)}
+FOLDS = folds_of(SPLITS)
+
+
+def test_a_clean_fold_passes_and_says_what_was_checked() -> None:
+    made = synthetic_table(synthetic_row(0, "made/0"), synthetic_row(1, None))
+    report = check_leakage(FACES, FOLDS, fold=0, synthetic=made, pictures=True)
+    assert report.model_dump(mode="json") == {
+        "fold": 0,
+        "faces": 6,
+        "subjects": 3,
+        "synthetic_faces": 2,
+        "pictures_checked": True,
+        "duplicates": [],
+        "synthetic_near_held_out": 0,
+    }
+    assert not check_leakage(FACES, FOLDS, fold=0).pictures_checked
+
+
+def test_a_subject_on_both_sides() -> None:
+    with pytest.raises(LeakageError, match="subject s1: lies in test and validation"):
+        check_leakage(FACES, folds_of(SPLITS | {"made/3": "test"}), fold=0)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (synthetic_row(0, "made/2"), "its source made/2 is a validation face"),
+        (synthetic_row(0, "made/5"), "its source made/5 is a test face"),
+        (synthetic_row(0, "other/1"), "its source other/1 is no face of the fold"),
+        (synthetic_row(0, "made/0", fold=1), "belongs to fold 1, not 0"),
+        (synthetic_row(0, "made/0", face_id="made/4"), "has the id of a real face"),
+    ],
+)
+def test_synthetic_rows_that_leak(row: dict, why: str) -> None:
+    good = synthetic_row(9, "made/1")
+    for made in (synthetic_table(good, row), iter(synthetic_table(good, row).to_batches())):
+        with pytest.raises(LeakageError, match=why) as caught:
+            check_leakage(FACES, FOLDS, fold=0, synthetic=made)
+        assert len(caught.value.problems) == 1
+
+
+def test_all_leaks_are_listed() -> None:
+    made = synthetic_table(*(synthetic_row(n, "made/5") for n in range(40)))
+    with pytest.raises(LeakageError) as caught:
+        check_leakage(FACES, folds_of(SPLITS | {"made/3": "test"}), fold=0, synthetic=made)
+    assert len(caught.value.problems) == 41
+
+
+def test_a_fold_of_other_faces() -> None:
+    with pytest.raises(LeakageError, match="1 faces are in no split, such as made/0"):
+        check_leakage(FACES, FOLDS.slice(1), fold=0)
+    with pytest.raises(LeakageError, match="1 faces of the fold are gone, such as made/0"):
+        check_leakage(FACES.slice(1), FOLDS, fold=0)
+    with pytest.raises(LeakageError, match="unknown splits dev"):
+        check_leakage(FACES, folds_of(SPLITS | {"made/0": "dev", "made/1": "dev"}), fold=0)
+    with pytest.raises(InputError, match="there is no fold 3"):
+        check_leakage(FACES, FOLDS, fold=3)
+
+
+def twins(first_split: str | None, second_split: str | None) -> pa.Table:
+    shared = picture(noise(70, 32))
+    rows = [face_row(0, split=first_split, image=shared), face_row(1, split=second_split, image=shared)]
+    return face_table([*rows, face_row(2, split="train")])
+
+
+@pytest.mark.parametrize("own", [(None, None), ("train", "train"), ("train", None)])
+def test_twins_that_our_splits_part_are_refused(own: tuple) -> None:
+    folds = folds_of({"made/0": "train", "made/1": "test", "made/2": "train"})
+    with pytest.raises(LeakageError, match=r"face made/1 .test.: is the same picture as made/0 .train."):
+        check_leakage(twins(*own), folds, fold=0, pictures=True)
+    check_leakage(twins(*own), folds, fold=0)  # the cheap form does not look
+
+
+def test_twins_that_the_source_itself_parts_are_counted() -> None:
+    faces = twins("train", "test")
+    folds = assign_folds(faces.slice(0, 3), FoldSettings(validation_share=0.5), 0)
+    report = check_leakage(faces, folds, fold=0, pictures=True)
+    (entry,) = report.duplicates
+    assert entry.second == "test" and (entry.exact, entry.near) == (1, 1)
+    assert report == check_leakage(faces, folds, fold=0, pictures=True, duplicates=find_duplicates(faces))
+    with pytest.raises(LeakageError, match="same picture"):
+        check_leakage(faces, folds, fold=0, pictures=True, allowed_duplicates="none")
+
+
+def test_twins_within_a_split_are_nobody_s_business() -> None:
+    folds = folds_of({"made/0": "train", "made/1": "train", "made/2": "test"})
+    assert check_leakage(twins(None, None), folds, fold=0, pictures=True).duplicates == ()
+
+
+def test_synthetic_copies_of_held_out_pictures() -> None:
+    test_picture = FACES.column("image").to_pylist()[5]
+    made = synthetic_table(synthetic_row(0, "made/0", image=test_picture), synthetic_row(1, "made/1"))
+    with pytest.raises(LeakageError, match=r"new/0: is the same picture as made/5 \(test\)"):
+        check_leakage(FACES, FOLDS, fold=0, synthetic=made, pictures=True)
+    # A train face copied is what many translators do with the face's own class.
+    copied = synthetic_table(synthetic_row(0, "made/0", image=FACES.column("image").to_pylist()[0]))
+    check_leakage(FACES, FOLDS, fold=0, synthetic=copied, pictures=True)
+
+
+def test_a_synthetic_copy_is_excused_where_the_source_face_has_that_twin() -> None:
+    faces = twins("train", "test")
+    folds = folds_of({"made/0": "train", "made/1": "test", "made/2": "train"})
+    shared = faces.column("image").to_pylist()[0]
+    report = check_leakage(
+        faces, folds, fold=0, pictures=True, synthetic=synthetic_table(synthetic_row(0, "made/0", image=shared))
+    )
+    assert report.synthetic_near_held_out == 1
+    with pytest.raises(LeakageError, match="same picture as made/1"):
+        check_leakage(
+            faces, folds, fold=0, pictures=True, synthetic=synthetic_table(synthetic_row(0, "made/2", image=shared))
+        )
+
+
+def test_counting_across_splits() -> None:
+    table = pa.table({"face_id": list("abcde"), "exact_group": [0, 0, 0, None, None], "near_group": [0, 0, 0, 0, 0]})
+    splits = {"a": "train", "b": "test", "c": "test", "d": "test", "e": None}
+    (entry,) = duplicates_across(table, splits)
+    assert (entry.first, entry.second, entry.exact, entry.near) == ("train", "test", 2, 3)
+    assert entry.examples[0] == ("a", "b")
