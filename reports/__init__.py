@@ -1,0 +1,1 @@
+"""Reports: scores, statistics, tables, figures and the page."""

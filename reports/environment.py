@@ -1,0 +1,50 @@
+"""What a run was made with: machine and versions, for the report. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = (
+    "synthesize-to-learn", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pyarrow", "pytorch-fid",
+    "dvc", "prefect",
+)  # fmt: skip
+
+
+def describe_environment(device: str = "") -> dict[str, str]:
+    """Machine, Python and package versions, by name.
+
+    Args:
+        device: Where the run computed, for example `cpu` or a GPU's name, as the caller knows it.
+    """
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    found = {
+        "machine": f"{_processor()}, {_cores()} cores, {platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+        "packages": ", ".join(versions),
+    }
+    return {"device": device, **found} if device else found
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown processor"

@@ -1,0 +1,321 @@
+"""The report's figures, drawn off-screen. Each takes a theme, since the page shows them in light and in dark."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from reports.inputs import ReportData, loss_terms
+from reports.statistics import HELPED, HURT
+from reports.tables import accuracy_against_n, signed
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a figure; the same as the page's.
+
+    Attributes:
+        name: light or dark.
+        background: Behind everything.
+        ink: Text and axes.
+        faint: Grid lines and secondary text.
+        helped: A difference above 0.
+        hurt: A difference below 0.
+        unclear: A difference that may be either.
+        series: Lines; told apart by people who confuse red and green (Okabe and Ito, 2008).
+        ramp: The confusion matrices' colour map.
+    """
+
+    name: str
+    background: str
+    ink: str
+    faint: str
+    helped: str
+    hurt: str
+    unclear: str
+    series: tuple[str, ...]
+    ramp: tuple[str, str]
+
+
+LIGHT = Theme(
+    "light",
+    "#ffffff",
+    "#1c2430",
+    "#8a93a0",
+    "#0f7b6c",
+    "#b3402a",
+    "#6b7280",
+    ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5195", "#444444"),
+    ("#ffffff", "#0b5f8a"),
+)
+DARK = Theme(
+    "dark",
+    "#171c24",
+    "#e7ebf0",
+    "#7d8794",
+    "#4fc3ae",
+    "#f08a70",
+    "#a3acb8",
+    ("#5ab4e8", "#f39a5a", "#43c59e", "#e3a1c8", "#e0c15a", "#9fd4f5", "#b79ad6", "#c7ccd3"),
+    ("#171c24", "#6cc3f0"),
+)
+THEMES = (LIGHT, DARK)
+
+
+@dataclass(frozen=True)
+class RenderedFigure:
+    """A figure's pictures, as PNG.
+
+    Attributes:
+        light: On white.
+        dark: On the page's dark ground.
+        width: In CSS pixels.
+        height: In CSS pixels.
+    """
+
+    light: bytes
+    dark: bytes
+    width: int
+    height: int
+
+
+def render_figures(data: ReportData) -> dict[str, RenderedFigure]:
+    """The figures that the page shows, by file name."""
+    drawings: dict[str, Callable[[Theme], Figure | None]] = {
+        "accuracy_against_n": lambda theme: draw_accuracy_against_n(data, theme),
+        "classifiers": lambda theme: draw_classifier_curves(data, theme),
+    }
+    for name, log in data.logs.items():
+        drawings[f"losses-{name}"] = lambda theme, log=log: draw_losses(log, theme)  # type: ignore[misc]
+    rendered = {}
+    for name, draw in drawings.items():
+        pictures = []
+        for theme in THEMES:
+            with matplotlib.rc_context(_style(theme)):
+                figure = draw(theme)
+                if figure is None:
+                    break
+                pictures.append(png_bytes(figure))
+                width, height = (round(100 * edge) for edge in figure.get_size_inches())
+        else:
+            rendered[name] = RenderedFigure(pictures[0], pictures[1], width, height)
+    return rendered
+
+
+def _style(theme: Theme) -> Any:
+    return {
+        "font.family": "DejaVu Sans",
+        "font.size": 9,
+        "axes.edgecolor": theme.faint,
+        "axes.labelcolor": theme.ink,
+        "axes.titlecolor": theme.ink,
+        "axes.facecolor": theme.background,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": cycler(color=theme.series),
+        "figure.facecolor": theme.background,
+        "grid.color": theme.faint,
+        "grid.alpha": 0.25,
+        "legend.frameon": False,
+        "legend.labelcolor": theme.ink,
+        "text.color": theme.ink,
+        "xtick.color": theme.ink,
+        "ytick.color": theme.ink,
+    }
+
+
+def new_figure(width: float, height: float, theme: Theme, rows: int = 1, columns: int = 1) -> tuple[Figure, np.ndarray]:
+    """A figure of `width` x `height` inches and its axes [rows, columns], in the theme's colours."""
+    with matplotlib.rc_context(_style(theme)):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def png_bytes(figure: Figure, *, dots_per_inch: int = 120) -> bytes:
+    """Draws a figure; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def draw_differences(data: ReportData, theme: Theme) -> Figure:
+    """Each arm's difference from the baseline arm with its interval, in points."""
+    names = list(data.comparisons)
+    figure, axes = new_figure(8.0, 1.1 + 0.38 * max(len(names), 1), theme)
+    axis: Axes = axes[0, 0]
+    colours = {HELPED: theme.helped, HURT: theme.hurt}
+    for row, name in enumerate(names):
+        comparison = data.comparisons[name]
+        value, low, high = (100 * x for x in _triple(comparison.accuracy))
+        colour = colours.get(comparison.verdict, theme.unclear)
+        axis.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
+        axis.plot(value, row, "o", color=colour, markersize=7)
+        axis.annotate(
+            f"{signed(value)}  [{signed(low)}, {signed(high)}]  {comparison.verdict}",
+            (1.02, row),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color=colour,
+            annotation_clip=False,
+        )
+    axis.axvline(0, color=theme.ink, linewidth=1)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.grid(axis="x")
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    level = data.settings.bootstrap.level
+    axis.set_xlabel(f"accuracy minus that of {data.baseline!r}, points ({level:.0%} paired bootstrap interval)")
+    return figure
+
+
+def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
+    """Accuracy against the number of synthetic faces a class; None where no arm mixes any in."""
+    table = accuracy_against_n(data)
+    if table.empty:
+        return None
+    figure, axes = new_figure(7.2, 3.8, theme)
+    axis: Axes = axes[0, 0]
+    base = 100 * data.summaries[data.baseline].accuracy
+    axis.axhline(base, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
+    positions = {n: place for place, n in enumerate(sorted(table["n"].unique()))}
+    series = list(table.groupby("series", sort=False))
+    for number, (label, rows) in enumerate(series):
+        colour = theme.series[number % len(theme.series)]
+        offset = (number - (len(series) - 1) / 2) * 0.06
+        places = np.array([positions[n] for n in rows["n"]], float)
+        drawn = places + np.where(places > 0, offset, 0)
+        axis.plot(drawn, rows["accuracy"], "-", color=colour, linewidth=1.6, label=label)
+        real = places > 0
+        errors = np.stack([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]])[:, real].clip(min=0)
+        axis.errorbar(
+            drawn[real], rows["accuracy"][real], yerr=errors, fmt="o", color=colour, capsize=4, elinewidth=1.6
+        )
+    axis.set_xticks(list(positions.values()), [f"{n:,}" if n else "real\nonly" for n in positions])
+    axis.set_xlabel("synthetic faces a class")
+    axis.set_ylabel(f"{data.settings.split} accuracy, %")
+    axis.grid(axis="y")
+    axis.legend(loc="best")
+    return figure
+
+
+def draw_confusions(data: ReportData, theme: Theme, arms: Sequence[str] | None = None) -> Figure:
+    """Confusion matrices side by side, each row a class's faces in per cent."""
+    names = list(arms if arms is not None else data.summaries)
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    size = 1.0 + 0.42 * len(data.class_names)
+    figure, axes = new_figure(columns * size, rows * size, theme, rows, columns)
+    ramp = matplotlib.colors.LinearSegmentedColormap.from_list("ramp", theme.ramp)
+    for place, axis in enumerate(axes.flat):
+        if place >= len(names):
+            axis.set_visible(False)
+            continue
+        shares = row_shares(data.summaries[names[place]].confusion)
+        axis.imshow(np.nan_to_num(shares), cmap=ramp, vmin=0, vmax=1)
+        for (i, j), share in np.ndenumerate(shares):
+            dark_cell = (share > 0.66) == (theme.name == "light")
+            text = "–" if np.isnan(share) else f"{100 * share:.0f}"
+            axis.text(j, i, text, ha="center", va="center", fontsize=7, color="#ffffff" if dark_cell else "#14181f")
+        ticks = range(len(data.class_names))
+        axis.set_xticks(ticks, data.class_names, rotation=45, ha="right", fontsize=7)
+        axis.set_yticks(ticks, data.class_names, fontsize=7)
+        axis.set_title(f"{names[place]}  {100 * data.summaries[names[place]].accuracy:.1f} %", fontsize=9)
+        axis.tick_params(length=0)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    figure.supylabel("actual", fontsize=8)
+    figure.supxlabel("predicted", fontsize=8)
+    return figure
+
+
+def draw_losses(log: pd.DataFrame, theme: Theme) -> Figure | None:
+    """A translator's loss terms over its steps, one panel a term; None for a translator without steps."""
+    terms = loss_terms(log)
+    if not terms or len(log) < 2:
+        return None
+    columns = min(4, len(terms))
+    rows = -(-len(terms) // columns)
+    figure, axes = new_figure(2.3 * columns, 1.7 * rows, theme, rows, columns)
+    for place, axis in enumerate(axes.flat):
+        if place >= len(terms):
+            axis.set_visible(False)
+            continue
+        term = terms[place]
+        present = log[term].notna()
+        colour = theme.series[1] if "discriminator" in term else theme.series[0]
+        axis.plot(log["step"][present], log[term][present], color=colour, linewidth=1.2)
+        axis.set_title(term.replace("_", " ").replace("/", ": "), fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid()
+    figure.supxlabel("step", fontsize=8)
+    return figure
+
+
+def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
+    """Validation accuracy over the optimizer's steps, an arm a line, mean over folds and seeds."""
+    lines = {
+        name: history.groupby("step")["accuracy"].mean()
+        for name, history in data.histories.items()
+        if {"step", "accuracy"} <= set(history.columns)
+    }
+    if not lines:
+        return None
+    figure, axes = new_figure(7.2, 3.6, theme)
+    axis: Axes = axes[0, 0]
+    for number, (name, line) in enumerate(lines.items()):
+        axis.plot(line.index, 100 * line, label=name, linewidth=1.5, linestyle=("-", "--", ":")[number // 8 % 3])
+        axis.lines[-1].set_color(theme.series[number % len(theme.series)])
+    axis.set_xlabel("optimizer step")
+    axis.set_ylabel("validation accuracy, %")
+    axis.grid()
+    axis.legend(fontsize=7, ncols=2)
+    return figure
+
+
+def draw_gallery(gallery: dict[str, Any], theme: Theme) -> Figure:
+    """A translator's sheet, one row a face: the input, then every class."""
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"]))).convert("RGB"))
+    columns, rows, size = len(gallery["columns"]), len(gallery["row_labels"]), gallery["size"]
+    gap = max(2, size // 16)
+    ground = np.array([round(255 * part) for part in matplotlib.colors.to_rgb(theme.background)], np.uint8)
+    # The input stands a little apart from what was made of it.
+    lefts = [column * (size + gap) + (gap if column else 0) for column in range(columns)]
+    spaced = np.broadcast_to(ground, (rows * (size + gap) - gap, lefts[-1] + size, 3)).copy()
+    for row in range(rows):
+        for column, left in enumerate(lefts):
+            tile = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]
+            spaced[row * (size + gap) : row * (size + gap) + size, left : left + size] = tile
+    figure, axes = new_figure(columns * 0.78 + 0.6, rows * 0.78 + 0.4, theme)
+    axis: Axes = axes[0, 0]
+    axis.imshow(spaced, interpolation="antialiased")
+    axis.set_xticks([left + size / 2 for left in lefts], gallery["columns"], fontsize=8)
+    axis.xaxis.tick_top()
+    centres = [row * (size + gap) + size / 2 for row in range(rows)]
+    axis.set_yticks(centres, gallery["row_labels"], fontsize=7, rotation=90, va="center")
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def row_shares(confusion: np.ndarray) -> np.ndarray:
+    """Shares [K, K] of each row's total; NaN for a class that never occurs."""
+    totals = confusion.sum(axis=1, keepdims=True).astype(float)
+    return np.divide(confusion, totals, out=np.full(confusion.shape, np.nan), where=totals > 0)
+
+
+def _triple(interval: Any) -> tuple[float, float, float]:
+    return interval.value, interval.low, interval.high

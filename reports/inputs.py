@@ -1,0 +1,305 @@
+"""What a report is made from: the files of a run, read and checked once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from augment.problems import InputError, Problem
+from reports.predictions import Predictions, read_all_predictions
+from reports.settings import ReportSettings
+from reports.statistics import (
+    HELPED,
+    HURT,
+    UNCLEAR,
+    ArmSummary,
+    Comparison,
+    compare_arms,
+    summarize_arm,
+)
+
+SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
+
+
+class Refusal(BaseModel):
+    """A translator (or another part) that would not work on these faces, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    reason: str
+
+
+class ReportInputs(BaseModel):
+    """Paths of a run's results, by name. What is absent from a mapping is left out of the report, and said so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_name: str = Field(description="What the faces are, for example `FER2013` or `embedded faces (rare)`.")
+    predictions: dict[str, Path] = Field(min_length=1, description="Arm -> predictions, Parquet.")
+    arms: dict[str, dict[str, Any]] = Field(description="Arm -> its settings (kind, translator, per_class ...).")
+    faces_report: Path | None = Field(default=None, description="The preparation's report, JSON.")
+    histories: dict[str, Path] = Field(default={}, description="Arm -> training curves, JSON lines.")
+    scores: dict[str, Path] = Field(default={}, description="Translator -> scores, JSON.")
+    translators: dict[str, Path] = Field(default={}, description="Translator -> folder that holds fold-<k>/.")
+    selections: dict[str, Path] = Field(default={}, description="Translator -> folder that holds fold-<k>/report.json.")
+    refused: tuple[Refusal, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="Further things that fall short, to be said on the page.")
+    params: dict[str, Any] = Field(default={}, description="The parameters of the run, printed whole.")
+    environment: dict[str, str] = Field(default={}, description="Machine and versions; see `reports.environment`.")
+    command: str = Field(default="", description="The command that made the run.")
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """A run's results in memory.
+
+    Attributes:
+        inputs: Where they came from.
+        settings: The report's settings.
+        class_names: Names of the classes.
+        predictions: By arm, in the order of the arms' settings.
+        summaries: By arm.
+        comparisons: By arm, all but the baseline arm.
+        baseline: The baseline arm's name.
+        not_run: Arms without predictions, and why.
+        faces: The preparation's report; empty where there is none.
+        scores: By translator.
+        selections: By translator, one report a fold.
+        trainings: By translator, fold 0's training.json; empty where there is none.
+        logs: By translator, fold 0's log; one row an interval.
+        histories: By arm, one row a look at the validation faces.
+    """
+
+    inputs: ReportInputs
+    settings: ReportSettings
+    class_names: tuple[str, ...]
+    predictions: dict[str, Predictions]
+    summaries: dict[str, ArmSummary]
+    comparisons: dict[str, Comparison]
+    baseline: str
+    not_run: dict[str, str]
+    faces: dict[str, Any]
+    scores: dict[str, dict[str, Any]]
+    selections: dict[str, list[dict[str, Any]]]
+    trainings: dict[str, dict[str, Any]]
+    logs: dict[str, pd.DataFrame]
+    histories: dict[str, pd.DataFrame]
+
+    def arm(self, name: str) -> Mapping[str, Any]:
+        """An arm's settings; empty where params don't name it."""
+        return self.inputs.arms.get(name, {})
+
+    def selects(self, translator: str) -> bool:
+        """Whether the judge could refuse this translator's faces."""
+        return any(report["enabled"] for report in self.selections.get(translator, []))
+
+    def describe(self, name: str) -> str:
+        """An arm in words."""
+        settings = self.arm(name)
+        return describe_arm(name, settings, selection=self.selects(str(settings.get("translator"))))
+
+    def synthetic_arms(self) -> list[str]:
+        """Arms that train on real and synthetic faces together."""
+        return [name for name in self.predictions if self.arm(name).get("kind") == "synthetic"]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer to the question that the report exists for.
+
+    Attributes:
+        arm: The best arm of real and synthetic faces; None where no such arm was run.
+        verdict: helped, hurt, no clear difference, or empty.
+        counts: How many synthetic arms got each verdict.
+        survives: Whether the verdict stands when the interval allows for the best having been picked.
+        rival: The best arm without synthetic faces other than the baseline; None where there is none.
+        against_rival: The best synthetic arm against the rival.
+    """
+
+    arm: str | None
+    verdict: str
+    counts: dict[str, int]
+    survives: bool
+    rival: str | None
+    against_rival: Comparison | None
+
+
+def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportData:
+    """Reads a run's results and takes the statistics.
+
+    Raises:
+        InputError: A named file is absent or unreadable, the baseline arm is not among the predictions, or arms can't
+            be paired.
+    """
+    order = [name for name in inputs.arms if name in inputs.predictions]
+    order += [name for name in inputs.predictions if name not in inputs.arms]
+    predictions = read_all_predictions({name: inputs.predictions[name] for name in order}, split=settings.split)
+    baseline = _choose_baseline(inputs, settings)
+    summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
+    candidates = sum(inputs.arms.get(name, {}).get("kind") == "synthetic" for name in predictions)
+    comparisons = {
+        name: compare_arms(arm, predictions[baseline], settings.bootstrap, candidates=candidates)
+        for name, arm in predictions.items()
+        if name != baseline
+    }
+    return ReportData(
+        inputs=inputs,
+        settings=settings,
+        class_names=predictions[baseline].class_names,
+        predictions=predictions,
+        summaries=summaries,
+        comparisons=comparisons,
+        baseline=baseline,
+        not_run=_not_run(inputs),
+        faces=_read_json(inputs.faces_report) if inputs.faces_report else {},
+        scores={name: _read_json(path) for name, path in inputs.scores.items()},
+        selections={
+            name: [_read_json(file) for file in sorted(path.glob("fold-*/report.json"))]
+            for name, path in inputs.selections.items()
+        },
+        trainings={
+            name: _read_json(path / "fold-0" / "training.json")
+            for name, path in inputs.translators.items()
+            if (path / "fold-0" / "training.json").is_file()
+        },
+        logs={
+            name: read_json_lines(path / "fold-0" / "log.jsonl")
+            for name, path in inputs.translators.items()
+            if (path / "fold-0" / "log.jsonl").is_file()
+        },
+        histories={name: read_json_lines(path) for name, path in inputs.histories.items()},
+    )
+
+
+def find_headline(data: ReportData) -> Headline:
+    """Which synthetic arm did best, and whether that is more than luck."""
+    arms = [name for name in data.synthetic_arms() if name != data.baseline]
+    counts = {word: sum(data.comparisons[name].verdict == word for name in arms) for word in (HELPED, HURT, UNCLEAR)}
+    others = [
+        name for name in data.predictions if name != data.baseline and data.arm(name).get("kind") not in SYNTHETIC_KINDS
+    ]
+    if not arms:
+        return Headline(None, "", counts, False, None, None)
+    best = max(arms, key=lambda name: data.comparisons[name].accuracy.value)
+    verdict = data.comparisons[best].verdict
+    rival = max(others, key=lambda name: data.summaries[name].accuracy) if others else None
+    return Headline(
+        arm=best,
+        verdict=verdict,
+        counts=counts,
+        survives=data.comparisons[best].accuracy_adjusted.verdict == verdict,
+        rival=rival,
+        against_rival=(
+            compare_arms(data.predictions[best], data.predictions[rival], data.settings.bootstrap) if rival else None
+        ),
+    )
+
+
+def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = False) -> str:
+    """An arm in words.
+
+    Args:
+        name: Of the arm; stands for arms without known settings.
+        settings: Its settings.
+        selection: Whether selection was on for its translator's faces.
+    """
+    kind = settings.get("kind")
+    per_class = settings.get("per_class")
+    amount = f"{per_class:,} a class" if isinstance(per_class, int) else "synthetic"
+    words = {
+        "real": "real faces",
+        "oversampled": "real faces, rare classes repeated to balance",
+        "synthetic": f"real faces + {amount} by {settings.get('translator')}",
+        "synthetic_only": f"{amount} by {settings.get('translator')}, no real faces",
+        "hog": "real faces; HOG features, support vector machine",
+        "lbp": "real faces; LBP features, support vector machine",
+    }.get(str(kind), name)
+    if selection and kind in SYNTHETIC_KINDS:
+        words += ", selected by the judge" if settings.get("selected", True) else ", not selected"
+    augmentation = settings.get("augmentation")
+    if augmentation and augmentation != "none":
+        words += f", {augmentation} augmentation"
+    return words
+
+
+def read_json_lines(path: Path) -> pd.DataFrame:
+    """Reads JSON lines; a last line that a killed run left half-written is passed over.
+
+    Raises:
+        InputError: The file is absent, or a line before the last is no JSON.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(Problem(str(path), "can't be read", "run the stage that writes it")) from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise InputError(Problem(f"{path} line {number}", "is no JSON", "run its stage again")) from error
+    return pd.DataFrame(rows)
+
+
+def _choose_baseline(inputs: ReportInputs, settings: ReportSettings) -> str:
+    names = list(inputs.predictions)
+    if settings.baseline_arm is not None:
+        if settings.baseline_arm not in names:
+            raise InputError(
+                Problem(
+                    "report.baseline_arm", f"{settings.baseline_arm!r} has no predictions", f"one of {', '.join(names)}"
+                )
+            )
+        return settings.baseline_arm
+    if "real" in names:
+        return "real"
+    for name in names:
+        if inputs.arms.get(name, {}).get("kind") == "real":
+            return name
+    raise InputError(
+        Problem("arms", "none is of kind real, so there is nothing to measure the others against", "add `real`")
+    )
+
+
+def _not_run(inputs: ReportInputs) -> dict[str, str]:
+    reasons = {refusal.name: refusal.reason for refusal in inputs.refused}
+    missing = {}
+    for name, arm in inputs.arms.items():
+        if name in inputs.predictions:
+            continue
+        translator = arm.get("translator")
+        if translator in reasons:
+            missing[name] = f"its translator {translator} was refused"
+        else:
+            missing[name] = "no predictions were handed to the report"
+    return missing
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(Problem(str(path), "no such file", "run the stage that writes it")) from error
+    except ValueError as error:
+        raise InputError(Problem(str(path), f"is no JSON: {error}", "run the stage that writes it again")) from error
+    if not isinstance(content, dict):
+        raise InputError(Problem(str(path), "is no JSON object", "run the stage that writes it again"))
+    return content
+
+
+def loss_terms(log: pd.DataFrame) -> list[str]:
+    """The loss terms of a translator's log: its numeric columns but for counters, rates and timings."""
+    other = {"step", "seconds", "images_per_second", "validation_score", "score"}
+    return [
+        column
+        for column in log.columns
+        if column not in other and "learning_rate" not in column and pd.api.types.is_numeric_dtype(log[column])
+    ]

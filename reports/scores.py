@@ -1,0 +1,662 @@
+"""Scores of one translator: distances to real faces, recognition of translated faces, and how far they moved.
+
+None of these is utility: an output that is easy for a classifier need not help to train one. They are reported beside
+it. Test faces are only looked at here; nothing that trains or chooses reads a score.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from augment.faces import class_names, data_files, read_faces
+from augment.files import atomic_write_text
+from augment.images import encode_png
+from augment.problems import InputError, Problem
+from augment.tensors import FaceTensors, face_tensors
+from augment.translators.base import CannotTranslateError, Translator
+from reports.features import (
+    InceptionFeatures,
+    InceptionLookup,
+    Judge,
+    cached_features,
+    find_inception_weights,
+)
+from reports.fid import SMALL_SAMPLE, frechet_distance_of_features
+from reports.kid import kernel_distance
+
+SCORES_VERSION = 1
+
+
+class ScoreSettings(BaseModel):
+    """Settings of the scores. Counts are in pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference_split: str = Field(
+        default="test",
+        pattern="^(train|validation|test)$",
+        description="Real faces that the distances are taken to; split into two halves, one of them for the floor.",
+    )
+    max_images: int = Field(default=10_000, ge=2, description="At most so many faces a side for distances.")
+    max_inception_images: int | None = Field(
+        default=None,
+        ge=2,
+        description="The same for Inception alone, which makes about 5 images/s on a CPU core.",
+    )
+    inception_weights: Path | None = Field(
+        default=None, description="pytorch-fid's weights; $TORCH_HOME/hub/checkpoints is searched where null."
+    )
+    allow_download: bool = Field(default=False, description="Fetch the Inception weights once where they are absent.")
+    inception_batch_size: int = Field(default=32, ge=1)
+    kernel_subset_size: int | None = Field(
+        default=1000, ge=2, description="Subset size of the kernel distance; null takes all pairs at once."
+    )
+    max_test_faces: int | None = Field(
+        default=None,
+        ge=1,
+        description="Translate at most so many test faces a fold, stratified; all where null.",
+    )
+    batch_size: int = Field(default=64, ge=1, description="Test faces a batch.")
+    moved_threshold: float = Field(
+        default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
+    )
+    gallery: bool = Field(default=True, description="Keep a sheet of inputs and outputs.")
+    gallery_faces: int = Field(default=6, ge=1, le=64)
+    publishable_sources: tuple[str, ...] = Field(
+        default=("rig",), description="Sources whose pictures may be published; sheets of all others are marked."
+    )
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class RealHalves:
+    """Two disjoint halves of the real faces; positions into them."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+
+def split_in_halves(labels: np.ndarray, subjects: Sequence[str | None], seed: int) -> RealHalves:
+    """Splits real faces into two halves of like class shares, subject-disjoint where every face names its subject.
+
+    A person in both halves would make the floor lower than any translator of unseen people can reach.
+
+    Args:
+        labels: int [N].
+        subjects: N subject names; None where unknown.
+        seed: Of the draw.
+    """
+    random = np.random.default_rng(seed)
+    labels = np.asarray(labels)
+    if len(labels) and all(subject is not None for subject in subjects):
+        groups = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)[1]
+    else:
+        groups = np.arange(len(labels))
+    # Groups of the same make-up are dealt out in turn, so that both halves get like shares of every class.
+    members: dict[int, list[int]] = {}
+    for position, group in enumerate(groups):
+        members.setdefault(int(group), []).append(position)
+    order = [int(group) for group in random.permutation(len(members))]
+    order.sort(key=lambda group: tuple(sorted(labels[members[group]].tolist())))
+    halves: tuple[list[int], list[int]] = ([], [])
+    for group in order:
+        smaller = 0 if len(halves[0]) <= len(halves[1]) else 1
+        halves[smaller].extend(members[group])
+    # In chance order, so that a cut to the first n is a fair draw.
+    return RealHalves(random.permutation(np.array(halves[0], int)), random.permutation(np.array(halves[1], int)))
+
+
+def matched_positions(label_sets: Sequence[np.ndarray], num_classes: int, limit: int) -> list[np.ndarray]:
+    """The first faces of each set such that all sets hold the same number of each class.
+
+    Args:
+        label_sets: Labels of each set.
+        num_classes: Number of classes.
+        limit: At most so many faces a set; every class is cut by the same share.
+
+    Returns:
+        For each set the positions, sorted by class.
+    """
+    counts = np.min([np.bincount(labels, minlength=num_classes) for labels in label_sets], axis=0)
+    if counts.sum() > limit:
+        counts = (counts * (limit / counts.sum())).astype(int)
+    return [
+        np.concatenate([np.flatnonzero(labels == label)[: counts[label]] for label in range(num_classes)])
+        for labels in label_sets
+    ]
+
+
+def feature_distances(
+    real: np.ndarray,
+    other_half: np.ndarray,
+    synthetic: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    *,
+    kernel_subset_size: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Frechet and kernel distances of matched sets, overall and per class, with the real-against-real floor.
+
+    Args:
+        real: Features [N, D] of the first half of the real faces.
+        other_half: Features [N, D] of the other half.
+        synthetic: Features [N, D] of synthetic faces.
+        labels: int [N], the class of row i in all three.
+        names: Names of the classes.
+        kernel_subset_size: See `reports.kid.kernel_distance`.
+        seed: Of its subsets.
+
+    Returns:
+        `overall` and `per_class`, each with `n`, `frechet`, `kernel`, `frechet_floor`, `kernel_floor` (null below two
+        faces) and `small_sample`.
+    """
+
+    def one(rows: np.ndarray) -> dict[str, Any]:
+        count = len(rows)
+        found: dict[str, Any] = {"n": count, "small_sample": count < SMALL_SAMPLE}
+        for suffix, others in (("", synthetic), ("_floor", other_half)):
+            enough = count >= 2
+            found[f"frechet{suffix}"] = frechet_distance_of_features(real[rows], others[rows]) if enough else None
+            found[f"kernel{suffix}"] = (
+                kernel_distance(real[rows], others[rows], subset_size=kernel_subset_size, seed=seed) if enough else None
+            )
+        return found
+
+    return {
+        "overall": one(np.arange(len(labels))),
+        "per_class": {name: one(np.flatnonzero(labels == label)) for label, name in enumerate(names)},
+    }
+
+
+def recognition_scores(confusion: np.ndarray, by_source: np.ndarray) -> dict[str, Any]:
+    """Recognition from counts.
+
+    Args:
+        confusion: int [K, K], translated faces by target and judged class.
+        by_source: int [K, K, K], the same by source class, target and judged class.
+
+    Returns:
+        `accuracy` over all targets (as published), `accuracy_changed` over targets that differ from the source's
+        class, `per_class`, and the counts.
+    """
+    num_classes = len(confusion)
+    changed = ~np.eye(num_classes, dtype=bool)
+    hits = np.array([[by_source[s, t, t] for t in range(num_classes)] for s in range(num_classes)])
+    totals = by_source.sum(axis=2)
+    return {
+        "n": int(confusion.sum()),
+        "accuracy": _ratio(np.trace(confusion), confusion.sum()),
+        "accuracy_changed": _ratio(hits[changed].sum(), totals[changed].sum()),
+        "per_class": [_ratio(confusion[t, t], confusion[t].sum()) for t in range(num_classes)],
+        "confusion": confusion.tolist(),
+    }
+
+
+def untranslated_baseline(labels: np.ndarray, judged: np.ndarray, num_classes: int) -> dict[str, Any]:
+    """The recognition of a translator that changes nothing: the judge's agreement with every target, untranslated.
+
+    Args:
+        labels: int [N], the faces' own classes.
+        judged: int [N], what the judge takes them for.
+        num_classes: Number of classes.
+
+    Returns:
+        `accuracy` (1 / K by construction), `accuracy_changed` over targets other than the face's class, `per_class`
+        for each target, and `real_accuracy`, the judge's accuracy on the faces as they are.
+    """
+    correct = judged == labels
+    count = len(labels)
+    shares = np.bincount(judged, minlength=num_classes) / max(count, 1)
+    return {
+        "accuracy": 1 / num_classes,
+        "accuracy_changed": _ratio((~correct).sum(), count * (num_classes - 1)),
+        "per_class": shares.tolist(),
+        "real_accuracy": _ratio(correct.sum(), count),
+    }
+
+
+def movement(inputs: torch.Tensor, outputs: torch.Tensor) -> np.ndarray:
+    """How far outputs moved from their sources: mean absolute difference, 0..1, float64 [N].
+
+    Args:
+        inputs: uint8 [N, C, H, W].
+        outputs: uint8 [N, C, H, W].
+    """
+    difference = (inputs.to(torch.int16) - outputs.to(torch.int16)).abs().flatten(1).float()
+    return difference.mean(dim=1).double().cpu().numpy() / 255.0
+
+
+def read_synthetic(directory: Path, counts: Sequence[int], *, size: int, channels: int) -> FaceTensors:
+    """Reads the first `counts[label]` synthetic faces of each class, and no more than it must.
+
+    Rows that selection has refused (`kept` false) are passed over.
+
+    Args:
+        directory: A dataset directory of one fold.
+        counts: How many faces of each class are wanted.
+        size: Edge in pixels.
+        channels: 1 or 3.
+    """
+    wanted = np.array(counts, dtype=int)
+    parts: list[pa.Table] = []
+    files = data_files(directory)
+    schema = pq.read_schema(files[0])
+    columns = ["image", "label", "label_name", "face_id"] + (["kept"] if "kept" in schema.names else [])
+    for file in files:
+        with pq.ParquetFile(file) as parquet:
+            for group in range(parquet.num_row_groups):
+                if not wanted.any():
+                    break
+                labels = parquet.read_row_group(group, columns=["label"]).column("label").to_numpy()
+                if not wanted[np.unique(labels)].any():
+                    continue
+                table = parquet.read_row_group(group, columns=columns)
+                if "kept" in table.column_names:
+                    table = table.filter(pc.fill_null(table.column("kept"), True)).drop_columns(["kept"])
+                labels = table.column("label").to_numpy()
+                rows = []
+                for label in np.unique(labels):
+                    found = np.flatnonzero(labels == label)[: wanted[label]]
+                    wanted[label] -= len(found)
+                    rows.extend(found.tolist())
+                parts.append(table.take(pa.array(sorted(rows), pa.int64())))
+    selected = [column for column in columns if column != "kept"]
+    plain = pa.schema([schema.field(column) for column in selected], metadata=schema.metadata)
+    tables = [part.select(selected).cast(plain.remove_metadata()) for part in parts]
+    table = pa.concat_tables(tables) if tables else plain.empty_table()
+    return face_tensors(table.replace_schema_metadata(schema.metadata), size=size, channels=channels)
+
+
+def score_translator(
+    name: str,
+    *,
+    faces_dir: Path,
+    folds_path: Path,
+    synthetic_dir: Path,
+    translator_dir: Path,
+    judge_for_fold: Callable[[int], Judge],
+    settings: ScoreSettings,
+    out: Path,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+) -> dict[str, Any]:
+    """Scores one translator over all folds, and writes the scores as JSON.
+
+    Args:
+        name: The translator's name in params.
+        faces_dir: The prepared faces.
+        folds_path: The folds' table.
+        synthetic_dir: Holds `fold-<k>/data/*.parquet`.
+        translator_dir: Holds `fold-<k>/weights.safetensors`.
+        judge_for_fold: Gives a fold's judge, trained on the fold's real training faces only.
+        settings: The scores' settings.
+        out: The JSON file to write.
+        device: Where to run.
+        cache: A folder for Inception features, shared by all translators; None for no cache.
+
+    Returns:
+        What was written. `distances` holds one entry a feature space: FID and KID on Inception where its weights can
+        be had, FCD and KCD (Frechet and kernel classifier distance) on the judge's features always. `unavailable`
+        says what could not be had and why. `recognition`, `untranslated`, `movement` and `gallery` follow.
+
+    Raises:
+        InputError: A fold has no test faces or no synthetic faces.
+    """
+    from augment.splits import fold_tables, read_folds
+    from augment.translators import load_translator
+
+    faces = read_faces(faces_dir)
+    folds = read_folds(folds_path)
+    names = class_names(faces.schema)
+    sources = sorted(set(faces.column("source").to_pylist()))
+    lookup = find_inception_weights(settings.inception_weights, allow_download=settings.allow_download)
+    inception = (
+        InceptionFeatures(lookup.path, device=device, batch_size=settings.inception_batch_size) if lookup.path else None
+    )
+    fold_numbers = sorted(int(fold) for fold in pc.unique(folds.column("fold")).to_pylist())
+    scored = []
+    with tqdm(fold_numbers, desc=f"scores {name}", unit="fold", disable=None) as progress:
+        for fold in progress:
+            tables = fold_tables(faces, folds, fold)
+            translator = load_translator(translator_dir / f"fold-{fold}" / "weights.safetensors", device)
+            translator.eval()
+            scored.append(
+                _score_fold(
+                    fold,
+                    tables,
+                    names,
+                    translator,
+                    judge_for_fold(fold),
+                    synthetic_dir / f"fold-{fold}",
+                    inception,
+                    settings,
+                    device,
+                    cache,
+                    with_gallery=settings.gallery and fold == fold_numbers[0],
+                )
+            )
+    result = _combine(name, names, sources, fold_numbers, scored, lookup, settings)
+    atomic_write_text(out, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    return result
+
+
+def _score_fold(
+    fold: int,
+    tables: dict[str, pa.Table],
+    names: Sequence[str],
+    translator: Translator,
+    judge: Judge,
+    synthetic_dir: Path,
+    inception: InceptionFeatures | None,
+    settings: ScoreSettings,
+    device: torch.device | str,
+    cache: Path | None,
+    *,
+    with_gallery: bool,
+) -> dict[str, Any]:
+    shape = {"size": translator.size, "channels": translator.channels}
+    for split in {"test", settings.reference_split}:
+        if split not in tables or len(tables[split]) == 0:
+            raise InputError(Problem(f"fold {fold}", f"has no {split} faces to score on", "see folds.*"))
+    test = face_tensors(tables["test"], **shape)
+    reference = test if settings.reference_split == "test" else face_tensors(tables[settings.reference_split], **shape)
+    found: dict[str, Any] = {
+        "distances": _distances(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
+    }
+    found.update(_recognition(fold, test, translator, judge, settings, device))
+    if with_gallery:
+        found["gallery"] = _gallery(test, translator, settings, device)
+    return found
+
+
+def _distances(
+    fold: int,
+    names: Sequence[str],
+    reference: FaceTensors,
+    synthetic_dir: Path,
+    judge: Judge,
+    inception: InceptionFeatures | None,
+    settings: ScoreSettings,
+    cache: Path | None,
+    shape: dict[str, int],
+) -> dict[str, dict[str, Any]]:
+    labels = reference.labels.cpu().numpy()
+    halves = split_in_halves(labels, reference.subjects, settings.seed)
+    first, second = reference.take(halves.first), reference.take(halves.second)
+    first_labels, second_labels = labels[halves.first], labels[halves.second]
+    wanted = np.minimum(
+        np.bincount(first_labels, minlength=len(names)), np.bincount(second_labels, minlength=len(names))
+    )
+    synthetic = read_synthetic(synthetic_dir, wanted.tolist(), **shape)
+    available = np.bincount(synthetic.labels.numpy(), minlength=len(names))
+    spaces: list[tuple[str, Callable[[torch.Tensor], np.ndarray], int]] = [
+        ("judge", judge.features, settings.max_images)
+    ]
+    if inception is not None:
+        extractor = inception  # a name of its own: the closure below must not see a None
+        limit = min(settings.max_images, settings.max_inception_images or settings.max_images)
+        spaces.insert(0, ("inception", lambda images: cached_features(images, extractor, cache), limit))
+    distances = {}
+    for space, features, limit in spaces:
+        positions = matched_positions([first_labels, second_labels, synthetic.labels.numpy()], len(names), limit)
+        if len(positions[0]) < 2:
+            raise InputError(
+                Problem(
+                    str(synthetic_dir),
+                    f"fold {fold}: fewer than two faces a side for the distances",
+                    "synthesize more faces, or raise scores.max_images",
+                )
+            )
+        sets = [
+            np.asarray(features(images[torch.from_numpy(rows)]), np.float64)
+            for images, rows in zip((first.images, second.images, synthetic.images), positions, strict=True)
+        ]
+        distances[space] = feature_distances(
+            sets[0],
+            sets[1],
+            sets[2],
+            first_labels[positions[0]],
+            names,
+            kernel_subset_size=settings.kernel_subset_size,
+            seed=settings.seed,
+        )
+        distances[space]["dimension"] = sets[0].shape[1]
+        distances[space]["short_of_synthetic"] = bool((available < wanted).any())
+    return distances
+
+
+def _recognition(
+    fold: int,
+    test: FaceTensors,
+    translator: Translator,
+    judge: Judge,
+    settings: ScoreSettings,
+    device: torch.device | str,
+) -> dict[str, Any]:
+    """Counts of what the judge takes translated faces for, and how far they moved."""
+    num_classes = len(test.class_names)
+    if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
+        test = test.take(_stratified(test.labels.numpy(), settings.max_test_faces, settings.seed))
+    labels = test.labels.cpu().numpy()
+    judged_real = np.concatenate(
+        [
+            np.asarray(judge.probabilities(test.images[start : start + 512])).argmax(axis=1)
+            for start in range(0, len(test), 512)
+        ]
+    )
+    found: dict[str, Any] = {
+        "untranslated": (labels, judged_real),
+        "real_movement": _real_movement(test, settings.seed),
+    }
+    by_source = np.zeros((num_classes, num_classes, num_classes), int)
+    moved: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
+    starts = range(0, len(test), settings.batch_size)
+    try:
+        for start in tqdm(starts, desc=f"fold {fold}: translating test faces", leave=False, disable=None):
+            rows = np.arange(start, min(start + settings.batch_size, len(test)))
+            batch = test.take(rows).to(device)
+            for target in range(num_classes):
+                targets = torch.full((len(rows),), target, dtype=torch.int64, device=batch.images.device)
+                with torch.no_grad():
+                    outputs = translator.translate(batch, targets, generator)
+                judged = np.asarray(judge.probabilities(outputs.cpu())).argmax(axis=1)
+                np.add.at(by_source, (labels[rows], np.full(len(rows), target), judged), 1)
+                moved.append((labels[rows], np.full(len(rows), target), movement(batch.images, outputs)))
+    except CannotTranslateError as error:
+        return {**found, "refused": str(error)}
+    columns = tuple(np.concatenate(column) for column in zip(*moved, strict=True))
+    return {**found, "by_source": by_source, "moved": columns}
+
+
+def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` positions, spread over the classes by their shares (largest remainders), in the faces' own order."""
+    random = np.random.default_rng(seed)
+    sizes = np.bincount(labels)
+    exact = sizes * count / len(labels)
+    quota = np.floor(exact).astype(int)
+    for label in np.argsort(-(exact - quota), kind="stable")[: count - quota.sum()]:
+        quota[label] += 1
+    chosen = [random.permutation(np.flatnonzero(labels == label))[: quota[label]] for label in range(len(sizes))]
+    return np.sort(np.concatenate(chosen))
+
+
+def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> float | None:
+    """The mean movement between two real faces of one subject and different classes: a yardstick for outputs."""
+    random = np.random.default_rng(seed)
+    labels = test.labels.cpu().numpy()
+    members: dict[str, list[int]] = {}
+    for position, subject in enumerate(test.subjects):
+        if subject is not None:
+            members.setdefault(subject, []).append(position)
+    candidates = [
+        (one, other)
+        for positions in members.values()
+        for one, other in zip(positions, random.permutation(positions).tolist(), strict=True)
+        if labels[one] != labels[other]
+    ][:pairs]
+    if not candidates:
+        return None
+    first, second = np.array(candidates).T
+    return float(movement(test.images[torch.from_numpy(first)], test.images[torch.from_numpy(second)]).mean())
+
+
+def _gallery(
+    test: FaceTensors, translator: Translator, settings: ScoreSettings, device: torch.device | str
+) -> dict[str, Any] | None:
+    """A sheet, one row a face that training never saw: the input, then every class."""
+    rows = _gallery_rows(test, settings.gallery_faces, settings.seed)
+    faces = test.take(rows).to(device)
+    columns = [faces.images.cpu()]
+    generator = torch.Generator().manual_seed(settings.seed)
+    try:
+        for target in range(len(test.class_names)):
+            targets = torch.full((len(rows),), target, dtype=torch.int64, device=faces.images.device)
+            with torch.no_grad():
+                columns.append(translator.translate(faces, targets, generator).cpu())
+    except CannotTranslateError:
+        return None
+    sheet = torch.stack(columns, dim=1).permute(0, 3, 1, 4, 2).numpy()
+    count, height, width_count, width, channels = sheet.shape
+    return {
+        "png": base64.b64encode(encode_png(sheet.reshape(count * height, width_count * width, channels))).decode(),
+        "columns": ["input", *test.class_names],
+        "row_labels": [test.class_names[int(label)] for label in faces.labels.cpu()],
+        "size": test.size,
+    }
+
+
+def _gallery_rows(test: FaceTensors, count: int, seed: int) -> np.ndarray:
+    """Faces of different subjects, the classes in turn; the same for every translator."""
+    random = np.random.default_rng(seed)
+    labels = test.labels.cpu().numpy()
+    by_class = {label: random.permutation(np.flatnonzero(labels == label)).tolist() for label in np.unique(labels)}
+    chosen: list[int] = []
+    used: set[str] = set()
+    neutral = [label for label in by_class if test.class_names[int(label)] == "neutral"]
+    # Two neutral faces first (what most sources are), then the other classes in turn.
+    turns = [*neutral, *neutral, *[label for label in by_class if label not in neutral]]
+    while len(chosen) < count and any(by_class.values()):
+        for label in turns:
+            candidates = by_class[label]
+            fresh = next((row for row in candidates if (test.subjects[row] or str(row)) not in used), None)
+            row = fresh if fresh is not None else next(iter(candidates), None)
+            if row is None or len(chosen) >= count:
+                continue
+            candidates.remove(row)
+            used.add(test.subjects[row] or str(row))
+            chosen.append(row)
+    return np.array(chosen, int)
+
+
+def _combine(
+    name: str,
+    names: Sequence[str],
+    sources: Sequence[str],
+    fold_numbers: Sequence[int],
+    scored: Sequence[dict[str, Any]],
+    lookup: InceptionLookup,
+    settings: ScoreSettings,
+) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "version": SCORES_VERSION,
+        "translator": name,
+        "class_names": list(names),
+        "sources": list(sources),
+        "folds": list(fold_numbers),
+        "settings": settings.model_dump(mode="json"),
+        "unavailable": [] if lookup.path else [{"name": "FID and KID", "reason": lookup.reason}],
+    }
+    titles = {
+        "inception": ("FID", "KID", "pytorch-fid's Inception, last average pooling"),
+        "judge": ("FCD", "KCD", "the fold's judge, penultimate layer"),
+    }
+    result["distances"] = []
+    for space, (frechet_name, kernel_name, features) in titles.items():
+        per_fold = [fold["distances"][space] for fold in scored if space in fold["distances"]]
+        if per_fold:
+            result["distances"].append(
+                {
+                    "space": space,
+                    "frechet_name": frechet_name,
+                    "kernel_name": kernel_name,
+                    "features": features,
+                    "reference": f"real {settings.reference_split} faces, one half",
+                    "dimension": per_fold[0]["dimension"],
+                    "short_of_synthetic": any(fold["short_of_synthetic"] for fold in per_fold),
+                    "overall": _mean_distances([fold["overall"] for fold in per_fold]),
+                    "per_class": {c: _mean_distances([fold["per_class"][c] for fold in per_fold]) for c in names},
+                    "per_fold": [fold["overall"] for fold in per_fold],
+                }
+            )
+    labels = np.concatenate([fold["untranslated"][0] for fold in scored])
+    judged = np.concatenate([fold["untranslated"][1] for fold in scored])
+    result["untranslated"] = untranslated_baseline(labels, judged, len(names))
+    refusals = sorted({fold["refused"] for fold in scored if "refused" in fold})
+    if refusals:
+        result["recognition"] = result["movement"] = None
+        result["unavailable"].append({"name": "recognition and movement", "reason": "; ".join(refusals)})
+    else:
+        by_source = np.sum([fold["by_source"] for fold in scored], axis=0)
+        result["recognition"] = recognition_scores(by_source.sum(axis=0), by_source)
+        source, target, distance = (
+            np.concatenate(column) for column in zip(*(fold["moved"] for fold in scored), strict=True)
+        )
+        result["movement"] = _movement_scores(source, target, distance, len(names), settings.moved_threshold)
+        yardsticks = [fold["real_movement"] for fold in scored if fold["real_movement"] is not None]
+        result["movement"]["real_pairs"] = float(np.mean(yardsticks)) if yardsticks else None
+    sheet = scored[0].get("gallery")
+    if sheet:
+        allowed = settings.publishable_sources
+        publishable = all(any(s == a or s.startswith(f"{a}-") for a in allowed) for s in sources)
+        sheet = {**sheet, "publishable": publishable, "sources": list(sources)}
+    result["gallery"] = sheet
+    return result
+
+
+def _movement_scores(
+    source: np.ndarray, target: np.ndarray, distance: np.ndarray, num_classes: int, threshold: float
+) -> dict[str, Any]:
+    changed = source != target
+    return {
+        "mean": _mean(distance[changed]),
+        "median": float(np.median(distance[changed])) if changed.any() else None,
+        "unmoved_share": _mean(distance[changed] < threshold),
+        "threshold": threshold,
+        "per_class": [_mean(distance[changed & (target == label)]) for label in range(num_classes)],
+        "mean_to_own_class": _mean(distance[~changed]),
+    }
+
+
+def _mean_distances(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The folds' mean; n is a fold's smallest, so that a warning is never averaged away."""
+    result: dict[str, Any] = {
+        "n": min(fold["n"] for fold in per_fold),
+        "small_sample": any(fold["small_sample"] for fold in per_fold),
+    }
+    for key in ("frechet", "kernel", "frechet_floor", "kernel_floor"):
+        values = [fold[key] for fold in per_fold if fold[key] is not None]
+        result[key] = float(np.mean(values)) if values else None
+    return result
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None

@@ -1,0 +1,277 @@
+"""What the arms' predictions say, and how sure: means, spreads, and paired bootstrap intervals.
+
+The question is always the difference from one arm, real faces only. Both arms are tested on the same faces with the
+same seeds, so the difference is taken face by face before anything is resampled: what makes a face hard or a subject
+odd cancels. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, chapter 13); Field
+and Welsh, "Bootstrapping clustered data", 2007 (whole subjects are drawn, since faces of one person err together);
+Owen, "The pigeonhole bootstrap", 2007 (faces and seeds are both drawn, each by its own, crossed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from augment.problems import InputError, Problem
+from reports.predictions import Predictions, confusion_counts
+from reports.settings import BootstrapSettings
+
+HELPED = "helped"
+HURT = "hurt"
+UNCLEAR = "no clear difference"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value with its interval.
+
+    Attributes:
+        value: The estimate.
+        low: The interval's lower end.
+        high: Its upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """What a difference says: helped (all above 0), hurt (all below), or no clear difference."""
+        if self.low > 0:
+            return HELPED
+        if self.high < 0:
+            return HURT
+        return UNCLEAR
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An arm against the baseline arm, paired over the same faces and seeds. All in 0..1.
+
+    Attributes:
+        accuracy: Difference of accuracy.
+        accuracy_adjusted: The same value with the interval for the best of several arms (Bonferroni).
+        balanced_accuracy: Difference of balanced accuracy.
+        recalls: Difference of each class's recall; NaN for a class without test faces.
+        faces: Number of test faces that were paired.
+        seeds: Number of seeds that were paired.
+        clusters: Number of units drawn: subjects, or faces.
+        by_subject: Whether the units are subjects.
+        seeds_drawn: Whether seeds were drawn as well.
+    """
+
+    accuracy: Interval
+    accuracy_adjusted: Interval
+    balanced_accuracy: Interval
+    recalls: tuple[Interval, ...]
+    faces: int
+    seeds: int
+    clusters: int
+    by_subject: bool
+    seeds_drawn: bool
+
+    @property
+    def verdict(self) -> str:
+        """See `Interval.verdict`; by accuracy."""
+        return self.accuracy.verdict
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm by itself. All in 0..1; spreads are sample standard deviations, None with fewer than two.
+
+    Attributes:
+        arm: Its name.
+        runs: Trained classifiers, folds times seeds.
+        folds: Number of folds.
+        seeds: Number of seeds.
+        accuracy: Mean over seeds of the accuracy over all folds' test faces.
+        accuracy_seed_spread: Over seeds.
+        accuracy_fold_spread: Over folds, each the mean of its seeds.
+        balanced_accuracy: Mean recall, as `accuracy`.
+        balanced_accuracy_seed_spread: Over seeds.
+        macro_f1: Mean F1 of the classes, as `accuracy`.
+        macro_f1_seed_spread: Over seeds.
+        recalls: By class; NaN for a class without test faces.
+        confusion: Counts [K, K], actual by predicted, over all runs.
+    """
+
+    arm: str
+    runs: int
+    folds: int
+    seeds: int
+    accuracy: float
+    accuracy_seed_spread: float | None
+    accuracy_fold_spread: float | None
+    balanced_accuracy: float
+    balanced_accuracy_seed_spread: float | None
+    macro_f1: float
+    macro_f1_seed_spread: float | None
+    recalls: tuple[float, ...]
+    confusion: np.ndarray
+
+
+def recalls_of(confusion: np.ndarray) -> np.ndarray:
+    """Recall of each class [K] from counts [K, K]; NaN for a class that never occurs."""
+    totals = confusion.sum(axis=1).astype(float)
+    return np.divide(np.diag(confusion), totals, out=np.full(len(totals), np.nan), where=totals > 0)
+
+
+def macro_f1_of(confusion: np.ndarray) -> float:
+    """Mean F1 over the classes that occur or are predicted (scikit-learn's `f1_score(average="macro")`)."""
+    occurring = confusion.sum(axis=1) + confusion.sum(axis=0)
+    present = occurring > 0
+    return float((2 * np.diag(confusion)[present] / occurring[present]).mean())
+
+
+def summarize_arm(predictions: Predictions) -> ArmSummary:
+    """Means and spreads of one arm."""
+    num_classes = len(predictions.class_names)
+    rows = predictions.rows
+    by_seed = np.stack(
+        [confusion_counts(part["label"], part["predicted"], num_classes) for _, part in rows.groupby("seed")]
+    )
+    accuracies = np.array([np.trace(confusion) / confusion.sum() for confusion in by_seed])
+    recalls = np.stack([recalls_of(confusion) for confusion in by_seed])
+    balanced = np.nanmean(recalls, axis=1)
+    f1 = np.array([macro_f1_of(confusion) for confusion in by_seed])
+    by_fold = (rows["label"] == rows["predicted"]).groupby(rows["fold"]).mean().to_numpy()
+    total = by_seed.sum(axis=0)
+    return ArmSummary(
+        arm=predictions.arm,
+        runs=predictions.runs(),
+        folds=len(by_fold),
+        seeds=len(by_seed),
+        accuracy=float(accuracies.mean()),
+        accuracy_seed_spread=_spread(accuracies),
+        accuracy_fold_spread=_spread(by_fold),
+        balanced_accuracy=float(balanced.mean()),
+        balanced_accuracy_seed_spread=_spread(balanced),
+        macro_f1=float(f1.mean()),
+        macro_f1_seed_spread=_spread(f1),
+        recalls=tuple(recalls_of(total).tolist()),
+        confusion=total,
+    )
+
+
+def _spread(values: np.ndarray) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def compare_arms(
+    arm: Predictions, baseline: Predictions, settings: BootstrapSettings, *, candidates: int = 1
+) -> Comparison:
+    """The paired difference of an arm from the baseline arm, with percentile intervals.
+
+    Args:
+        arm: The arm in question.
+        baseline: The arm that it is measured against.
+        settings: Of the bootstrap.
+        candidates: Of how many arms this one may be picked as the best, for `accuracy_adjusted`.
+
+    Raises:
+        InputError: The two arms share no (fold, seed, face), or disagree about a face's label.
+    """
+    key = ["fold", "seed", "face_id"]
+    paired = arm.rows.merge(baseline.rows, on=key, suffixes=("", "_baseline"), validate="one_to_one")
+    if paired.empty:
+        raise InputError(
+            Problem(
+                f"arms {arm.arm} and {baseline.arm}",
+                "share no test face with the same fold and seed, so no difference can be paired",
+                "run both with the same folds and seeds",
+            )
+        )
+    unlike = paired["label"] != paired["label_baseline"]
+    if unlike.any():
+        face = paired.loc[unlike, "face_id"].iloc[0]
+        raise InputError(
+            Problem(f"arms {arm.arm} and {baseline.arm}", f"disagree about the label of {face!r}", "run both again")
+        )
+    by_subject = settings.by_subject and bool(paired["subject"].notna().all())
+    clusters = pd.factorize(paired["subject"] if by_subject else paired["face_id"], sort=True)[0]
+    num_clusters = int(clusters.max()) + 1
+    counts = _count_cells(paired, clusters, num_clusters, len(arm.class_names))
+    draws_seeds = settings.resample_seeds and int(paired["seed"].nunique()) > 1
+    estimate = _differences([fold.sum(axis=(0, 1))[None] for fold in counts])
+    resampled = _resample(counts, num_clusters, settings, draws_seeds)
+    return Comparison(
+        accuracy=_interval(estimate[0, 0], resampled[:, 0], settings.level),
+        accuracy_adjusted=_interval(estimate[0, 0], resampled[:, 0], 1 - (1 - settings.level) / max(candidates, 1)),
+        balanced_accuracy=_interval(estimate[0, 1], resampled[:, 1], settings.level),
+        recalls=tuple(
+            _interval(estimate[0, 2 + label], resampled[:, 2 + label], settings.level)
+            for label in range(len(arm.class_names))
+        ),
+        faces=int(paired["face_id"].nunique()),
+        seeds=int(paired["seed"].nunique()),
+        clusters=num_clusters,
+        by_subject=by_subject,
+        seeds_drawn=draws_seeds,
+    )
+
+
+def _count_cells(paired: pd.DataFrame, clusters: np.ndarray, num_clusters: int, num_classes: int) -> list[np.ndarray]:
+    """For each fold counts [clusters, seeds, 3, K] of the arm's hits, the baseline's hits, and all faces, by class."""
+    counts = []
+    labels = paired["label"].to_numpy(int)
+    hits = (paired["predicted"] == paired["label"]).to_numpy(float)
+    baseline_hits = (paired["predicted_baseline"] == paired["label"]).to_numpy(float)
+    for _, index in paired.groupby("fold").indices.items():
+        seeds = pd.factorize(paired["seed"].to_numpy()[index], sort=True)[0]
+        num_seeds = int(seeds.max()) + 1
+        cell = np.zeros((num_clusters, num_seeds, 3, num_classes))
+        for kind, values in enumerate((hits, baseline_hits, np.ones(len(labels)))):
+            np.add.at(cell[:, :, kind], (clusters[index], seeds, labels[index]), values[index])
+        counts.append(cell)
+    return counts
+
+
+def _resample(
+    counts: Sequence[np.ndarray], num_clusters: int, settings: BootstrapSettings, draws_seeds: bool
+) -> np.ndarray:
+    """Bootstrap replicates [resamples, 2 + K]: differences of accuracy, balanced accuracy and each recall.
+
+    Subjects (or faces) are drawn once for all folds; seeds within each fold, since a seed names another training in
+    every fold.
+    """
+    random = np.random.default_rng(settings.seed)
+    parts = []
+    # Chunks bound the memory: 3,589 faces x 5,000 resamples would be 144 MB of weights.
+    for start in range(0, settings.resamples, 500):
+        size = min(500, settings.resamples - start)
+        drawn = random.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), size=size).astype(float)
+        totals = []
+        for cell in counts:
+            num_seeds = cell.shape[1]
+            weights = (
+                random.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=size).astype(float)
+                if draws_seeds
+                else np.ones((size, num_seeds))
+            )
+            summed = (drawn @ cell.reshape(num_clusters, -1)).reshape(size, *cell.shape[1:])
+            totals.append(np.einsum("bskc,bs->bkc", summed, weights))
+        parts.append(_differences(totals))
+    return np.concatenate(parts)
+
+
+def _differences(totals: Sequence[np.ndarray]) -> np.ndarray:
+    """From each fold's totals [B, 3, K] the differences [B, 2 + K] over all folds."""
+    hits, baseline_hits, faces = np.sum(totals, axis=0).transpose(1, 0, 2)
+    per_class = np.divide(hits - baseline_hits, faces, out=np.full(hits.shape, np.nan), where=faces > 0)
+    accuracy = (hits - baseline_hits).sum(axis=1) / faces.sum(axis=1)
+    present = ~np.isnan(per_class)
+    balanced = np.where(present, per_class, 0).sum(axis=1) / present.sum(axis=1)
+    return np.concatenate([accuracy[:, None], balanced[:, None], per_class], axis=1)
+
+
+def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
+    finite = replicates[~np.isnan(replicates)]
+    if not len(finite):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(value), float(low), float(high))

@@ -1,0 +1,262 @@
+"""The report's tables, as data frames, CSV and Markdown. Percentages throughout; differences in points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from augment.files import atomic_write_text
+from reports.inputs import ReportData
+from reports.published import describe_published, published_for
+
+
+def accuracy_table(data: ReportData) -> pd.DataFrame:
+    """One row an arm: how it was trained, what it scored, the paired difference, and what was published."""
+    rows = []
+    for name, summary in data.summaries.items():
+        settings = data.arm(name)
+        row: dict[str, Any] = {
+            "arm": name,
+            "training": data.describe(name),
+            "synthetic_per_class": settings.get("per_class") or 0,
+            "runs": summary.runs,
+            "test_faces": data.predictions[name].rows["face_id"].nunique(),
+            "accuracy": _percent(summary.accuracy),
+            "seed_spread": _percent(summary.accuracy_seed_spread),
+            "fold_spread": _percent(summary.accuracy_fold_spread),
+            "balanced_accuracy": _percent(summary.balanced_accuracy),
+            "macro_f1": _percent(summary.macro_f1),
+        }
+        comparison = data.comparisons.get(name)
+        row |= {
+            "difference": _percent(comparison.accuracy.value) if comparison else None,
+            "low": _percent(comparison.accuracy.low) if comparison else None,
+            "high": _percent(comparison.accuracy.high) if comparison else None,
+            "verdict": comparison.verdict if comparison else "the measure of all",
+            "balanced_difference": _percent(comparison.balanced_accuracy.value) if comparison else None,
+            "balanced_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
+            "balanced_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
+        }
+        row["data"] = data.inputs.data_name
+        row["published"], row["published_data"] = describe_published(published_for(_published_key(name, data)))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def recall_table(data: ReportData) -> pd.DataFrame:
+    """One row an arm and class: test faces, recall, and its paired difference from the baseline arm."""
+    rows = []
+    for name, summary in data.summaries.items():
+        faces = data.predictions[name].rows.drop_duplicates("face_id")["label"]
+        for label, class_name in enumerate(data.class_names):
+            comparison = data.comparisons.get(name)
+            interval = comparison.recalls[label] if comparison else None
+            rows.append(
+                {
+                    "arm": name,
+                    "class": class_name,
+                    "test_faces": int((faces == label).sum()),
+                    "recall": _percent(summary.recalls[label]),
+                    "difference": _percent(interval.value) if interval else None,
+                    "low": _percent(interval.low) if interval else None,
+                    "high": _percent(interval.high) if interval else None,
+                    "verdict": interval.verdict if interval else "",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def score_table(data: ReportData) -> pd.DataFrame:
+    """One row a translator: distances with their floors, recognition beside the untranslated, and movement.
+
+    A distance's columns bear its own name, FID and KID or FCD and KCD.
+    """
+    rows = []
+    for name, scores in data.scores.items():
+        row: dict[str, Any] = {"translator": name}
+        for space in scores["distances"]:
+            overall = space["overall"]
+            frechet, kernel = space["frechet_name"], space["kernel_name"]
+            row |= {
+                f"{frechet}_n": overall["n"],
+                frechet: overall["frechet"],
+                f"{frechet}_floor": overall["frechet_floor"],
+                kernel: overall["kernel"],
+                f"{kernel}_floor": overall["kernel_floor"],
+                f"{frechet}_small_sample": overall["small_sample"],
+            }
+        recognition, moved = scores["recognition"] or {}, scores["movement"] or {}
+        untranslated = scores["untranslated"]
+        row |= {
+            "recognition": _percent(recognition.get("accuracy")),
+            "recognition_changed": _percent(recognition.get("accuracy_changed")),
+            "untranslated": _percent(untranslated["accuracy"]),
+            "untranslated_changed": _percent(untranslated["accuracy_changed"]),
+            "judge_on_real_test_faces": _percent(untranslated["real_accuracy"]),
+            "movement": _percent(moved.get("mean")),
+            "unmoved": _percent(moved.get("unmoved_share")),
+            "movement_of_real_pairs": _percent(moved.get("real_pairs")),
+        }
+        row["data"] = data.inputs.data_name
+        row["published"], row["published_data"] = describe_published(
+            published_for(f"recognition:{published_variant(name)}")
+        )
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def class_distance_table(data: ReportData) -> pd.DataFrame:
+    """One row a translator, feature space and class: n, distances, floors."""
+    rows = []
+    for name, scores in data.scores.items():
+        for space in scores["distances"]:
+            for class_name in ("overall", *scores["class_names"]):
+                found = space["overall"] if class_name == "overall" else space["per_class"][class_name]
+                rows.append(
+                    {
+                        "translator": name,
+                        "distance": space["frechet_name"],
+                        "class": class_name,
+                        "n": found["n"],
+                        "frechet": found["frechet"],
+                        "frechet_floor": found["frechet_floor"],
+                        "kernel_distance": space["kernel_name"],
+                        "kernel": found["kernel"],
+                        "kernel_floor": found["kernel_floor"],
+                        "small_sample": found["small_sample"],
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def accuracy_against_n(data: ReportData) -> pd.DataFrame:
+    """The accuracy for each number of synthetic faces, one series a translator and way of mixing.
+
+    Every series begins with the baseline arm at n = 0. Columns: series, arm, n, accuracy, difference, low, high; low
+    and high bound the accuracy as baseline accuracy + the difference's interval.
+    """
+    base = 100.0 * data.summaries[data.baseline].accuracy
+    rows: list[dict[str, Any]] = []
+    series: dict[str, list[str]] = {}
+    for name in data.synthetic_arms():
+        series.setdefault(_series_name(data.arm(name), data), []).append(name)
+    for label, names in series.items():
+        rows.append(
+            {
+                "series": label,
+                "arm": data.baseline,
+                "n": 0,
+                "accuracy": base,
+                "difference": 0.0,
+                "low": base,
+                "high": base,
+            }
+        )
+        for name in sorted(names, key=lambda arm: data.arm(arm).get("per_class") or 0):
+            if name == data.baseline:
+                continue
+            interval = data.comparisons[name].accuracy
+            rows.append(
+                {
+                    "series": label,
+                    "arm": name,
+                    "n": data.arm(name).get("per_class") or 0,
+                    "accuracy": _percent(data.summaries[name].accuracy),
+                    "difference": _percent(interval.value),
+                    "low": base + 100.0 * interval.low,
+                    "high": base + 100.0 * interval.high,
+                }
+            )
+    columns = ["series", "arm", "n", "accuracy", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def published_table() -> pd.DataFrame:
+    """Every published figure that the project keeps, as it was published."""
+    from reports.published import read_published
+
+    return read_published().drop(columns="matches")
+
+
+def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Writes each table as `<name>.csv` (full precision) and `<name>.md` (as people read it)."""
+    for name, table in tables.items():
+        atomic_write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+        atomic_write_text(folder / f"{name}.md", markdown_table(table))
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A GitHub Markdown table; numbers to the right, missing values as an en dash."""
+    if table.empty:
+        return "_No rows._\n"
+    columns = list(table.columns)
+    numeric = [pd.api.types.is_numeric_dtype(table[column]) for column in columns]
+    lines = [
+        "| " + " | ".join(column.replace("_", " ") for column in columns) + " |",
+        "| " + " | ".join("--:" if right else "---" for right in numeric) + " |",
+    ]
+    for values in table.itertuples(index=False):
+        cells = [format_cell(column, value) for column, value in zip(columns, values, strict=True)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def format_cell(column: str, value: Any) -> str:
+    """One value as people read it: one decimal for percentages, signs on differences, an en dash for missing."""
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "–"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    if isinstance(value, (float, np.floating)):
+        if column.startswith(("KID", "KCD", "kernel")):
+            return f"{value:.4f}"
+        if column.startswith(("FID", "FCD", "frechet")):
+            return f"{value:.2f}"
+        if column in ("difference", "low", "high", "balanced_difference", "balanced_low", "balanced_high"):
+            return signed(float(value))
+        return f"{value:.1f}"
+    return str(value)
+
+
+def signed(points: float) -> str:
+    """A difference in points with its sign, a true minus, and no minus nought."""
+    text = f"{points:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+
+
+def published_variant(name: str) -> str:
+    """The name that published rows use for a translator."""
+    return name.replace("-", "_")
+
+
+def _published_key(name: str, data: ReportData) -> str:
+    settings = data.arm(name)
+    kind = settings.get("kind")
+    if kind == "synthetic":
+        return f"utility:{published_variant(str(settings.get('translator')))}"
+    if kind in ("hog", "lbp"):
+        return str(kind)
+    return "real" if name == data.baseline else ""
+
+
+def _series_name(settings: Mapping[str, Any], data: ReportData) -> str:
+    words = [str(settings.get("translator"))]
+    if data.selects(words[0]):
+        words.append("selected" if settings.get("selected", True) else "not selected")
+    share = settings.get("share")
+    if share is not None and share != 0.5:
+        words.append(f"share {share:g}")
+    augmentation = settings.get("augmentation")
+    if augmentation:
+        words.append(str(augmentation))
+    return ", ".join(words)
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100.0 * value

@@ -1,0 +1,321 @@
+"""Scores of translators whose behaviour is known: one that does all it should, one that does nothing, one refused."""
+
+import io
+import json
+from collections import Counter
+from typing import ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+
+import augment.translators
+from augment.dataset import write_faces
+from augment.images import encode_png
+from augment.problems import InputError
+from augment.splits import write_folds
+from augment.translators.base import CannotTranslateError
+from reports.features import Judge
+from reports.scores import (
+    ScoreSettings,
+    feature_distances,
+    matched_positions,
+    movement,
+    read_synthetic,
+    recognition_scores,
+    score_translator,
+    split_in_halves,
+    untranslated_baseline,
+)
+
+NAMES = ("happy", "neutral", "sad")
+LEVELS = (40, 120, 200)
+SIZE = 8
+
+
+class LevelJudge:
+    """Takes a picture's brightness for its class."""
+
+    def probabilities(self, images: torch.Tensor) -> np.ndarray:
+        mean = images.float().mean(dim=(1, 2, 3)).numpy()
+        distance = np.abs(mean[:, None] - np.array(LEVELS))
+        return np.exp(-distance) / np.exp(-distance).sum(axis=1, keepdims=True)
+
+    def features(self, images: torch.Tensor) -> np.ndarray:
+        return images.float().flatten(1).numpy()[:, :4] / 255
+
+
+class Painter:
+    """Paints every picture in the target's level."""
+
+    size, channels = SIZE, 1
+
+    def eval(self):
+        return self
+
+    def translate(self, faces, targets, generator=None):
+        return torch.tensor(LEVELS, dtype=torch.uint8)[targets].view(-1, 1, 1, 1).expand_as(faces.images).clone()
+
+
+class Idler(Painter):
+    """Does nothing."""
+
+    def translate(self, faces, targets, generator=None):
+        return faces.images.clone()
+
+
+class Refuser(Painter):
+    """Needs what these faces lack."""
+
+    def translate(self, faces, targets, generator=None):
+        raise CannotTranslateError("faces without landmarks")
+
+
+def rows(random, *, split, subjects, per_class=2, source="rig", synthetic=False, shift=0):
+    for subject in range(subjects):
+        for label, name in enumerate(NAMES):
+            for number in range(per_class):
+                pixels = np.clip(random.normal(LEVELS[label] + shift, 6, (SIZE, SIZE)), 0, 255).astype(np.uint8)
+                row = {
+                    "image": {"bytes": encode_png(pixels), "path": None},
+                    "label": label,
+                    "label_name": name,
+                    "face_id": f"{split}-{subject}-{name}-{number}{'-made' if synthetic else ''}",
+                    "subject": f"{split}-{subject}",
+                    "source": source,
+                    "split": split,
+                }
+                if synthetic:
+                    row |= {"synthetic": True, "translator": "painter", "seed": 0, "fold": 0, "kept": None}
+                yield row
+
+
+def write_run(folder, *, source="rig", test_subjects=8, synthetic_subjects=8):
+    random = np.random.default_rng(0)
+    faces = [*rows(random, split="train", subjects=3, source=source)]
+    faces += [*rows(random, split="validation", subjects=2, source=source)]
+    faces += [*rows(random, split="test", subjects=test_subjects, source=source)]
+    write_faces(iter(faces), folder / "faces", NAMES)
+    folds = [{"face_id": row["face_id"], "fold": 0, "split": row["split"]} for row in faces]
+    write_folds(pa.Table.from_pylist(folds), folder / "folds.parquet")
+    made = rows(random, split="train", subjects=synthetic_subjects, synthetic=True, shift=40)
+    write_faces(made, folder / "synthetic" / "fold-0", NAMES, synthetic=True)
+    return folder
+
+
+def score(folder, translator, monkeypatch, **settings):
+    monkeypatch.setattr(augment.translators, "load_translator", lambda path, device: translator)
+    return score_translator(
+        "painter",
+        faces_dir=folder / "faces",
+        folds_path=folder / "folds.parquet",
+        synthetic_dir=folder / "synthetic",
+        translator_dir=folder / "translators" / "painter",
+        judge_for_fold=lambda fold: LevelJudge(),
+        settings=ScoreSettings(**settings),
+        out=folder / "scores" / "painter.json",
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_inception(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+
+def test_the_judge_fits_the_protocol() -> None:
+    judge: Judge = LevelJudge()
+    assert judge.probabilities(torch.zeros(2, 1, 4, 4, dtype=torch.uint8)).shape == (2, 3)
+
+
+def test_a_translator_that_does_all(tmp_path, monkeypatch) -> None:
+    result = score(write_run(tmp_path), Painter(), monkeypatch)
+    assert result["recognition"]["accuracy"] == 1.0 == result["recognition"]["accuracy_changed"]
+    assert result["recognition"]["n"] == 8 * 6 * 3
+    assert np.array(result["recognition"]["confusion"]).tolist() == (48 * np.eye(3, dtype=int)).tolist()
+    assert result["untranslated"]["accuracy"] == pytest.approx(1 / 3)
+    assert result["untranslated"]["accuracy_changed"] == 0
+    assert result["untranslated"]["real_accuracy"] == 1.0
+    steps = [abs(a - b) / 255 for a in LEVELS for b in LEVELS if a != b]
+    assert result["movement"]["mean"] == pytest.approx(np.mean(steps), abs=0.02)
+    assert result["movement"]["unmoved_share"] == 0
+    assert result["movement"]["mean_to_own_class"] < 0.03
+    assert result["movement"]["real_pairs"] == pytest.approx(np.mean(steps), abs=0.06)
+    assert json.loads((tmp_path / "scores" / "painter.json").read_text()) == result
+
+
+def test_a_translator_that_does_nothing_scores_chance(tmp_path, monkeypatch) -> None:
+    result = score(write_run(tmp_path), Idler(), monkeypatch)
+    assert result["recognition"]["accuracy"] == pytest.approx(1 / 3)
+    assert result["recognition"]["accuracy_changed"] == 0 == result["untranslated"]["accuracy_changed"]
+    assert result["movement"]["mean"] == 0 and result["movement"]["unmoved_share"] == 1
+
+
+def test_distances_bear_their_own_name_and_are_matched(tmp_path, monkeypatch) -> None:
+    result = score(write_run(tmp_path), Painter(), monkeypatch)
+    [space] = result["distances"]
+    assert (space["frechet_name"], space["kernel_name"]) == ("FCD", "KCD")
+    assert "FID" in result["unavailable"][0]["name"] and "absent" in result["unavailable"][0]["reason"]
+    assert space["overall"]["n"] == 8 * 6 // 2 and space["overall"]["small_sample"]
+    assert [space["per_class"][name]["n"] for name in NAMES] == [8, 8, 8]
+    assert not space["short_of_synthetic"]
+    # The synthetic faces are 40 levels too bright; the other half of the real ones is not.
+    assert space["overall"]["frechet"] > 3 * space["overall"]["frechet_floor"]
+    assert space["overall"]["kernel"] > abs(space["overall"]["kernel_floor"])
+
+
+def test_too_few_synthetic_faces_cut_both_sides_and_are_told(tmp_path, monkeypatch) -> None:
+    result = score(write_run(tmp_path, synthetic_subjects=2), Painter(), monkeypatch)
+    [space] = result["distances"]
+    assert space["short_of_synthetic"] and space["overall"]["n"] == 12
+
+
+def test_inception_is_used_where_it_can_be_had(tmp_path, monkeypatch) -> None:
+    from reports import scores
+    from reports.features import InceptionLookup
+
+    class Inception:
+        key = "inception-test"
+        seen: ClassVar[Counter] = Counter()
+
+        def __init__(self, path, **_) -> None:
+            pass
+
+        def __call__(self, images):
+            self.seen["calls"] += 1
+            return images.float().flatten(1).numpy()[:, :6]
+
+    monkeypatch.setattr(scores, "find_inception_weights", lambda *_, **__: InceptionLookup(tmp_path / "weights"))
+    monkeypatch.setattr(scores, "InceptionFeatures", Inception)
+    result = score(write_run(tmp_path), Painter(), monkeypatch, max_inception_images=9)
+    fid, fcd = result["distances"]
+    assert (fid["frechet_name"], fcd["frechet_name"]) == ("FID", "FCD")
+    assert fid["overall"]["n"] == 9 and fcd["overall"]["n"] == 24
+    assert result["unavailable"] == []
+    assert Inception.seen["calls"] == 3
+
+
+def test_a_refusal_is_a_reason_not_a_number(tmp_path, monkeypatch) -> None:
+    result = score(write_run(tmp_path), Refuser(), monkeypatch)
+    assert result["recognition"] is None and result["movement"] is None and result["gallery"] is None
+    assert {"name": "recognition and movement", "reason": "faces without landmarks"} in result["unavailable"]
+
+
+def test_the_gallery_shows_input_then_every_class(tmp_path, monkeypatch) -> None:
+    import base64
+
+    result = score(write_run(tmp_path), Painter(), monkeypatch, gallery_faces=4)
+    gallery = result["gallery"]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"]))))
+    assert sheet.shape == (4 * SIZE, 4 * SIZE)
+    assert gallery["columns"] == ["input", *NAMES] and gallery["row_labels"][:2] == ["neutral", "neutral"]
+    for row, label in enumerate(gallery["row_labels"]):
+        line = sheet[row * SIZE : (row + 1) * SIZE]
+        assert abs(line[:, :SIZE].mean() - LEVELS[NAMES.index(label)]) < 8
+        for column, level in enumerate(LEVELS, 1):
+            assert (line[:, column * SIZE : (column + 1) * SIZE] == level).all()
+    assert gallery["publishable"]
+
+
+@pytest.mark.parametrize(("source", "publishable"), [("rig", True), ("rig-rare", True), ("rigged", False)])
+def test_only_embedded_faces_are_publishable(tmp_path, monkeypatch, source, publishable) -> None:
+    result = score(write_run(tmp_path, source=source), Painter(), monkeypatch)
+    assert result["gallery"]["publishable"] is publishable
+
+
+def test_the_same_run_gives_the_same_scores(tmp_path, monkeypatch) -> None:
+    folder = write_run(tmp_path)
+    assert score(folder, Painter(), monkeypatch) == score(folder, Painter(), monkeypatch)
+
+
+def test_a_cap_on_test_faces_keeps_the_classes_shares(tmp_path, monkeypatch) -> None:
+    result = score(write_run(tmp_path), Painter(), monkeypatch, max_test_faces=10)
+    assert result["recognition"]["n"] == 30
+    confusion = np.array(result["recognition"]["confusion"])
+    assert confusion.sum() == 30
+
+
+def test_no_synthetic_faces_are_an_error_that_says_so(tmp_path, monkeypatch) -> None:
+    folder = write_run(tmp_path)
+    for file in (folder / "synthetic" / "fold-0" / "data").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"holds no data"):
+        score(folder, Painter(), monkeypatch)
+
+
+def test_refused_rows_are_passed_over_and_reading_stops_early(tmp_path) -> None:
+    random = np.random.default_rng(0)
+    made = [*rows(random, split="train", subjects=6, synthetic=True)]
+    for number, row in enumerate(made):
+        row["kept"] = number % 2 == 0
+    write_faces(iter(made), tmp_path, NAMES, synthetic=True)
+    found = read_synthetic(tmp_path, [2, 0, 100], size=SIZE, channels=1)
+    assert Counter(found.labels.tolist()) == {0: 2, 2: 6}
+    kept = [row["face_id"] for row in made if row["kept"] and row["label"] == 0]
+    assert [f for f, label in zip(found.face_ids, found.labels.tolist(), strict=True) if label == 0] == kept[:2]
+
+
+def test_halves_share_no_subject_and_have_like_classes() -> None:
+    labels = np.tile([0, 1, 2, 2], 20)
+    subjects = [f"s{number // 4}" for number in range(80)]
+    halves = split_in_halves(labels, subjects, seed=3)
+    one, other = ({subjects[row] for row in half} for half in (halves.first, halves.second))
+    assert not one & other and len(one) == len(other) == 10
+    np.testing.assert_array_equal(np.bincount(labels[halves.first]), np.bincount(labels[halves.second]))
+    alone = split_in_halves(labels, [None] * 80, seed=3)
+    assert sorted([*alone.first, *alone.second]) == list(range(80))
+    np.testing.assert_array_equal(np.bincount(labels[alone.first]), np.bincount(labels[alone.second]))
+
+
+def test_matched_sets_hold_the_same_number_of_each_class() -> None:
+    sets = [np.array([0, 0, 0, 1, 1, 2]), np.array([2, 2, 1, 0, 0]), np.array([1, 1, 0, 0, 0, 0])]
+    positions = matched_positions(sets, 3, limit=100)
+    assert [labels[rows].tolist() for labels, rows in zip(sets, positions, strict=True)] == [[0, 0, 1]] * 3
+    assert all(len(rows) <= 2 for rows in matched_positions(sets, 3, limit=2))
+
+
+def test_recognition_by_hand() -> None:
+    by_source = np.zeros((2, 2, 2), int)
+    by_source[0, 0] = [3, 1]
+    by_source[0, 1] = [2, 2]
+    by_source[1, 0] = [1, 3]
+    by_source[1, 1] = [0, 4]
+    found = recognition_scores(by_source.sum(axis=0), by_source)
+    assert found["accuracy"] == (3 + 1 + 2 + 4) / 16
+    assert found["accuracy_changed"] == (2 + 1) / 8
+    assert found["per_class"] == [4 / 8, 6 / 8]
+    assert found["confusion"] == [[4, 4], [2, 6]]
+
+
+def test_untranslated_baseline_by_counting() -> None:
+    random = np.random.default_rng(0)
+    labels, judged = random.integers(0, 4, 50), random.integers(0, 4, 50)
+    found = untranslated_baseline(labels, judged, 4)
+    pairs = [(label, target, said) for label, said in zip(labels, judged, strict=True) for target in range(4)]
+    assert found["accuracy"] == pytest.approx(np.mean([said == target for _, target, said in pairs]))
+    changed = [said == target for label, target, said in pairs if label != target]
+    assert found["accuracy_changed"] == pytest.approx(np.mean(changed))
+    assert found["per_class"] == pytest.approx([np.mean(judged == target) for target in range(4)])
+
+
+def test_movement_does_not_wrap_around() -> None:
+    """Negative control: uint8 arithmetic would take 250 -> 0 for 6 levels."""
+    inputs = torch.tensor([[[[250, 0]]], [[[10, 10]]]], dtype=torch.uint8)
+    outputs = torch.tensor([[[[0, 250]]], [[[10, 20]]]], dtype=torch.uint8)
+    np.testing.assert_allclose(movement(inputs, outputs), [250 / 255, 5 / 255])
+
+
+def test_a_class_with_one_face_has_no_distance() -> None:
+    random = np.random.default_rng(0)
+    sets = [random.normal(size=(5, 3)) for _ in range(3)]
+    found = feature_distances(*sets, np.array([0, 0, 0, 0, 1]), ("a", "b"), kernel_subset_size=None, seed=0)
+    assert found["per_class"]["b"]["frechet"] is None and found["per_class"]["b"]["n"] == 1
+    assert found["per_class"]["a"]["frechet"] > 0
+
+
+def test_bad_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_images"):
+        ScoreSettings(max_images=1)
+    with pytest.raises(ValueError, match="extra"):
+        ScoreSettings(fid=True)
