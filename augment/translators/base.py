@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -33,8 +33,11 @@ class Batch:
         labels: int64 [N], the faces' own classes.
         targets: int64 [N], the wanted classes.
         side: float32 [N, S, H, W], the side input; None where there is none.
-        step: The step's number, from 0; for losses that come in late or lazily.
-        total_steps: The run's length.
+        step: The number of this step, from 0; for losses that come in late or lazily. Each network's steps are counted
+            apart: with five discriminator steps a generator step, a discriminator batch's numbers run five times as far.
+        total_steps: The run's length, counted as `step` is.
+        generator: A CPU generator, the source of chance for losses (a gradient penalty's interpolation); None where a
+            caller gives none. Chance that can take no generator (dropout) is seeded for each step by the loop.
     """
 
     images: torch.Tensor
@@ -43,6 +46,16 @@ class Batch:
     side: torch.Tensor | None
     step: int
     total_steps: int
+    generator: torch.Generator | None = None
+
+
+@runtime_checkable
+class UsesParsing(Protocol):
+    """A translator with a loss on parsing maps: it is given a frozen parsing network before it is trained."""
+
+    def attach_parsing(self, network: nn.Module) -> None:
+        """Takes the frozen parsing network, [N, C, H, W] in -1..1 -> logits [N, parts, H, W]."""
+        ...
 
 
 class Translator(nn.Module, ABC):
@@ -67,6 +80,16 @@ class Translator(nn.Module, ABC):
         self.channels = channels
         self.size = size
         self.settings = settings
+
+    @classmethod
+    def check_size(cls, size: int, settings: TranslatorSettings) -> None:
+        """Refuses an image size that the networks can't take, without allocating them.
+
+        Raises:
+            ValueError: Says which sizes can be.
+        """
+        with torch.device("meta"):
+            cls(num_classes=2, channels=1, size=size, settings=settings)
 
     def check(self, faces: FaceTensors) -> None:  # noqa: B027 (a hook, not a duty)
         """Refuses training faces that lack what this translator needs.

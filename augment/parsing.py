@@ -1,0 +1,286 @@
+"""The parsing network P: which pixels are skin, lips, eyes. Trained first on masks, then frozen (LSSL section 3.1).
+
+A U-Net (Ronneberger et al. 2015) of depthwise-separable blocks (Howard et al. 2017; Sandler et al. 2018).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from augment.faces import MASK_CLASSES
+from augment.files import atomic_path
+from augment.layers import check_halvings
+from augment.problems import InputError, Problem
+from augment.tensors import FaceTensors, to_unit_range
+
+NO_MASK = 255
+
+
+class ParsingSettings(BaseModel):
+    """How the parsing network is built and trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(
+        default=32, ge=4, le=256, description="features of the first level; each level below has twice as many"
+    )
+    levels: int = Field(default=3, ge=1, le=6, description="halvings between the top and the bottom of the U")
+    steps: int = Field(default=2000, ge=1, description="optimizer steps")
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0, le=1, description="peak of a one-cycle schedule of AdamW")
+    brightness: float = Field(
+        default=0.3, ge=0, le=1, description="greatest shift of brightness, in units of the range -1..1"
+    )
+    contrast: float = Field(default=0.4, ge=0, lt=1, description="greatest relative change of contrast")
+    noise: float = Field(
+        default=0.05, ge=0, le=1, description="greatest standard deviation of added noise, range -1..1"
+    )
+
+
+class DepthwiseSeparableBlock(nn.Module):
+    """3x3 depthwise convolution -> batch norm -> ReLU -> 1x1 convolution -> batch norm -> ReLU (MobileNet)."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(in_features, in_features, 3, padding=1, groups=in_features, bias=False)
+        self.depthwise_norm = nn.BatchNorm2d(in_features)
+        self.pointwise = nn.Conv2d(in_features, out_features, 1, bias=False)
+        self.pointwise_norm = nn.BatchNorm2d(out_features)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """[N, in_features, H, W] to [N, out_features, H, W]."""
+        hidden = F.relu(self.depthwise_norm(self.depthwise(features)))
+        return F.relu(self.pointwise_norm(self.pointwise(hidden)))
+
+
+class ParsingNetwork(nn.Module):
+    """P: pictures to a score for each part and pixel.
+
+    Args:
+        channels: 1 or 3.
+        size: Edge of the pictures in pixels, divisible by 2 ** levels.
+        settings: Width and levels.
+
+    Raises:
+        InputError: The size can't be halved so often.
+    """
+
+    def __init__(self, *, channels: int, size: int, settings: ParsingSettings) -> None:
+        super().__init__()
+        check_halvings(size, settings.levels, "parsing.levels")
+        self.channels = channels
+        self.size = size
+        self.settings = settings
+        widths = [settings.width * 2**level for level in range(settings.levels + 1)]
+        # The first convolution is a plain one: a depthwise one would see one or three features only.
+        self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(
+            DepthwiseSeparableBlock(widths[max(level - 1, 0)], width) for level, width in enumerate(widths)
+        )
+        self.up = nn.ModuleList(
+            DepthwiseSeparableBlock(widths[level] + widths[level + 1], widths[level])
+            for level in reversed(range(settings.levels))
+        )
+        self.head = nn.Conv2d(widths[0], len(MASK_CLASSES), 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Scores (logits) [N, 4, H, W] in the order of `MASK_CLASSES`, of images float [N, C, H, W] in -1..1."""
+        features = F.relu(self.stem(images))
+        passed: list[torch.Tensor] = []
+        for level, block in enumerate(self.down):
+            features = block(F.max_pool2d(features, 2) if level else features)
+            passed.append(features)
+        passed.pop()
+        for block in self.up:
+            wider = F.interpolate(features, scale_factor=2.0, mode="nearest")
+            features = block(torch.cat([passed.pop(), wider], dim=1))
+        return self.head(features)
+
+
+def train_parsing(
+    train: FaceTensors, validation: FaceTensors | None, settings: ParsingSettings, seed: int, device: torch.device | str
+) -> tuple[ParsingNetwork, dict[str, Any]]:
+    """Trains the parsing network on faces with masks and freezes it.
+
+    Each step draws faces by index, mirrors half of them together with their masks and varies brightness, contrast
+    and noise. Faces without a mask are left out, single pixels of 255 are ignored.
+
+    Args:
+        train: Faces; those with a mask teach. Must be the fold's training rows only.
+        validation: Faces that the scores are computed on; where None, or where none has a mask, the training faces
+            are, and the report says so.
+        settings: How.
+        seed: Seeds the weights and the draws.
+        device: Where to train.
+
+    Returns:
+        The frozen network (eval mode, no parameter wants a gradient) on `device`, and a report: `steps`, `loss` (mean
+        of the last 50 steps), `scored_on`, `faces`, `intersection_over_union` by part, and
+        `mean_intersection_over_union` of the parts other than background.
+
+    Raises:
+        InputError: No face has a mask, or the size can't be halved.
+    """
+    device = torch.device(device)
+    usable = _with_masks(train)
+    if usable is None:
+        raise InputError(
+            Problem(
+                "parsing",
+                "no training face has a mask, so the parsing network can't be trained",
+                "use a source with masks (rig, helen), or set the translator's lambda_parsing=0",
+            )
+        )
+    images, masks = usable[0].to(device), usable[1].to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ParsingNetwork(channels=train.channels, size=train.size, settings=settings).to(device)
+    generator = torch.Generator().manual_seed(seed)
+    weights = _part_weights(masks)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=max(settings.steps, 2), pct_start=0.2
+    )
+    losses: list[torch.Tensor] = []
+    network.train()
+    progress = tqdm(range(settings.steps), desc="parsing network", unit="step", mininterval=1.0)
+    for step in progress:
+        chosen = torch.randint(len(images), (settings.batch_size,), generator=generator).to(device)
+        batch, target = _augment(to_unit_range(images[chosen]), masks[chosen].long(), settings, generator)
+        loss = F.cross_entropy(network(batch), target, weight=weights, ignore_index=NO_MASK)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.detach())
+        if step % 50 == 49:
+            progress.set_postfix(loss=f"{float(torch.stack(losses[-50:]).mean()):.3f}")
+    frozen = freeze_parsing(network)
+    held_out = _with_masks(validation) if validation is not None else None
+    scored = held_out or usable
+    scores = intersection_over_union(frozen, *scored)
+    report = {
+        "steps": settings.steps,
+        "loss": float(torch.stack(losses[-50:]).mean()),
+        "scored_on": "validation" if held_out else "train",
+        "faces": len(scored[0]),
+        "intersection_over_union": scores,
+        "mean_intersection_over_union": sum(scores[part] for part in MASK_CLASSES[1:]) / (len(MASK_CLASSES) - 1),
+    }
+    return frozen, report
+
+
+def freeze_parsing(network: ParsingNetwork) -> ParsingNetwork:
+    """Puts the network in eval mode and takes its parameters out of every gradient."""
+    return network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def intersection_over_union(
+    network: ParsingNetwork, images: torch.Tensor, masks: torch.Tensor, *, batch_size: int = 64
+) -> dict[str, float]:
+    """Intersection over union of each part, over all pixels of all faces.
+
+    Args:
+        network: P, in eval mode.
+        images: uint8 [N, C, H, W].
+        masks: uint8 [N, H, W]; pixels of 255 are ignored.
+        batch_size: Faces at a time.
+
+    Returns:
+        One value in 0..1 for each of `MASK_CLASSES`; 1 where a part neither occurs nor is predicted.
+    """
+    count = len(MASK_CLASSES)
+    device = next(network.parameters()).device
+    confusion = torch.zeros(count * count, dtype=torch.int64)
+    for start in range(0, len(images), batch_size):
+        rows = slice(start, start + batch_size)
+        predicted = network(to_unit_range(images[rows].to(device))).argmax(1).cpu()
+        truth = masks[rows].cpu().long()
+        known = truth != NO_MASK
+        confusion += torch.bincount(truth[known] * count + predicted[known], minlength=count * count)
+    table = confusion.view(count, count).double()
+    shared, union = table.diagonal(), table.sum(0) + table.sum(1) - table.diagonal()
+    values = torch.where(union > 0, shared / union.clamp(min=1), torch.ones_like(union))
+    return dict(zip(MASK_CLASSES, values.tolist(), strict=True))
+
+
+def save_parsing(network: ParsingNetwork, path: Path) -> None:
+    """Writes weights and settings as safetensors, whole or not at all."""
+    header = {
+        "kind": "parsing",
+        "channels": network.channels,
+        "size": network.size,
+        "settings": network.settings.model_dump(mode="json"),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with atomic_path(path) as scratch:
+        save_file(tensors, scratch, metadata={"s2l": json.dumps(header, sort_keys=True)})
+
+
+def load_parsing(path: Path, device: torch.device | str = "cpu") -> ParsingNetwork:
+    """Reads a network written by `save_parsing`; it comes frozen.
+
+    Raises:
+        InputError: The file is absent, damaged, or holds something else.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = json.loads((file.metadata() or {}).get("s2l", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        if header.get("kind") != "parsing":
+            raise InputError(Problem(str(path), "holds no parsing network", "give the file that save_parsing wrote"))
+        settings = ParsingSettings.model_validate(header["settings"])
+        network = ParsingNetwork(channels=header["channels"], size=header["size"], settings=settings)
+        network.load_state_dict(tensors)
+    except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
+        raise InputError(Problem(str(path), f"is no readable parsing network: {error}", "train it again")) from error
+    return freeze_parsing(network).to(device)
+
+
+def _with_masks(faces: FaceTensors) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Images and masks of the faces that have one; None where none has."""
+    if faces.masks is None:
+        return None
+    has_mask = (faces.masks != NO_MASK).flatten(1).any(1)
+    if not bool(has_mask.any()):
+        return None
+    return faces.images[has_mask], faces.masks[has_mask]
+
+
+def _part_weights(masks: torch.Tensor) -> torch.Tensor:
+    """Weights that let the small parts count: 1 / sqrt(share of the pixels), with mean 1 over the pixels."""
+    counts = torch.bincount(masks.flatten().long(), minlength=NO_MASK + 1)[: len(MASK_CLASSES)].float()
+    share = (counts / counts.sum()).clamp(min=1e-4)
+    weights = share.rsqrt()
+    return weights / (weights * share).sum()
+
+
+def _augment(
+    images: torch.Tensor, masks: torch.Tensor, settings: ParsingSettings, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mirrors half of the faces with their masks, and varies contrast, brightness and noise."""
+    count, device = len(images), images.device
+
+    def uniform(low: float, high: float) -> torch.Tensor:
+        return (low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator)).to(device)
+
+    mirrored = uniform(0, 1) < 0.5
+    images = torch.where(mirrored, images.flip(3), images)
+    masks = torch.where(mirrored[:, 0], masks.flip(2), masks)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * uniform(1 - settings.contrast, 1 + settings.contrast)
+    images = images + uniform(-settings.brightness, settings.brightness)
+    deviation = uniform(0, settings.noise)
+    images = images + deviation * torch.randn(images.shape, generator=generator).to(device)
+    return images.clamp(-1, 1), masks

@@ -1,0 +1,234 @@
+"""Translators by name: make one, save one, load one.
+
+A translator is known by its name. Ours are listed here; another project adds its own with an entry point in the group
+`s2l.translators` (name = "module:Class", a subclass of `augment.translators.base.Translator`). Nothing is imported
+before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from augment.files import atomic_path
+from augment.problems import InputError, Problem
+
+if TYPE_CHECKING:
+    import torch
+
+    from augment.translators.base import Translator, TranslatorSettings
+
+ENTRY_POINT_GROUP = "s2l.translators"
+FORMAT_VERSION = 1
+
+_BUILT_IN = {
+    "warp": "augment.translators.warp:WarpTranslator",
+    "lssl": "augment.translators.lssl:Lssl",
+    "stargan": "augment.translators.stargan:StarGan",
+}
+
+
+@runtime_checkable
+class KeepsArrays(Protocol):
+    """A translator whose state has shapes that depend on its data, so that `state_dict` can't be loaded into it."""
+
+    def arrays(self) -> dict[str, torch.Tensor]:
+        """All that was fitted."""
+        ...
+
+    def load_arrays(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Takes what `arrays` gave."""
+        ...
+
+
+def translator_names() -> tuple[str, ...]:
+    """The names that `create_translator` knows: ours, then those of installed plug-ins."""
+    plugged = sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)} - set(_BUILT_IN))
+    return (*_BUILT_IN, *plugged)
+
+
+def translator_class(name: str) -> type[Translator]:
+    """The class behind a name.
+
+    Raises:
+        InputError: No such name, or a plug-in that is no translator.
+    """
+    from augment.translators.base import Translator
+
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name != name:
+            continue
+        loaded = point.load()
+        if not (isinstance(loaded, type) and issubclass(loaded, Translator)):
+            raise InputError(
+                Problem(
+                    f"translator {name!r}",
+                    f"the entry point {point.value} is no subclass of augment.translators.base.Translator",
+                    "mend or remove the plug-in",
+                )
+            )
+        return loaded
+    raise InputError(
+        Problem(f"translator {name!r}", "is not known", f"use one of {', '.join(translator_names())}, or install it")
+    )
+
+
+def translator_settings(
+    name: str, settings: Mapping[str, Any] | TranslatorSettings | None = None
+) -> TranslatorSettings:
+    """Checks settings of a translator; what is left out has the work's default.
+
+    Raises:
+        InputError: Lists every unknown key (with those that are known) and every impossible value.
+    """
+    from pydantic import ValidationError
+
+    from augment.translators.base import TranslatorSettings
+
+    kind = translator_class(name).Settings
+    if isinstance(settings, TranslatorSettings):
+        if type(settings) is kind:
+            return settings
+        raise InputError(
+            Problem(
+                f"translators.{name}", f"got {type(settings).__name__}, not {kind.__name__}", "give its own settings"
+            )
+        )
+    try:
+        return kind.model_validate(dict(settings or {}))
+    except ValidationError as error:
+        known = ", ".join(kind.model_fields)
+        problems = []
+        for detail in error.errors():
+            key = ".".join([f"translators.{name}", *map(str, detail["loc"])])
+            if detail["type"] == "extra_forbidden":
+                problems.append(Problem(key, "is not a setting of this translator", f"known are {known}"))
+            else:
+                problems.append(Problem(key, f"{detail['msg']}, got {detail['input']!r}"))
+        raise InputError(problems) from error
+
+
+def create_translator(
+    name: str,
+    *,
+    num_classes: int,
+    channels: int,
+    size: int,
+    settings: Mapping[str, Any] | TranslatorSettings | None = None,
+    seed: int = 0,
+) -> Translator:
+    """Makes a translator with fresh weights.
+
+    Args:
+        name: One of `translator_names()`.
+        num_classes: Number of classes.
+        channels: 1 or 3.
+        size: Edge of the pictures in pixels.
+        settings: The work's settings, or a mapping of those that differ from its defaults.
+        seed: Seeds the weights; torch's own random state is left as it was.
+
+    Raises:
+        InputError: Unknown name or setting, or a size that the settings can't halve.
+    """
+    import torch
+
+    checked = translator_settings(name, settings)
+    problems = []
+    if num_classes < 2:
+        problems.append(Problem("num_classes", f"{num_classes} classes leave nothing to translate", "give at least 2"))
+    if channels not in (1, 3):
+        problems.append(Problem("channels", f"{channels} is neither 1 (grey) nor 3 (colour)"))
+    if size < 8:
+        problems.append(Problem("size", f"pictures of {size} px hold no face", "give at least 8, better 32 or more"))
+    if problems:
+        raise InputError(problems)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return translator_class(name)(num_classes=num_classes, channels=channels, size=size, settings=checked)
+
+
+def save_translator(translator: Translator, path: Path, *, class_names: Sequence[str] = ()) -> None:
+    """Writes weights and all that is needed to build the translator again as safetensors, whole or not at all.
+
+    Args:
+        translator: A translator; one with `arrays()` gives its state by that, others by `state_dict()`.
+        path: Where to.
+        class_names: Names of the classes in label order.
+    """
+    from safetensors.torch import save_file
+
+    state = translator.arrays() if isinstance(translator, KeepsArrays) else translator.state_dict()
+    header = {
+        "format": FORMAT_VERSION,
+        "name": translator.name,
+        "num_classes": translator.num_classes,
+        "channels": translator.channels,
+        "size": translator.size,
+        "settings": translator.settings.model_dump(mode="json"),
+        "class_names": list(class_names),
+    }
+    # Cloned, because safetensors refuses tensors that share memory.
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
+    with atomic_path(path) as scratch:
+        save_file(tensors, scratch, metadata={"s2l": json.dumps(header, sort_keys=True)})
+
+
+def translator_header(path: Path) -> dict[str, Any]:
+    """What a weights file says of itself: name, num_classes, channels, size, settings, class_names.
+
+    Raises:
+        InputError: The file is absent, damaged, or holds no translator.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = json.loads((file.metadata() or {}).get("s2l", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(Problem(str(path), f"is no readable weights file: {error}", "train it again")) from error
+    missing = {"name", "num_classes", "channels", "size", "settings"} - set(header)
+    if missing:
+        raise InputError(
+            Problem(
+                str(path), f"holds no translator ({', '.join(sorted(missing))} not said)", "give a weights.safetensors"
+            )
+        )
+    if header.get("format", 0) > FORMAT_VERSION:
+        raise InputError(Problem(str(path), "was written by a newer version of this program", "update this one"))
+    return header
+
+
+def load_translator(path: Path, device: torch.device | str = "cpu") -> Translator:
+    """Reads a translator written by `save_translator`, in eval mode.
+
+    Raises:
+        InputError: The file is absent, damaged or of another form; the translator or one of its settings is not known.
+    """
+    from safetensors.torch import load_file
+
+    header = translator_header(path)
+    translator = create_translator(
+        header["name"],
+        num_classes=header["num_classes"],
+        channels=header["channels"],
+        size=header["size"],
+        settings=header["settings"],
+    )
+    tensors = load_file(path)
+    try:
+        if isinstance(translator, KeepsArrays):
+            translator.load_arrays(tensors)
+        else:
+            translator.load_state_dict(tensors)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise InputError(
+            Problem(str(path), f"its tensors do not fit {header['name']}: {error}", "train it again")
+        ) from error
+    return translator.to(device).eval()

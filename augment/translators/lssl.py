@@ -1,0 +1,254 @@
+"""LSSL: learn to synthesize and synthesize to learn (Bozorgtabar et al. 2019, arXiv 1905.00286), section 3.1.
+
+Where the text and the released code part the text is followed (a parsing loss, binary cross-entropies, image and side
+input mirrored together); what the text leaves open (features, kernel sizes, residual blocks before the class enters)
+is as in the released code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from augment import losses
+from augment.layers import DownBlock, ResidualBlock, SubPixelUpBlock, check_halvings, concat_label_planes
+from augment.side import landmark_heatmap
+from augment.tensors import FaceTensors
+from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, Weight, head, squash
+from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
+
+
+class LsslSettings(AttributeGanSettings):
+    """Settings of LSSL; the defaults are the published values."""
+
+    downs: int = Field(default=4, ge=1, le=6, description="how often the encoder halves the picture")
+    residual_blocks: int = Field(default=6, ge=0, le=32, description="of the encoder, before the class enters")
+    decoder_residual_blocks: int = Field(
+        default=0, ge=0, le=32, description="after the class has entered; 0 as published"
+    )
+    side_input: bool = Field(default=True, description="landmark heatmaps beside the image; needs faces with landmarks")
+    side_sigma: float = Field(
+        default=0.02, gt=0, le=0.5, description="of a landmark's Gaussian, as a share of the edge"
+    )
+    discriminator_sees: Literal["pair", "image"] = Field(
+        default="pair",
+        description="(x, s) as published (fig. 3a), or x alone as in pose normalization (fig. 3b); with few faces a "
+        "pair lets the generator please the class by s' alone and leave x as it is",
+    )
+    lambda_bi: Weight = Field(default=10.0, description="bidirectional loss on image, side input and latent, eq. 6")
+    lambda_id: Weight = Field(default=10.0, description="identity loss, eq. 4")
+    lambda_parsing: Weight = Field(default=10.0, description="parsing loss, eq. 5; needs a trained parsing network")
+
+
+class LsslEncoder(nn.Module):
+    """(x, s) to a latent [N, width 2^downs, h / 2^downs, w / 2^downs] that knows nothing of the wanted class."""
+
+    def __init__(self, picture_channels: int, settings: LsslSettings) -> None:
+        super().__init__()
+        widths = [settings.width * 2**level for level in range(settings.downs + 1)]
+        self.blocks = nn.Sequential(
+            DownBlock(picture_channels, settings.width, kernel=settings.outer_kernel, stride=1),
+            *(DownBlock(inner, 2 * inner) for inner in widths[:-1]),
+            *(ResidualBlock(widths[-1]) for _ in range(settings.residual_blocks)),
+        )
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Encodes pictures [N, C (+ S), H, W]."""
+        return self.blocks(pictures)
+
+
+class LsslDecoder(nn.Module):
+    """Latent and wanted class to (x', s'): sub-pixel blocks, then a 7x7 head for the image and one for the side."""
+
+    def __init__(self, num_classes: int, channels: int, side_channels: int, settings: LsslSettings) -> None:
+        super().__init__()
+        self.concat = settings.conditioning == "concat"
+        self.image_skip = settings.image_skip
+        heard = 0 if self.concat else num_classes
+        widths = [settings.width * 2**level for level in range(settings.downs + 1)]
+        deepest = widths[-1] + (num_classes if self.concat else 0)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(deepest, condition_size=heard) for _ in range(settings.decoder_residual_blocks)
+        )
+        for inner in reversed(widths[:-1]):
+            self.blocks.append(
+                SubPixelUpBlock(deepest if inner == widths[-2] else 2 * inner, inner, condition_size=heard)
+            )
+        self.image_head = head(channels, settings)
+        self.side_head = head(side_channels, settings) if side_channels else None
+
+    def forward(self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+        """Decodes to pictures [N, C (+ S), H, W] in -1..1; `pictures` are the inputs, used by `image_skip` only."""
+        features = concat_label_planes(latent, condition) if self.concat else latent
+        for block in self.blocks:
+            features = block(features, condition)
+        hidden = self.image_head(features)
+        if self.side_head is not None:
+            hidden = torch.cat([hidden, self.side_head(features)], dim=1)
+        return squash(hidden, pictures, self.image_skip)
+
+
+class LsslGenerator(nn.Module):
+    """G_dec(G_enc(x, s), y)."""
+
+    def __init__(
+        self, *, num_classes: int, channels: int, side_channels: int, size: int, settings: LsslSettings
+    ) -> None:
+        super().__init__()
+        check_halvings(size, settings.downs, "downs")
+        self.encoder = LsslEncoder(channels + side_channels, settings)
+        self.decoder = LsslDecoder(num_classes, channels, side_channels, settings)
+
+    def forward(self, pictures: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Pictures [N, C (+ S), H, W] in -1..1 and the wanted condition [N, K] to translated pictures."""
+        return self.decoder(self.encoder(pictures), condition, pictures)
+
+
+class Lssl(AttributeGan):
+    """LSSL whole: five losses, each switched off by a weight of 0; side input and parsing network are optional.
+
+    The parsing network is no part of the translator: attach it before training (`attach_parsing`). It is neither in
+    `state_dict` nor among the parameters, and nothing is needed of it to translate.
+    """
+
+    name: ClassVar[str] = "lssl"
+    Settings: ClassVar[type[TranslatorSettings]] = LsslSettings
+    settings: LsslSettings
+    generator: LsslGenerator
+
+    def __init__(self, *, num_classes: int, channels: int, size: int, settings: LsslSettings) -> None:
+        super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
+        # In a list, where nn.Module does not look for submodules.
+        self._parsing: list[nn.Module] = []
+
+    @property
+    def side_channels(self) -> int:
+        """Channels of the side input: 1 heatmap, or 0."""
+        return 1 if self.settings.side_input else 0
+
+    @property
+    def picture_channels(self) -> int:
+        """Channels of (x, s)."""
+        return self.channels + self.side_channels
+
+    @property
+    def judged_channels(self) -> int:
+        """Channels of what the discriminator sees: (x, s), or x alone."""
+        return self.channels if self.settings.discriminator_sees == "image" else self.picture_channels
+
+    def judged(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(x, s), or x alone."""
+        return pictures[:, : self.judged_channels]
+
+    def build_generator(self) -> nn.Module:
+        """Makes the encoder-decoder."""
+        return LsslGenerator(
+            num_classes=self.num_classes,
+            channels=self.channels,
+            side_channels=self.side_channels,
+            size=self.size,
+            settings=self.settings,
+        )
+
+    def attach_parsing(self, network: nn.Module) -> None:
+        """Gives the trained parsing network P ([N, C, H, W] in -1..1 to logits [N, K, H, W]); it is frozen here."""
+        self._parsing = [network.eval().requires_grad_(False)]
+
+    def check(self, faces: FaceTensors) -> None:
+        """Refuses training faces without landmarks where the side input is on, and a parsing loss without a network.
+
+        Raises:
+            CannotTranslateError: Says what is missing and which setting does without.
+        """
+        self.check_sources(faces)
+        if self.settings.side_input and faces.landmarks is not None and not torch.isfinite(faces.landmarks).any():
+            self.check_sources(replace(faces, landmarks=None))
+        if not self.settings.lambda_parsing:
+            return
+        if not self._parsing:
+            raise CannotTranslateError(
+                f"lssl: the parsing loss (lambda_parsing = {self.settings.lambda_parsing:g}) needs a trained parsing "
+                "network, and none is attached. Train one on faces with masks (augment.parsing.train_parsing) and give "
+                "it to attach_parsing, or set the translator's lambda_parsing=0"
+            )
+        known = getattr(self._parsing[0], "channels", self.channels)
+        if known != self.channels:
+            raise CannotTranslateError(
+                f"lssl: the parsing network reads {known} channels, the pictures have {self.channels}. Train it on "
+                "faces of the same form, or set the translator's lambda_parsing=0"
+            )
+
+    def check_sources(self, faces: FaceTensors) -> None:
+        """Refuses faces without landmarks where the side input is on; single faces may lack them (a null heatmap).
+
+        Raises:
+            CannotTranslateError: The faces come without landmarks, or in another form than the networks are made for.
+        """
+        super().check_sources(faces)
+        if self.settings.side_input and len(faces) and faces.landmarks is None:
+            raise CannotTranslateError(
+                "lssl: the side input needs landmarks, and none of these faces has any. Use a source with landmarks, "
+                "or set the translator's side_input=false"
+            )
+
+    def side_input(self, faces: FaceTensors) -> torch.Tensor | None:
+        """Landmark heatmaps float32 [N, 1, H, W] in -1..1; None where the side input is off."""
+        if not self.settings.side_input:
+            return None
+        if faces.landmarks is None:
+            return torch.full((len(faces), 1, self.size, self.size), -1.0, device=faces.images.device)
+        return landmark_heatmap(faces.landmarks, self.size, self.settings.side_sigma)
+
+    def pictures(self, images: torch.Tensor, side: torch.Tensor | None) -> torch.Tensor:
+        """(x, s) stacked: float [N, C + 1, H, W]; the image alone where the side input is off."""
+        if not self.settings.side_input:
+            return images
+        if side is None:
+            raise CannotTranslateError(
+                "lssl: the batch has no side input; build it with side_input(faces), or set "
+                "the translator's side_input=false"
+            )
+        return torch.cat([images, side.to(images.dtype)], dim=1)
+
+    def encode_and_decode(
+        self, pictures: torch.Tensor, condition: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(x', s') and the latent of (x, s), which eq. 6 compares."""
+        latent = self.generator.encoder(pictures)
+        return self.generator.decoder(latent, condition, pictures), latent
+
+    def consistency_losses(
+        self, batch: Batch, pictures: torch.Tensor, latent: torch.Tensor | None, translated: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """`parsing` (eq. 5), and `bidirectional` (eq. 6) every `cycle_every`-th step."""
+        settings, channels = self.settings, self.channels
+        terms: dict[str, torch.Tensor] = {}
+        if settings.lambda_parsing:
+            terms["parsing"] = settings.lambda_parsing * self._parsing_loss(batch.images, translated[:, :channels])
+        if settings.lambda_bi and batch.step % settings.cycle_every == 0:
+            assert latent is not None
+            translated_latent = self.generator.encoder(translated)
+            cycled = self.generator.decoder(translated_latent, self.condition(batch.labels), translated)
+            terms["bidirectional"] = settings.lambda_bi * losses.bidirectional(
+                batch.images,
+                cycled[:, :channels],
+                batch.side if settings.side_input else None,
+                cycled[:, channels:] if settings.side_input else None,
+                latent,
+                translated_latent,
+            )
+        return terms
+
+    def _parsing_loss(self, images: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:
+        if not self._parsing:
+            raise CannotTranslateError(
+                "lssl: lambda_parsing > 0 needs attach_parsing(network); or set the translator's lambda_parsing=0"
+            )
+        network = self._parsing[0].to(images.device)
+        with torch.no_grad():
+            target = network(images)
+        return losses.parsing(target, network(translated))

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from augment.parsing import (
+    ParsingNetwork,
+    ParsingSettings,
+    _augment,
+    intersection_over_union,
+    load_parsing,
+    save_parsing,
+    train_parsing,
+)
+from augment.problems import InputError
+from augment.tensors import FaceTensors, to_unit_range
+
+SMALL = ParsingSettings(width=8, levels=2, steps=120, batch_size=8, learning_rate=1e-2)
+
+
+def drawn_faces(count: int, *, seed: int = 0, channels: int = 1, size: int = 16) -> FaceTensors:
+    """Discs (skin) with two bright eyes and a dark mouth at random places, and their exact masks."""
+    chance = np.random.default_rng(seed)
+    images = np.zeros((count, channels, size, size), np.uint8)
+    masks = np.zeros((count, size, size), np.uint8)
+    rows, columns = np.mgrid[:size, :size]
+    for image, mask in zip(images, masks, strict=True):
+        row, column = chance.uniform(6.5, 8.5, 2)
+        mask[(rows - row) ** 2 + (columns - column) ** 2 < 40] = 1
+        top, left, mouth = int(row) - 2, int(column), int(row) + 2
+        mask[mouth : mouth + 2, left - 2 : left + 3] = 2
+        mask[top : top + 2, left - 4 : left - 1] = 3
+        mask[top : top + 2, left + 2 : left + 5] = 3
+        image[:] = np.array([20, 130, 70, 230])[mask] + chance.integers(-10, 11, (size, size))
+    return FaceTensors(
+        images=torch.from_numpy(images),
+        labels=torch.zeros(count, dtype=torch.int64),
+        landmarks=None,
+        masks=torch.from_numpy(masks),
+        face_ids=tuple(f"drawn-{seed}-{row}" for row in range(count)),
+        subjects=(None,) * count,
+        class_names=("neutral", "happy"),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[ParsingNetwork, dict]:
+    return train_parsing(drawn_faces(24), drawn_faces(12, seed=1), SMALL, seed=0, device="cpu")
+
+
+def test_learns_the_parts_of_faces_it_has_not_seen(trained: tuple[ParsingNetwork, dict]) -> None:
+    _, report = trained
+    assert report["scored_on"] == "validation" and report["faces"] == 12 and report["steps"] == 120
+    assert all(value > 0.6 for value in report["intersection_over_union"].values()), report
+    untrained = ParsingNetwork(channels=1, size=16, settings=SMALL).eval()
+    faces = drawn_faces(12, seed=1)
+    assert faces.masks is not None
+    guess = intersection_over_union(untrained, faces.images, faces.masks)
+    assert min(guess.values()) < 0.3
+
+
+def test_is_frozen_but_lets_gradients_through_to_the_picture(trained: tuple[ParsingNetwork, dict]) -> None:
+    network, _ = trained
+    assert not network.training and not any(p.requires_grad for p in network.parameters())
+    picture = to_unit_range(drawn_faces(1).images).requires_grad_()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    network(picture).logsumexp(1).mean().backward()
+    assert picture.grad is not None and picture.grad.abs().sum() > 0
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+def test_saved_and_loaded_is_the_same(trained: tuple[ParsingNetwork, dict], tmp_path: Path) -> None:
+    network, _ = trained
+    save_parsing(network, tmp_path / "parsing.safetensors")
+    loaded = load_parsing(tmp_path / "parsing.safetensors")
+    picture = to_unit_range(drawn_faces(2).images)
+    assert torch.equal(network(picture), loaded(picture))
+    assert loaded.settings == SMALL and not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_same_seed_same_weights_and_no_trace_in_the_global_state() -> None:
+    settings = SMALL.model_copy(update={"steps": 3})
+    torch.manual_seed(5)
+    state = torch.random.get_rng_state()
+    first, _ = train_parsing(drawn_faces(6), None, settings, seed=1, device="cpu")
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.manual_seed(6)
+    second, report = train_parsing(drawn_faces(6), None, settings, seed=1, device="cpu")
+    other, _ = train_parsing(drawn_faces(6), None, settings, seed=2, device="cpu")
+    assert report["scored_on"] == "train"
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert not torch.equal(first.stem.weight, other.stem.weight)
+
+
+def test_unmasked_faces_and_pixels_teach_nothing() -> None:
+    faces = drawn_faces(8)
+    assert faces.masks is not None
+    masks = faces.masks.clone()
+    masks[4:] = 255
+    noise = faces.images.clone()
+    noise[4:] = torch.randint(0, 256, noise[4:].shape, dtype=torch.uint8)
+    settings = SMALL.model_copy(update={"steps": 3})
+    args = dict(landmarks=None, face_ids=faces.face_ids, subjects=faces.subjects, class_names=faces.class_names)
+    some = FaceTensors(images=noise, labels=faces.labels, masks=masks, **args)
+    first, _ = train_parsing(some, None, settings, seed=0, device="cpu")
+    second, _ = train_parsing(faces.take(range(4)), None, settings, seed=0, device="cpu")
+    assert torch.equal(first.head.weight, second.head.weight)
+    network = ParsingNetwork(channels=1, size=16, settings=SMALL).eval()
+    half = faces.masks.clone()
+    half[:, 8:] = 255
+    whole = intersection_over_union(network, faces.images, faces.masks)
+    assert intersection_over_union(network, faces.images, half) != whole
+    assert intersection_over_union(network, faces.images, torch.full_like(half, 255)) == dict.fromkeys(whole, 1.0)
+
+
+def test_masks_are_mirrored_with_their_pictures() -> None:
+    faces = drawn_faces(16)
+    assert faces.masks is not None
+    quiet = ParsingSettings(brightness=0, contrast=0, noise=0)
+    pictures = to_unit_range(faces.images)
+    images, masks = _augment(pictures, faces.masks.long(), quiet, torch.Generator().manual_seed(0))
+    mirrored = [not torch.allclose(a, b, atol=1e-5) for a, b in zip(images, pictures, strict=True)]
+    assert 3 < sum(mirrored) < 13
+    for row, flipped in enumerate(mirrored):
+        assert torch.allclose(images[row], pictures[row].flip(2) if flipped else pictures[row], atol=1e-5)
+        expected = faces.masks[row].long()
+        assert torch.equal(masks[row], expected.flip(1) if flipped else expected)
+
+
+def test_intersection_over_union_by_hand() -> None:
+    class Fixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.anchor = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.one_hot(torch.tensor([[[0, 1], [1, 2]]]), 4).permute(0, 3, 1, 2).float()
+
+    truth = torch.tensor([[[0, 1], [2, 2]]], dtype=torch.uint8)
+    values = intersection_over_union(Fixed(), torch.zeros(1, 1, 2, 2, dtype=torch.uint8), truth)  # type: ignore[arg-type]
+    assert values == pytest.approx({"background": 1.0, "skin": 0.5, "lips": 0.5, "eyes": 1.0})
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 48), (3, 64), (1, 128)])
+def test_shapes_and_parameter_count(channels: int, size: int) -> None:
+    network = ParsingNetwork(channels=channels, size=size, settings=ParsingSettings(width=8, levels=3))
+    assert network(torch.zeros(2, channels, size, size)).shape == (2, 4, size, size)
+
+    def block(inner: int, outer: int) -> int:
+        return inner * 9 + 2 * inner + inner * outer + 2 * outer
+
+    expected = channels * 9 * 8 + 8 + 8 * 4 + 4
+    expected += block(8, 8) + block(8, 16) + block(16, 32) + block(32, 64)
+    expected += block(32 + 64, 32) + block(16 + 32, 16) + block(8 + 16, 8)
+    assert sum(p.numel() for p in network.parameters()) == expected
+
+
+def test_bad_input_says_its_mend(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="multiples of 8"):
+        ParsingNetwork(channels=1, size=44, settings=ParsingSettings(levels=3))
+    faces = drawn_faces(2)
+    args = dict(landmarks=None, face_ids=faces.face_ids, subjects=faces.subjects, class_names=faces.class_names)
+    for masks in (None, torch.full((2, 16, 16), 255, dtype=torch.uint8)):
+        bare = FaceTensors(images=faces.images, labels=faces.labels, masks=masks, **args)
+        with pytest.raises(InputError, match="lambda_parsing=0"):
+            train_parsing(bare, None, SMALL, seed=0, device="cpu")
+    with pytest.raises(InputError, match=r"absent\.safetensors"):
+        load_parsing(tmp_path / "absent.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"not a file of tensors")
+    with pytest.raises(InputError, match="no readable parsing network"):
+        load_parsing(tmp_path / "broken.safetensors")
