@@ -1,0 +1,383 @@
+"""Faces x targets -> shards: the synthetic faces of one translator in one fold.
+
+**Nested.** Face i of a class is the same face whatever the number per class is, so that 500 faces are the first of
+1,000. A translator draws its chance from one generator a batch, and a network's rounding depends on the batch, so the
+faces of a class are made in blocks of a fixed size: block b of a class always has the same sources and a generator
+seeded by (seed, fold, class, b), and is always generated whole, even where only its first faces are wanted.
+
+**Bounded.** One shard at a time: its blocks are generated, encoded, written and forgotten.
+
+**Resumable.** A shard whose footer, row count and configuration hash check out is not built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from augment.chance import derive_seed
+from augment.dataset import shard_is_complete, shard_path, write_card, write_shard
+from augment.faces import face_schema
+from augment.files import atomic_write_text
+from augment.images import encode_png
+from augment.problems import InputError, Problem
+from augment.splits import fold_splits
+from augment.tensors import FaceTensors
+from augment.translators.base import CannotTranslateError, Translator
+
+Judge = Callable[[torch.Tensor], np.ndarray]
+"""Probabilities of the classes, float [N, K], for pictures, uint8 [N, C, H, W]."""
+
+
+class SynthesisSettings(BaseModel):
+    """What to make.
+
+    Attributes:
+        per_class: Faces of each target class.
+        source_selection: `preferred` takes the sources that the translator prefers (warp: neutral faces; the learned
+            ones have no preference), `any` takes every training face that it accepts.
+        exclude_same_class: A face isn't translated to the class that it has already, where others can be.
+        block_size: Faces generated together; part of what makes a face what it is (see the module).
+        rows_per_shard: Largest shard; rounded up to whole blocks.
+        encoding_threads: Threads that encode PNG files; pays on many cores.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    per_class: int = Field(default=500, ge=1)
+    source_selection: Literal["preferred", "any"] = "preferred"
+    exclude_same_class: bool = True
+    block_size: int = Field(default=50, ge=1, le=1024)
+    rows_per_shard: int = Field(default=2000, ge=1, le=20_000)
+    encoding_threads: int = Field(default=1, ge=1, le=64)
+
+
+@dataclass(frozen=True)
+class SynthesisReport:
+    """What was made; the same for a run that was killed and resumed, but for the last two.
+
+    Attributes:
+        translator: The translator's name.
+        fold: The fold.
+        seed: The seed.
+        faces: Faces by class.
+        sources: Distinct source faces.
+        most_uses_of_a_source: How often the most used source was used.
+        identity_shift: Mean over each class's faces of the mean absolute pixel difference from the source (0..1).
+        made_now: Faces that this call made, beside shards that were there.
+        images_per_second: Of this call; None where it made none.
+    """
+
+    translator: str
+    fold: int
+    seed: int
+    faces: dict[str, int]
+    sources: int
+    most_uses_of_a_source: int
+    identity_shift: dict[str, float]
+    made_now: int
+    images_per_second: float | None
+
+
+@dataclass(frozen=True)
+class _Shard:
+    label: int
+    index: int
+    start: int
+    stop: int
+
+
+def identity_shift(outputs: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """How far outputs moved from their sources: the mean absolute difference of the pixels, as a share of the range.
+
+    Plain on purpose. A translator that copies its input scores 0 and can't hide it; structural similarity would
+    punish a changed grain of noise as much as a changed mouth on pictures as small as ours.
+
+    Args:
+        outputs: uint8 [N, C, H, W].
+        sources: uint8 [N, C, H, W].
+
+    Returns:
+        float32 [N], 0..1.
+    """
+    return (outputs.float() - sources.float()).abs().mean(dim=(1, 2, 3)) / 255.0
+
+
+def synthesize(
+    translator: Translator,
+    train: FaceTensors,
+    settings: SynthesisSettings,
+    *,
+    out: Path,
+    seed: int,
+    fold: int,
+    translator_name: str,
+    weights_sha256: str | None,
+    configuration_hash: str,
+    class_names: Sequence[str],
+    scratch: Path | None = None,
+    device: torch.device | str = "cpu",
+    judge: Judge | None = None,
+    licence: str = "unknown",
+    source: str = "synthetic",
+    folds: pa.Table | None = None,
+) -> SynthesisReport:
+    """Makes `per_class` faces of every class and writes them as a dataset directory.
+
+    Args:
+        translator: Fitted or trained on this fold's training faces.
+        train: This fold's training faces; nothing else may be a source.
+        settings: What to make.
+        out: The dataset directory.
+        seed: Of the choice of sources and of the translator's chance.
+        fold: The fold's number; goes into every row.
+        translator_name: Goes into every row and face_id.
+        weights_sha256: Of the translator's weights file; None where it has none.
+        configuration_hash: Of everything that the caller knows to matter (parameters, data, code). A shard of
+            another configuration, seed, weights file or set of training faces is built again.
+        class_names: Names of the classes in label order.
+        scratch: Where the shards are built; they move to `out` when all are there. By default they are built in
+            `out` itself.
+        device: Where the translator lies and works.
+        judge: Gives `confidence` at once; by default it stays null until selection.
+        licence: For the dataset's card: that of the training faces.
+        source: For the rows' `source` column.
+        folds: Table with `face_id`, `fold`, `split`; where given, training faces that it doesn't call training faces
+            of this fold are refused.
+
+    Returns:
+        Counts and shifts; also written to `out/report.json`, but for its timing.
+
+    Raises:
+        InputError: The classes disagree, `train` is empty, or holds faces that are not the fold's training rows.
+        CannotTranslateError: No training face can be this translator's source.
+    """
+    started = time.monotonic()
+    out, built_in = Path(out), Path(scratch) if scratch is not None else Path(out)
+    _check_input(train, class_names, fold, folds)
+    pools = _source_pools(translator, train, settings)
+    full_hash = _full_hash(train, settings, configuration_hash, seed, fold, translator_name, weights_sha256, judge)
+    metadata = {"configuration_hash": full_hash, "run_configuration_hash": configuration_hash}
+    schema = face_schema(class_names, synthetic=True, metadata=metadata)
+    shards = list(_shards(settings, len(class_names)))
+    paths = [shard_path(built_in, "train", class_names[shard.label], shard.index) for shard in shards]
+    _remove_others(built_in, paths)
+    device_faces = train.to(device)
+    made = 0
+    with (
+        tqdm(total=settings.per_class * len(class_names), unit="face", desc=f"{translator_name} fold {fold}") as bar,
+        ThreadPoolExecutor(settings.encoding_threads) as encoders,
+    ):
+        for shard, path in zip(shards, paths, strict=True):
+            wanted = shard.stop - shard.start
+            if shard_is_complete(path, wanted, full_hash):
+                bar.update(wanted)
+                continue
+            rows: list[dict[str, Any]] = []
+            for block in range(shard.start // settings.block_size, -(-shard.stop // settings.block_size)):
+                first = block * settings.block_size
+                positions = _sources_of_block(pools[shard.label], shard.label, block, settings, seed, fold)
+                sources = device_faces.take(positions)
+                targets = torch.full((len(sources),), shard.label, dtype=torch.int64, device=sources.images.device)
+                generator = torch.Generator().manual_seed(
+                    derive_seed(seed, "synthesis", fold, class_names[shard.label], block)
+                )
+                outputs = translator.translate(sources, targets, generator)
+                shifts = identity_shift(outputs, sources.images).cpu().numpy()
+                confidence = None if judge is None else judge(outputs)[:, shard.label]
+                pixels = outputs.permute(0, 2, 3, 1).cpu().numpy()
+                kept = min(settings.block_size, shard.stop - first)
+                encoded = encoders.map(encode_png, pixels[:kept])
+                for position, data in enumerate(encoded):
+                    rows.append(
+                        {
+                            "image": {"bytes": data, "path": None},
+                            "label": shard.label,
+                            "label_name": class_names[shard.label],
+                            "face_id": f"{translator_name}-f{fold}-{class_names[shard.label]}-{first + position:06d}",
+                            "subject": sources.subjects[position],
+                            "source": source,
+                            "split": "train",
+                            "synthetic": True,
+                            "source_id": sources.face_ids[position],
+                            "source_label": class_names[int(sources.labels[position])],
+                            "translator": translator_name,
+                            "weights_sha256": weights_sha256,
+                            "seed": seed,
+                            "fold": fold,
+                            "confidence": None if confidence is None else float(confidence[position]),
+                            "identity_shift": float(shifts[position]),
+                        }
+                    )
+                made += kept
+                bar.update(kept)
+            write_shard(path, rows, schema)
+    counts, report = _summary(paths, translator_name, fold, seed, made, time.monotonic() - started)
+    if built_in != out:
+        _move(paths, built_in, out)
+    write_card(
+        out,
+        title=f"Synthetic faces by {translator_name}, fold {fold}",
+        description=(
+            f"{settings.per_class} faces of each of {len(class_names)} classes, made by `{translator_name}` from the "
+            f"training faces of fold {fold} with seed {seed}. `identity_shift` is the mean absolute pixel difference "
+            "from the source (0..1)."
+        ),
+        licence=licence,
+        class_names=class_names,
+        splits={"train": sum(counts.values())},
+        synthetic=True,
+    )
+    timeless = {key: value for key, value in asdict(report).items() if key not in ("made_now", "images_per_second")}
+    atomic_write_text(out / "report.json", json.dumps(timeless, indent=2) + "\n")
+    return report
+
+
+def _check_input(train: FaceTensors, class_names: Sequence[str], fold: int, folds: pa.Table | None) -> None:
+    if tuple(class_names) != train.class_names:
+        why = f"has the classes {list(train.class_names)}, but {list(class_names)} are wanted"
+        raise InputError(Problem("the training faces", why, "give both from one prepared data set"))
+    if not len(train):
+        raise InputError(Problem(f"fold {fold}", "has no training faces", "look at the folds' table"))
+    if folds is not None:
+        splits = fold_splits(folds, fold)
+        strangers = [face for face in train.face_ids if splits.get(face) != "train"]
+        if strangers:
+            raise InputError(
+                [Problem(f"face {face}", f"is no training face of fold {fold}") for face in strangers],
+                f"{len(strangers)} faces may not be sources (pass the fold's training rows only):",
+            )
+
+
+def _source_pools(translator: Translator, train: FaceTensors, settings: SynthesisSettings) -> list[np.ndarray]:
+    """Positions of the training faces that may be sources, for each target class."""
+    usable = torch.ones(len(train), dtype=torch.bool)
+    accepts = getattr(translator, "usable_sources", None)
+    if accepts is not None:
+        usable &= accepts(train).cpu()
+    if not bool(usable.any()):
+        raise CannotTranslateError(
+            f"none of the {len(train)} training faces can be a source of {type(translator).__name__}: they lack what "
+            "it needs, such as landmarks. Annotate the faces, or choose another translator."
+        )
+    prefers = getattr(translator, "preferred_sources", None)
+    if settings.source_selection == "preferred" and prefers is not None:
+        preferred = usable & prefers(train.labels, train.class_names).cpu()
+        usable = preferred if bool(preferred.any()) else usable
+    labels = train.labels.cpu()
+    pools = []
+    for label in range(len(train.class_names)):
+        pool = usable & (labels != label) if settings.exclude_same_class else usable
+        pools.append(torch.nonzero(pool if bool(pool.any()) else usable)[:, 0].numpy())
+    return pools
+
+
+def _sources_of_block(
+    pool: np.ndarray, label: int, block: int, settings: SynthesisSettings, seed: int, fold: int
+) -> np.ndarray:
+    """Round-robin over permutations of the pool, a new one each round, so that sources repeat as little as can be."""
+    wanted = np.arange(block * settings.block_size, (block + 1) * settings.block_size)
+    chosen = np.empty_like(wanted)
+    for turn in np.unique(wanted // len(pool)):
+        chance = np.random.default_rng(derive_seed(seed, "sources", fold, label, int(turn)))
+        order = chance.permutation(pool)
+        here = wanted // len(pool) == turn
+        chosen[here] = order[wanted[here] % len(pool)]
+    return chosen
+
+
+def _shards(settings: SynthesisSettings, classes: int) -> Iterator[_Shard]:
+    rows = -(-settings.rows_per_shard // settings.block_size) * settings.block_size
+    for label in range(classes):
+        for index, start in enumerate(range(0, settings.per_class, rows)):
+            yield _Shard(label, index, start, min(start + rows, settings.per_class))
+
+
+def _full_hash(
+    train: FaceTensors,
+    settings: SynthesisSettings,
+    configuration_hash: str,
+    seed: int,
+    fold: int,
+    translator_name: str,
+    weights_sha256: str | None,
+    judge: Judge | None,
+) -> str:
+    """A hash of everything that a shard's faces depend on: not the number per class, whose change leaves them be."""
+    facts = {
+        "configuration": configuration_hash,
+        "settings": settings.model_dump(exclude={"per_class", "encoding_threads"}),
+        "seed": seed,
+        "fold": fold,
+        "translator": translator_name,
+        "weights": weights_sha256,
+        "judged": judge is not None,
+        "classes": train.class_names,
+        "faces": train.face_ids,
+        "shape": list(train.images.shape),
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    digest.update(train.images.cpu().contiguous().numpy().tobytes())
+    digest.update(train.labels.cpu().numpy().tobytes())
+    if train.landmarks is not None:
+        digest.update(train.landmarks.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _remove_others(directory: Path, paths: Sequence[Path]) -> None:
+    """Removes shards of an earlier configuration: a reader takes every file that lies there."""
+    expected = set(paths)
+    for path in (directory / "data").glob("*.parquet"):
+        if path not in expected:
+            path.unlink()
+
+
+def _move(paths: Sequence[Path], built_in: Path, out: Path) -> None:
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        shutil.move(path, out / "data" / path.name)
+    _remove_others(out, [out / "data" / path.name for path in paths])
+
+
+def _summary(
+    paths: Sequence[Path], translator: str, fold: int, seed: int, made: int, seconds: float
+) -> tuple[Mapping[str, int], SynthesisReport]:
+    """Reads the shards' own columns, so that a resumed run reports what an undisturbed one would."""
+    faces: Counter[str] = Counter()
+    shifts: dict[str, float] = {}
+    uses: Counter[str] = Counter()
+    for path in paths:
+        table = pq.read_table(path, columns=["label_name", "source_id", "identity_shift"])
+        uses.update(table.column("source_id").to_pylist())
+        name = table.column("label_name")[0].as_py()
+        faces[name] += len(table)
+        shifts[name] = shifts.get(name, 0.0) + float(
+            np.sum(table.column("identity_shift").to_numpy(), dtype=np.float64)
+        )
+    report = SynthesisReport(
+        translator=translator,
+        fold=fold,
+        seed=seed,
+        faces=dict(faces),
+        sources=len(uses),
+        most_uses_of_a_source=max(uses.values()),
+        identity_shift={name: shifts[name] / faces[name] for name in faces},
+        made_now=made,
+        images_per_second=made / max(seconds, 1e-9) if made else None,
+    )
+    return faces, report

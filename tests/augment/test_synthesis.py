@@ -1,0 +1,302 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from pydantic import ValidationError
+from small_faces import CLASSES, noise
+
+import augment.synthesis as synthesis
+from augment.faces import read_faces, validate_faces
+from augment.images import decode_image
+from augment.problems import InputError
+from augment.synthesis import SynthesisReport, SynthesisSettings, identity_shift, synthesize
+from augment.tensors import FaceTensors
+from augment.translators.base import CannotTranslateError, Translator, TranslatorSettings
+
+
+class Brightener(Translator):
+    """Adds 10 for each class number and noise of the batch's generator, that depends on a face's place in the batch."""
+
+    name = "brightener"
+    Settings = TranslatorSettings
+
+    def __init__(self) -> None:
+        super().__init__(num_classes=3, channels=1, size=16, settings=TranslatorSettings())
+        self.batches = 0
+
+    def translate(
+        self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        self.batches += 1
+        grain = torch.randint(0, 20, faces.images.shape, generator=generator)
+        return (faces.images // 2 + 10 * targets[:, None, None, None] + grain).to(torch.uint8)
+
+
+class Fussy(Brightener):
+    """Prefers faces of the first class and refuses the last face."""
+
+    def preferred_sources(self, labels: torch.Tensor, class_names: tuple[str, ...]) -> torch.Tensor:
+        return labels == 0
+
+    def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
+        return torch.arange(len(faces)) < len(faces) - 1
+
+
+def _train(count: int = 12) -> FaceTensors:
+    return FaceTensors(
+        images=torch.from_numpy(np.stack([noise(k) for k in range(count)]))[:, None],
+        labels=torch.arange(count) % 3,
+        landmarks=None,
+        masks=None,
+        face_ids=tuple(f"real/{k}" for k in range(count)),
+        subjects=tuple(f"person {k // 3}" for k in range(count)),
+        class_names=CLASSES,
+    )
+
+
+def _make(out: Path, per_class: int, translator: Translator | None = None, **changes: object) -> SynthesisReport:
+    settings = {"per_class": per_class, "block_size": 8, "rows_per_shard": 20}
+    settings |= {key: changes.pop(key) for key in list(changes) if key in SynthesisSettings.model_fields}
+    arguments = {
+        "out": out,
+        "seed": 5,
+        "fold": 1,
+        "translator_name": "brightener",
+        "weights_sha256": "ab",
+        "configuration_hash": "cd",
+        "class_names": CLASSES,
+    }
+    train = changes.pop("train", _train())
+    return synthesize(translator or Brightener(), train, SynthesisSettings(**settings), **(arguments | changes))
+
+
+def _rows(out: Path) -> dict[str, dict]:
+    return {row["face_id"]: row for row in read_faces(out).to_pylist()}
+
+
+def test_faces_are_balanced_valid_and_carry_their_provenance(tmp_path: Path) -> None:
+    report = _make(tmp_path, 45)
+    table = read_faces(tmp_path)
+    validate_faces(table)
+    assert report.faces == {"angry": 45, "happy": 45, "sad": 45}
+    assert sorted(path.name for path in (tmp_path / "data").iterdir())[:2] == [
+        "train-angry-00000.parquet",
+        "train-angry-00001.parquet",
+    ]
+    row = _rows(tmp_path)["brightener-f1-happy-000007"]
+    assert row["synthetic"] is True
+    assert (row["translator"], row["weights_sha256"], row["seed"], row["fold"]) == ("brightener", "ab", 5, 1)
+    assert (row["label"], row["split"], row["confidence"], row["kept"]) == (1, "train", None, None)
+    train = _train()
+    source = train.face_ids.index(row["source_id"])
+    assert row["subject"] == train.subjects[source]
+    assert row["source_label"] == CLASSES[int(train.labels[source])]
+    pixels = decode_image(row["image"]["bytes"]).astype(float)
+    expected = np.abs(pixels - train.images[source, 0].numpy()).mean() / 255
+    assert row["identity_shift"] == pytest.approx(expected, abs=1e-6)
+    assert report.identity_shift["happy"] == pytest.approx(
+        np.mean([r["identity_shift"] for r in _rows(tmp_path).values() if r["label"] == 1])
+    )
+
+
+@pytest.mark.parametrize("smaller", [1, 8, 29, 40])
+def test_smaller_sets_are_the_first_faces_of_larger_ones(tmp_path: Path, smaller: int) -> None:
+    _make(tmp_path / "large", 60)
+    _make(tmp_path / "small", smaller)
+    large, small = _rows(tmp_path / "large"), _rows(tmp_path / "small")
+    assert len(small) == 3 * smaller
+    for face_id, row in small.items():
+        assert row == large[face_id]
+        assert int(face_id[-6:]) < smaller
+
+
+def test_the_shards_size_does_not_matter_but_the_block_size_does(tmp_path: Path) -> None:
+    _make(tmp_path / "a", 24)
+    _make(tmp_path / "b", 24, rows_per_shard=1000)
+    _make(tmp_path / "c", 24, block_size=12)
+    rows = [_rows(tmp_path / name) for name in "abc"]
+    assert rows[0] == rows[1]
+    assert rows[0] != rows[2]
+
+
+def test_seed_and_fold_change_the_faces(tmp_path: Path) -> None:
+    pictures = set()
+    for name, changes in (("a", {}), ("b", {"seed": 6}), ("c", {"fold": 2})):
+        _make(tmp_path / name, 8, **changes)
+        pictures.add(next(iter(_rows(tmp_path / name).values()))["image"]["bytes"])
+    assert len(pictures) == 3
+
+
+def test_sources_take_turns_and_are_of_other_classes(tmp_path: Path) -> None:
+    report = _make(tmp_path, 20)
+    rows = _rows(tmp_path).values()
+    assert all(row["source_label"] != row["label_name"] for row in rows)
+    for name in CLASSES:
+        uses = pd.Series([row["source_id"] for row in rows if row["label_name"] == name]).value_counts()
+        assert len(uses) == 8
+        assert uses.max() - uses.min() <= 1
+    assert report.sources == 12
+    _make(tmp_path / "same", 20, exclude_same_class=False)
+    assert any(row["source_label"] == row["label_name"] for row in _rows(tmp_path / "same").values())
+
+
+def test_preferred_sources_are_preferred(tmp_path: Path) -> None:
+    _make(tmp_path / "a", 8, Fussy())
+    assert {row["source_label"] for row in _rows(tmp_path / "a").values()} == {"angry"}
+    _make(tmp_path / "b", 30, Fussy(), source_selection="any")
+    found = {row["source_id"] for row in _rows(tmp_path / "b").values()}
+    assert found == set(_train().face_ids) - {"real/11"}
+
+
+def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = _make(tmp_path / "whole", 45)
+    write, written = synthesis.write_shard, []
+
+    def killed(path: Path, *rest: object) -> Path:
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        written.append(path)
+        return write(path, *rest)
+
+    monkeypatch.setattr(synthesis, "write_shard", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _make(tmp_path / "out", 45, scratch=tmp_path / "scratch")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(synthesis, "write_shard", write)
+    translator = Brightener()
+    resumed = _make(tmp_path / "out", 45, translator, scratch=tmp_path / "scratch")
+    # Shards hold whole blocks: 24 and 21 faces a class; two classes were done.
+    assert resumed.made_now == 45
+    assert _rows(tmp_path / "out") == _rows(tmp_path / "whole")
+    for file in (tmp_path / "whole" / "data").iterdir():
+        assert file.read_bytes() == (tmp_path / "out" / "data" / file.name).read_bytes()
+    assert (tmp_path / "out" / "report.json").read_text() == (tmp_path / "whole" / "report.json").read_text()
+    timing = ("made_now", "images_per_second")
+    assert {k: v for k, v in asdict(whole).items() if k not in timing} == json.loads(
+        (tmp_path / "out" / "report.json").read_text()
+    )
+
+
+def test_what_is_there_is_not_made_again_unless_something_changed(tmp_path: Path) -> None:
+    _make(tmp_path, 45)
+    translator = Brightener()
+    assert _make(tmp_path, 45, translator).made_now == 0
+    assert translator.batches == 0
+    assert _make(tmp_path, 45, configuration_hash="other").made_now == 135
+    train = _train()
+    images = train.images.clone()
+    images[0, 0, 0, 0] ^= 1
+    assert _make(tmp_path, 45, configuration_hash="other", train=replace(train, images=images)).made_now == 135
+    _make(tmp_path, 10, configuration_hash="other")
+    assert len(read_faces(tmp_path)) == 30
+
+
+def test_a_shard_cut_short_is_built_again(tmp_path: Path) -> None:
+    _make(tmp_path, 20)
+    shard = tmp_path / "data" / "train-happy-00000.parquet"
+    good = shard.read_bytes()
+    shard.write_bytes(good[:-40])
+    assert _make(tmp_path, 20).made_now == 20
+    assert shard.read_bytes() == good
+
+
+def test_held_out_faces_are_refused_as_sources(tmp_path: Path) -> None:
+    train = _train()
+    splits = ["train"] * 12
+    splits[4] = "test"
+    folds = pa.table({"face_id": list(train.face_ids), "fold": [1] * 12, "split": splits})
+    with pytest.raises(InputError, match="real/4"):
+        _make(tmp_path, 8, folds=folds)
+    rest = train.take([k for k in range(12) if k != 4])
+    assert _make(tmp_path, 8, folds=folds, train=rest).faces["happy"] == 8
+
+
+def test_faces_that_nothing_can_be_made_of_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotTranslateError, match="none of the 1 training faces"):
+        _make(tmp_path, 8, Fussy(), train=_train(1))
+    with pytest.raises(InputError, match="classes"):
+        _make(tmp_path, 8, class_names=("a", "b", "c"))
+    with pytest.raises(InputError, match="no training faces"):
+        _make(tmp_path, 8, train=_train().take(torch.zeros(0, dtype=torch.int64)))
+
+
+def test_a_judge_can_speak_at_once(tmp_path: Path) -> None:
+    _make(tmp_path, 8, judge=lambda images: np.tile(np.float32([0.2, 0.3, 0.5]), (len(images), 1)))
+    for row in _rows(tmp_path).values():
+        assert row["confidence"] == pytest.approx([0.2, 0.3, 0.5][row["label"]])
+
+
+def test_hugging_face_datasets_reads_it(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    _make(tmp_path / "out", 9)
+    loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert len(loaded) == 27
+    assert loaded.features["label"].names == list(CLASSES)
+    assert loaded[0]["image"].size == (16, 16)
+
+
+def test_identity_shift_is_the_mean_absolute_difference() -> None:
+    sources = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    outputs = torch.tensor([[[[0, 0], [0, 0]]], [[[255, 0], [51, 0]]]], dtype=torch.uint8)
+    torch.testing.assert_close(identity_shift(outputs, sources), torch.tensor([0.0, 0.3]))
+
+
+@pytest.mark.parametrize("bad", [{"per_class": 0}, {"source_selection": "best"}, {"per_clas": 5}, {"block_size": 0}])
+def test_settings_are_checked(bad: dict) -> None:
+    with pytest.raises(ValidationError):
+        SynthesisSettings(**bad)
+
+
+_MEMORY = """
+import resource, sys
+from pathlib import Path
+import torch
+from augment.synthesis import SynthesisSettings, synthesize
+from augment.tensors import FaceTensors
+from augment.translators.base import Translator, TranslatorSettings
+
+class Noise(Translator):
+    name = "noise"
+    def translate(self, faces, targets, generator=None):
+        return torch.randint(0, 256, faces.images.shape, generator=generator, dtype=torch.uint8)
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB on Linux
+
+names = ("a", "b")
+train = FaceTensors(torch.zeros(100, 1, 64, 64, dtype=torch.uint8), torch.arange(100) % 2, None, None,
+                    tuple(map(str, range(100))), (None,) * 100, names)
+translator = Noise(num_classes=2, channels=1, size=64, settings=TranslatorSettings())
+peaks = []
+for n in (1000, 5000):
+    synthesize(translator, train, SynthesisSettings(per_class=n, rows_per_shard=500), out=Path(sys.argv[1]) / str(n),
+               seed=0, fold=0, translator_name="noise", weights_sha256=None, configuration_hash="", class_names=names)
+    peaks.append(peak())
+print(*peaks)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures resident memory as Linux reports it")
+def test_memory_does_not_grow_with_the_number_of_faces(tmp_path: Path) -> None:
+    """Incompressible pictures: 10,000 of 64 px are 41 MB of PNG, five times the shards of the 2,000 before."""
+    run = subprocess.run(
+        [sys.executable, "-c", _MEMORY, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+    )
+    small, large = map(float, run.stdout.split())
+    written = sum(file.stat().st_size for file in (tmp_path / "5000" / "data").iterdir()) / 2**20
+    assert written > 35
+    assert large - small < 12
+    assert large < 1500
