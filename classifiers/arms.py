@@ -1,0 +1,443 @@
+"""Arms: ways to make a classifier's training set, run on the same folds and seeds with the same number of steps."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from tqdm import tqdm
+
+from augment.chance import derive_seed
+from augment.faces import read_faces
+from augment.files import atomic_path, atomic_write_text
+from augment.leakage import check_leakage
+from augment.problems import InputError, Problem
+from augment.selection import read_kept
+from augment.splits import fold_tables, read_folds
+from augment.tensors import FaceTensors, face_tensors
+from classifiers.augmentations import AugmentationName
+from classifiers.cells import hash_code, hash_faces
+from classifiers.evaluation import (
+    Scores,
+    predict,
+    predictions_table,
+    read_predictions,
+    score_predictions,
+    write_predictions,
+)
+from classifiers.models import save_classifier
+from classifiers.training import ClassifierSettings, train_classifier
+
+if TYPE_CHECKING:
+    from classifiers.baselines import BaselineSettings
+
+ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp"]
+_SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
+_CLASSICAL_KINDS = ("hog", "lbp")
+
+_COLUMNS = ("image", "label", "label_name", "face_id", "subject")
+
+
+class Arm(BaseModel):
+    """One way to make the classifier's training set.
+
+    Attributes:
+        kind: real; oversampled (real, every class drawn alike); synthetic (real and synthetic); synthetic_only; hog or
+            lbp (classical features and a support vector machine, on real faces).
+        augmentation: Of training faces; None: as the classifier's settings say. Real and classical augmentation is
+            kind `real` with `classical`.
+        translator: Whose faces; for synthetic kinds.
+        per_class: How many of its faces of each class; for synthetic kinds.
+        share: Of each batch that is synthetic; for kind `synthetic`. Measured elsewhere: about half is a good start.
+        selected: Whether only faces that selection kept are used; for synthetic kinds.
+        class_balanced: Whether batches draw every class alike; None: as the classifier's settings say.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: ArmKind
+    augmentation: AugmentationName | None = None
+    translator: str | None = None
+    per_class: int | None = Field(default=None, ge=1)
+    share: float = Field(default=0.5, gt=0, lt=1)
+    selected: bool = True
+    class_balanced: bool | None = None
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Arm:
+        problems = []
+        if self.kind in _SYNTHETIC_KINDS:
+            if not self.translator:
+                problems.append(f"translator: kind {self.kind} needs one (for example warp)")
+            if self.per_class is None:
+                problems.append(f"per_class: kind {self.kind} needs a number of faces per class (for example 500)")
+        else:
+            problems += [
+                f"{key}: kind {self.kind} uses no synthetic faces; leave it out, or use kind synthetic"
+                for key in ("translator", "per_class", "share", "selected")
+                if key in self.model_fields_set and getattr(self, key) is not None
+            ]
+        if self.kind == "synthetic_only" and "share" in self.model_fields_set:
+            problems.append("share: the whole batch is synthetic in kind synthetic_only; leave it out")
+        if self.kind == "oversampled" and self.class_balanced is False:
+            problems.append("class_balanced: kind oversampled is balanced; leave it out, or use kind real")
+        if self.kind in _CLASSICAL_KINDS:
+            problems += [
+                f"{key}: kind {self.kind} has no batches to change; leave it out"
+                for key in ("augmentation", "class_balanced")
+                if getattr(self, key) is not None
+            ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether it needs a translator's faces."""
+        return self.kind in _SYNTHETIC_KINDS
+
+    def balanced(self, settings: ClassifierSettings) -> bool:
+        """Whether its batches draw every class alike."""
+        if self.kind == "oversampled":
+            return True
+        return settings.class_balanced if self.class_balanced is None else self.class_balanced
+
+
+class ArmCell(BaseModel):
+    """One fold and seed of an arm.
+
+    Attributes:
+        fold: The fold.
+        seed: The seed, as the user gave it.
+        best_step: That validation picked; None for classical rows.
+        validation_score: There, by the settings' `select_by` (balanced accuracy for classical rows).
+        test: Scores of the one look at the test faces.
+        real_faces: Real training faces.
+        synthetic_faces: Synthetic training faces.
+        seconds: Wall time of training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fold: int
+    seed: int
+    best_step: int | None
+    validation_score: float
+    test: Scores
+    real_faces: int
+    synthetic_faces: int
+    seconds: float
+
+
+class ArmReport(BaseModel):
+    """What an arm did.
+
+    Attributes:
+        name: The arm's name.
+        arm: Its settings.
+        steps: Optimizer steps of each cell; None for classical rows.
+        cells: Every fold and seed, in order.
+        resumed: How many cells lay finished in scratch.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    arm: Arm
+    steps: int | None
+    cells: tuple[ArmCell, ...]
+    resumed: int
+
+
+@dataclass(frozen=True)
+class _FoldFaces:
+    train: FaceTensors
+    synthetic: FaceTensors | None
+    validation: FaceTensors
+    test: FaceTensors
+
+
+def run_arm(
+    name: str,
+    arm: Arm,
+    *,
+    faces_dir: Path,  # the dataset of real faces
+    folds_path: Path,  # the table of folds
+    synthetic_dir: Path | None = None,  # of the arm's translator: fold-<k>/data/*.parquet
+    classifier_settings: ClassifierSettings,  # shared by all arms
+    baseline_settings: BaselineSettings | None = None,  # for hog and lbp; None: their defaults
+    seeds: Sequence[int],  # shared by all arms
+    out: Path,  # predictions on test faces, Parquet
+    history_out: Path | None = None,  # training curves, JSON lines
+    weights_out: Path | None = None,  # fold-<k>/seed-<s>.safetensors
+    scratch: Path,  # finished cells, for a run that was killed
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> ArmReport:
+    """Trains and tests an arm on every fold and seed.
+
+    For each fold and seed all arms start from the same weights and see the same real faces in the same order. The
+    fold's validation faces pick the step; its test faces are looked at once, by the network of that step. A cell that
+    is finished is kept in `scratch` with what it depends on (settings, faces, code), so that a run that was killed
+    goes on at the next cell, to the same result.
+
+    Args:
+        name: The arm's name, a column of the predictions.
+        arm: How its training set is made.
+        faces_dir: Dataset of real faces.
+        folds_path: Table of folds.
+        synthetic_dir: Folder of the arm's translator, for synthetic kinds.
+        classifier_settings: How the classifier is trained.
+        baseline_settings: How classical rows are trained.
+        seeds: One cell a fold and seed.
+        out: Where the predictions go.
+        history_out: Where the training curves go.
+        weights_out: Folder for the networks.
+        scratch: Folder for finished cells, this arm's own.
+        device: Where to train.
+        progress: Whether to show bars on stderr.
+
+    Returns:
+        What was done, with the scores of every cell.
+
+    Raises:
+        InputError: Files are missing, or there are fewer synthetic faces than `per_class`.
+        augment.leakage.LeakageError: Something of a validation or test face would reach training.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise InputError(Problem("seeds", f"{list(seeds)} are no distinct seeds", "list each seed once"))
+    if arm.is_synthetic and synthetic_dir is None:
+        raise InputError(
+            Problem(f"arms.synthetic.{name}", "needs the folder of its synthetic faces", "give synthetic_dir")
+        )
+    faces = read_faces(faces_dir, columns=_COLUMNS)
+    folds = read_folds(folds_path)
+    numbers = sorted(set(folds.column("fold").to_pylist()))
+    settings = baseline_settings if arm.kind in _CLASSICAL_KINDS else classifier_settings
+    cells: list[ArmCell] = []
+    tables: list[pa.Table] = []
+    curves: list[str] = []
+    resumed = 0
+    with tqdm(total=len(numbers) * len(seeds), desc=name, unit="cell", disable=not progress) as bar:
+        for fold in numbers:
+            data = _fold_faces(name, arm, faces, folds, fold, synthetic_dir)
+            about = _fingerprint(name, arm, settings, data, device, weights_out is not None)
+            for seed in seeds:
+                place = scratch / f"fold-{fold}-seed-{seed}"
+                cell = _finished(place, {**about, "seed": seed})
+                resumed += cell is not None
+                if cell is None:
+                    cell = _run_cell(
+                        name,
+                        arm,
+                        data,
+                        classifier_settings,
+                        baseline_settings,
+                        fold=fold,
+                        seed=seed,
+                        place=place,
+                        about={**about, "seed": seed},
+                        keep_weights=weights_out is not None,
+                        device=device,
+                        progress=progress,
+                    )
+                cells.append(cell)
+                tables.append(read_predictions(place / "predictions.parquet")[0])
+                curves.append((place / "history.jsonl").read_text(encoding="utf-8"))
+                bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
+                bar.update()
+    if weights_out is not None and arm.kind not in _CLASSICAL_KINDS:
+        for cell in cells:
+            target = weights_out / f"fold-{cell.fold}" / f"seed-{cell.seed}.safetensors"
+            with atomic_path(target) as part:
+                shutil.copyfile(scratch / f"fold-{cell.fold}-seed-{cell.seed}" / "weights.safetensors", part)
+    if history_out is not None:
+        atomic_write_text(history_out, "".join(curves))
+    write_predictions(pa.concat_tables(tables), out)
+    steps = None if arm.kind in _CLASSICAL_KINDS else classifier_settings.steps
+    return ArmReport(name=name, arm=arm, steps=steps, cells=tuple(cells), resumed=resumed)
+
+
+def _fold_faces(
+    name: str, arm: Arm, faces: pa.Table, folds: pa.Table, fold: int, synthetic_dir: Path | None
+) -> _FoldFaces:
+    splits = fold_tables(faces, folds, fold)
+    synthetic_table = None
+    if arm.is_synthetic and synthetic_dir is not None and arm.per_class is not None:
+        directory = synthetic_dir / f"fold-{fold}"
+        synthetic_table = read_kept(
+            directory,
+            arm.per_class,
+            columns=(*_COLUMNS, "source_id", "fold"),
+            only_kept=arm.selected,
+        )
+    check_leakage(faces, folds, fold=fold, synthetic=synthetic_table)
+    train = face_tensors(splits["train"])
+    shape = {"size": train.size, "channels": train.channels} if len(train) else {}
+    validation, test = (face_tensors(splits[split], **shape) for split in ("validation", "test"))
+    for split, found in (("train", train), ("validation", validation), ("test", test)):
+        if not len(found):
+            raise InputError(Problem(f"fold {fold}", f"has no {split} faces", "change the folds' shares"))
+    synthetic = None
+    if synthetic_table is not None:
+        synthetic = face_tensors(synthetic_table, size=train.size, channels=train.channels)
+        _check_enough(name, arm, synthetic, train.class_names, fold)
+    return _FoldFaces(train=train, synthetic=synthetic, validation=validation, test=test)
+
+
+def _check_enough(name: str, arm: Arm, synthetic: FaceTensors, class_names: tuple[str, ...], fold: int) -> None:
+    """Refuses an arm that would silently train on fewer synthetic faces than it says."""
+    if synthetic.class_names != class_names:
+        raise InputError(
+            Problem(
+                f"arms.synthetic.{name}.translator",
+                f"the faces of {arm.translator} have the classes {synthetic.class_names}, the real ones {class_names}",
+                "synthesize again",
+            )
+        )
+    counts = np.bincount(synthetic.labels.numpy(), minlength=len(class_names))
+    kept = "kept " if arm.selected else ""
+    problems = [
+        Problem(f"fold {fold}, {class_name}", f"{count} {kept}synthetic faces by {arm.translator}")
+        for class_name, count in zip(class_names, counts, strict=True)
+        if arm.per_class is not None and count < arm.per_class
+    ]
+    if problems:
+        mend = (
+            f"lower arms.synthetic.{name}.per_class to {counts.min()}"
+            if counts.min()
+            else f"leave out arms.synthetic.{name}"
+        )
+        loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
+        raise InputError(
+            problems,
+            f"arms.synthetic.{name}.per_class asks for {arm.per_class} faces of each class, and there are fewer;"
+            f" {mend}, raise synthesis.per_class{loosen}:",
+        )
+
+
+def _run_cell(
+    name: str,
+    arm: Arm,
+    data: _FoldFaces,
+    settings: ClassifierSettings,
+    baseline_settings: BaselineSettings | None,
+    *,
+    fold: int,
+    seed: int,
+    place: Path,
+    about: dict[str, Any],
+    keep_weights: bool,
+    device: torch.device | str,
+    progress: bool,
+) -> ArmCell:
+    started = time.perf_counter()
+    cell_seed = derive_seed(seed, "arm", fold)
+    test_labels = data.test.labels.numpy()
+    history: list[dict[str, float]] = []
+    best_step: int | None = None
+    if arm.kind == "hog" or arm.kind == "lbp":
+        probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, cell_seed)
+    else:
+        trained = train_classifier(
+            settings,
+            real=None if arm.kind == "synthetic_only" else data.train,
+            synthetic=data.synthetic,
+            validation=data.validation,
+            synthetic_share=arm.share,
+            class_balanced=arm.balanced(settings),
+            augmentation=arm.augmentation,
+            seed=cell_seed,
+            device=device,
+            progress=progress,
+        )
+        history, best_step, validation_score = trained.history, trained.best_step, trained.validation_score
+        probabilities = predict(trained.model, data.test)
+        if keep_weights:
+            save_classifier(
+                trained.model,
+                place / "weights.safetensors",
+                class_names=data.train.class_names,
+                size=data.train.size,
+            )
+    table = predictions_table(
+        arm=name,
+        fold=fold,
+        seed=seed,
+        split="test",
+        face_ids=data.test.face_ids,
+        subjects=data.test.subjects,
+        labels=test_labels,
+        probabilities=probabilities,
+        class_names=data.test.class_names,
+    )
+    cell = ArmCell(
+        fold=fold,
+        seed=seed,
+        best_step=best_step,
+        validation_score=validation_score,
+        test=score_predictions(test_labels, probabilities.argmax(axis=1), data.test.class_names),
+        real_faces=0 if arm.kind == "synthetic_only" else len(data.train),
+        synthetic_faces=0 if data.synthetic is None else len(data.synthetic),
+        seconds=time.perf_counter() - started,
+    )
+    write_predictions(table, place / "predictions.parquet")
+    atomic_write_text(
+        place / "history.jsonl",
+        "".join(json.dumps({"arm": name, "fold": fold, "seed": seed, **row}) + "\n" for row in history),
+    )
+    # Last, as it is what says that the cell is finished.
+    record = {"about": about, "cell": cell.model_dump(mode="json")}
+    atomic_write_text(place / "cell.json", json.dumps(record, indent=1))
+    return cell
+
+
+def _run_classical(
+    kind: Literal["hog", "lbp"], data: _FoldFaces, settings: BaselineSettings | None, seed: int
+) -> tuple[np.ndarray, float]:
+    from classifiers.baselines import train_baseline
+
+    baseline = train_baseline(kind, data.train, data.validation, settings, seed=seed)
+    return baseline.softmaxed_scores(data.test), baseline.validation_score
+
+
+def _finished(place: Path, about: dict[str, Any]) -> ArmCell | None:
+    """The cell that lies in scratch, if it is whole and was made from the same things."""
+    try:
+        record = json.loads((place / "cell.json").read_text(encoding="utf-8"))
+        cell = ArmCell(**record["cell"])
+        if record["about"] != json.loads(json.dumps(about)):
+            return None
+        read_predictions(place / "predictions.parquet")
+    except (OSError, ValueError, KeyError, TypeError, InputError):
+        return None
+    whole = (place / "history.jsonl").exists() and (not about["weights"] or (place / "weights.safetensors").exists())
+    return cell if whole else None
+
+
+def _fingerprint(
+    name: str, arm: Arm, settings: BaseModel | None, data: _FoldFaces, device: torch.device | str, weights: bool
+) -> dict[str, Any]:
+    """All that a cell's result depends on, but for its seed."""
+    return {
+        "name": name,
+        "arm": arm.model_dump(mode="json"),
+        "settings": None if settings is None else settings.model_dump(mode="json"),
+        "weights": weights and arm.kind not in _CLASSICAL_KINDS,
+        "device": torch.device(device).type,
+        "torch": torch.__version__,
+        "code": hash_code(),
+        "train": hash_faces(data.train),
+        "synthetic": hash_faces(data.synthetic),
+        "validation": hash_faces(data.validation),
+        "test": hash_faces(data.test),
+    }

@@ -1,0 +1,143 @@
+"""Classical augmentation of whole batches on the device that learns from them."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from augment.chance import seeded
+
+AugmentationName = Literal["none", "flip", "classical", "randaugment"]
+
+
+class AugmentationSettings(BaseModel):
+    """How strong an augmentation is. Everything is drawn anew for each picture in each batch.
+
+    Attributes:
+        flip: Probability of mirroring (flip, classical and randaugment).
+        rotation: At most this many degrees either way (classical).
+        translation: At most this share of the edge, either way and each axis (classical).
+        scale: Smallest and largest size of the face, as a factor (classical).
+        brightness: At most this much is added or taken, of 0..1 (classical).
+        contrast: Smallest and largest factor about the picture's mean (classical).
+        operations: RandAugment's N: operations one after the other.
+        magnitude: RandAugment's M, 0..30.
+        groups: RandAugment draws once for each of so many parts of a batch; the batch size draws for each picture
+            (dear on a CPU), 1 for the whole batch.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    flip: float = Field(default=0.5, ge=0, le=1)
+    rotation: float = Field(default=10.0, ge=0, le=180)
+    translation: float = Field(default=0.06, ge=0, le=0.5)
+    scale: tuple[float, float] = (0.9, 1.1)
+    brightness: float = Field(default=0.15, ge=0, le=1)
+    contrast: tuple[float, float] = (0.75, 1.25)
+    operations: int = Field(default=2, ge=1, le=8)
+    magnitude: int = Field(default=7, ge=0, le=30)
+    groups: int = Field(default=8, ge=1)
+
+    @model_validator(mode="after")
+    def _ranges(self) -> AugmentationSettings:
+        for key, (low, high) in (("scale", self.scale), ("contrast", self.contrast)):
+            if not 0 < low <= high:
+                raise ValueError(f"{key}: [{low}, {high}] is no range of factors; give 0 < lowest <= highest")
+        return self
+
+
+def augment_images(
+    images: torch.Tensor,
+    kind: AugmentationName,
+    settings: AugmentationSettings,
+    generator: torch.Generator,
+) -> torch.Tensor:
+    """Augments a batch.
+
+    Args:
+        images: uint8 [N, C, H, W] on any device.
+        kind: none, flip, classical (flip, then rotation, translation and scale, then brightness and contrast) or
+            randaugment (flip, then RandAugment, Cubuk et al. 2020, by torchvision).
+        settings: How strong.
+        generator: A CPU generator, the only source of chance. What picture i gets depends on its place in the batch
+            only, so that two arms with one seed augment alike.
+
+    Returns:
+        float32 [N, C, H, W] in 0..1 on the same device.
+    """
+    if kind == "none":
+        return images.to(torch.float32) / 255.0
+    count = len(images)
+    chances = torch.rand(count, 7, generator=generator)
+    images = _mirror(images, chances[:, 0] < settings.flip)
+    if kind == "flip":
+        return images.to(torch.float32) / 255.0
+    if kind == "randaugment":
+        return _randaugment(images, settings, generator).to(torch.float32) / 255.0
+    signed = chances[:, 1:] * 2 - 1
+    values = images.to(torch.float32) / 255.0
+    values = transform_affine(
+        values,
+        degrees=signed[:, 0] * settings.rotation,
+        # affine coordinates run from -1 to 1: two of them are one edge
+        shift=2 * signed[:, 1:3] * settings.translation,
+        scale=_between(chances[:, 4], *settings.scale),
+    )
+    contrast = _between(chances[:, 5], *settings.contrast).to(values.device).view(-1, 1, 1, 1)
+    brightness = (signed[:, 5] * settings.brightness).to(values.device).view(-1, 1, 1, 1)
+    mean = values.mean(dim=(1, 2, 3), keepdim=True)
+    return ((values - mean) * contrast + mean + brightness).clamp(0, 1)
+
+
+def transform_affine(
+    images: torch.Tensor, *, degrees: torch.Tensor, shift: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Turns, scales, then shifts pictures about their centres; edges are replicated.
+
+    Args:
+        images: float32 [N, C, H, W], square.
+        degrees: [N], anticlockwise as one sees the picture.
+        shift: [N, 2], x to the right and y downwards, in half edges.
+        scale: [N], above 1 makes the face larger.
+
+    Returns:
+        float32 [N, C, H, W].
+    """
+    angle = degrees * (math.pi / 180)
+    cosine, sine = torch.cos(angle) / scale, torch.sin(angle) / scale
+    # Where an output pixel p comes from: the inverse of p = scale * rotation * q + shift. y points down, so an
+    # anticlockwise turn has the matrix [[cos, sin], [-sin, cos]], and its inverse [[cos, -sin], [sin, cos]].
+    linear = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    offset = -(linear @ shift.unsqueeze(2))
+    theta = torch.cat([linear, offset], dim=2).to(images.device, images.dtype)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _mirror(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+def _between(chance: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    return low + (high - low) * chance
+
+
+def _randaugment(images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator) -> torch.Tensor:
+    from torchvision.transforms import v2
+
+    transform = v2.RandAugment(
+        num_ops=settings.operations,
+        magnitude=settings.magnitude,
+        interpolation=v2.InterpolationMode.BILINEAR,
+        fill=128,
+    )
+    seed = int(torch.randint(2**62, (), generator=generator))
+    groups = min(settings.groups, len(images))
+    # torchvision draws from the global CPU generator; fence it, and seed it from ours.
+    with seeded(seed):
+        parts = [transform(part) for part in images.chunk(groups)]
+    return torch.cat(parts)

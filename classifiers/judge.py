@@ -1,0 +1,210 @@
+"""The judge: a classifier trained on a fold's real training faces only.
+
+It gives synthetic faces their confidence, says how many translated test faces are recognised, and lends its features
+to the Frechet classifier distance. It has never seen a synthetic face, nor any of a validation or test split but for
+the choice of its step (validation).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from tqdm import tqdm
+
+from augment.chance import derive_seed
+from augment.faces import read_faces
+from augment.files import atomic_path, atomic_write_text
+from augment.leakage import check_leakage
+from augment.problems import InputError, Problem
+from augment.splits import fold_tables, read_folds
+from augment.tensors import FaceTensors, face_tensors
+from classifiers.cells import hash_code, hash_faces
+from classifiers.evaluation import Scores, extract_features, predict, score_predictions
+from classifiers.models import FaceClassifier, load_classifier, save_classifier
+from classifiers.training import ClassifierSettings, train_classifier
+
+
+class JudgeFold(BaseModel):
+    """What a fold's judge is.
+
+    Attributes:
+        fold: The fold.
+        seed: The seed, as the user gave it.
+        settings: How it was trained.
+        training_faces: Real faces that it learned from.
+        best_step: That validation picked.
+        validation: Its scores on the fold's validation faces, at that step.
+        seconds: Wall time of training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fold: int
+    seed: int
+    settings: ClassifierSettings
+    training_faces: int
+    best_step: int
+    validation: Scores
+    seconds: float
+
+
+class JudgeReport(BaseModel):
+    """The judges of all folds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folds: tuple[JudgeFold, ...]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A fold's judge, loaded.
+
+    Attributes:
+        model: The network, in evaluation mode.
+        class_names: What its columns mean.
+    """
+
+    model: FaceClassifier
+    class_names: tuple[str, ...]
+
+    def probabilities(self, images: torch.Tensor) -> np.ndarray:
+        """float32 [N, K] of pictures, uint8 [N, C, H, W] on any device."""
+        return predict(self.model, images)
+
+    def features(self, images: torch.Tensor) -> np.ndarray:
+        """Pooled features, float32 [N, D], of pictures, uint8 [N, C, H, W] on any device."""
+        return extract_features(self.model, images)
+
+    def __call__(self, images: torch.Tensor) -> np.ndarray:
+        """The same as `probabilities`."""
+        return self.probabilities(images)
+
+
+def train_judge(
+    faces_dir: Path,
+    folds_path: Path,
+    settings: ClassifierSettings,
+    seed: int,
+    out_dir: Path,
+    device: torch.device | str = "cpu",
+    *,
+    scratch: Path | None = None,
+    progress: bool = True,
+) -> JudgeReport:
+    """Trains a judge for every fold: class-balanced, classical augmentation, real training faces only.
+
+    Args:
+        faces_dir: Dataset of real faces.
+        folds_path: Table of folds.
+        settings: How to train; its `class_balanced` and `augmentation` do not count here.
+        seed: Seeds all folds.
+        out_dir: Gets fold-<k>/weights.safetensors and fold-<k>/judge.json.
+        device: Where to train.
+        scratch: Where finished folds are kept for a run that was killed; None trains all folds again.
+        progress: Whether to show bars on stderr.
+
+    Returns:
+        The judges' scores on validation faces.
+
+    Raises:
+        InputError: Files are missing, or a fold has no training or validation faces.
+        augment.leakage.LeakageError: A subject lies in two splits of a fold.
+    """
+    faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject"))
+    folds = read_folds(folds_path)
+    reports = []
+    for fold in tqdm(sorted(set(folds.column("fold").to_pylist())), desc="judge", unit="fold", disable=not progress):
+        check_leakage(faces, folds, fold=fold)
+        splits = fold_tables(faces, folds, fold)
+        train, validation = face_tensors(splits["train"]), face_tensors(splits["validation"])
+        if not len(train):
+            raise InputError(Problem(f"fold {fold}", "has no train faces", "change the folds' shares"))
+        about = {
+            "settings": settings.model_dump(mode="json"),
+            "seed": seed,
+            "device": torch.device(device).type,
+            "torch": torch.__version__,
+            "code": hash_code(),
+            "train": hash_faces(train),
+            "validation": hash_faces(validation),
+        }
+        kept = None if scratch is None else scratch / f"fold-{fold}"
+        report = None if kept is None else _finished(kept, about)
+        if report is None:
+            place = out_dir / f"fold-{fold}" if kept is None else kept
+            report = _train_fold(train, validation, settings, seed, fold, place, device, progress)
+            if kept is not None:
+                # Last, as it is what says that the fold is finished.
+                record = {"about": about, "judge": report.model_dump(mode="json")}
+                atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
+        if kept is not None:
+            with atomic_path(out_dir / f"fold-{fold}" / "weights.safetensors") as part:
+                shutil.copyfile(kept / "weights.safetensors", part)
+        facts = json.dumps(report.model_dump(mode="json"), indent=1) + "\n"
+        atomic_write_text(out_dir / f"fold-{fold}" / "judge.json", facts)
+        reports.append(report)
+    return JudgeReport(folds=tuple(reports))
+
+
+def load_judge(out_dir: Path, fold: int, device: torch.device | str = "cpu") -> Judge:
+    """Loads a fold's judge.
+
+    Raises:
+        InputError: It was not trained, or its file is damaged.
+    """
+    model, about = load_classifier(Path(out_dir) / f"fold-{fold}" / "weights.safetensors", device)
+    return Judge(model=model, class_names=tuple(about["class_names"]))
+
+
+def _train_fold(
+    train: FaceTensors,
+    validation: FaceTensors,
+    settings: ClassifierSettings,
+    seed: int,
+    fold: int,
+    place: Path,
+    device: torch.device | str,
+    progress: bool,
+) -> JudgeFold:
+    trained = train_classifier(
+        settings,
+        real=train,
+        validation=validation,
+        class_balanced=True,
+        augmentation="classical",
+        seed=derive_seed(seed, "judge", fold),
+        device=device,
+        progress=progress,
+    )
+    predicted = predict(trained.model, validation).argmax(axis=1)
+    save_classifier(trained.model, place / "weights.safetensors", class_names=train.class_names, size=train.size)
+    return JudgeFold(
+        fold=fold,
+        seed=seed,
+        settings=settings.model_copy(update={"class_balanced": True, "augmentation": "classical"}),
+        training_faces=len(train),
+        best_step=trained.best_step,
+        validation=score_predictions(validation.labels.numpy(), predicted, validation.class_names),
+        seconds=trained.seconds,
+    )
+
+
+def _finished(kept: Path, about: dict[str, Any]) -> JudgeFold | None:
+    """The fold's judge that lies in scratch, if it is whole and was made from the same things."""
+    try:
+        record = json.loads((kept / "judge.json").read_text(encoding="utf-8"))
+        report = JudgeFold(**record["judge"])
+        if record["about"] != about:
+            return None
+        load_classifier(kept / "weights.safetensors")
+    except (OSError, ValueError, KeyError, TypeError, InputError):
+        return None
+    return report

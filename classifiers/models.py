@@ -1,0 +1,299 @@
+"""The networks that learn from faces: timm's residual networks, grey or colour, for large and for small pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from augment.chance import seeded
+from augment.files import atomic_path
+from augment.problems import InputError, Problem
+
+# The brightness of a well-exposed grey face, in 0..1; fixed, so that no statistics of any split enter the network.
+GREY_MEAN = 0.5
+GREY_STANDARD_DEVIATION = 0.25
+
+Stem = Literal["standard", "half", "small"]
+Builder = Callable[["ModelSettings", int, int], nn.Module]
+
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register_classifier(name: str) -> Callable[[Builder], Builder]:
+    """Adds a network to the registry: `build(settings, num_classes, channels) -> timm-like module`.
+
+    The module needs `forward_features(x)` and `forward_head(x, pre_logits=...)`, which every timm model has.
+    """
+
+    def register(builder: Builder) -> Builder:
+        _BUILDERS[name] = builder
+        return builder
+
+    return register
+
+
+def classifier_names() -> tuple[str, ...]:
+    """The registered networks' names, sorted."""
+    return tuple(sorted(_BUILDERS))
+
+
+class ModelSettings(BaseModel):
+    """Which network, and how its first layers look at the picture.
+
+    Attributes:
+        name: One of `classifier_names()`.
+        stem: `standard` is the published 7x7 stride 2 and max-pool (an eighth of the edge is left after the second
+            stage: for 96 px and more); `small` is 3x3 stride 1 without max-pool (the usual one for 32 to 64 px);
+            `half` is 3x3 stride 2 without max-pool, four times cheaper than `small`, for small pictures on a CPU.
+        width: Channels of the first stage; the next ones double. Only for networks named narrow; 16 by default.
+        pretrained: Whether to start from timm's published weights (needs the network once, or `weights`).
+        weights: A safetensors file in timm's form of this network, instead of a download.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "resnet18"
+    stem: Stem = "small"
+    width: int | None = Field(default=None, ge=4, le=1024, multiple_of=2)
+    pretrained: bool = False
+    weights: Path | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in _BUILDERS:
+            raise ValueError(f"{name!r} is no known network; use one of {', '.join(classifier_names())}")
+        return name
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelSettings:
+        narrow = self.name.endswith("_narrow")
+        if self.width is not None and not narrow:
+            raise ValueError(f"width is for narrow networks; leave it out for {self.name}, or use resnet18_narrow")
+        if narrow and (self.pretrained or self.weights is not None):
+            raise ValueError(f"no weights of {self.name} are published; set pretrained to false, or use resnet18")
+        if self.weights is not None and self.weights.suffix != ".safetensors":
+            raise ValueError(f"weights: {self.weights} is not a .safetensors file; pickled weights are never loaded")
+        return self
+
+
+class FaceClassifier(nn.Module):
+    """A network with its normalisation: takes pictures as they are stored, gives logits and features.
+
+    Args:
+        network: A timm module.
+        settings: What it was built from.
+        num_classes: Number of classes.
+        channels: 1 or 3.
+        mean: Per channel (or one for all), in 0..1.
+        standard_deviation: Likewise.
+    """
+
+    mean: torch.Tensor
+    standard_deviation: torch.Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        settings: ModelSettings,
+        num_classes: int,
+        channels: int,
+        mean: tuple[float, ...] = (GREY_MEAN,),
+        standard_deviation: tuple[float, ...] = (GREY_STANDARD_DEVIATION,),
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        self.num_classes = num_classes
+        self.channels = channels
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("standard_deviation", torch.tensor(standard_deviation).view(1, -1, 1, 1))
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 0..255 or float 0..1, [N, C, H, W], to the network's range."""
+        values = images.to(self.mean.dtype)
+        if images.dtype == torch.uint8:
+            values = values / 255.0
+        return (values - self.mean) / self.standard_deviation
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits [N, num_classes] of pictures, uint8 0..255 or float 0..1 [N, C, H, W]."""
+        return cast(torch.Tensor, self.network(self.normalise(images)))
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Pooled features before the last layer, [N, D]; what the Frechet classifier distance compares."""
+        network = cast(Any, self.network)
+        maps = network.forward_features(self.normalise(images))
+        return cast(torch.Tensor, network.forward_head(maps, pre_logits=True))
+
+
+def create_classifier(
+    settings: ModelSettings | str, *, num_classes: int, channels: int, seed: int | None = None
+) -> FaceClassifier:
+    """Builds a network on the CPU.
+
+    Args:
+        settings: The network's settings, or just its name.
+        num_classes: Number of classes, at least 2.
+        channels: 1 for grey, 3 for colour.
+        seed: Seeds the initial weights without touching the global random state; None draws from the global state.
+
+    Raises:
+        InputError: Published weights were asked for and can't be had.
+    """
+    if isinstance(settings, str):
+        settings = ModelSettings(name=settings)
+    if num_classes < 2 or channels not in (1, 3):
+        raise InputError(
+            Problem("classifier", f"can't be built for {num_classes} classes and {channels} channels", "2+ and 1 or 3")
+        )
+    mean: tuple[float, ...] = (GREY_MEAN,)
+    deviation: tuple[float, ...] = (GREY_STANDARD_DEVIATION,)
+    # timm draws initial weights from the global generator; fence it, so that a seed gives the same weights anywhere.
+    with nullcontext() if seed is None else seeded(seed):
+        network = _BUILDERS[settings.name](settings, num_classes, channels)
+    if settings.pretrained or settings.weights is not None:
+        published = cast(dict[str, Any], getattr(network, "pretrained_cfg", {}))
+        mean = tuple(published.get("mean", mean))
+        deviation = tuple(published.get("std", deviation))
+        if channels == 1:
+            mean, deviation = (sum(mean) / len(mean),), (sum(deviation) / len(deviation),)
+    return FaceClassifier(
+        network,
+        settings=settings,
+        num_classes=num_classes,
+        channels=channels,
+        mean=mean,
+        standard_deviation=deviation,
+    )
+
+
+def save_classifier(model: FaceClassifier, path: Path, *, class_names: tuple[str, ...], size: int) -> None:
+    """Writes weights as safetensors, with all that is needed to build the network again in the metadata."""
+    about = {
+        "model": model.settings.model_dump(mode="json"),
+        "num_classes": model.num_classes,
+        "channels": model.channels,
+        "size": size,
+        "class_names": list(class_names),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as scratch:
+        save_file(tensors, scratch, metadata={"s2l": json.dumps(about)})
+
+
+def load_classifier(path: Path, device: torch.device | str = "cpu") -> tuple[FaceClassifier, dict[str, Any]]:
+    """Reads what `save_classifier` wrote.
+
+    Returns:
+        The network in evaluation mode, and its facts: model, num_classes, channels, size, class_names.
+
+    Raises:
+        InputError: The file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["s2l"])
+        # What was once published or given as a file lies in these weights now.
+        settings = ModelSettings(**{**about["model"], "pretrained": False, "weights": None})
+        model = create_classifier(settings, num_classes=about["num_classes"], channels=about["channels"], seed=0)
+        tensors = load_file(path)
+        # A published normalisation has a value a channel; ours has one for all.
+        for name in ("mean", "standard_deviation"):
+            setattr(model, name, torch.empty_like(tensors[name]))
+        model.load_state_dict(tensors)
+    except FileNotFoundError as error:
+        raise InputError(Problem(str(path), "is missing", "run the stage that trains it")) from error
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(Problem(str(path), f"is no classifier of ours: {error}", "train it again")) from error
+    return model.to(device).eval(), about
+
+
+def _import_timm(*, pretrained: bool) -> Any:
+    # Off-line, timm tries for the better part of a minute to reach a hub, unless this is set before its import.
+    if not pretrained:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    import timm
+    import timm.models.resnet
+
+    return timm
+
+
+def _replace_stem(network: Any, stem: Stem, channels: int, width: int) -> None:
+    """Puts a stem for small pictures in the place of the published one (or of the deep one of a narrow network)."""
+    if stem == "standard":
+        convolution = nn.Conv2d(channels, width, 7, stride=2, padding=3, bias=False)
+    else:
+        convolution = nn.Conv2d(channels, width, 3, stride=2 if stem == "half" else 1, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    network.conv1 = convolution
+
+
+def _published_resnet(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
+    wanted = settings.pretrained or settings.weights is not None
+    timm = _import_timm(pretrained=settings.pretrained and settings.weights is None)
+    overlay = None if settings.weights is None else {"file": str(settings.weights)}
+    try:
+        network = timm.create_model(
+            settings.name,
+            pretrained=wanted,
+            num_classes=num_classes,
+            in_chans=channels,
+            pretrained_cfg_overlay=overlay,
+        )
+    except Exception as error:
+        if not wanted:
+            raise
+        raise InputError(
+            Problem(
+                "classifier.model.pretrained",
+                f"the published weights of {settings.name} can't be had: {type(error).__name__}: {error}",
+                "give a .safetensors file as classifier.model.weights, run once with a network (and without"
+                " HF_HUB_OFFLINE), or set pretrained to false",
+            )
+        ) from error
+    if settings.stem != "standard":
+        _replace_stem(network, settings.stem, channels, network.conv1.out_channels)
+    return cast(nn.Module, network)
+
+
+@register_classifier("resnet18")
+def _resnet18(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
+    return _published_resnet(settings, num_classes, channels)
+
+
+@register_classifier("resnet50")
+def _resnet50(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
+    return _published_resnet(settings, num_classes, channels)
+
+
+@register_classifier("resnet18_narrow")
+def _resnet18_narrow(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
+    """timm's ResNet18 with a quarter of the channels by default: about a sixteenth of the work."""
+    timm = _import_timm(pretrained=False)
+    width = settings.width or 16
+    resnet = timm.models.resnet
+    # timm fixes the plain stem at 64 channels; the deep one takes a width. Its convolutions are then replaced by one.
+    network = resnet.ResNet(
+        block=resnet.BasicBlock,
+        layers=(2, 2, 2, 2),
+        channels=(width, 2 * width, 4 * width, 8 * width),
+        stem_type="deep",
+        stem_width=width // 2,
+        num_classes=num_classes,
+        in_chans=channels,
+    )
+    _replace_stem(network, settings.stem, channels, width)
+    return cast(nn.Module, network)

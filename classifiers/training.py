@@ -1,0 +1,337 @@
+"""Training a classifier: the same number of optimizer steps for every training set, validation picks the step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from tqdm import tqdm
+
+from augment.chance import derive_seed
+from augment.problems import InputError, Problem
+from augment.tensors import FaceTensors
+from classifiers.augmentations import AugmentationName, AugmentationSettings, augment_images
+from classifiers.evaluation import ScoreName, autocast, predict, score_predictions
+from classifiers.models import FaceClassifier, ModelSettings, create_classifier
+from classifiers.sampling import DrawStream
+
+
+class ClassifierDivergedError(ArithmeticError):
+    """The loss is not finite; the message says at which step, and what to change."""
+
+
+class ClassifierSettings(BaseModel):
+    """How a classifier is trained. All arms of a comparison share these.
+
+    Attributes:
+        model: The network.
+        steps: Optimizer steps, the same in every arm.
+        batch_size: Faces a step, real and synthetic together.
+        optimizer: adamw, or sgd with Nesterov momentum 0.9.
+        learning_rate: The schedule's peak.
+        weight_decay: On weights of convolutions and of the last layer; not on norms and biases.
+        schedule: one_cycle (up for `warmup_share`, then down to nought; cosine both ways), cosine (a linear rise for
+            `warmup_share`, then a half cosine down to 0) or constant.
+        warmup_share: Share of the steps in which the learning rate rises.
+        label_smoothing: Probability that is spread over all classes in the target.
+        class_balanced: Whether a batch draws every class alike; an arm may say otherwise.
+        augmentation: Of training faces; an arm may say otherwise.
+        augmentation_settings: How strong.
+        select_by: The score on validation faces that picks the step; of equals the earlier.
+        validate_every: Steps between looks at the validation faces; the last step is always looked at.
+        moving_average: Decay of a moving average of the weights, which is then what is validated and kept; 0 is off.
+        precision: float32, or autocast to bfloat16 or float16 (with loss scaling) where the device is a GPU. On a CPU
+            it is always float32: nothing else is faster there.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: ModelSettings = ModelSettings()
+    steps: int = Field(default=1000, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    schedule: Literal["one_cycle", "cosine", "constant"] = "one_cycle"
+    warmup_share: float = Field(default=0.2, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    class_balanced: bool = True
+    augmentation: AugmentationName = "classical"
+    augmentation_settings: AugmentationSettings = AugmentationSettings()
+    select_by: ScoreName = "balanced_accuracy"
+    validate_every: int = Field(default=100, ge=1)
+    moving_average: float = Field(default=0.0, ge=0, lt=1)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @model_validator(mode="after")
+    def _schedule(self) -> ClassifierSettings:
+        if self.schedule == "one_cycle" and self.warmup_share == 0:
+            raise ValueError("warmup_share: one_cycle needs a rise; give more than 0 (0.2), or schedule: cosine")
+        return self
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A trained network and how it came about.
+
+    Attributes:
+        model: With the weights of the best step, in evaluation mode, on the device that it was trained on.
+        history: A row each look at the validation faces: step, learning_rate, loss (mean since the last look),
+            train_accuracy (likewise, on augmented faces), and accuracy, balanced_accuracy, macro_f1 on validation.
+        best_step: Optimizer steps done when validation was best.
+        validation_score: The score there, by `select_by`.
+        seconds: Wall time.
+        processor_seconds: Processor time of this process in the same span; what to compare on a busy machine.
+    """
+
+    model: FaceClassifier
+    history: list[dict[str, float]]
+    best_step: int
+    validation_score: float
+    seconds: float
+    processor_seconds: float
+
+
+def train_classifier(
+    settings: ClassifierSettings,
+    *,
+    real: FaceTensors | None,  # real training faces of the fold
+    synthetic: FaceTensors | None = None,  # synthetic faces made from them
+    validation: FaceTensors,  # real faces that pick the step; never test faces
+    synthetic_share: float = 0.5,  # of each batch, where there are both; rounded to whole faces
+    class_balanced: bool | None = None,  # None: as the settings say
+    augmentation: AugmentationName | None = None,  # None: as the settings say
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+    on_validation: Callable[[dict[str, float]], None] | None = None,
+) -> TrainedClassifier:
+    """Trains a classifier for a fixed number of steps.
+
+    The pictures lie on the device as bytes; batches are drawn by index and augmented there. Two calls with one seed
+    start from the same weights and see the same real faces in the same order, whatever else they train on. On one
+    CPU with one thread count, the same call gives the same weights bit for bit.
+
+    Args:
+        settings: Network, optimizer, schedule.
+        real: Real training faces; None for synthetic only.
+        synthetic: Synthetic training faces; None for real only.
+        validation: Faces that pick the step.
+        synthetic_share: In 0..1, the share of a batch that is synthetic where both are given.
+        class_balanced: Overrides the settings.
+        augmentation: Overrides the settings.
+        seed: Seeds initial weights, draws and augmentation.
+        device: Where to train.
+        progress: Whether to show a bar on stderr.
+        on_validation: Called with each new row of the history.
+
+    Returns:
+        The network at its best step, and its history.
+
+    Raises:
+        InputError: Nothing to train on, no validation faces, or sets that do not fit together.
+        ClassifierDivergedError: The loss was not finite.
+    """
+    started, started_processor = time.perf_counter(), time.process_time()
+    device = torch.device(device)
+    balanced = settings.class_balanced if class_balanced is None else class_balanced
+    augmentation = augmentation or settings.augmentation
+    real, synthetic = _nonempty(real), _nonempty(synthetic)
+    first = _check_sets(real, synthetic, validation, synthetic_share)
+    synthetic_count = _synthetic_count(settings.batch_size, synthetic_share, real, synthetic)
+    streams = [
+        (faces.images.to(device), faces.labels.to(device), draws, count)
+        for faces, count, draws in (
+            (real, settings.batch_size - synthetic_count, _stream(real, balanced, derive_seed(seed, "real draws"))),
+            (synthetic, synthetic_count, _stream(synthetic, balanced, derive_seed(seed, "synthetic draws"))),
+        )
+        if faces is not None and draws is not None and count
+    ]
+    validation_images = validation.images.to(device)
+    validation_labels = validation.labels.cpu().numpy()
+
+    model = create_classifier(
+        settings.model,
+        num_classes=len(first.class_names),
+        channels=first.channels,
+        seed=derive_seed(seed, "initial weights"),
+    ).to(device)
+    on_gpu = device.type != "cpu"
+    precision = settings.precision if on_gpu else "float32"
+    if on_gpu:
+        model = model.to(memory_format=torch.channels_last)
+    optimizer, scheduler = _optimizer(model, settings)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+    average = None
+    if settings.moving_average:
+        from timm.utils import ModelEmaV3
+
+        average = ModelEmaV3(model, decay=settings.moving_average, use_warmup=True)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+
+    history: list[dict[str, float]] = []
+    best: dict[str, torch.Tensor] = {}
+    best_step, best_score = 0, -1.0
+    # Sums stay on the device between looks at the validation faces: reading them would make a GPU wait each step.
+    loss_sum = torch.zeros((), device=device)
+    right_sum = torch.zeros((), device=device)
+    first_bad = torch.zeros((), device=device, dtype=torch.int64)
+    since = 0
+    model.train()
+    bar = tqdm(range(1, settings.steps + 1), desc="classifier", unit="step", leave=False, disable=not progress)
+    for step in bar:
+        drawn = [(images, labels, torch.from_numpy(draws.take(count))) for images, labels, draws, count in streams]
+        batch = torch.cat([images[positions.to(device)] for images, _, positions in drawn])
+        labels = torch.cat([labels[positions.to(device)] for _, labels, positions in drawn])
+        inputs = augment_images(batch, augmentation, settings.augmentation_settings, generator)
+        learning_rate = float(scheduler.get_last_lr()[0])
+        with autocast(device, precision):
+            logits = model(inputs)
+            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        scheduler.step()
+        if average is not None:
+            average.update(model, step)
+        with torch.no_grad():
+            bad = ~torch.isfinite(loss.detach())
+            first_bad = torch.where((first_bad == 0) & bad, step, first_bad)
+            loss_sum += loss.detach().float()
+            right_sum += (logits.detach().argmax(1) == labels).float().mean()
+        since += 1
+        if step % settings.validate_every and step != settings.steps:
+            continue
+        if int(first_bad):
+            raise ClassifierDivergedError(
+                f"the classifier's loss is not finite at step {int(first_bad)} of {settings.steps}; lower"
+                f" classifier.learning_rate (now {settings.learning_rate:g}) or raise classifier.warmup_share"
+            )
+        candidate = model if average is None else average.module
+        predicted = predict(candidate, validation_images, precision=precision).argmax(axis=1)
+        scores = score_predictions(validation_labels, predicted, first.class_names)
+        row = {
+            "step": step,
+            "learning_rate": learning_rate,
+            "loss": float(loss_sum) / since,
+            "train_accuracy": float(right_sum) / since,
+            "accuracy": scores.accuracy,
+            "balanced_accuracy": scores.balanced_accuracy,
+            "macro_f1": scores.macro_f1,
+        }
+        history.append(row)
+        bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{row[settings.select_by]:.3f}")
+        if on_validation is not None:
+            on_validation(row)
+        if row[settings.select_by] > best_score:
+            best_step, best_score = step, row[settings.select_by]
+            best = {name: value.detach().clone() for name, value in candidate.state_dict().items()}
+        loss_sum.zero_()
+        right_sum.zero_()
+        since = 0
+    model.load_state_dict(best)
+    return TrainedClassifier(
+        model=model.eval(),
+        history=history,
+        best_step=best_step,
+        validation_score=best_score,
+        seconds=time.perf_counter() - started,
+        processor_seconds=time.process_time() - started_processor,
+    )
+
+
+def _nonempty(faces: FaceTensors | None) -> FaceTensors | None:
+    return faces if faces is not None and len(faces) else None
+
+
+def _check_sets(
+    real: FaceTensors | None, synthetic: FaceTensors | None, validation: FaceTensors, synthetic_share: float
+) -> FaceTensors:
+    """Refuses sets that can't be trained on together; returns the first of the training sets."""
+    if not 0 <= synthetic_share <= 1:
+        raise InputError(Problem("share", f"{synthetic_share} is no share of a batch", "give a number in 0..1"))
+    given = {"real": real, "synthetic": synthetic, "validation": validation}
+    first = real if real is not None else synthetic
+    if first is None:
+        raise InputError(Problem("training faces", "there are none", "check the folds and the arm"))
+    if not len(validation):
+        raise InputError(
+            Problem("validation faces", "there are none to pick a step by", "raise folds.validation_share")
+        )
+    problems = []
+    for name, faces in given.items():
+        if faces is None:
+            continue
+        if (faces.channels, faces.size) != (first.channels, first.size):
+            found, wanted = f"{faces.channels} x {faces.size} px", f"{first.channels} x {first.size} px"
+            problems.append(
+                Problem(f"{name} faces", f"are {found}, the training faces {wanted}", "read both at one size")
+            )
+        if faces.class_names != first.class_names:
+            problems.append(
+                Problem(
+                    f"{name} faces", f"have the classes {faces.class_names}, not {first.class_names}", "use one set"
+                )
+            )
+    if problems:
+        raise InputError(problems, "sets of faces that do not fit together:")
+    return first
+
+
+def _synthetic_count(batch_size: int, share: float, real: FaceTensors | None, synthetic: FaceTensors | None) -> int:
+    if synthetic is None:
+        return 0
+    if real is None:
+        return batch_size
+    # A share that is neither nought nor all leaves at least one face of either kind.
+    least, most = (0, batch_size) if share in (0, 1) else (1, batch_size - 1)
+    return min(max(round(batch_size * share), least), most)
+
+
+def _stream(faces: FaceTensors | None, balanced: bool, seed: int) -> DrawStream | None:
+    if faces is None:
+        return None
+    return DrawStream(faces.labels.cpu().numpy(), balanced=balanced, seed=seed)
+
+
+def _optimizer(
+    model: FaceClassifier, settings: ClassifierSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    from timm.optim import param_groups_weight_decay
+
+    groups: Any = param_groups_weight_decay(model, settings.weight_decay)
+    optimizer: torch.optim.Optimizer
+    if settings.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    else:
+        optimizer = torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, fused=True)
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    if settings.schedule == "one_cycle":
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=settings.learning_rate,
+            # one more than there are steps: the scheduler is stepped once after the last, and refuses beyond its end
+            total_steps=settings.steps + 1,
+            pct_start=settings.warmup_share,
+            cycle_momentum=False,
+        )
+    else:
+        rise = round(settings.warmup_share * settings.steps)
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / (rise + 1)
+            if settings.schedule == "constant":
+                return 1.0
+            done = (step - rise) / max(1, settings.steps - rise)
+            return 0.5 * (1 + float(np.cos(np.pi * min(1.0, done))))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return optimizer, scheduler

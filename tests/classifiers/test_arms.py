@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from pydantic import ValidationError
+from striped_faces import NAMES, write_dataset, write_synthetic
+
+import classifiers.arms as arms
+from augment.leakage import LeakageError
+from augment.problems import InputError
+from classifiers.arms import Arm, ArmReport, run_arm
+from classifiers.evaluation import read_predictions, score_predictions
+from classifiers.models import ModelSettings, load_classifier
+from classifiers.training import ClassifierSettings
+
+TINY = ClassifierSettings(
+    model=ModelSettings(name="resnet18_narrow", stem="half", width=4),
+    steps=6,
+    batch_size=8,
+    learning_rate=1e-2,
+    augmentation="flip",
+    validate_every=3,
+)
+BESIDE = Arm(kind="synthetic", translator="stripes", per_class=4)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_dataset(tmp_path)
+    for fold, source in ((0, "a-0000"), (1, "test-0000")):
+        write_synthetic(tmp_path, fold=fold, per_class=6, source=source)
+    return tmp_path
+
+
+def run(data: Path, name: str = "real", arm: Arm | None = None, **options: Any) -> ArmReport:
+    defaults: dict[str, Any] = {
+        "faces_dir": data / "faces",
+        "folds_path": data / "folds.parquet",
+        "synthetic_dir": data / "synthetic",
+        "classifier_settings": TINY,
+        "seeds": (0, 1),
+        "out": data / "out" / f"{name}.parquet",
+        "history_out": data / "out" / f"{name}.jsonl",
+        "scratch": data / "scratch" / name,
+        "progress": False,
+    }
+    return run_arm(name, arm or Arm(kind="real"), **{**defaults, **options})
+
+
+def test_every_fold_and_seed_is_tested_on_its_own_test_faces(data: Path) -> None:
+    report = run(data)
+    table, names = read_predictions(data / "out" / "real.parquet")
+    assert names == NAMES and report.steps == 6 and report.resumed == 0
+    assert [(cell.fold, cell.seed) for cell in report.cells] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    rows = table.to_pylist()
+    for cell in report.cells:
+        of_cell = [row for row in rows if (row["fold"], row["seed"]) == (cell.fold, cell.seed)]
+        part = ("test", "b")[cell.fold]
+        assert sorted(row["face_id"] for row in of_cell) == [f"{part}-{i:04d}" for i in range((12, 24)[cell.fold])]
+        assert all(row["predicted"] == np.argmax(row["probabilities"]) for row in of_cell)
+        labels, predicted = (np.array([row[key] for row in of_cell]) for key in ("label", "predicted"))
+        assert cell.test == score_predictions(labels, predicted, NAMES)
+        assert (cell.real_faces, cell.synthetic_faces) == ((48, 36)[cell.fold], 0)
+    assert {row["split"] for row in rows} == {"test"} and {row["arm"] for row in rows} == {"real"}
+    curve = [json.loads(line) for line in (data / "out" / "real.jsonl").read_text().splitlines()]
+    assert [(row["fold"], row["seed"], row["step"]) for row in curve] == [
+        (fold, seed, step) for fold in (0, 1) for seed in (0, 1) for step in (3, 6)
+    ]
+
+
+def recorded_calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+    train = arms.train_classifier
+
+    def record(settings: ClassifierSettings, **options: Any) -> Any:
+        calls.append(options)
+        return train(settings, **options)
+
+    monkeypatch.setattr(arms, "train_classifier", record)
+    return calls
+
+
+def test_what_reaches_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = recorded_calls(monkeypatch)
+    report = run(data, "beside", BESIDE)
+    assert report.cells[0].synthetic_faces == 12
+    for call, fold in zip(calls, (0, 0, 1, 1), strict=True):
+        assert {face_id.split("-")[0] for face_id in call["real"].face_ids} == ({"a", "b"}, {"a", "test"})[fold]
+        assert {face_id.split("-")[0] for face_id in call["validation"].face_ids} == {"validation"}
+        expected = [f"synthetic-{name}-{i:04d}" for name in NAMES for i in range(4)]
+        assert list(call["synthetic"].face_ids) == expected
+    run(data, "only", BESIDE.model_copy(update={"kind": "synthetic_only"}))
+    assert calls[4]["real"] is None and len(calls[4]["synthetic"]) == 12
+    run(
+        data,
+        "oversampled",
+        Arm(kind="oversampled"),
+        classifier_settings=TINY.model_copy(update={"class_balanced": False}),
+    )
+    run(data, "flip", Arm(kind="real", augmentation="none", class_balanced=False))
+    assert [calls[i]["class_balanced"] for i in (8, 12)] == [True, False]
+    assert calls[12]["augmentation"] == "none"
+    # arms are paired: the same seeds for the same folds, and no two cells of an arm alike
+    seeds = [[call["seed"] for call in calls[i : i + 4]] for i in range(0, 16, 4)]
+    assert all(row == seeds[0] for row in seeds) and len(set(seeds[0])) == 4
+
+
+def test_rejected_faces_are_passed_over(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for fold, source in ((0, "a-0000"), (1, "test-0000")):
+        write_synthetic(data, fold=fold, per_class=6, rejected=2, source=source)
+    calls = recorded_calls(monkeypatch)
+    run(data, "kept", BESIDE)
+    assert calls[0]["synthetic"].face_ids[0] == "synthetic-angry-0002"
+    run(data, "all", BESIDE.model_copy(update={"selected": False}))
+    assert calls[4]["synthetic"].face_ids[0] == "synthetic-angry-0000"
+
+
+def test_too_few_synthetic_faces(data: Path) -> None:
+    write_synthetic(data, fold=1, per_class=6, rejected=3, source="test-0000")
+    with pytest.raises(InputError) as caught:
+        run(data, "beside", BESIDE)
+    message = str(caught.value)
+    assert "arms.synthetic.beside.per_class asks for 4 faces of each class" in message
+    assert "fold 1, happy: 3 kept synthetic faces by stripes" in message
+    assert "lower arms.synthetic.beside.per_class to 3, raise synthesis.per_class, loosen the selection" in message
+
+
+def test_leaks_are_refused(data: Path) -> None:
+    write_synthetic(data, fold=0, per_class=6, source="test-0000")
+    with pytest.raises(LeakageError):
+        run(data, "beside", BESIDE)
+    folds = pq.read_table(data / "folds.parquet").to_pylist()
+    next(row for row in folds if row["face_id"] == "a-0000" and row["fold"] == 0)["split"] = "test"
+    import pyarrow as pa
+
+    pq.write_table(pa.Table.from_pylist(folds), data / "folds.parquet")
+    with pytest.raises(LeakageError):
+        run(data)
+
+
+def test_test_faces_change_nothing_but_their_own_predictions(data: Path) -> None:
+    weights = []
+    for seed in (3, 77):
+        place = data / f"test-{seed}"
+        write_dataset(place, folds=1)
+        table = pq.read_table(place / "faces" / "data" / "all.parquet")
+        if seed == 77:
+            rows = table.to_pylist()
+            pictures = [row["image"] for row in rows if row["face_id"].startswith("test")]
+            for row in rows:
+                if row["face_id"].startswith("test"):
+                    row["image"], row["label"], row["label_name"] = pictures.pop(), 0, "angry"
+            import pyarrow as pa
+
+            pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), place / "faces" / "data" / "all.parquet")
+        run(place, seeds=(0,), weights_out=place / "weights")
+        weights.append(load_classifier(place / "weights" / "fold-0" / "seed-0.safetensors")[0].state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_finished_cells_are_kept_and_changed_ones_made_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(data)
+    expected = (data / "out" / "real.parquet").read_bytes()
+    calls = recorded_calls(monkeypatch)
+    (data / "out" / "real.parquet").unlink()
+    again = run(data)
+    assert not calls and again.resumed == 4 and again.cells == first.cells
+    assert (data / "out" / "real.parquet").read_bytes() == expected
+    (data / "scratch" / "real" / "fold-1-seed-0" / "predictions.parquet").write_bytes(b"half")
+    (data / "scratch" / "real" / "fold-0-seed-1" / "cell.json").unlink()
+    run(data)
+    assert len(calls) == 2 and (data / "out" / "real.parquet").read_bytes() == expected
+    run(data, classifier_settings=TINY.model_copy(update={"label_smoothing": 0.2}))
+    assert len(calls) == 6
+    run(data, seeds=(0, 1, 2), classifier_settings=TINY.model_copy(update={"label_smoothing": 0.2}))
+    assert len(calls) == 8
+    run(data, weights_out=data / "weights", seeds=(0,))
+    assert len(calls) == 10 and len(list((data / "weights").rglob("*.safetensors"))) == 2
+
+
+def test_a_killed_run_goes_on_to_the_same_result(data: Path) -> None:
+    code = f"""
+        import sys, torch
+        torch.set_num_threads(1)
+        sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
+        from pathlib import Path
+        from test_arms import run
+        run(Path(sys.argv[1]), scratch=Path(sys.argv[2]), out=Path(sys.argv[3]), history_out=Path(sys.argv[4]))
+    """
+    places = [str(data / name) for name in ("killed", "killed.parquet", "killed.jsonl")]
+    command = [sys.executable, "-c", textwrap.dedent(code), str(data), *places]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 300
+    while not (data / "killed" / "fold-0-seed-1" / "cell.json").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.kill()
+    _, errors = process.communicate()
+    assert not (data / "killed.parquet").exists(), errors
+    torch.set_num_threads(1)
+    report = run(data, scratch=data / "killed", out=data / "killed.parquet", history_out=data / "killed.jsonl")
+    assert 2 <= report.resumed < 4
+    run(data)
+    for ending in ("parquet", "jsonl"):
+        assert (data / f"killed.{ending}").read_bytes() == (data / "out" / f"real.{ending}").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["hog", "lbp"])
+def test_classical_rows(data: Path, kind: Any) -> None:
+    from classifiers.baselines import BaselineSettings
+
+    small = BaselineSettings(hog_cells=4, lbp_grid=4, lbp_points=4)
+    report = run(data, kind, Arm(kind=kind), baseline_settings=small, seeds=(0,))
+    assert report.steps is None and report.cells[0].best_step is None
+    assert report.cells[0].test.accuracy > 0.5
+    table, _ = read_predictions(data / "out" / f"{kind}.parquet")
+    assert table.num_rows == 12 + 24
+    assert run(data, kind, Arm(kind=kind), baseline_settings=small, seeds=(0,)).resumed == 2
+
+
+def test_seeds_must_be_distinct(data: Path) -> None:
+    for seeds in ((), (1, 1)):
+        with pytest.raises(InputError, match="seeds: "):
+            run(data, seeds=seeds)
+    with pytest.raises(InputError, match="give synthetic_dir"):
+        run(data, arm=BESIDE, synthetic_dir=None)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "real"},
+        {"kind": "real", "augmentation": "classical", "class_balanced": True},
+        {"kind": "real", "translator": None, "per_class": None},
+        {"kind": "oversampled"},
+        {"kind": "synthetic", "translator": "warp", "per_class": 500, "share": 0.3, "selected": False},
+        {"kind": "synthetic_only", "translator": "warp", "per_class": 500},
+        {"kind": "hog"},
+    ],
+)
+def test_good_arms(settings: dict) -> None:
+    Arm(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "synthetic", "per_class": 5}, "translator: kind synthetic needs one"),
+        ({"kind": "synthetic", "translator": "warp"}, "per_class: kind synthetic needs a number"),
+        ({"kind": "synthetic", "translator": "warp", "per_class": 0}, "greater than or equal to 1"),
+        ({"kind": "synthetic", "translator": "warp", "per_class": 5, "share": 1.0}, "less than 1"),
+        ({"kind": "synthetic_only", "translator": "warp", "per_class": 5, "share": 0.5}, "leave it out"),
+        ({"kind": "real", "translator": "warp"}, "translator: kind real uses no synthetic faces"),
+        ({"kind": "real", "share": 0.4}, "share: kind real uses no synthetic faces"),
+        ({"kind": "oversampled", "class_balanced": False}, "use kind real"),
+        ({"kind": "hog", "augmentation": "flip"}, "augmentation: kind hog has no batches"),
+        ({"kind": "magic"}, "'oversampled'"),
+        ({"kind": "real", "n": 5}, "Extra inputs"),
+    ],
+)
+def test_impossible_arms_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Arm(**settings)

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from classifiers.augmentations import AugmentationSettings, augment_images, transform_affine
+
+STILL = AugmentationSettings(
+    flip=0, rotation=0, translation=0, scale=(1, 1), brightness=0, contrast=(1, 1), operations=1, magnitude=0
+)
+
+
+def batch(count: int = 8, channels: int = 1, size: int = 12) -> torch.Tensor:
+    return torch.randint(
+        0, 256, (count, channels, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def affine(images: torch.Tensor, degrees: float = 0, x: float = 0, y: float = 0, scale: float = 1) -> torch.Tensor:
+    count = len(images)
+    return transform_affine(
+        images,
+        degrees=torch.full((count,), float(degrees)),
+        shift=torch.tensor([[float(x), float(y)]]).expand(count, 2),
+        scale=torch.full((count,), float(scale)),
+    )
+
+
+def test_none_keeps_every_value() -> None:
+    images = batch()
+    assert torch.equal((augment_images(images, "none", STILL, seeded()) * 255).round().to(torch.uint8), images)
+
+
+def test_flip_mirrors_about_the_vertical() -> None:
+    images = batch()
+    always = STILL.model_copy(update={"flip": 1.0})
+    assert torch.equal(augment_images(images, "flip", always, seeded()), images.flip(3) / 255.0)
+    some = augment_images(images, "flip", STILL.model_copy(update={"flip": 0.5}), seeded())
+    mirrored = [bool((some[row] == (images.flip(3) / 255.0)[row]).all()) for row in range(len(images))]
+    kept = [bool((some[row] == (images / 255.0)[row]).all()) for row in range(len(images))]
+    assert all(one != other for one, other in zip(mirrored, kept, strict=True)) and any(mirrored) and any(kept)
+
+
+def test_classical_without_strength_changes_nothing() -> None:
+    images = batch()
+    torch.testing.assert_close(augment_images(images, "classical", STILL, seeded()), images / 255.0, atol=1e-5, rtol=0)
+
+
+def test_affine_turns_shifts_and_scales_as_it_says() -> None:
+    images = torch.rand(2, 1, 8, 8, generator=seeded())
+    torch.testing.assert_close(affine(images), images)
+    torch.testing.assert_close(affine(images, degrees=90), torch.rot90(images, 1, (2, 3)), atol=1e-5, rtol=0)
+    right = affine(images, x=2 * 2 / 8)  # two pixels of eight
+    torch.testing.assert_close(right[..., 2:], images[..., :-2], atol=1e-5, rtol=0)
+    torch.testing.assert_close(right[..., :1], images[..., :1], atol=1e-5, rtol=0)  # the edge is replicated
+    down = affine(images, y=2 * 1 / 8)
+    torch.testing.assert_close(down[..., 1:, :], images[..., :-1, :], atol=1e-5, rtol=0)
+    ramp = torch.linspace(-1, 1, 9)[None, None, None].expand(1, 1, 9, 9)
+    torch.testing.assert_close(affine(ramp, scale=2), ramp / 2, atol=1e-5, rtol=0)
+    # shift comes after scale: a magnified picture moves by as many pixels
+    torch.testing.assert_close(affine(ramp, scale=2, x=2 / 9)[..., 1:], ramp[..., :-1] / 2, atol=1e-5, rtol=0)
+
+
+def test_brightness_and_contrast_stay_within_their_ranges() -> None:
+    images = torch.full((400, 1, 4, 4), 128, dtype=torch.uint8)
+    settings = STILL.model_copy(update={"brightness": 0.2})
+    moved = augment_images(images, "classical", settings, seeded())[:, 0, 0, 0] - 128 / 255
+    assert moved.abs().max() <= 0.2 + 1e-6 and moved.min() < -0.19 and moved.max() > 0.19
+    images[:, :, :2] = 64
+    settings = STILL.model_copy(update={"contrast": (0.5, 1.5)})
+    out = augment_images(images, "classical", settings, seeded())
+    ratio = (out[:, 0, 3, 0] - out[:, 0, 0, 0]) / (64 / 255)
+    assert 0.5 <= ratio.min() < 0.52 and 1.48 < ratio.max() <= 1.5 + 1e-5
+    torch.testing.assert_close(out.mean((1, 2, 3)), images.float().mean((1, 2, 3)) / 255)
+
+
+@pytest.mark.parametrize("kind", ["none", "flip", "classical"])
+def test_a_picture_is_augmented_by_its_place_alone(kind: str) -> None:
+    images = batch()
+    others = images.clone()
+    others[4:] = 255 - others[4:]
+    one = augment_images(images, kind, AugmentationSettings(), seeded())  # type: ignore[arg-type]
+    two = augment_images(others, kind, AugmentationSettings(), seeded())  # type: ignore[arg-type]
+    assert torch.equal(one[:4], two[:4])
+
+
+@pytest.mark.parametrize("kind", ["classical", "randaugment"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_seeds_repeat_and_differ_and_leave_the_global_generator(kind: str, channels: int) -> None:
+    images = batch(channels=channels, size=24)
+    strong = AugmentationSettings(magnitude=9)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    first = augment_images(images, kind, strong, seeded(1))  # type: ignore[arg-type]
+    assert torch.equal(torch.rand(2), expected)
+    torch.rand(5)
+    assert torch.equal(augment_images(images, kind, strong, seeded(1)), first)  # type: ignore[arg-type]
+    assert not torch.equal(augment_images(images, kind, strong, seeded(2)), first)  # type: ignore[arg-type]
+    assert first.shape == images.shape and first.dtype == torch.float32
+    assert first.min() >= 0 and first.max() <= 1
+
+
+def test_randaugment_draws_for_each_group() -> None:
+    images = batch(1, size=24).expand(64, 1, 24, 24)
+    settings = AugmentationSettings(flip=0, groups=64, magnitude=20)
+    found = {row.numpy().tobytes() for row in augment_images(images, "randaugment", settings, seeded())}
+    assert len(found) > 10
+    settings = settings.model_copy(update={"groups": 1})
+    assert len({row.numpy().tobytes() for row in augment_images(images, "randaugment", settings, seeded())}) == 1
+
+
+@pytest.mark.parametrize("wrong", [{"flip": 1.5}, {"scale": (1.2, 0.8)}, {"contrast": (0, 1)}, {"zoom": 1}])
+def test_impossible_strengths_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValidationError):
+        AugmentationSettings(**wrong)

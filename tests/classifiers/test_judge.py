@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from striped_faces import NAMES, tensors, write_dataset
+
+import classifiers.judge as judges
+from augment.leakage import LeakageError
+from augment.problems import InputError
+from classifiers.judge import load_judge, train_judge
+from classifiers.models import ModelSettings
+from classifiers.training import ClassifierSettings
+
+TINY = ClassifierSettings(
+    model=ModelSettings(name="resnet18_narrow", stem="half", width=4),
+    steps=60,
+    batch_size=12,
+    learning_rate=1e-2,
+    class_balanced=False,
+    augmentation="none",
+    augmentation_settings={"translation": 0.0, "rotation": 5.0},  # type: ignore[arg-type]
+    validate_every=20,
+)
+
+
+def train(root: Path, **options: object) -> judges.JudgeReport:
+    return train_judge(
+        root / "faces",
+        root / "folds.parquet",
+        TINY,
+        3,
+        root / "judge",
+        progress=False,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def test_a_judge_for_each_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    original = judges.train_classifier
+
+    def record(settings: ClassifierSettings, **options: object) -> object:
+        calls.append(options)
+        return original(settings, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judges, "train_classifier", record)
+    write_dataset(tmp_path)
+    report = train(tmp_path, scratch=tmp_path / "scratch")
+    for fold, parts in enumerate(({"a", "b"}, {"a", "test"})):
+        assert {face_id.split("-")[0] for face_id in calls[fold]["real"].face_ids} == parts  # type: ignore[attr-defined]
+        assert {face_id.split("-")[0] for face_id in calls[fold]["validation"].face_ids} == {"validation"}  # type: ignore[attr-defined]
+        assert calls[fold].get("synthetic") is None
+        assert (calls[fold]["class_balanced"], calls[fold]["augmentation"]) == (True, "classical")
+        facts = json.loads((tmp_path / "judge" / f"fold-{fold}" / "judge.json").read_text())
+        assert facts == report.folds[fold].model_dump(mode="json")
+        assert facts["validation"]["count"] == 9
+    judge = load_judge(tmp_path / "judge", 1)
+    assert judge.class_names == NAMES
+    faces = tensors(np.arange(30) % 3, seed=9)
+    probabilities = judge.probabilities(faces.images)
+    assert (probabilities.argmax(1) == faces.labels.numpy()).mean() > 0.8
+    assert np.array_equal(judge(faces.images), probabilities)
+    assert judge.features(faces.images).shape == (30, 32)
+
+    weights = (tmp_path / "judge" / "fold-0" / "weights.safetensors").read_bytes()
+    (tmp_path / "judge" / "fold-0" / "weights.safetensors").unlink()
+    assert train(tmp_path, scratch=tmp_path / "scratch") == report and len(calls) == 2
+    assert (tmp_path / "judge" / "fold-0" / "weights.safetensors").read_bytes() == weights
+    (tmp_path / "scratch" / "fold-0" / "weights.safetensors").write_bytes(weights[:100])
+    train(tmp_path, scratch=tmp_path / "scratch")
+    assert len(calls) == 3
+    assert (tmp_path / "judge" / "fold-0" / "weights.safetensors").read_bytes() == weights
+
+
+def test_judges_differ_by_fold_and_not_by_run(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    train(tmp_path)
+    first = load_judge(tmp_path / "judge", 0).model.state_dict()
+    other = load_judge(tmp_path / "judge", 1).model.state_dict()
+    train(tmp_path)
+    again = load_judge(tmp_path / "judge", 0).model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["network.conv1.weight"], other["network.conv1.weight"])
+
+
+def test_a_subject_on_both_sides_is_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path, folds=1)
+    folds = pq.read_table(tmp_path / "folds.parquet").to_pylist()
+    next(row for row in folds if row["face_id"] == "a-0000")["split"] = "validation"
+    pq.write_table(pa.Table.from_pylist(folds), tmp_path / "folds.parquet")
+    with pytest.raises(LeakageError):
+        train(tmp_path)
+
+
+def test_a_judge_that_was_not_trained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is missing"):
+        load_judge(tmp_path, 0)

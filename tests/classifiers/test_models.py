@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import save_file
+from torch import nn
+
+from augment.problems import InputError
+from classifiers.models import (
+    ModelSettings,
+    classifier_names,
+    create_classifier,
+    load_classifier,
+    register_classifier,
+    save_classifier,
+)
+
+
+def count(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_resnet18_has_the_published_size() -> None:
+    model = create_classifier(ModelSettings(name="resnet18", stem="standard"), num_classes=7, channels=3, seed=0)
+    # He et al.'s ResNet18 for 1,000 classes has 11,689,512 parameters, 513,000 of them in its last layer.
+    assert count(model) == 11_689_512 - 513_000 + 7 * 512 + 7
+
+
+def test_resnet50_has_the_published_size() -> None:
+    model = create_classifier(ModelSettings(name="resnet50", stem="standard"), num_classes=7, channels=3, seed=0)
+    assert count(model) == 25_557_032 - 2_049_000 + 7 * 2048 + 7
+
+
+def test_small_stem_changes_the_first_convolution_only() -> None:
+    standard = create_classifier(ModelSettings(name="resnet18", stem="standard"), num_classes=7, channels=1, seed=0)
+    small = create_classifier(ModelSettings(name="resnet18", stem="small"), num_classes=7, channels=1, seed=0)
+    assert count(standard) - count(small) == 64 * (49 - 9)
+
+
+@pytest.mark.parametrize(("stem", "edge"), [("standard", 2), ("half", 3), ("small", 6)])
+def test_stems_leave_the_map_that_they_say(stem: str, edge: int) -> None:
+    settings = ModelSettings.model_validate({"name": "resnet18_narrow", "stem": stem, "width": 8})
+    model = create_classifier(settings, num_classes=7, channels=1, seed=0)
+    maps = model.network.forward_features(torch.zeros(2, 1, 48, 48))
+    assert maps.shape == (2, 64, edge, edge)
+
+
+def test_narrow_network_by_hand() -> None:
+    width, classes = 4, 3
+    model = create_classifier(
+        ModelSettings(name="resnet18_narrow", stem="small", width=width), num_classes=classes, channels=1, seed=0
+    )
+    expected = 9 * width + 2 * width  # stem and its norm
+    before = width
+    for stage in range(4):
+        now = width * 2**stage
+        expected += 9 * before * now + 3 * 9 * now * now + 4 * 2 * now  # four 3x3 convolutions and their norms
+        expected += (before * now + 2 * now) if before != now else 0  # the 1x1 convolution beside
+        before = now
+    expected += before * classes + classes
+    assert count(model) == expected
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_features_are_what_the_last_layer_sees(channels: int) -> None:
+    model = create_classifier(ModelSettings(name="resnet18_narrow"), num_classes=5, channels=channels, seed=1).eval()
+    images = torch.randint(0, 256, (3, channels, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        features = model.features(images)
+        assert features.shape == (3, 128)
+        torch.testing.assert_close(model.network.fc(features), model(images))
+        # bytes and 0..1 are the same picture
+        torch.testing.assert_close(model(images.float() / 255), model(images))
+
+
+def test_a_seed_gives_the_same_weights_and_leaves_the_global_generator() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = create_classifier("resnet18_narrow", num_classes=3, channels=1, seed=7).state_dict()
+    assert torch.equal(torch.rand(3), expected)
+    torch.rand(10)
+    second = create_classifier("resnet18_narrow", num_classes=3, channels=1, seed=7).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = create_classifier("resnet18_narrow", num_classes=3, channels=1, seed=8).state_dict()
+    assert not torch.equal(first["network.conv1.weight"], other["network.conv1.weight"])
+
+
+def test_saved_network_is_the_same_network(tmp_path: Path) -> None:
+    settings = ModelSettings(name="resnet18_narrow", stem="half", width=8)
+    model = create_classifier(settings, num_classes=3, channels=1, seed=0).eval()
+    path = tmp_path / "weights.safetensors"
+    save_classifier(model, path, class_names=("a", "b", "c"), size=32)
+    loaded, about = load_classifier(path)
+    assert loaded.settings == settings and not loaded.training
+    assert (about["size"], about["class_names"]) == (32, ["a", "b", "c"])
+    images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    assert torch.equal(loaded(images), model(images))
+
+
+def test_unusable_weights_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is missing"):
+        load_classifier(tmp_path / "none.safetensors")
+    (tmp_path / "text.safetensors").write_text("no weights")
+    with pytest.raises(InputError, match="is no classifier of ours"):
+        load_classifier(tmp_path / "text.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="is no classifier of ours"):
+        load_classifier(tmp_path / "other.safetensors")
+
+
+def test_published_weights_from_a_file(tmp_path: Path) -> None:
+    import timm
+
+    with torch.random.fork_rng():
+        published = timm.create_model("resnet18", num_classes=1000)
+    path = tmp_path / "resnet18.safetensors"
+    save_file(published.state_dict(), path)
+    settings = ModelSettings(name="resnet18", stem="standard", weights=path)
+    model = create_classifier(settings, num_classes=7, channels=1, seed=0)
+    assert torch.equal(model.network.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
+    # grey sees the sum over the colours' kernels, and the mean of ImageNet's brightness
+    torch.testing.assert_close(model.network.conv1.weight, published.conv1.weight.sum(1, keepdim=True))
+    assert model.mean.item() == pytest.approx((0.485 + 0.456 + 0.406) / 3)
+    saved = tmp_path / "ours.safetensors"
+    save_classifier(model, saved, class_names=tuple("abcdefg"), size=48)
+    path.unlink()
+    assert load_classifier(saved)[0].mean.item() == pytest.approx(model.mean.item())
+
+
+def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import timm
+
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(InputError, match=r"classifier\.model\.pretrained: .*no network.*set pretrained to false"):
+        create_classifier(ModelSettings(name="resnet18", pretrained=True), num_classes=7, channels=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mend"),
+    [
+        ({"name": "resnet19"}, "use one of resnet18, resnet18_narrow, resnet50"),
+        ({"name": "resnet18", "width": 8}, "use resnet18_narrow"),
+        ({"name": "resnet18_narrow", "pretrained": True}, "set pretrained to false"),
+        ({"name": "resnet18", "weights": "weights.pth"}, "safetensors"),
+        ({"name": "resnet18_narrow", "width": 7}, "multiple of 2"),
+        ({"stem": "huge"}, "'standard', 'half' or 'small'"),
+        ({"depth": 3}, "Extra inputs"),
+    ],
+)
+def test_wrong_settings_are_refused(settings: dict, mend: str) -> None:
+    with pytest.raises(ValidationError, match=mend):
+        ModelSettings(**settings)
+
+
+def test_registry_takes_another_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("classifiers.models._BUILDERS", {})
+
+    class Tiny(nn.Module):
+        def __init__(self, classes: int, channels: int) -> None:
+            super().__init__()
+            self.fc = nn.Linear(channels, classes)
+
+        def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+        def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+            pooled = x.mean((2, 3))
+            return pooled if pre_logits else self.fc(pooled)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.forward_head(self.forward_features(x))
+
+    register_classifier("tiny")(lambda settings, classes, channels: Tiny(classes, channels))
+    assert classifier_names() == ("tiny",)
+    model = create_classifier("tiny", num_classes=4, channels=3)
+    images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    assert model(images).shape == (2, 4) and model.features(images).shape == (2, 3)
