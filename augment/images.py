@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -37,7 +38,7 @@ def decode_image(data: bytes) -> np.ndarray:
         raise UndecodableImageError(f"the picture is too large to decode safely: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError) as error:
         raise UndecodableImageError(
-            str(error).replace("<_io.BytesIO object", "<the bytes") or "not an image"
+            re.sub(r" ?<_io.BytesIO object at \w+>", "", str(error)) or "not an image"
         ) from error
     try:
         return _to_grey_or_rgb(picture)

@@ -108,7 +108,8 @@ class _Reader:
                 continue
             yield self._row(found)
         if self.problems and not self.goes_on:
-            heading = f"{len(self.problems)} problems in the source {self.source.name}; nothing was written "
+            count = len(self.problems)
+            heading = f"{count} problem{'s' * (count != 1)} in the source {self.source.name}; nothing was written "
             raise InputError(self.problems, heading + "(mend them, or name a quarantine file to go on without them):")
 
     def _face_id(self, face: RawFace) -> str:

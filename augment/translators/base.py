@@ -91,7 +91,7 @@ class Translator(nn.Module, ABC):
         with torch.device("meta"):
             cls(num_classes=2, channels=1, size=size, settings=settings)
 
-    def check(self, faces: FaceTensors) -> None:  # noqa: B027 (a hook, not a duty)
+    def check(self, faces: FaceTensors) -> None:
         """Refuses training faces that lack what this translator needs.
 
         Raises:

@@ -1,0 +1,136 @@
+"""The `s2l` command: one subcommand a stage, and profiles.
+
+Nothing heavy is imported here: `s2l --help` answers at once; a subcommand imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def _run(stage: str, **arguments: Any) -> None:
+    """Runs a stage of `pipeline.stages` in the current folder."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # timm would otherwise ask a network for names it already has
+    from pipeline.devices import die_with_parent
+
+    if os.environ.get("DVC_STAGE"):
+        die_with_parent()
+    from augment.problems import InputError
+    from pipeline import stages
+
+    try:
+        getattr(stages, stage)(Path.cwd(), **arguments)
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="synthesize-to-learn")
+def main() -> None:
+    """Learn to synthesize missing faces, and see honestly whether learning from them helps.
+
+    `dvc repro` runs every stage below that is not up to date; `s2l profile` writes the parameters that it follows.
+    """
+
+
+@main.command()
+@click.option(
+    "--quarantine",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what can't be read to this file (JSON lines) and go on without it.",
+)
+def prepare(quarantine: Path | None) -> None:
+    """Read a data set into the table of faces, and assign folds."""
+    _run("prepare", quarantine=quarantine)
+
+
+@main.command()
+def parsing() -> None:
+    """Train the face parsing network on the training faces' masks."""
+    _run("parsing")
+
+
+@main.command()
+def judge() -> None:
+    """Train the judge: a classifier of real training faces only."""
+    _run("judge")
+
+
+@main.command()
+@click.argument("name")
+def train(name: str) -> None:
+    """Train the translator NAME on each fold's training faces."""
+    _run("train", name=name)
+
+
+@main.command()
+@click.argument("name")
+def synthesize(name: str) -> None:
+    """Generate n faces a class with the translator NAME."""
+    _run("synthesize", name=name)
+
+
+@main.command()
+@click.argument("name")
+def select(name: str) -> None:
+    """Let the judge look at NAME's faces, and keep those that pass."""
+    _run("select", name=name)
+
+
+@main.command()
+@click.argument("name")
+def score(name: str) -> None:
+    """Score the translator NAME: FID or FCD, KID, recognition, movement."""
+    _run("score", name=name)
+
+
+@main.command()
+@click.argument("name")
+def classify(name: str) -> None:
+    """Train and test the classifiers of the arm NAME."""
+    _run("classify", name=name)
+
+
+@main.command()
+def report() -> None:
+    """Write the tables, the figures and the page."""
+    _run("report")
+
+
+@main.command()
+@click.argument("overrides", nargs=-1)
+@click.option("--show", is_flag=True, help="Print the parameters instead of writing params.yaml.")
+def profile(overrides: tuple[str, ...], show: bool) -> None:
+    """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=500`."""
+    from augment.problems import InputError
+    from pipeline.profile import compose_profile, describe_profiles
+
+    try:
+        text = compose_profile(Path.cwd(), overrides)
+    except InputError as error:
+        raise click.ClickException(f"{error}\n{describe_profiles(Path.cwd())}") from error
+    if show:
+        click.echo(text, nl=False)
+        return
+    from augment.files import atomic_write_text
+
+    atomic_write_text(Path("params.yaml"), text)
+    click.echo("params.yaml is written; `dvc repro` runs it.")
+
+
+@main.command()
+def check() -> None:
+    """Check params.yaml whole, without running anything."""
+    _run("check")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The machine: device, threads, and dying with the parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+
+def set_up_threads(threads: int) -> None:
+    """Sets how many threads torch uses; 0 keeps its own choice (all cores).
+
+    Two threads on a machine that is busy otherwise are slower than one, by far: use 1 there.
+    """
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> str:
+    """`auto` becomes `cuda` where a GPU is there, else `cpu`.
+
+    Raises:
+        RuntimeError: CUDA is asked for and not there.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise RuntimeError("runtime.device is cuda, but torch sees no GPU here; set runtime.device to auto or cpu")
+    return name
+
+
+def die_with_parent() -> None:
+    """Asks Linux to end this process when its parent ends, so that a killed `dvc repro` leaves no training behind."""
+    if sys.platform != "linux":
+        return
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
+    if os.getppid() == 1 and os.environ.get("DVC_STAGE"):
+        # The parent died before the request was made.
+        raise SystemExit(1)
+
+
+def name_of(device: str) -> str:
+    """The device as a report names it: `cpu`, or the GPU's name."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

@@ -1,0 +1,268 @@
+"""The parameters of a run: typed, checked whole before any work, refused with the key's path and the mend."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from augment.parsing import ParsingSettings
+from augment.problems import InputError, Problem
+from augment.selection import SelectionSettings
+from augment.sources import source_names
+from augment.splits import FoldSettings
+from augment.synthesis import SynthesisSettings
+from augment.training import TrainingSettings
+from augment.translators import translator_class, translator_names
+from classifiers.arms import Arm
+from classifiers.training import ClassifierSettings
+from reports.scores import ScoreSettings
+from reports.settings import ReportSettings
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits, underscores")]
+
+
+class Section(BaseModel):
+    """A part of params.yaml; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSettings(Section):
+    """Where the real faces come from, and in what form the run holds them."""
+
+    source: str = Field(description="A source's name: rig, fer2013, folder, parquet.")
+    root: str = Field(description="The data set's file or folder; for the embedded faces, the folder of their code.")
+    image_size: int = Field(ge=16, le=512, description="Edge of the pictures in pixels.")
+    channels: Literal[1, 3] = Field(description="1 grey, 3 colour.")
+    classes: list[str] | None = Field(default=None, description="Which classes to use; all by default.")
+    quarantine: str | None = Field(
+        default=None, description="A file for the list of what can't be read; without it such rows end the run."
+    )
+    settings: dict[str, Any] = Field(default_factory=dict, description="The source's own settings.")
+
+    @model_validator(mode="after")
+    def _known_source(self) -> DatasetSettings:
+        if self.source not in source_names():
+            raise ValueError(f"source {self.source!r} is none of {', '.join(source_names())}")
+        return self
+
+
+class RuntimeSettings(Section):
+    """The machine's part; results don't depend on it beyond rounding."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1 ...")
+    threads: int = Field(default=0, ge=0, le=256, description="Threads of torch on the CPU; 0 = all cores.")
+
+
+class ParsingStage(Section):
+    """The parsing network's stage."""
+
+    enabled: bool = Field(default=True, description="Train it where the faces have masks.")
+    training: ParsingSettings = Field(default_factory=ParsingSettings)
+
+
+class TranslatorEntry(Section):
+    """A translator of the run: a work, its own settings, and how long to train it."""
+
+    work: str = Field(description="Which work: " + ", ".join(translator_names()))
+    settings: dict[str, Any] = Field(default_factory=dict)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    on_refusal: Literal["report", "stop"] = Field(
+        default="report",
+        description="What happens where the faces lack what the work needs: the report says so, or the run stops.",
+    )
+
+    @model_validator(mode="after")
+    def _known_work(self) -> TranslatorEntry:
+        if self.work not in translator_names():
+            raise ValueError(f"work {self.work!r} is none of {', '.join(translator_names())}")
+        return self
+
+
+class Arms(Section):
+    """The ways to make a classifier's training set that are compared."""
+
+    real: dict[Name, Arm] = Field(min_length=1)
+    synthetic: dict[Name, Arm] = Field(default_factory=dict)
+
+
+class JudgeSettings(Section):
+    """The judge: a classifier of the fold's real training faces only."""
+
+    classifier: ClassifierSettings
+
+
+class Parameters(Section):
+    """All of params.yaml."""
+
+    seed: int = Field(ge=0, lt=2**31)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1, description="Paired seeds of every arm.")
+    dataset: DatasetSettings
+    folds: FoldSettings
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
+    parsing: ParsingStage = Field(default_factory=ParsingStage)
+    translators: dict[Name, TranslatorEntry]
+    synthesis: SynthesisSettings
+    selection: SelectionSettings
+    judge: JudgeSettings
+    classifier: ClassifierSettings
+    arms: Arms
+    scores: ScoreSettings
+    report: ReportSettings = Field(default_factory=ReportSettings)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of this name.
+
+        Raises:
+            InputError: There is none.
+        """
+        arms = {**self.arms.real, **self.arms.synthetic}
+        if name not in arms:
+            raise InputError(Problem(f"arm {name}", f"is none of {', '.join(arms)}"))
+        return arms[name]
+
+    def translator(self, name: str) -> TranslatorEntry:
+        """The translator of this name.
+
+        Raises:
+            InputError: There is none.
+        """
+        if name not in self.translators:
+            raise InputError(Problem(f"translator {name}", f"is none of {', '.join(self.translators)}"))
+        return self.translators[name]
+
+
+def load_parameters(path: Path) -> Parameters:
+    """Reads and checks a params.yaml.
+
+    Raises:
+        InputError: Lists every key that is unknown, missing, of a wrong type or impossible, with the mend.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(Problem(str(path), "is not there", "write it with `s2l profile`")) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(Problem(str(path), f"is not YAML: {error}")) from error
+    if not isinstance(values, dict):
+        raise InputError(Problem(str(path), "holds no mapping of keys", "write it with `s2l profile`"))
+    return parse_parameters(values, where=Path(path).name)
+
+
+def parse_parameters(values: Mapping[str, Any], *, where: str) -> Parameters:
+    """Checks parameters.
+
+    Args:
+        values: Nested mappings as YAML gives them.
+        where: How to name them in errors.
+
+    Raises:
+        InputError: Lists every problem.
+    """
+    try:
+        parameters = Parameters.model_validate(values)
+    except ValidationError as error:
+        problems = [_problem_of(details, where) for details in error.errors()]
+        raise InputError(problems, f"{where} can't be run:") from error
+    problems = _cross_check(parameters, where)
+    if problems:
+        raise InputError(problems, f"{where} can't be run:")
+    return parameters
+
+
+def _problem_of(details: Any, where: str) -> Problem:
+    """One of pydantic's errors in our words."""
+    location = [str(part) for part in details["loc"] if part != "[key]"]
+    path = ".".join(location)
+    if details["type"] == "extra_forbidden":
+        known = _keys_at(Parameters, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1)
+        mend = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(known))}"
+        return Problem(f"{where}: {path}", "unknown key", mend)
+    if details["type"] == "missing":
+        return Problem(f"{where}: {path}", "is missing", "`s2l profile` writes every key")
+    message = details["msg"].removeprefix("Value error, ")
+    given = details.get("input")
+    shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) and repr(given) not in message else ""
+    return Problem(f"{where}: {path}", message[:1].lower() + message[1:] + shown)
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    """The keys that a section takes, following a path through models and mappings of models."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(part)
+            current = _model_in(field.annotation) if field else None
+        else:
+            current = _model_in(typing.get_args(current)[1]) if typing.get_args(current) else None
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []
+
+
+def _model_in(annotation: Any) -> Any:
+    """Strips Annotated and optional from a field's annotation."""
+    if typing.get_origin(annotation) is Annotated:
+        return _model_in(typing.get_args(annotation)[0])
+    for part in typing.get_args(annotation):
+        if isinstance(part, type) and issubclass(part, BaseModel) and typing.get_origin(annotation) is not dict:
+            return part
+    return annotation
+
+
+def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
+    """What no single key can tell: translators against the image size, arms against translators and amounts."""
+    problems: list[Problem] = []
+    for name, entry in parameters.translators.items():
+        work = translator_class(entry.work)
+        try:
+            settings = work.Settings.model_validate(entry.settings)
+        except ValidationError as error:
+            for details in error.errors():
+                key = ".".join(str(part) for part in details["loc"])
+                path = f"{where}: translators.{name}.settings.{key}"
+                if details["type"] == "extra_forbidden":
+                    known = list(work.Settings.model_fields)
+                    close = difflib.get_close_matches(key, known, n=1)
+                    mend = f"did you mean {close[0]}?" if close else f"settings of {entry.work}: {', '.join(known)}"
+                    problems.append(Problem(path, f"unknown setting of {entry.work}", mend))
+                else:
+                    problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
+            continue
+        try:
+            work.check_size(parameters.dataset.image_size, settings)
+        except (InputError, ValueError) as error:
+            problems.append(Problem(f"{where}: dataset.image_size", f"translator {name}: {error}"))
+    both = set(parameters.arms.real) & set(parameters.arms.synthetic)
+    problems += [
+        Problem(f"{where}: arms.synthetic.{name}", "is an arm of real faces too", "rename it") for name in both
+    ]
+    for name, arm in parameters.arms.real.items():
+        if arm.translator is not None:
+            mend = "move it to arms.synthetic"
+            problems.append(Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces takes none", mend))
+    for name, arm in parameters.arms.synthetic.items():
+        path = f"{where}: arms.synthetic.{name}"
+        if arm.translator is None:
+            problems.append(Problem(f"{path}.translator", "is missing", f"one of {', '.join(parameters.translators)}"))
+        elif arm.translator not in parameters.translators:
+            mend = f"one of {', '.join(parameters.translators)}"
+            problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is no translator of this run", mend))
+        if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
+            why = f"{arm.per_class} faces a class are more than the {parameters.synthesis.per_class} that are made"
+            problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
+    arms = [*parameters.arms.real, *parameters.arms.synthetic]
+    baseline = parameters.report.baseline_arm
+    if baseline is not None and baseline not in arms:
+        mend = f"one of {', '.join(arms)}"
+        problems.append(Problem(f"{where}: report.baseline_arm", f"{baseline!r} is no arm", mend))
+    if len(set(parameters.seeds)) != len(parameters.seeds):
+        problems.append(Problem(f"{where}: seeds", "a seed occurs twice", "paired seeds must differ"))
+    return problems

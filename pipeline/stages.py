@@ -1,0 +1,415 @@
+"""One function a stage: reads the parameters, calls the room that does the work, puts the result in its place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+import tqdm
+
+from augment.chance import derive_seed
+from augment.faces import read_class_names, read_faces
+from augment.files import atomic_write_text, sha256_of_file
+from augment.leakage import check_leakage
+from augment.parsing import load_parsing, save_parsing, train_parsing
+from augment.prepare import prepare_faces
+from augment.problems import InputError, Problem
+from augment.sources import Source, open_source
+from augment.splits import assign_folds, fold_tables, read_folds, write_folds
+from augment.tensors import FaceTensors, face_tensors
+from augment.training import train_translator
+from augment.translators import create_translator, load_translator
+from augment.translators.base import CannotTranslateError, UsesParsing
+from pipeline.artifacts import REFUSAL_FILE, Artifacts, fold_directory
+from pipeline.devices import choose_device, name_of, set_up_threads
+from pipeline.parameters import Parameters, load_parameters
+from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+
+
+def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
+    """What every stage begins with: the whole of params.yaml is checked before any work."""
+    parameters = load_parameters(root / "params.yaml")
+    set_up_threads(parameters.runtime.threads)
+    return parameters, Artifacts(root), torch.device(choose_device(parameters.runtime.device))
+
+
+def _say(text: str) -> None:
+    tqdm.tqdm.write(text, file=sys.stderr)
+
+
+def _write_json(path: Path, values: Any) -> None:
+    atomic_write_text(path, json.dumps(values, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def _open_source(parameters: Parameters, root: Path) -> Source:
+    dataset = parameters.dataset
+    settings = dict(dataset.settings)
+    if dataset.source == "rig":
+        # Drawn at the run's size rather than scaled to it.
+        settings = {"size": dataset.image_size, "channels": dataset.channels, **settings}
+        return open_source("rig", None, **settings)
+    return open_source(dataset.source, root / dataset.root, **settings)
+
+
+def check(root: Path) -> None:
+    """Checks params.yaml whole, and that the data set can be opened."""
+    parameters, _, device = _start(root)
+    _open_source(parameters, root)
+    arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
+    _say(
+        f"params.yaml is sound: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
+        f"{arms} arms x {len(parameters.seeds)} seeds, on {device}"
+    )
+
+
+def prepare(root: Path, quarantine: Path | None = None) -> None:
+    """The data set becomes the table of faces and its folds; what leaks between splits is refused or counted."""
+    parameters, artifacts, _ = _start(root)
+    dataset = parameters.dataset
+    source = _open_source(parameters, root)
+    if quarantine is None and dataset.quarantine:
+        quarantine = root / dataset.quarantine
+    values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
+    with scratch_folder(artifacts.scratch, "prepare", fingerprint(values, {})) as scratch:
+        prepare_faces(
+            source,
+            scratch / "faces",
+            image_size=dataset.image_size,
+            channels=dataset.channels,
+            classes=dataset.classes,
+            quarantine=quarantine,
+        )
+        faces = read_faces(scratch / "faces")
+        duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
+        folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
+        write_folds(folds, scratch / "folds.parquet")
+        for fold in _fold_numbers(folds):
+            check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
+        move_into_place(scratch / "faces", artifacts.faces)
+        move_into_place(scratch / "folds.parquet", artifacts.folds)
+
+
+def _fold_numbers(folds: Any) -> list[int]:
+    return sorted(set(folds.column("fold").to_pylist()))
+
+
+def _each_fold(artifacts: Artifacts) -> Iterator[tuple[int, dict[str, FaceTensors]]]:
+    """Each fold's training and validation faces. Test faces are not decoded here: no stage that learns wants them."""
+    faces = read_faces(artifacts.faces)
+    folds = read_folds(artifacts.folds)
+    for fold in _fold_numbers(folds):
+        tables = fold_tables(faces, folds, fold)
+        yield fold, {split: face_tensors(tables[split]) for split in ("train", "validation") if split in tables}
+
+
+def parsing(root: Path) -> None:
+    """Trains the parsing network of each fold, or says why there is none."""
+    parameters, artifacts, device = _start(root)
+    values = parameters.model_dump(mode="json", include={"seed", "parsing"})
+    inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
+    with scratch_folder(artifacts.scratch, "parsing", fingerprint(values, inputs)) as scratch:
+        built = scratch / "out"
+        for fold, faces in _each_fold(artifacts):
+            folder = fold_directory(built, fold)
+            if (folder / "report.json").is_file():
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            reason = ""
+            if not parameters.parsing.enabled:
+                reason = "parsing.enabled is false"
+            elif faces["train"].masks is None:
+                reason = "the faces have no masks"
+            if reason:
+                _say(f"no parsing network: {reason}")
+                _write_json(folder / "report.json", {"available": False, "reason": reason})
+                continue
+            seed = derive_seed(parameters.seed, "parsing", fold)
+            settings = parameters.parsing.training
+            network, facts = train_parsing(faces["train"], faces["validation"], settings, seed, device)
+            save_parsing(network, folder / "weights.safetensors")
+            _write_json(folder / "report.json", {"available": True, **facts})
+        move_into_place(built, artifacts.parsing)
+
+
+def judge(root: Path) -> None:
+    """Trains the judge of each fold."""
+    from classifiers.judge import train_judge
+
+    parameters, artifacts, device = _start(root)
+    values = parameters.model_dump(mode="json", include={"seed", "judge"})
+    inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
+    with scratch_folder(artifacts.scratch, "judge", fingerprint(values, inputs)) as scratch:
+        train_judge(
+            artifacts.faces,
+            artifacts.folds,
+            parameters.judge.classifier,
+            parameters.seed,
+            scratch / "out",
+            device,
+            scratch=scratch / "folds",
+        )
+        move_into_place(scratch / "out", artifacts.judge)
+
+
+def train(root: Path, name: str) -> None:
+    """Trains a translator on each fold, or writes down why these faces can't teach it."""
+    from classifiers.judge import load_judge
+    from pipeline.validation import checkpoint_validation
+
+    parameters, artifacts, device = _start(root)
+    entry = parameters.translator(name)
+    values = {"seed": parameters.seed, "name": name, "translator": entry.model_dump(mode="json")}
+    inputs = {
+        "faces": artifacts.faces,
+        "folds": artifacts.folds,
+        "parsing": artifacts.parsing,
+        "code": root / "augment" / "translators",
+    }
+    with scratch_folder(artifacts.scratch, f"train-{name}", fingerprint(values, inputs)) as scratch:
+        built = scratch / "out"
+        built.mkdir(exist_ok=True)
+        try:
+            for fold, faces in _each_fold(artifacts):
+                seed = derive_seed(parameters.seed, "translator", name, fold)
+                translator = create_translator(
+                    entry.work,
+                    num_classes=len(faces["train"].class_names),
+                    channels=faces["train"].channels,
+                    size=faces["train"].size,
+                    settings=entry.settings,
+                    seed=seed,
+                ).to(device)
+                weights = fold_directory(artifacts.parsing, fold) / "weights.safetensors"
+                if weights.is_file() and isinstance(translator, UsesParsing):
+                    translator.attach_parsing(load_parsing(weights, device))
+                validation = faces["validation"].to(device)
+                fold_judge = load_judge(artifacts.judge, fold, device)
+                train_translator(
+                    translator,
+                    faces["train"].to(device),
+                    validation,
+                    entry.training,
+                    out=fold_directory(built, fold),
+                    scratch=fold_directory(scratch / "checkpoints", fold),
+                    seed=seed,
+                    device=device,
+                    validate=checkpoint_validation(fold_judge, validation, seed=seed),
+                )
+        except CannotTranslateError as error:
+            if entry.on_refusal == "stop":
+                raise InputError(Problem(f"translators.{name}", str(error))) from error
+            _say(f"translator {name} is refused: {error}")
+            _write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
+        move_into_place(built, artifacts.translator(name))
+
+
+def _refusal(folder: Path) -> dict[str, Any] | None:
+    file = folder / REFUSAL_FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def _pass_refusal_on(source: Path, out: Path) -> bool:
+    """Writes a translator's refusal into a later stage's output, so that the report finds it and nothing is silent."""
+    refusal = _refusal(source)
+    if refusal is None:
+        return False
+    _say(f"translator {refusal['name']} was refused: {refusal['reason']}")
+    out.mkdir(parents=True, exist_ok=True)
+    _write_json(out / REFUSAL_FILE, refusal)
+    return True
+
+
+def synthesize(root: Path, name: str) -> None:
+    """Generates n faces a class, each fold from its own training faces."""
+    from augment.synthesis import synthesize as synthesize_faces
+
+    parameters, artifacts, device = _start(root)
+    parameters.translator(name)
+    if _pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
+        return
+    values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
+    inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
+    key = fingerprint(values, inputs)
+    with scratch_folder(artifacts.scratch, f"synthesize-{name}", key) as scratch:
+        licence = _licence(artifacts)
+        folds = read_folds(artifacts.folds)
+        for fold, faces in _each_fold(artifacts):
+            weights = fold_directory(artifacts.translator(name), fold) / "weights.safetensors"
+            train_faces = faces["train"].to(device)
+            report = synthesize_faces(
+                load_translator(weights, device),
+                train_faces,
+                parameters.synthesis,
+                out=fold_directory(scratch / "out", fold),
+                seed=parameters.seed,
+                fold=fold,
+                translator_name=name,
+                weights_sha256=sha256_of_file(weights),
+                configuration_hash=key,
+                class_names=train_faces.class_names,
+                device=device,
+                licence=licence,
+                folds=folds,
+            )
+            speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
+            _say(f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}")
+        move_into_place(scratch / "out", artifacts.synthetic(name))
+
+
+def _licence(artifacts: Artifacts) -> str:
+    return json.loads((artifacts.faces / "report.json").read_text(encoding="utf-8"))["licence"]
+
+
+def select(root: Path, name: str) -> None:
+    """The judge's confidence, and what is kept."""
+    from augment.selection import select as select_faces
+    from classifiers.judge import load_judge
+
+    parameters, artifacts, device = _start(root)
+    if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name)):
+        return
+    faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
+    folds, names = read_folds(artifacts.folds), read_class_names(artifacts.faces)
+    values = parameters.model_dump(mode="json", include={"selection"})
+    inputs = {"synthetic": artifacts.synthetic(name), "judge": artifacts.judge}
+    key = fingerprint(values, inputs)
+    with scratch_folder(artifacts.scratch, f"select-{name}", key) as scratch:
+        for fold in _fold_numbers(folds):
+            out = fold_directory(scratch / "out", fold)
+            report = select_faces(
+                fold_directory(artifacts.synthetic(name), fold),
+                out,
+                load_judge(artifacts.judge, fold, device),
+                parameters.selection,
+                fold=fold,
+                class_names=names,
+                configuration_hash=key,
+                licence=_licence(artifacts),
+            )
+            kept = sum(report.kept.values())
+            _say(f"{name}, fold {fold}: {kept} of {sum(report.faces.values())} faces are kept")
+            synthetic = read_faces(out, columns=["face_id", "source_id", "fold"])
+            check_leakage(faces, folds, synthetic=synthetic, fold=fold)
+        move_into_place(scratch / "out", artifacts.selected(name))
+
+
+def score(root: Path, name: str) -> None:
+    """A translator's scores."""
+    from classifiers.judge import load_judge
+    from reports.scores import score_translator
+
+    parameters, artifacts, device = _start(root)
+    if _pass_refusal_on(artifacts.selected(name), artifacts.scores(name)):
+        return
+    score_translator(
+        name,
+        faces_dir=artifacts.faces,
+        folds_path=artifacts.folds,
+        synthetic_dir=artifacts.selected(name),
+        translator_dir=artifacts.translator(name),
+        judge_for_fold=lambda fold: load_judge(artifacts.judge, fold, device),
+        settings=parameters.scores,
+        out=artifacts.scores(name) / "scores.json",
+        device=device,
+        cache=artifacts.scratch / "features",
+    )
+
+
+def classify(root: Path, name: str) -> None:
+    """Trains and tests an arm's classifiers: every fold with every seed."""
+    from classifiers.arms import run_arm
+
+    parameters, artifacts, device = _start(root)
+    arm = parameters.arm(name)
+    synthetic_dir = None
+    inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
+    if arm.translator is not None:
+        synthetic_dir = artifacts.selected(arm.translator)
+        if _pass_refusal_on(synthetic_dir, artifacts.arm(name)):
+            return
+        inputs["synthetic"] = synthetic_dir
+    values = {
+        "arm": arm.model_dump(mode="json"),
+        **parameters.model_dump(mode="json", include={"seed", "seeds", "classifier"}),
+    }
+    with scratch_folder(artifacts.scratch, f"classify-{name}", fingerprint(values, inputs)) as scratch:
+        built = scratch / "out"
+        built.mkdir(exist_ok=True)
+        run_arm(
+            name,
+            arm,
+            faces_dir=artifacts.faces,
+            folds_path=artifacts.folds,
+            synthetic_dir=synthetic_dir,
+            classifier_settings=parameters.classifier,
+            seeds=parameters.seeds,
+            out=built / "predictions.parquet",
+            history_out=built / "history.jsonl",
+            weights_out=None,
+            scratch=scratch / "cells",
+            device=device,
+        )
+        move_into_place(built, artifacts.arm(name))
+
+
+def report(root: Path) -> None:
+    """The tables, the figures, the metrics and the page."""
+    from reports.build import build_report
+    from reports.environment import describe_environment
+    from reports.inputs import Refusal, ReportInputs
+
+    parameters, artifacts, device = _start(root)
+    arms = {**parameters.arms.real, **parameters.arms.synthetic}
+    refused, notes = [], []
+    for name in parameters.translators:
+        refusal = _refusal(artifacts.translator(name))
+        if refusal:
+            refused.append(Refusal(name=refusal["name"], reason=refusal["reason"]))
+    parsing_reports = sorted(artifacts.parsing.glob("fold-*/report.json"))
+    for file in parsing_reports:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        if facts["available"]:
+            parts = ", ".join(f"{part} {value:.2f}" for part, value in facts["intersection_over_union"].items())
+            notes.append(
+                f"Parsing network, {file.parent.name}: intersection over union {parts} ({facts['scored_on']})."
+            )
+        else:
+            notes.append(f"No parsing network ({file.parent.name}): {facts['reason']}.")
+    ran = [name for name in parameters.translators if _refusal(artifacts.translator(name)) is None]
+    build_report(
+        ReportInputs(
+            data_name=_data_name(parameters),
+            predictions={name: artifacts.arm(name) / "predictions.parquet" for name in arms},
+            arms={name: arm.model_dump(mode="json") for name, arm in arms.items()},
+            faces_report=artifacts.faces / "report.json",
+            histories={name: artifacts.arm(name) / "history.jsonl" for name in arms},
+            scores={name: artifacts.scores(name) / "scores.json" for name in ran},
+            translators={name: artifacts.translator(name) for name in ran},
+            selections={name: artifacts.selected(name) for name in ran},
+            refused=tuple(refused),
+            notes=tuple(notes),
+            params=parameters.model_dump(mode="json"),
+            environment=describe_environment(name_of(str(device))),
+            command="dvc repro",
+        ),
+        parameters.report,
+        artifacts.report,
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+    )
+    _say(f"the report is written: {artifacts.report / 'index.html'}")
+
+
+def _data_name(parameters: Parameters) -> str:
+    """The data as tables and pages name them."""
+    dataset = parameters.dataset
+    if dataset.source == "rig":
+        return f"embedded faces ({dataset.settings.get('preset', 'default preset')})"
+    if dataset.source == "fer2013":
+        return "FER2013"
+    return f"{dataset.source}: {Path(dataset.root).name}"

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from augment.problems import InputError
+from pipeline.parameters import load_parameters, parse_parameters
+from pipeline.profile import compose_profile
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def composed() -> dict[str, Any]:
+    return yaml.safe_load(compose_profile(ROOT, ["scale=cpu"]))
+
+
+def changed(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    values = copy.deepcopy(values)
+    *parents, last = path.split(".")
+    section = values
+    for parent in parents:
+        section = section[parent]
+    section[last] = value
+    return values
+
+
+REFUSALS = [
+    # path, value, what the error must name
+    ("sead", 1, ["sead", "did you mean seed?"]),
+    ("synthesis.per_clas", 10, ["synthesis.per_clas", "did you mean per_class?"]),
+    ("translators.lssl.settings.widht", 16, ["translators.lssl.settings.widht", "did you mean width?"]),
+    ("translators.lssl.training.step", 16, ["translators.lssl.training.step", "did you mean steps?"]),
+    ("synthesis.per_class", 0, ["synthesis.per_class", "greater than"]),
+    ("synthesis.per_class", "many", ["synthesis.per_class", "integer"]),
+    ("dataset.image_size", 50, ["dataset.image_size", "lssl"]),
+    ("dataset.channels", 2, ["dataset.channels", "1 or 3"]),
+    ("dataset.source", "mnist", ["dataset", "mnist", "fer2013"]),
+    ("translators.lssl.work", "pix2pix", ["translators.lssl", "pix2pix", "stargan"]),
+    ("seeds", [], ["seeds"]),
+    ("seeds", [1, 1], ["seeds", "twice"]),
+    ("folds.folds", 0, ["folds.folds"]),
+    ("arms.synthetic.warp.per_class", 10**9, ["arms.synthetic.warp.per_class", "raise synthesis.per_class"]),
+    ("arms.synthetic.warp.translator", "nobody", ["arms.synthetic.warp.translator", "nobody", "lssl"]),
+    ("arms.synthetic.warp.share", 1.5, ["arms.synthetic.warp.share"]),
+    ("report.baseline_arm", "nothing", ["report.baseline_arm", "nothing", "real"]),
+    ("runtime.device", "tpu", ["runtime.device"]),
+    ("classifier.model.name", "resnet19", ["classifier.model", "resnet19"]),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "named"), REFUSALS, ids=[path for path, _, _ in REFUSALS])
+def test_refused_with_path_and_mend(composed: dict[str, Any], path: str, value: Any, named: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        parse_parameters(changed(composed, path, value), where="params.yaml")
+    for part in named:
+        assert part in str(error.value)
+
+
+def test_all_problems_are_listed_at_once(composed: dict[str, Any]) -> None:
+    wrong = changed(changed(composed, "sead", 1), "synthesis.per_class", 0)
+    with pytest.raises(InputError) as error:
+        parse_parameters(wrong, where="params.yaml")
+    assert len(error.value.problems) == 2
+
+
+def test_a_missing_key_is_named(composed: dict[str, Any]) -> None:
+    wrong = copy.deepcopy(composed)
+    del wrong["seed"]
+    with pytest.raises(InputError, match=r"params\.yaml: seed: is missing"):
+        parse_parameters(wrong, where="params.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "seed: [", "\x00"])
+def test_files_that_hold_no_parameters(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        load_parameters(file)
+
+
+def test_the_committed_parameters_are_the_default_profile() -> None:
+    written = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert written == yaml.safe_load(compose_profile(ROOT))
+
+
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("dataset", sorted(file.stem for file in (ROOT / "conf" / "dataset").glob("*.yaml")))
+def test_every_profile_can_be_composed(dataset: str, scale: str) -> None:
+    parameters = parse_parameters(
+        yaml.safe_load(compose_profile(ROOT, [f"dataset={dataset}", f"scale={scale}"])), where="profile"
+    )
+    assert parameters.arms.real
+
+
+def test_unknown_groups_are_refused_with_what_exists() -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        compose_profile(ROOT, ["dataset=nowhere"])

@@ -1,0 +1,130 @@
+"""The whole pipeline, tiny, through real `dvc repro`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from augment.faces import read_faces
+from augment.splits import fold_splits, read_folds
+
+ROOT = Path(__file__).parent.parent.parent
+SHARED = (
+    "augment",
+    "classifiers",
+    "reports",
+    "pipeline",
+    "conf",
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitignore",
+    ".dvc/config",
+)
+
+
+def environment() -> dict[str, str]:
+    scripts = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": scripts + os.pathsep + os.environ["PATH"]}
+
+
+def run(workspace: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, cwd=workspace, env=environment(), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done
+
+
+def make_workspace(folder: Path, *overrides: str) -> Path:
+    for name in SHARED:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, target)
+    run(folder, "git", "init", "-q")
+    run(folder, "s2l", "profile", *overrides)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke")
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_the_report_is_there(workspace: Path) -> None:
+    report = workspace / "artifacts" / "report"
+    page = (report / "index.html").read_text(encoding="utf-8")
+    assert "embedded faces (rare)" in page
+    assert list((report / "tables").glob("*.csv")) and list((report / "tables").glob("*.md"))
+    assert list((report / "figures").glob("*.png"))
+    metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics
+
+
+def test_nothing_changed_runs_nothing(workspace: Path) -> None:
+    done = run(workspace, "dvc", "repro")
+    assert "Running stage" not in done.stdout
+    assert "up to date" in done.stdout
+
+
+def test_another_threshold_runs_selection_and_what_follows_only(workspace: Path) -> None:
+    file = workspace / "params.yaml"
+    before = file.read_text(encoding="utf-8")
+    values = yaml.safe_load(before)
+    values["selection"]["least_shift"] = 0.001
+    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    status = json.loads(run(workspace, "dvc", "status", "--json").stdout)
+    file.write_text(before, encoding="utf-8")
+    stages = {stage.split("@")[0] for stage in status}
+    assert "select" in stages
+    assert not {"prepare", "judge", "train", "synthesize", "classify_real"} & stages
+
+
+def test_dvc_shows_metrics_and_plots(workspace: Path) -> None:
+    shown = json.loads(run(workspace, "dvc", "metrics", "show", "--json").stdout)
+    assert "artifacts/report/metrics.json" in json.dumps(shown)
+    assert "accuracy" in json.dumps(shown)
+    run(workspace, "dvc", "plots", "show", "--out", "plots_out")
+    page = (workspace / "plots_out" / "index.html").read_text(encoding="utf-8")
+    assert "predicted" in page and "per_class" in page
+
+
+def test_synthetic_faces_come_from_training_faces_only(workspace: Path) -> None:
+    splits = fold_splits(read_folds(workspace / "artifacts" / "folds.parquet"), 0)
+    for translator in ("warp", "stargan"):
+        faces = read_faces(workspace / "artifacts" / "selected" / translator / "fold-0")
+        assert faces.num_rows == 7 * 20
+        assert {splits[source] for source in faces.column("source_id").to_pylist()} == {"train"}
+        assert faces.column("confidence").null_count == 0
+
+
+def test_predictions_are_kept_for_every_seed_and_test_face(workspace: Path) -> None:
+    splits = fold_splits(read_folds(workspace / "artifacts" / "folds.parquet"), 0)
+    tested = {face for face, split in splits.items() if split == "test"}
+    for arm in ("real", "warp"):
+        table = pq.read_table(workspace / "artifacts" / "arms" / arm / "predictions.parquet").to_pandas()
+        assert set(table.loc[table["split"] == "test", "face_id"]) == tested
+
+
+def test_wrong_parameters_are_refused_before_any_work(workspace: Path) -> None:
+    file = workspace / "params.yaml"
+    before = file.read_text(encoding="utf-8")
+    file.write_text(
+        before.replace("per_class: 20", "per_class: 0", 1).replace("seed: 0", "seed: 1", 1), encoding="utf-8"
+    )
+    done = run(workspace, "dvc", "repro", check=False)
+    file.write_text(before, encoding="utf-8")
+    assert done.returncode != 0
+    assert "synthesis.per_class" in done.stdout + done.stderr
