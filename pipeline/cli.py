@@ -80,16 +80,9 @@ def synthesize(name: str) -> None:
 
 @main.command()
 @click.argument("name")
-def select(name: str) -> None:
-    """Let the judge look at NAME's faces, and keep those that pass."""
-    _run("select", name=name)
-
-
-@main.command()
-@click.argument("name")
-def score(name: str) -> None:
-    """Score the translator NAME: FID or FCD, KID, recognition, movement."""
-    _run("score", name=name)
+def assess(name: str) -> None:
+    """Let the judge look at NAME's faces: keep those that pass, and score the translator."""
+    _run("assess", name=name)
 
 
 @main.command()

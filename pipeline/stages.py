@@ -25,7 +25,7 @@ from augment.splits import assign_folds, fold_tables, read_folds, write_folds
 from augment.tensors import FaceTensors, face_tensors
 from augment.training import train_translator
 from augment.translators import create_translator, load_translator
-from augment.translators.base import CannotTranslateError, UsesParsing
+from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
 from pipeline.artifacts import REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, set_up_threads
 from pipeline.parameters import Parameters, load_parameters
@@ -159,7 +159,6 @@ def judge(root: Path) -> None:
 
 def train(root: Path, name: str) -> None:
     """Trains a translator on each fold, or writes down why these faces can't teach it."""
-    from classifiers.judge import load_judge
     from pipeline.validation import checkpoint_validation
 
     parameters, artifacts, device = _start(root)
@@ -189,7 +188,12 @@ def train(root: Path, name: str) -> None:
                 if weights.is_file() and isinstance(translator, UsesParsing):
                     translator.attach_parsing(load_parsing(weights, device))
                 validation = faces["validation"].to(device)
-                fold_judge = load_judge(artifacts.judge, fold, device)
+                validate = None
+                if isinstance(translator, LearnedTranslator):
+                    from classifiers.judge import load_judge  # seconds, which a fitted translator does not owe
+
+                    fold_judge = load_judge(artifacts.judge, fold, device)
+                    validate = checkpoint_validation(fold_judge, validation, seed=seed)
                 train_translator(
                     translator,
                     faces["train"].to(device),
@@ -199,7 +203,7 @@ def train(root: Path, name: str) -> None:
                     scratch=fold_directory(scratch / "checkpoints", fold),
                     seed=seed,
                     device=device,
-                    validate=checkpoint_validation(fold_judge, validation, seed=seed),
+                    validate=validate,
                 )
         except CannotTranslateError as error:
             if entry.on_refusal == "stop":
@@ -266,26 +270,30 @@ def _licence(artifacts: Artifacts) -> str:
     return json.loads((artifacts.faces / "report.json").read_text(encoding="utf-8"))["licence"]
 
 
-def select(root: Path, name: str) -> None:
-    """The judge's confidence, and what is kept."""
-    from augment.selection import select as select_faces
+def assess(root: Path, name: str) -> None:
+    """The judge looks at a translator's faces: selection first, then the scores."""
+    from augment.selection import select
     from classifiers.judge import load_judge
+    from reports.scores import score_translator
 
     parameters, artifacts, device = _start(root)
-    if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name)):
+    refused = _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name))
+    if _pass_refusal_on(artifacts.synthetic(name), artifacts.scores(name)) or refused:
         return
     faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
     folds, names = read_folds(artifacts.folds), read_class_names(artifacts.faces)
-    values = parameters.model_dump(mode="json", include={"selection"})
+    judges = {fold: load_judge(artifacts.judge, fold, device) for fold in _fold_numbers(folds)}
+    values = parameters.model_dump(mode="json", include={"selection", "scores"})
     inputs = {"synthetic": artifacts.synthetic(name), "judge": artifacts.judge}
     key = fingerprint(values, inputs)
-    with scratch_folder(artifacts.scratch, f"select-{name}", key) as scratch:
-        for fold in _fold_numbers(folds):
-            out = fold_directory(scratch / "out", fold)
-            report = select_faces(
+    with scratch_folder(artifacts.scratch, f"assess-{name}", key) as scratch:
+        selected = scratch / "selected"
+        for fold, fold_judge in judges.items():
+            out = fold_directory(selected, fold)
+            report = select(
                 fold_directory(artifacts.synthetic(name), fold),
                 out,
-                load_judge(artifacts.judge, fold, device),
+                fold_judge,
                 parameters.selection,
                 fold=fold,
                 class_names=names,
@@ -296,29 +304,20 @@ def select(root: Path, name: str) -> None:
             _say(f"{name}, fold {fold}: {kept} of {sum(report.faces.values())} faces are kept")
             synthetic = read_faces(out, columns=["face_id", "source_id", "fold"])
             check_leakage(faces, folds, synthetic=synthetic, fold=fold)
-        move_into_place(scratch / "out", artifacts.selected(name))
-
-
-def score(root: Path, name: str) -> None:
-    """A translator's scores."""
-    from classifiers.judge import load_judge
-    from reports.scores import score_translator
-
-    parameters, artifacts, device = _start(root)
-    if _pass_refusal_on(artifacts.selected(name), artifacts.scores(name)):
-        return
-    score_translator(
-        name,
-        faces_dir=artifacts.faces,
-        folds_path=artifacts.folds,
-        synthetic_dir=artifacts.selected(name),
-        translator_dir=artifacts.translator(name),
-        judge_for_fold=lambda fold: load_judge(artifacts.judge, fold, device),
-        settings=parameters.scores,
-        out=artifacts.scores(name) / "scores.json",
-        device=device,
-        cache=artifacts.scratch / "features",
-    )
+        score_translator(
+            name,
+            faces_dir=artifacts.faces,
+            folds_path=artifacts.folds,
+            synthetic_dir=selected,
+            translator_dir=artifacts.translator(name),
+            judge_for_fold=judges.__getitem__,
+            settings=parameters.scores,
+            out=scratch / "scores" / "scores.json",
+            device=device,
+            cache=artifacts.scratch / "features",
+        )
+        move_into_place(selected, artifacts.selected(name))
+        move_into_place(scratch / "scores", artifacts.scores(name))
 
 
 def classify(root: Path, name: str) -> None:

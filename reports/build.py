@@ -34,8 +34,8 @@ def build_report(inputs: ReportInputs, settings: ReportSettings, out: Path, *, d
         settings: The report's settings.
         out: The folder to write; what lay there is replaced. It gets `index.html`, `metrics.json` (for
             `dvc metrics show`), `tables/*.csv` and `*.md`, `figures/*.png`, and `plots/*.csv` (for `dvc plots show`:
-            `confusion-<arm>.csv` with columns actual and predicted, `accuracy_against_n.csv`,
-            `losses-<translator>.csv`, `classifiers.csv`).
+            `confusion/<arm>.csv` with columns actual and predicted, `accuracy_against_n.csv`,
+            `losses/<translator>.csv`, `classifiers.csv`).
         date: Printed on the page as it is. Without it the same results give the same bytes.
 
     Raises:
@@ -117,11 +117,11 @@ def _write_plots(data: ReportData, folder: Path) -> None:
         pairs = pd.DataFrame(
             {"actual": predictions.rows["label"].map(names), "predicted": predictions.rows["predicted"].map(names)}
         )
-        _write_csv(folder / f"confusion-{arm}.csv", pairs)
+        _write_csv(folder / "confusion" / f"{arm}.csv", pairs)
     _write_csv(folder / "accuracy_against_n.csv", accuracy_against_n(data))
     for name, log in data.logs.items():
         if terms := loss_terms(log):
-            _write_csv(folder / f"losses-{name}.csv", log[["step", *terms]])
+            _write_csv(folder / "losses" / f"{name}.csv", log[["step", *terms]])
     curves = [
         history.groupby("step", as_index=False)["accuracy"].mean().assign(arm=name)
         for name, history in data.histories.items()

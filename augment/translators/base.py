@@ -34,7 +34,7 @@ class Batch:
         targets: int64 [N], the wanted classes.
         side: float32 [N, S, H, W], the side input; None where there is none.
         step: The number of this step, from 0; for losses that come in late or lazily. Each network's steps are counted
-            apart: with five discriminator steps a generator step, a discriminator batch's numbers run five times as far.
+            apart: with five discriminator steps a generator step, the discriminator's numbers run five times as far.
         total_steps: The run's length, counted as `step` is.
         generator: A CPU generator, the source of chance for losses (a gradient penalty's interpolation); None where a
             caller gives none. Chance that can take no generator (dropout) is seeded for each step by the loop.

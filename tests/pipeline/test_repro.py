@@ -88,7 +88,7 @@ def test_another_threshold_runs_selection_and_what_follows_only(workspace: Path)
     status = json.loads(run(workspace, "dvc", "status", "--json").stdout)
     file.write_text(before, encoding="utf-8")
     stages = {stage.split("@")[0] for stage in status}
-    assert "select" in stages
+    assert "assess" in stages
     assert not {"prepare", "judge", "train", "synthesize", "classify_real"} & stages
 
 
@@ -98,7 +98,7 @@ def test_dvc_shows_metrics_and_plots(workspace: Path) -> None:
     assert "accuracy" in json.dumps(shown)
     run(workspace, "dvc", "plots", "show", "--out", "plots_out")
     page = (workspace / "plots_out" / "index.html").read_text(encoding="utf-8")
-    assert "predicted" in page and "per_class" in page
+    assert "confusion" in page and "predicted" in page and "accuracy_against_n" in page
 
 
 def test_synthetic_faces_come_from_training_faces_only(workspace: Path) -> None:

@@ -96,13 +96,13 @@ def test_metrics_and_plots_for_dvc(run) -> None:
     assert "difference" not in found["arms"]["real"]
     assert found["translators"]["warp"]["FCD"] > 0 and "FID" not in found["translators"]["warp"]
     plots = folder / "report" / "plots"
-    confusion = pd.read_csv(plots / "confusion-warp-400.csv")
+    confusion = pd.read_csv(plots / "confusion" / "warp-400.csv")
     assert list(confusion.columns) == ["actual", "predicted"] and len(confusion) == len(rows)
     counts = pd.crosstab(confusion.actual, confusion.predicted).loc[sorted(made_up_run.NAMES)]
     np.testing.assert_array_equal(counts, metrics.confusion_matrix(rows.label, rows.predicted))
-    losses = pd.read_csv(plots / "losses-lssl.csv")
+    losses = pd.read_csv(plots / "losses" / "lssl.csv")
     assert next(iter(losses.columns)) == "step" and "generator/cycle" in losses and "seconds" not in losses
-    assert not (plots / "losses-warp.csv").exists()
+    assert not (plots / "losses" / "warp.csv").exists()
     assert set(pd.read_csv(plots / "classifiers.csv").columns) == {"arm", "step", "accuracy"}
 
 
