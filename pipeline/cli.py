@@ -125,5 +125,13 @@ def check() -> None:
     _run("check")
 
 
+@main.command()
+@click.argument("destination", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--note", default="", help="A sentence on the circumstances, e.g. wall time and memory.")
+def results(destination: Path, note: str) -> None:
+    """Keep what this run reported under DESTINATION: text, and pictures of embedded faces only."""
+    _run("results", destination=destination, note=note)
+
+
 if __name__ == "__main__":
     main()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import torch
 import tqdm
 
+import augment
 from augment.chance import derive_seed
 from augment.faces import read_class_names, read_faces
 from augment.files import atomic_write_text, sha256_of_file
@@ -30,6 +31,8 @@ from pipeline.artifacts import REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, set_up_threads
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+
+CODE = Path(augment.__file__).parent  # a half-trained translator is not gone on with by other code
 
 
 def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
@@ -168,7 +171,7 @@ def train(root: Path, name: str) -> None:
         "faces": artifacts.faces,
         "folds": artifacts.folds,
         "parsing": artifacts.parsing,
-        "code": root / "augment" / "translators",
+        "code": CODE,
     }
     with scratch_folder(artifacts.scratch, f"train-{name}", fingerprint(values, inputs)) as scratch:
         built = scratch / "out"
@@ -412,3 +415,12 @@ def _data_name(parameters: Parameters) -> str:
     if dataset.source == "fer2013":
         return "FER2013"
     return f"{dataset.source}: {Path(dataset.root).name}"
+
+
+def results(root: Path, destination: Path, note: str = "") -> None:
+    """Keeps what the run reported."""
+    from pipeline.results import keep_results
+
+    _, _, device = _start(root)
+    files = keep_results(root, root / destination, device=name_of(str(device)), note=note)
+    _say(f"{destination}: {', '.join(file.name for file in files)}")

@@ -1,0 +1,82 @@
+"""What a real run reported, kept: small text, and pictures of embedded faces only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from augment.files import atomic_write_text
+from augment.problems import InputError, Problem
+from pipeline.artifacts import Artifacts
+from pipeline.parameters import load_parameters
+from reports.environment import describe_environment
+
+PUBLISHABLE_SOURCES = ("rig",)
+
+
+def keep_results(root: Path, destination: Path, *, device: str, note: str = "") -> list[Path]:
+    """Copies a run's tables and metrics, and writes a README that says on what they were measured.
+
+    Args:
+        root: The workspace of a finished run.
+        destination: A folder such as docs/results/rig-cpu; made anew.
+        device: The device as the report names it.
+        note: A sentence on the circumstances (wall time, what else the machine did).
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: The run has no report, or the report is older than params.yaml says.
+    """
+    parameters = load_parameters(root / "params.yaml")
+    report = Artifacts(root).report
+    if not (report / "metrics.json").is_file():
+        raise InputError(Problem(str(report), "holds no report", "run `dvc repro` first"))
+    shutil.rmtree(destination, ignore_errors=True)
+    destination.mkdir(parents=True)
+    profile = (root / "params.yaml").read_text(encoding="utf-8")
+    command = profile.splitlines()[0].split("`")[1] if profile.startswith("# Written by `") else "params.yaml"
+    tables = [file for file in sorted((report / "tables").glob("*.md")) if file.stem not in ("published",)]
+    lines = [
+        f"# {destination.name}",
+        "",
+        f"- data: {_data(parameters.dataset.source, parameters.dataset.settings)}",
+        f"- command: `{_without_root(command)}`, then `dvc repro`",
+        f"- seeds: run {parameters.seed}, classifiers {', '.join(map(str, parameters.seeds))}",
+        *(f"- {name}: {value}" for name, value in describe_environment(device).items()),
+        *([f"- {note}"] if note else []),
+        "",
+        "Written by `s2l results`. Published figures stand in columns of their own, with the name of their data.",
+        "",
+    ]
+    for file in tables:
+        lines += [f"## {file.stem.replace('_', ' ')}", "", file.read_text(encoding="utf-8").strip(), ""]
+    atomic_write_text(destination / "README.md", "\n".join(lines))
+    metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    atomic_write_text(destination / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    shutil.copy2(root / "params.yaml", destination / "params.yaml")
+    _hide_root(destination / "params.yaml", parameters.dataset.root)
+    if parameters.dataset.source in PUBLISHABLE_SOURCES:
+        for file in sorted((report / "figures").glob("*.png")):
+            if "do-not-publish" not in file.name:
+                shutil.copy2(file, destination / file.name)
+    return sorted(destination.iterdir())
+
+
+def _data(source: str, settings: dict[str, object]) -> str:
+    if source == "rig":
+        listed = ", ".join(f"{key} {value}" for key, value in settings.items())
+        return f"embedded faces ({listed})"
+    return source
+
+
+def _without_root(command: str) -> str:
+    """A user's own path is nobody else's business."""
+    return " ".join("dataset.root=..." if part.startswith("dataset.root=") else part for part in command.split())
+
+
+def _hide_root(file: Path, root: str) -> None:
+    if Path(root).is_absolute():
+        atomic_write_text(file, file.read_text(encoding="utf-8").replace(root, "..."))
