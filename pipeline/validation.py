@@ -3,69 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import torch
 
+from augment.selection import Judge
 from augment.tensors import FaceTensors
 from augment.translators.base import Translator
-from reports.kid import kernel_distance
-
-
-class FeatureJudge(Protocol):
-    """What the choice needs of the judge."""
-
-    def features(self, images: torch.Tensor) -> np.ndarray:
-        """uint8 [N, C, H, W] -> float [N, D]."""
-        ...
 
 
 def checkpoint_validation(
-    judge: FeatureJudge, validation: FaceTensors, *, seed: int, max_faces: int = 210, batch_size: int = 128
+    judge: Judge, validation: FaceTensors, *, seed: int, max_faces: int = 210, batch_size: int = 128
 ) -> Callable[[Translator, int], float] | None:
-    """Makes the score by which a translator's checkpoint is chosen.
+    """Makes the score by which a translator's checkpoint is chosen: recognition of translated validation faces.
 
-    The score is minus the class-conditional kernel distance on the judge's features: for each class, between the
-    validation faces of other classes translated to it and the real validation faces of it, averaged over classes. It
-    falls when outputs miss their class, when they look wrong and when they collapse; its estimate is unbiased, so
-    the few faces of a validation split do (reports.kid says how). Utility itself, a classifier trained for every
-    checkpoint, would cost more than the translator.
+    Each class in turn is the target of the validation faces of all other classes; the score is the judge's probability
+    of the target, averaged over faces, then over classes. Utility itself, a classifier trained for every checkpoint,
+    would cost more than the translator. A kernel distance on the judge's features was tried in its place: early in a
+    training, where faces are disturbed but not yet translated, it is at its best (tried on embedded faces: the step it
+    chose had an agreement of 12 % where the last had 55 %).
 
     Args:
-        judge: Trained on the fold's training faces only.
+        judge: Probabilities [N, K] of pictures uint8 [N, C, H, W]; trained on the fold's training faces only.
         validation: The fold's validation faces.
-        seed: Of the draw of faces where there are more than `max_faces`.
+        seed: Of the draw of faces where there are more than `max_faces`, and of the translator's chance.
         max_faces: At most so many source faces.
         batch_size: Faces a batch.
 
     Returns:
-        (translator, step) -> score, higher is better; None where fewer than two classes have two validation faces,
+        (translator, step) -> score in 0..1, higher is better; None where there are no validation faces of two classes,
         so that nothing can be chosen by.
     """
-    labels = validation.labels.cpu().numpy()
-    wanted = [label for label in range(len(validation.class_names)) if (labels == label).sum() >= 2]
-    if len(wanted) < 2:
+    if len(np.unique(validation.labels.cpu().numpy())) < 2:
         return None
-    order = np.random.default_rng(seed).permutation(len(labels))[:max_faces]
+    order = np.random.default_rng(seed).permutation(len(validation))[:max_faces]
     sources = validation.take(np.sort(order))
-    source_labels = sources.labels.cpu().numpy()
-    real = judge.features(validation.images)
-    # Features are scaled to unit spread, so that the polynomial kernel is not ruled by one large unit.
-    scale = real.std(axis=0) + 1e-6
+    labels = sources.labels.cpu().numpy()
 
     def score(translator: Translator, step: int) -> float:
-        distances = []
-        for label in wanted:
-            others = np.flatnonzero(source_labels != label)
-            outputs = []
+        probabilities = []
+        for target in range(len(validation.class_names)):
+            others = np.flatnonzero(labels != target)
+            found = []
             for start in range(0, len(others), batch_size):
                 batch = sources.take(others[start : start + batch_size])
-                targets = torch.full((len(batch),), label, dtype=torch.int64, device=batch.images.device)
+                targets = torch.full((len(batch),), target, dtype=torch.int64, device=batch.images.device)
                 generator = torch.Generator().manual_seed(seed)
-                outputs.append(judge.features(translator.translate(batch, targets, generator)))
-            made = np.concatenate(outputs)
-            distances.append(kernel_distance(made / scale, real[labels == label] / scale))
-        return -float(np.mean(distances))
+                found.append(judge(translator.translate(batch, targets, generator))[:, target])
+            probabilities.append(float(np.concatenate(found).mean()))
+        return float(np.mean(probabilities))
 
     return score
