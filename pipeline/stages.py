@@ -60,10 +60,21 @@ def _open_source(parameters: Parameters, root: Path) -> Source:
     return open_source(dataset.source, root / dataset.root, **settings)
 
 
+def _check_folds(parameters: Parameters, source: Source) -> None:
+    """Refuses more folds than subjects before any picture is made, where the source knows its subjects beforehand."""
+    population = getattr(source, "population", None)
+    if population is None or parameters.folds.kind != "subjects":
+        return
+    subjects = {spec.subject_name for spec in population.specs} - {None}
+    if subjects and parameters.folds.folds > len(subjects):
+        why = f"{parameters.folds.folds} folds of {len(subjects)} subjects"
+        raise InputError(Problem("params.yaml: folds.folds", why, f"use at most {len(subjects)}, or more subjects"))
+
+
 def check(root: Path) -> None:
     """Checks params.yaml whole, and that the data set can be opened."""
     parameters, _, device = _start(root)
-    _open_source(parameters, root)
+    _check_folds(parameters, _open_source(parameters, root))
     arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
     _say(
         f"params.yaml is sound: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
@@ -76,6 +87,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     parameters, artifacts, _ = _start(root)
     dataset = parameters.dataset
     source = _open_source(parameters, root)
+    _check_folds(parameters, source)
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})

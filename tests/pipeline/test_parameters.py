@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from augment.problems import InputError
+from pipeline import stages
 from pipeline.parameters import load_parameters, parse_parameters
 from pipeline.profile import compose_profile
 
@@ -100,3 +101,12 @@ def test_every_profile_can_be_composed(dataset: str, scale: str) -> None:
 def test_unknown_groups_are_refused_with_what_exists() -> None:
     with pytest.raises(InputError, match="nowhere"):
         compose_profile(ROOT, ["dataset=nowhere"])
+
+
+def test_more_folds_than_subjects_are_refused_before_a_face_is_drawn(tmp_path: Path) -> None:
+    overrides = ["dataset=rig_mug", "+dataset.settings.subjects=3", "folds.folds=4"]
+    (tmp_path / "params.yaml").write_text(compose_profile(ROOT, overrides), encoding="utf-8")
+    for stage in (stages.check, stages.prepare):
+        with pytest.raises(InputError, match=r"folds\.folds: 4 folds of 3 subjects"):
+            stage(tmp_path)
+    assert not (tmp_path / "artifacts").exists()
