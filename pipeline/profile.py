@@ -10,7 +10,7 @@ import yaml
 from augment.problems import InputError, Problem
 
 GROUPS = ("dataset", "scale", "experiment")
-HEADER = "# Written by `s2l profile {overrides}`; every key is explained in conf/base.yaml.\n"
+HEADER = "# Written by `s2l profile {overrides}`; conf/ and the settings classes say what each key means.\n"
 
 
 def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
