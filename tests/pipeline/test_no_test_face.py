@@ -60,7 +60,7 @@ def learn(root: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("untouched")
-    profile = compose_profile(ROOT, ["scale=smoke", "runtime.threads=1"])
+    profile = compose_profile(ROOT, ["scale=smoke", "experiment=tiny_gan", "runtime.threads=1"])
     (root / "params.yaml").write_text(profile, encoding="utf-8")
     stages.prepare(root)
     return root

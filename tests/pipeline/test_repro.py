@@ -58,7 +58,7 @@ def make_workspace(folder: Path, *overrides: str) -> Path:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke")
+    folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke", "experiment=tiny_gan")
     run(folder, "dvc", "repro")
     return folder
 
