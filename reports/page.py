@@ -238,7 +238,7 @@ def _headline_words(data: ReportData, headline: Headline) -> dict[str, Any]:
     if headline.rival and headline.against_rival:
         words = {HELPED: "better", HURT: "worse", UNCLEAR: "no clear difference"}[headline.against_rival.verdict]
         points.append(
-            f"Against the best arm without synthetic faces, {headline.rival} "
+            f"Against the best other arm without synthetic faces, {headline.rival} "
             f"({100 * data.summaries[headline.rival].accuracy:.1f} %): "
             f"{_difference_words(headline.against_rival)} – {words}."
         )

@@ -191,7 +191,7 @@ def test_the_answer_comes_first_with_its_interval(page, data) -> None:
         assert signed(100 * part) in answer
     assert "80 subjects and 3 seeds" in answer
     assert "Of 4 arms with synthetic faces" in answer and "Allowing for the best of 4" in answer
-    assert "Against the best arm without synthetic faces, classical" in answer
+    assert "Against the best other arm without synthetic faces, classical" in answer
 
 
 def test_the_page_says_what_falls_short(page) -> None:
