@@ -119,6 +119,7 @@ def _each_fold(artifacts: Artifacts) -> Iterator[tuple[int, dict[str, FaceTensor
     faces = read_faces(artifacts.faces)
     folds = read_folds(artifacts.folds)
     for fold in _fold_numbers(folds):
+        check_leakage(faces, folds, fold=fold)
         tables = fold_tables(faces, folds, fold)
         yield fold, {split: face_tensors(tables[split]) for split in ("train", "validation") if split in tables}
 

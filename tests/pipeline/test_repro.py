@@ -128,3 +128,26 @@ def test_wrong_parameters_are_refused_before_any_work(workspace: Path) -> None:
     file.write_text(before, encoding="utf-8")
     assert done.returncode != 0
     assert "synthesis.per_class" in done.stdout + done.stderr
+
+
+def test_results_are_kept_with_data_machine_seed_and_command(workspace: Path) -> None:
+    run(workspace, "s2l", "results", "kept/smoke", "--note", "a tiny run")
+    text = (workspace / "kept" / "smoke" / "README.md").read_text(encoding="utf-8")
+    for part in ("embedded faces (preset rare", "`s2l profile scale=smoke", "classifiers 0", "cores", "a tiny run"):
+        assert part in text
+    assert list((workspace / "kept" / "smoke").glob("*.png"))
+
+
+def test_no_picture_and_no_path_of_other_data_is_kept(workspace: Path) -> None:
+    file = workspace / "params.yaml"
+    before = file.read_text(encoding="utf-8")
+    values = yaml.safe_load(before)
+    values["dataset"] |= {"source": "folder", "root": "/secret/faces", "settings": {}}
+    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    try:
+        run(workspace, "s2l", "results", "kept/folder")
+    finally:
+        file.write_text(before, encoding="utf-8")
+    kept = workspace / "kept" / "folder"
+    assert (kept / "README.md").is_file() and not list(kept.glob("*.png"))
+    assert not any("/secret" in text.read_text(encoding="utf-8") for text in kept.iterdir())
