@@ -397,13 +397,14 @@ def report(root: Path) -> None:
         else:
             notes.append(f"No parsing network ({file.parent.name}): {facts['reason']}.")
     ran = [name for name in parameters.translators if _refusal(artifacts.translator(name)) is None]
+    ran_arms = [name for name in arms if _refusal(artifacts.arm(name)) is None]
     build_report(
         ReportInputs(
             data_name=_data_name(parameters),
-            predictions={name: artifacts.arm(name) / "predictions.parquet" for name in arms},
+            predictions={name: artifacts.arm(name) / "predictions.parquet" for name in ran_arms},
             arms={name: arm.model_dump(mode="json") for name, arm in arms.items()},
             faces_report=artifacts.faces / "report.json",
-            histories={name: artifacts.arm(name) / "history.jsonl" for name in arms},
+            histories={name: artifacts.arm(name) / "history.jsonl" for name in ran_arms},
             scores={name: artifacts.scores(name) / "scores.json" for name in ran},
             translators={name: artifacts.translator(name) for name in ran},
             selections={name: artifacts.selected(name) for name in ran},

@@ -1,0 +1,69 @@
+"""Faces without landmarks: warp is refused with the reason, the rest of the run goes on, and the report says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from augment.images import encode_png
+from augment.problems import InputError
+from pipeline import stages
+from pipeline.profile import compose_profile
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def write_folder(root: Path) -> Path:
+    """Three classes that differ in brightness, two splits."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 8)):
+        for level, name in ((40, "happy"), (120, "neutral"), (200, "sad")):
+            for number in range(count):
+                path = root / split / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = random.normal(level, 25, (32, 32)).clip(0, 255).astype(np.uint8)
+                path.write_bytes(encode_png(pixels))
+    return root
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("refusal")
+    data = write_folder(root / "faces")
+    overrides = ["scale=smoke", "dataset=folder", f"dataset.root={data}", "folds.kind=source", "folds.folds=1"]
+    (root / "params.yaml").write_text(compose_profile(ROOT, overrides), encoding="utf-8")
+    stages.prepare(root)
+    stages.parsing(root)
+    stages.judge(root)
+    return root
+
+
+def test_the_run_goes_on_and_the_report_says_why(workspace: Path) -> None:
+    stages.train(workspace, "warp")
+    stages.synthesize(workspace, "warp")
+    stages.assess(workspace, "warp")
+    for arm in ("real", "warp"):
+        stages.classify(workspace, arm)
+    stages.report(workspace)
+    page = (workspace / "artifacts" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "warp needs 68 landmarks" in page
+    metrics = json.loads((workspace / "artifacts" / "report" / "metrics.json").read_text(encoding="utf-8"))
+    assert "real" in json.dumps(metrics)
+    assert (
+        json.loads((workspace / "artifacts" / "parsing" / "fold-0" / "report.json").read_text())["available"] is False
+    )
+
+
+def test_a_refusal_can_stop_the_run(workspace: Path) -> None:
+    file = workspace / "params.yaml"
+    before = file.read_text(encoding="utf-8")
+    values = yaml.safe_load(before)
+    values["translators"]["warp"]["on_refusal"] = "stop"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(InputError, match=r"translators\.warp: warp needs 68 landmarks"):
+        stages.train(workspace, "warp")
+    file.write_text(before, encoding="utf-8")
