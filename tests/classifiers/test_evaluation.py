@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, recall_score
 from striped_faces import NAMES, tensors
 
 from augment.problems import InputError
@@ -128,3 +128,13 @@ def test_wrong_prediction_files_are_refused(tmp_path: Path) -> None:
             probabilities=np.zeros((1, 2)),
             class_names=NAMES,
         )
+
+
+@pytest.mark.parametrize("classes", [2, 5, 7])
+def test_scores_are_scikit_learns(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    labels, predicted = random.integers(0, classes - 1, 200), random.integers(0, classes, 200)  # the last never occurs
+    scores = score_predictions(labels, predicted, [f"c{number}" for number in range(classes)])
+    assert scores.confusion == confusion_matrix(labels, predicted, labels=np.arange(classes)).tolist()
+    assert scores.accuracy == pytest.approx(accuracy_score(labels, predicted))
+    assert scores.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro", zero_division=0))
