@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 import tqdm
 
 import augment
+import classifiers
 from augment.chance import derive_seed
 from augment.faces import read_class_names, read_faces
 from augment.files import atomic_write_text, sha256_of_file
@@ -32,7 +33,8 @@ from pipeline.devices import choose_device, name_of, set_up_threads
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
 
-CODE = Path(augment.__file__).parent  # a half-trained translator is not gone on with by other code
+# Half-done work is not gone on with by other code.
+CODE = {package.__name__: Path(str(package.__file__)).parent for package in (augment, classifiers)}
 
 
 def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
@@ -40,6 +42,11 @@ def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
     parameters = load_parameters(root / "params.yaml")
     set_up_threads(parameters.runtime.threads)
     return parameters, Artifacts(root), torch.device(choose_device(parameters.runtime.device))
+
+
+def _key(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
+    """Names a stage's scratch folder by all that determines its result: parameters, inputs, code."""
+    return fingerprint(values, {**inputs, **CODE})
 
 
 def _say(text: str) -> None:
@@ -91,7 +98,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
-    with scratch_folder(artifacts.scratch, "prepare", fingerprint(values, {})) as scratch:
+    with scratch_folder(artifacts.scratch, "prepare", _key(values, {})) as scratch:
         prepare_faces(
             source,
             scratch / "faces",
@@ -129,7 +136,7 @@ def parsing(root: Path) -> None:
     parameters, artifacts, device = _start(root)
     values = parameters.model_dump(mode="json", include={"seed", "parsing"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
-    with scratch_folder(artifacts.scratch, "parsing", fingerprint(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, "parsing", _key(values, inputs)) as scratch:
         built = scratch / "out"
         for fold, faces in _each_fold(artifacts):
             folder = fold_directory(built, fold)
@@ -160,7 +167,7 @@ def judge(root: Path) -> None:
     parameters, artifacts, device = _start(root)
     values = parameters.model_dump(mode="json", include={"seed", "judge"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
-    with scratch_folder(artifacts.scratch, "judge", fingerprint(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, "judge", _key(values, inputs)) as scratch:
         train_judge(
             artifacts.faces,
             artifacts.folds,
@@ -183,10 +190,10 @@ def train(root: Path, name: str) -> None:
     inputs = {
         "faces": artifacts.faces,
         "folds": artifacts.folds,
+        "judge": artifacts.judge,
         "parsing": artifacts.parsing,
-        "code": CODE,
     }
-    with scratch_folder(artifacts.scratch, f"train-{name}", fingerprint(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, f"train-{name}", _key(values, inputs)) as scratch:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
         try:
@@ -234,14 +241,14 @@ def _refusal(folder: Path) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def _pass_refusal_on(source: Path, out: Path) -> bool:
-    """Writes a translator's refusal into a later stage's output, so that the report finds it and nothing is silent."""
+def _pass_refusal_on(source: Path, *outs: Path) -> bool:
+    """Writes a translator's refusal into a later stage's outputs, so that the report finds it and nothing is silent."""
     refusal = _refusal(source)
     if refusal is None:
         return False
     _say(f"translator {refusal['name']} was refused: {refusal['reason']}")
-    out.mkdir(parents=True, exist_ok=True)
-    _write_json(out / REFUSAL_FILE, refusal)
+    for out in outs:
+        _write_json(out / REFUSAL_FILE, refusal)
     return True
 
 
@@ -255,7 +262,7 @@ def synthesize(root: Path, name: str) -> None:
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
     inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
-    key = fingerprint(values, inputs)
+    key = _key(values, inputs)
     with scratch_folder(artifacts.scratch, f"synthesize-{name}", key) as scratch:
         licence = _licence(artifacts)
         folds = read_folds(artifacts.folds)
@@ -293,15 +300,14 @@ def assess(root: Path, name: str) -> None:
     from reports.scores import score_translator
 
     parameters, artifacts, device = _start(root)
-    refused = _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name))
-    if _pass_refusal_on(artifacts.synthetic(name), artifacts.scores(name)) or refused:
+    if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name), artifacts.scores(name)):
         return
     faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
     folds, names = read_folds(artifacts.folds), read_class_names(artifacts.faces)
     judges = {fold: load_judge(artifacts.judge, fold, device) for fold in _fold_numbers(folds)}
     values = parameters.model_dump(mode="json", include={"selection", "scores"})
     inputs = {"synthetic": artifacts.synthetic(name), "judge": artifacts.judge}
-    key = fingerprint(values, inputs)
+    key = _key(values, inputs)
     with scratch_folder(artifacts.scratch, f"assess-{name}", key) as scratch:
         selected = scratch / "selected"
         for fold, fold_judge in judges.items():
@@ -353,7 +359,7 @@ def classify(root: Path, name: str) -> None:
         "arm": arm.model_dump(mode="json"),
         **parameters.model_dump(mode="json", include={"seed", "seeds", "classifier"}),
     }
-    with scratch_folder(artifacts.scratch, f"classify-{name}", fingerprint(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, f"classify-{name}", _key(values, inputs)) as scratch:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
         run_arm(
@@ -381,13 +387,9 @@ def report(root: Path) -> None:
 
     parameters, artifacts, device = _start(root)
     arms = {**parameters.arms.real, **parameters.arms.synthetic}
-    refused, notes = [], []
-    for name in parameters.translators:
-        refusal = _refusal(artifacts.translator(name))
-        if refusal:
-            refused.append(Refusal(name=refusal["name"], reason=refusal["reason"]))
-    parsing_reports = sorted(artifacts.parsing.glob("fold-*/report.json"))
-    for file in parsing_reports:
+    refusals = {name: _refusal(artifacts.translator(name)) for name in parameters.translators}
+    notes = []
+    for file in sorted(artifacts.parsing.glob("fold-*/report.json")):
         facts = json.loads(file.read_text(encoding="utf-8"))
         if facts["available"]:
             parts = ", ".join(f"{part} {value:.2f}" for part, value in facts["intersection_over_union"].items())
@@ -396,7 +398,7 @@ def report(root: Path) -> None:
             )
         else:
             notes.append(f"No parsing network ({file.parent.name}): {facts['reason']}.")
-    ran = [name for name in parameters.translators if _refusal(artifacts.translator(name)) is None]
+    ran = [name for name, refusal in refusals.items() if refusal is None]
     ran_arms = [name for name in arms if _refusal(artifacts.arm(name)) is None]
     build_report(
         ReportInputs(
@@ -408,7 +410,7 @@ def report(root: Path) -> None:
             scores={name: artifacts.scores(name) / "scores.json" for name in ran},
             translators={name: artifacts.translator(name) for name in ran},
             selections={name: artifacts.selected(name) for name in ran},
-            refused=tuple(refused),
+            refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
             notes=tuple(notes),
             params=parameters.model_dump(mode="json"),
             environment=describe_environment(name_of(str(device))),
