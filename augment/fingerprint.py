@@ -45,8 +45,8 @@ def run_fingerprint(
 
 def _hash_faces(faces: FaceTensors) -> str:
     """SHA-256 over all that a translator can see of faces."""
-    digest = hashlib.sha256(json.dumps([faces.face_ids, faces.subjects, faces.class_names]).encode())
-    for tensor in (faces.images, faces.labels, faces.landmarks, faces.masks):
+    digest = hashlib.sha256(json.dumps([faces.face_ids, faces.subjects, faces.class_names, faces.sources]).encode())
+    for tensor in (faces.images, faces.labels, faces.landmarks, faces.masks, faces.yaw, faces.simulated):
         if tensor is None:
             digest.update(b"none")
         else:

@@ -48,6 +48,12 @@ class MovingAverage:
                 value.copy_(self._live[name])
         self.updates += 1
 
+    @torch.no_grad()
+    def settle(self, name: str) -> None:
+        """Puts a tensor's average into the module, where it stays."""
+        if name in self.values:
+            self._live[name].copy_(self.values[name])
+
     @contextmanager
     def swapped(self) -> Iterator[None]:
         """Within the block the module holds the averaged values."""

@@ -266,24 +266,30 @@ def _check_input(train: FaceTensors, class_names: Sequence[str], fold: int, fold
 
 def _source_pools(translator: Translator, train: FaceTensors, settings: SynthesisSettings) -> list[np.ndarray]:
     """Positions of the training faces that may be sources, for each target class."""
-    usable = torch.ones(len(train), dtype=torch.bool)
-    accepts = getattr(translator, "usable_sources", None)
-    if accepts is not None:
-        usable &= accepts(train).cpu()
+    usable = translator.usable_sources(train).cpu()
     if not bool(usable.any()):
         raise CannotTranslateError(
             f"none of the {len(train)} training faces can be a source of {type(translator).__name__}: they lack what "
             "it needs, such as landmarks. Annotate the faces, or choose another translator."
         )
-    prefers = getattr(translator, "preferred_sources", None)
+    prefers = translator.preferred_sources(train.labels, train.class_names)
     if settings.source_selection == "preferred" and prefers is not None:
-        preferred = usable & prefers(train.labels, train.class_names).cpu()
+        preferred = usable & prefers.cpu()
         usable = preferred if bool(preferred.any()) else usable
     labels = train.labels.cpu()
     pools = []
-    for label in range(len(train.class_names)):
-        pool = usable & (labels != label) if settings.exclude_same_class else usable
-        pools.append(torch.nonzero(pool if bool(pool.any()) else usable)[:, 0].numpy())
+    for label, name in enumerate(train.class_names):
+        pool = usable
+        if translator.keeps_class:
+            pool = usable & (labels == label)
+            if not bool(pool.any()):
+                raise CannotTranslateError(
+                    f"{type(translator).__name__} keeps its sources' class, and no training face of {name} can be a "
+                    "source. Leave the class out, or choose a translator that hears the wanted class."
+                )
+        elif settings.exclude_same_class and bool((usable & (labels != label)).any()):
+            pool = usable & (labels != label)
+        pools.append(torch.nonzero(pool)[:, 0].numpy())
     return pools
 
 
@@ -336,6 +342,8 @@ def _full_hash(
     digest.update(train.labels.cpu().numpy().tobytes())
     if train.landmarks is not None:
         digest.update(train.landmarks.cpu().contiguous().numpy().tobytes())
+    if train.simulated is not None:
+        digest.update(train.simulated.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

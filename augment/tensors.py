@@ -38,6 +38,10 @@ class FaceTensors:
         face_ids: N stable names.
         subjects: N subject names, None where unknown.
         class_names: Names of the labels.
+        yaw: float32 [N], degrees, positive to the picture's right; NaN where unknown; None where no face has one.
+        simulated: uint8 [N, C, H, W], the simulated frontal faces; black where a face has none; None where no face has
+            any.
+        sources: N names of the data sets that the faces are of; None where unknown.
     """
 
     images: torch.Tensor
@@ -47,6 +51,9 @@ class FaceTensors:
     face_ids: tuple[str, ...]
     subjects: tuple[str | None, ...]
     class_names: tuple[str, ...]
+    yaw: torch.Tensor | None = None
+    simulated: torch.Tensor | None = None
+    sources: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,6 +90,9 @@ class FaceTensors:
             face_ids=tuple(self.face_ids[i] for i in listed),
             subjects=tuple(self.subjects[i] for i in listed),
             class_names=self.class_names,
+            yaw=None if self.yaw is None else self.yaw[positions],
+            simulated=None if self.simulated is None else self.simulated[positions],
+            sources=None if self.sources is None else tuple(self.sources[i] for i in listed),
         )
 
 
@@ -90,7 +100,7 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
     """Decodes a table of faces.
 
     Args:
-        table: Rows of the face schema; `landmarks`, `mask` and `subject` may be absent.
+        table: Rows of the face schema; `landmarks`, `mask`, `subject`, `yaw`, `simulated` and `source` may be absent.
         size: Edge in pixels; the first picture's by default. Pictures of another size are fitted.
         channels: 1 or 3; the first picture's by default.
 
@@ -125,6 +135,20 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
             if value is not None:
                 areas[row] = _decode_mask(value, size)
         masks = torch.from_numpy(areas)
+    yaw = simulated = sources = None
+    found = column("yaw")
+    if any(value is not None for value in found):
+        yaw = torch.tensor([np.nan if value is None else value for value in found], dtype=torch.float32)
+    found = column("simulated")
+    if any(value is not None for value in found):
+        frontal = np.zeros((len(found), size, size, channels), np.uint8)
+        for row, value in enumerate(found):
+            if value is not None:
+                frontal[row] = fit_image(decode_image(value), size, channels)
+        simulated = torch.from_numpy(frontal).permute(0, 3, 1, 2).contiguous()
+    found = column("source")
+    if found and all(value is not None for value in found):
+        sources = tuple(found)
     return FaceTensors(
         images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
         labels=torch.from_numpy(table.column("label").to_numpy().astype(np.int64)),
@@ -133,6 +157,9 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
         face_ids=tuple(table.column("face_id").to_pylist()),
         subjects=tuple(column("subject")),
         class_names=names,
+        yaw=yaw,
+        simulated=simulated,
+        sources=sources,
     )
 
 

@@ -35,6 +35,7 @@ from augment.moving_average import MovingAverage
 from augment.problems import InputError, Problem
 from augment.sample_sheet import choose_rows, sample_sheet
 from augment.tensors import FaceTensors
+from augment.training_augmentation import TrainingAugmentation
 from augment.translators.base import Batch, FittedTranslator, LearnedTranslator, Translator
 
 Validate = Callable[[Translator, int], float]
@@ -90,6 +91,9 @@ class TrainingSettings(BaseModel):
     )
     balanced_sources: bool = Field(default=False, description="Faces are drawn evenly over classes; else as they come.")
     mirror: bool = Field(default=True, description="Faces are mirrored at random, picture and landmarks together.")
+    augmentation: TrainingAugmentation = Field(
+        default_factory=TrainingAugmentation, description="Of the faces that are learned from; none by default."
+    )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="Of the forward pass; float16 scales its losses and needs a CUDA device."
     )
@@ -112,10 +116,16 @@ class TrainingSettings(BaseModel):
             raise ValueError("each beta must be at least 0 and below 1, for example [0.5, 0.999]")
         return betas
 
-    def learning_rate_factor(self, step: int) -> float:
-        """What the learning rates are multiplied with at a step, from 0: 1, then falling linearly towards 0."""
-        start = self.decay_start_share * self.steps
-        return 1.0 if step < start else (self.steps - step) / (self.steps - start)
+    def learning_rate_factor(self, step: int, steps: int | None = None) -> float:
+        """What the learning rates are multiplied with at a step, from 0: 1, then falling linearly towards 0.
+
+        Args:
+            step: The step of the phase.
+            steps: The phase's steps; the whole run's by default.
+        """
+        steps = self.steps if steps is None else steps
+        start = self.decay_start_share * steps
+        return 1.0 if step < start else (steps - step) / (steps - start)
 
 
 class TrainingDivergedError(FloatingPointError):
@@ -275,11 +285,17 @@ class _Run:
             balanced_sources=settings.balanced_sources,
             balanced_targets=settings.balanced_targets,
             mirror=settings.mirror,
+            augmentation=settings.augmentation,
         )
+        self.phases = _phases(translator, settings.steps)
+        self.phase = self.phases[0]
         discriminator = set(self.networks["discriminator"].names)
         averaged = [name for name in translator.state_dict() if name not in discriminator]
         self.average = MovingAverage(translator, averaged, settings.average_decay)
         self.averaged_names = averaged
+        # Working memory: what is no weight, but what the next step depends on.
+        published = set(translator.state_dict())
+        self.memory = {name: buffer for name, buffer in translator.named_buffers() if name not in published}
         self.terms = LossTerms(synchronous=self.device.type == "cpu")
         self.step = 0  # finished steps
         self.log = ""
@@ -305,7 +321,7 @@ class _Run:
             self._restore(checkpoint)
         self._restore_outputs()
         settings = self.settings
-        self.translator.train()
+        self._set_phase()
         self.began = self.interval_began = time.monotonic()
         self.interval_first_step = self.step
         progress = tqdm(
@@ -326,7 +342,8 @@ class _Run:
                         progress.set_postfix(self._write_log_line(), refresh=False)
                     if self.step % settings.sample_every == 0 or ended:
                         self._write_samples()
-                    if self.validate is not None and (self.step % settings.validate_every == 0 or ended):
+                    due = self.step % settings.validate_every == 0 and self.step > self.phases[-1].start
+                    if self.validate is not None and (due or ended):
                         self._validate()
                     if self.step % settings.checkpoint_every == 0 or ended or interrupted.is_set():
                         self._write_checkpoint()
@@ -341,29 +358,64 @@ class _Run:
     def _one_step(self) -> None:
         """Some discriminator steps and a generator step."""
         settings = self.settings
+        if self.step == self.phase.stop:
+            self._set_phase()
+        factor = self._learning_rate_factor(self.step)
         for network in self.networks.values():
             if network.optimizer is not None:
                 for group in network.optimizer.param_groups:
-                    group["lr"] = network.learning_rate * settings.learning_rate_factor(self.step)
-        repeats = settings.discriminator_steps if self.networks["discriminator"].optimizer else 1
+                    group["lr"] = network.learning_rate * factor
+        repeats = settings.discriminator_steps if self.networks["discriminator"].moving(self.phase) else 1
         for repeat in range(repeats):
             batch = self.batches.draw(
-                self.chance, step=self.step * repeats + repeat, total_steps=settings.steps * repeats
+                self.chance,
+                step=self.step * repeats + repeat,
+                total_steps=settings.steps * repeats,
+                turn=self.step,
+                phase=self.phase.name,
             )
             self._update("discriminator", batch)
         # The generator answers the batch that its discriminator saw last.
-        self._update("generator", replace(batch, step=self.step, total_steps=settings.steps))
+        answered = replace(batch, step=self.step, total_steps=settings.steps, epoch=batch.epoch / repeats)
+        self._update("generator", answered)
         self.average.update()
         self.step += 1
+
+    def _set_phase(self) -> None:
+        """Goes to the phase of the next step: what it does not move is frozen, as its average if it just came to rest.
+
+        It depends on the weights at the phase's first step alone, so that a run killed right before or after is the
+        same.
+        """
+        phase = next(phase for phase in reversed(self.phases) if phase.start <= min(self.step, self.settings.steps - 1))
+        if self.step == phase.start and phase is not self.phases[0]:
+            before = self.phases[self.phases.index(phase) - 1]
+            for name in self.average.values:
+                if before.moves_name(name) and not phase.moves_name(name):
+                    self.average.settle(name)
+            self.average.updates = 0  # what begins to learn now forgets its random beginning as fast as the first did
+        self.phase = phase
+        self._set_modes()
+
+    def _set_modes(self) -> None:
+        self.translator.train()
+        for name, child in self.translator.named_children():
+            if not self.phase.moves_name(name):
+                child.eval()
+
+    def _learning_rate_factor(self, step: int) -> float:
+        """Each phase has its own schedule."""
+        phase = next(phase for phase in reversed(self.phases) if phase.start <= step)
+        return self.settings.learning_rate_factor(step - phase.start, phase.stop - phase.start)
 
     def _update(self, name: str, batch: Batch) -> None:
         """One step of one network, the other frozen."""
         network = self.networks[name]
-        if network.optimizer is None:
+        if network.optimizer is None or not network.moving(self.phase):
             return
         for other in self.networks.values():
             other.freeze()
-        network.thaw()
+        network.thaw(self.phase)
         # Dropout draws from the global generator: its stream is set anew for each step from our own, whose state is in
         # the checkpoint.
         torch.manual_seed(int(torch.randint(2**62, (), generator=self.chance)))
@@ -383,6 +435,9 @@ class _Run:
         network.scaler.scale(stacked.sum()).backward()
         network.scaler.step(network.optimizer)
         network.scaler.update()
+        if name == "discriminator":
+            with torch.no_grad():
+                self.translator.after_discriminator_step()
 
     def _stop_if_diverged(self, *, flush: bool = False) -> None:
         """Looks at the loss terms that are due; all of them if `flush`."""
@@ -397,11 +452,10 @@ class _Run:
         self._stop_if_diverged(flush=True)
         means = self.terms.means_and_reset()
         now = time.monotonic()
-        repeats = self.settings.discriminator_steps if self.networks["discriminator"].optimizer else 1
-        faces = (self.step - self.interval_first_step) * self.settings.batch_size * repeats
+        faces = self._faces_drawn(self.step) - self._faces_drawn(self.interval_first_step)
         speed = faces / max(now - self.interval_began, 1e-9)
         self.interval_began, self.interval_first_step = now, self.step
-        factor = self.settings.learning_rate_factor(self.step - 1)
+        factor = self._learning_rate_factor(self.step - 1)
         line = {
             "step": self.step,
             **means,
@@ -416,6 +470,14 @@ class _Run:
             file.write(text)
         return {**{term: f"{value:.3g}" for term, value in means.items()}, "images/s": f"{speed:.0f}"}
 
+    def _faces_drawn(self, steps: int) -> int:
+        """Faces in the batches of the first so many steps."""
+        batches = 0
+        for phase in self.phases:
+            repeats = self.settings.discriminator_steps if self.networks["discriminator"].moving(phase) else 1
+            batches += repeats * max(0, min(steps, phase.stop) - phase.start)
+        return batches * self.settings.batch_size
+
     @contextmanager
     def _averaged(self) -> Iterator[Translator]:
         """The translator with averaged weights, in evaluation mode; as it was afterwards."""
@@ -424,7 +486,7 @@ class _Run:
             with self.average.swapped():
                 yield self.translator
         finally:
-            self.translator.train()
+            self._set_modes()
 
     def _write_samples(self) -> None:
         """Draws the sample sheet: always the same training faces, always the same chance."""
@@ -466,7 +528,9 @@ class _Run:
         tensors |= {f"best/{name}": value for name, value in (self.best or {}).items()}
         for key, network in self.networks.items():
             tensors |= {f"optimizer/{key}/{name}": value for name, value in network.moments().items()}
-        tensors |= {f"sampler/{name}": value for name, value in self.batches.sampler.state().items()}
+        tensors |= {f"memory/{name}": value for name, value in self.memory.items()}
+        for key, sampler in self.batches.samplers.items():
+            tensors |= {f"{key}/{name}": value for name, value in sampler.state().items()}
         tensors["chance"] = self.chance.get_state()
         state = {
             "seconds": self._seconds(),
@@ -506,7 +570,10 @@ class _Run:
             network.load_moments(
                 {name[len(prefix) :]: v for name, v in groups.get("optimizer", {}).items() if name.startswith(prefix)}
             )
-        self.batches.sampler.load_state(groups["sampler"])
+        for name, buffer in self.memory.items():
+            buffer.copy_(groups["memory"][name])
+        for key, sampler in self.batches.samplers.items():
+            sampler.load_state(groups[key])
         self.chance.set_state(checkpoint.tensors["chance"])
         state = checkpoint.state
         self.seconds_before = state["seconds"]
@@ -547,10 +614,9 @@ class _Run:
         with torch.no_grad():
             for name, value in self.best.items():
                 state[name].copy_(value)
-        repeats = self.settings.discriminator_steps if self.networks["discriminator"].optimizer else 1
         facts = {
             "parameters": {key: sum(p.numel() for p in network.parameters) for key, network in self.networks.items()},
-            "images_per_second": round(self.step * self.settings.batch_size * repeats / max(seconds, 1e-9), 1),
+            "images_per_second": round(self._faces_drawn(self.step) / max(seconds, 1e-9), 1),
         }
         digest = _write_results(
             self.translator,
@@ -605,9 +671,14 @@ class _Network:
         for parameter in self.parameters:
             parameter.requires_grad_(False)
 
-    def thaw(self) -> None:
-        for parameter in self.parameters:
-            parameter.requires_grad_(True)
+    def thaw(self, phase: _Stretch | None = None) -> None:
+        """Lets parameters learn: those that a phase moves, or all."""
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            parameter.requires_grad_(phase is None or phase.moves_name(name))
+
+    def moving(self, phase: _Stretch) -> bool:
+        """Whether a phase moves any of the parameters."""
+        return any(phase.moves_name(name) for name in self.names)
 
     def moments(self) -> dict[str, torch.Tensor]:
         """Adam's state as `<parameter>/<moment>`; parameters that had no gradient yet have none."""
@@ -651,6 +722,44 @@ def _networks(translator: LearnedTranslator, settings: TrainingSettings, device:
     if not networks["generator"].parameters:
         raise ValueError(f"{type(translator).__name__}: the generator has no parameters to train")
     return networks
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """A phase in steps: from `start` to before `stop`."""
+
+    name: str
+    start: int
+    stop: int
+    moves: tuple[str, ...] | None
+
+    def moves_name(self, name: str) -> bool:
+        """Whether a parameter, buffer or child module of this dotted name learns."""
+        return self.moves is None or name.partition(".")[0] in self.moves
+
+
+def _phases(translator: LearnedTranslator, steps: int) -> list[_Stretch]:
+    """A translator's phases in steps of this run; each gets at least one."""
+    wanted = translator.phases()
+    children = {name for name, _ in translator.named_children()}
+    for phase in wanted:
+        if unknown := set(phase.moves or ()) - children:
+            why = f"{type(translator).__name__}: the phase {phase.name!r} moves {sorted(unknown)[0]!r}"
+            raise ValueError(f"{why}, which is none of its modules {sorted(children)}")
+    if not wanted or abs(sum(phase.share for phase in wanted) - 1) > 1e-6 or min(p.share for p in wanted) <= 0:
+        raise ValueError(f"{type(translator).__name__}: the phases' shares must be above 0 and sum to 1")
+    if steps < len(wanted):
+        why = f"{steps} are too few for the {len(wanted)} phases of {translator.name}"
+        raise InputError(Problem("training.steps", why, f"use at least {len(wanted)}, better thousands"))
+    stretches: list[_Stretch] = []
+    done = 0.0
+    for index, phase in enumerate(wanted):
+        done += phase.share
+        start = stretches[-1].stop if stretches else 0
+        left = len(wanted) - index - 1
+        stop = steps if not left else min(max(round(done * steps), start + 1), steps - left)
+        stretches.append(_Stretch(phase.name, start, stop, phase.moves))
+    return stretches
 
 
 def _scalar(network: str, term: str, value: torch.Tensor) -> torch.Tensor:

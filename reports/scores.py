@@ -447,8 +447,14 @@ def _recognition(
     settings: ScoreSettings,
     device: torch.device | str,
 ) -> dict[str, Any]:
-    """Counts of what the judge takes translated faces for, and how far they moved."""
+    """Counts of what the judge takes translated faces for, and how far they moved.
+
+    Faces that the translator accepts; one that keeps its sources' class is asked for that class alone.
+    """
     num_classes = len(test.class_names)
+    usable = translator.usable_sources(test).cpu()
+    if bool(usable.any()):
+        test = test.take(torch.nonzero(usable)[:, 0])
     if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
         test = test.take(_stratified(test.labels.numpy(), settings.max_test_faces, settings.seed))
     labels = test.labels.cpu().numpy()
@@ -471,12 +477,16 @@ def _recognition(
             rows = np.arange(start, min(start + settings.batch_size, len(test)))
             batch = test.take(rows).to(device)
             for target in range(num_classes):
-                targets = torch.full((len(rows),), target, dtype=torch.int64, device=batch.images.device)
+                asked = np.flatnonzero(labels[rows] == target) if translator.keeps_class else np.arange(len(rows))
+                if not len(asked):
+                    continue
+                sources, own = batch.take(asked), labels[rows][asked]
+                targets = torch.full((len(asked),), target, dtype=torch.int64, device=batch.images.device)
                 with torch.no_grad():
-                    outputs = translator.translate(batch, targets, generator)
+                    outputs = translator.translate(sources, targets, generator)
                 judged = np.asarray(judge.probabilities(outputs.cpu())).argmax(axis=1)
-                np.add.at(by_source, (labels[rows], np.full(len(rows), target), judged), 1)
-                moved.append((labels[rows], np.full(len(rows), target), movement(batch.images, outputs)))
+                np.add.at(by_source, (own, targets.cpu().numpy(), judged), 1)
+                moved.append((own, targets.cpu().numpy(), movement(sources.images, outputs)))
     except CannotTranslateError as error:
         return {**found, "refused": str(error)}
     columns = tuple(np.concatenate(column) for column in zip(*moved, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -25,6 +25,22 @@ class CannotTranslateError(Exception):
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A stretch of a training in which some of a work's networks learn.
+
+    Attributes:
+        name: What the stretch is called; batches carry it.
+        share: Of the run's generator steps; the shares of all phases sum to 1.
+        moves: Names of the translator's child modules that learn; None = all. The others are frozen and in evaluation
+            mode.
+    """
+
+    name: str
+    share: float
+    moves: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one training step sees; everything on one device, already flipped together.
 
@@ -38,6 +54,13 @@ class Batch:
         total_steps: The run's length, counted as `step` is.
         generator: A CPU generator, the source of chance for losses (a gradient penalty's interpolation); None where a
             caller gives none. Chance that can take no generator (dropout) is seeded for each step by the loop.
+        epoch: Passes over the training faces that the stepping network has made so far.
+        phase: The phase's name.
+        examples: float32 [N, C, H, W], -1..1: other real faces, each of its row's wanted class; None unless the
+            translator asks for them (`example_faces`).
+        domains: int64 [N], the data sets that the faces are of; None unless the translator tells them apart
+            (`domains`).
+        target_domains: int64 [N], the wanted data sets; None as above.
     """
 
     images: torch.Tensor
@@ -47,6 +70,11 @@ class Batch:
     step: int
     total_steps: int
     generator: torch.Generator | None = None
+    epoch: float = 0.0
+    phase: str = ""
+    examples: torch.Tensor | None = None
+    domains: torch.Tensor | None = None
+    target_domains: torch.Tensor | None = None
 
 
 @runtime_checkable
@@ -63,6 +91,8 @@ class Translator(nn.Module, ABC):
 
     A subclass declares `Settings`, gives `name`, and implements `translate`. Weights are its `state_dict`; what it
     needs besides to be built again is `num_classes`, `channels`, `size` and `settings`.
+    `needs_own_class` is True where `translate` looks at the faces' own `labels`: they are -1 for a user's photographs,
+    whose class only the user knows.
 
     Args:
         num_classes: Number of classes.
@@ -73,6 +103,7 @@ class Translator(nn.Module, ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[TranslatorSettings]]
+    needs_own_class: ClassVar[bool] = False
 
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: TranslatorSettings) -> None:
         super().__init__()
@@ -97,6 +128,19 @@ class Translator(nn.Module, ABC):
         Raises:
             CannotTranslateError: Says plainly what is missing.
         """
+
+    @property
+    def keeps_class(self) -> bool:
+        """True where no class is heard: what is made has its source's class, so sources are drawn from the target's."""
+        return False
+
+    def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
+        """Which faces `translate` accepts: bool [N], by default all."""
+        return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
+
+    def preferred_sources(self, labels: torch.Tensor, class_names: Sequence[str]) -> torch.Tensor | None:
+        """Which faces make the best sources, by their classes int64 [N]: bool [N]; None where all are alike."""
+        return None
 
     @abstractmethod
     def translate(
@@ -135,6 +179,9 @@ class LearnedTranslator(Translator):
     The loop owns optimizers, precision, averaging and time. The work owns its networks and losses: every term is
     named and already weighted; the loop sums them. `generator_losses` runs with the discriminator's parameters
     frozen, and the other way round.
+
+    Working memory (a history of generated images) is kept in non-persistent buffers, changed in place: the loop keeps
+    them in its checkpoints, and weights files lack them.
     """
 
     @abstractmethod
@@ -156,3 +203,26 @@ class LearnedTranslator(Translator):
     def side_input(self, faces: FaceTensors) -> torch.Tensor | None:
         """The side input of faces, float32 [N, S, H, W] in -1..1; None for works without one."""
         return None
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of a training, in order.
+
+        When a phase begins, networks that stop learning take their averaged weights, so that the later ones learn
+        beside what will be published; learning rates start anew. Only the last phase's weights are ever published.
+        """
+        return (Phase("whole", 1.0),)
+
+    def batch_classes(self, step: int) -> tuple[int, int] | None:
+        """The own class and the wanted class that all faces of a generator step's batches shall have; None = any."""
+        return None
+
+    def example_faces(self, faces: FaceTensors) -> torch.Tensor | None:
+        """Which training faces may be a batch's `examples`: bool [N]; None where no examples are wanted."""
+        return None
+
+    def domains(self, faces: FaceTensors) -> torch.Tensor | None:
+        """The data sets that faces are of, int64 [N]; None for works that don't tell data sets apart."""
+        return None
+
+    def after_discriminator_step(self) -> None:
+        """Called after each step of the discriminator's optimizer, without gradients: for clipping weights."""

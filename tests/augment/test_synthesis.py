@@ -228,6 +228,22 @@ def test_faces_that_nothing_can_be_made_of_are_refused(tmp_path: Path) -> None:
         _make(tmp_path, 8, train=_train().take(torch.zeros(0, dtype=torch.int64)))
 
 
+def test_a_translator_that_keeps_its_sources_class_gets_sources_of_the_target(tmp_path: Path) -> None:
+    class Keeper(Brightener):
+        keeps_class = True  # type: ignore[assignment]
+
+    _make(tmp_path, 8, Keeper())
+    rows = read_faces(tmp_path).to_pylist()
+    assert {(row["label_name"], row["source_label"]) for row in rows} == {(name, name) for name in CLASSES}
+
+    class Picky(Keeper):
+        def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
+            return faces.labels != 1
+
+    with pytest.raises(CannotTranslateError, match=f"keeps its sources' class, and no training face of {CLASSES[1]}"):
+        _make(tmp_path / "other", 8, Picky())
+
+
 def test_a_judge_can_speak_at_once(tmp_path: Path) -> None:
     _make(tmp_path, 8, judge=lambda images: np.tile(np.float32([0.2, 0.3, 0.5]), (len(images), 1)))
     for row in _rows(tmp_path).values():

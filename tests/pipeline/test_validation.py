@@ -49,6 +49,29 @@ def test_a_copy_scores_only_what_other_classes_get() -> None:
     assert validate(Painter(paints=False), 1) == pytest.approx(0.1)
 
 
+def test_a_translator_that_keeps_its_sources_class_is_asked_for_that_class_alone() -> None:
+    class Keeper(Painter):
+        keeps_class = True  # type: ignore[assignment]
+
+    validate = checkpoint_validation(judge, faces([0, 0, 1, 2]), seed=0)
+    assert validate is not None
+    assert validate(Keeper(paints=False), 1) == pytest.approx(0.8)
+
+
+def test_faces_that_the_translator_does_not_accept_are_left_out() -> None:
+    class Picky(Painter):
+        def usable_sources(self, faces):
+            return faces.labels == 0
+
+        def translate(self, faces, targets, generator=None):
+            assert bool((faces.labels == 0).all())
+            return super().translate(faces, targets, generator)
+
+    validate = checkpoint_validation(judge, faces([0, 0, 1, 2]), seed=0)
+    assert validate is not None
+    assert validate(Picky(paints=True), 1) == pytest.approx(0.8)
+
+
 def test_every_class_counts_alike() -> None:
     def only_class_two(images: torch.Tensor) -> np.ndarray:
         return np.tile([0.0, 0.0, 1.0], (len(images), 1))

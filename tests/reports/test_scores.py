@@ -51,9 +51,13 @@ class Painter:
     """Paints every picture in the target's level."""
 
     size, channels = SIZE, 1
+    keeps_class = False
 
     def eval(self):
         return self
+
+    def usable_sources(self, faces):
+        return torch.ones(len(faces), dtype=torch.bool)
 
     def translate(self, faces, targets, generator=None):
         return torch.tensor(LEVELS, dtype=torch.uint8)[targets].view(-1, 1, 1, 1).expand_as(faces.images).clone()
@@ -150,6 +154,22 @@ def test_a_translator_that_does_nothing_scores_chance(tmp_path, monkeypatch) -> 
     assert result["recognition"]["accuracy"] == pytest.approx(1 / 3)
     assert result["recognition"]["accuracy_changed"] == 0 == result["untranslated"]["accuracy_changed"]
     assert result["movement"]["mean"] == 0 and result["movement"]["unmoved_share"] == 1
+
+
+def test_a_translator_that_keeps_its_sources_class_is_asked_for_that_class_alone(tmp_path, monkeypatch) -> None:
+    idler = Idler()
+    idler.keeps_class = True
+    result = score(write_run(tmp_path), idler, monkeypatch)
+    assert result["recognition"]["accuracy"] == 1.0 and result["recognition"]["n"] == 8 * 6
+    assert result["recognition"]["accuracy_changed"] is None
+
+
+def test_faces_that_a_translator_does_not_accept_are_left_out_on_both_sides(tmp_path, monkeypatch) -> None:
+    painter = Painter()
+    painter.usable_sources = lambda faces: torch.tensor([name.endswith("-0") for name in faces.face_ids])
+    result = score(write_run(tmp_path), painter, monkeypatch)
+    assert result["recognition"]["n"] == 8 * 3 * 3 and result["recognition"]["accuracy"] == 1.0
+    assert sum(result["untranslated"]["per_class"]) == pytest.approx(1)
 
 
 def test_distances_bear_their_own_name_and_are_matched(tmp_path, monkeypatch) -> None:
