@@ -204,7 +204,8 @@ class ShardWriter:
         key = (row.get("split") or UNSPLIT, str(row.get("label_name")))
         waiting = self._waiting.setdefault(key, [])
         waiting.append(row)
-        self._waiting_bytes[key] += len((row.get("image") or {}).get("bytes") or b"") + len(row.get("mask") or b"")
+        pictures = ((row.get("image") or {}).get("bytes"), row.get("mask"), row.get("simulated"))
+        self._waiting_bytes[key] += sum(len(picture or b"") for picture in pictures)
         if len(waiting) >= self.rows_per_shard:
             self._flush(key)
         elif self._waiting_bytes.total() > self.buffered_bytes:

@@ -37,7 +37,9 @@ FACE_FIELDS: tuple[pa.Field, ...] = (
     pa.field("intensity", pa.float32()),
     pa.field("landmarks", pa.list_(pa.float32(), 2 * LANDMARK_COUNT)),
     pa.field("mask", pa.binary()),
+    pa.field("simulated", pa.binary()),
 )
+LATER_COLUMNS = ("simulated",)  # tables written before these columns came may lack them: that means null
 
 SYNTHETIC_FIELDS: tuple[pa.Field, ...] = (
     pa.field("synthetic", pa.bool_(), nullable=False),
@@ -140,6 +142,8 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
     synthetic = "synthetic" in table.column_names
     for field in FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ()):
         if field.name not in table.column_names:
+            if field.name in LATER_COLUMNS:
+                continue
             problems.append(Problem(f"{where}, column {field.name}", "is missing"))
         elif table.schema.field(field.name).type != field.type:
             found = table.schema.field(field.name).type
@@ -205,7 +209,8 @@ def read_faces(directory: Path, *, columns: Sequence[str] | None = None) -> pa.T
             raise InputError(Problem(str(file), why, "a dataset directory holds one dataset; write it again"))
     counted = {**schema_metadata(first), "rows": sum(len(table) for table in tables)}
     metadata = {**(first.metadata or {}), b"s2l": json.dumps(counted, sort_keys=True).encode()}
-    return pa.concat_tables([table.replace_schema_metadata(metadata) for table in tables])
+    # By name, so that files with and without the later columns join.
+    return pa.concat_tables([table.replace_schema_metadata(metadata) for table in tables], promote_options="default")
 
 
 def read_class_names(directory: Path) -> tuple[str, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 
 class UndecodableImageError(ValueError):
@@ -103,10 +105,28 @@ def fit_image(pixels: np.ndarray, size: int, channels: int) -> np.ndarray:
     return np.asarray(picture).reshape(size, size, channels)
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Encodes uint8 [H, W], [H, W, 1] or [H, W, 3] as PNG (level 1: synthesis is bound by it otherwise)."""
+def encode_png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+    """Encodes uint8 [H, W], [H, W, 1] or [H, W, 3] as PNG (level 1: synthesis is bound by it otherwise).
+
+    Args:
+        pixels: The picture.
+        text: Text chunks, for example where the picture comes from; `png_text` reads them.
+    """
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
+    chunks = PngInfo()
+    for key, value in (text or {}).items():
+        chunks.add_itxt(key, value)
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_level=1)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG", compress_level=1, pnginfo=chunks)
     return buffer.getvalue()
+
+
+def png_text(data: bytes, key: str) -> str | None:
+    """The text chunk of this key that stands before the pixels; None where there is none, or no PNG."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            value = picture.info.get(key)
+    except (Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        return None
+    return str(value) if isinstance(value, str) else None

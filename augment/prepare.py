@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 from tqdm.auto import tqdm
 
+from augment.attributes import Attribute, with_attribute
 from augment.dataset import CardFacts, write_faces
 from augment.duplicates import FingerprintCollector, find_duplicates
 from augment.faces import LANDMARK_COUNT, MASK_CLASSES, SPLITS
@@ -21,7 +22,7 @@ from augment.leakage import SplitDuplicates, duplicates_across
 from augment.problems import InputError, Problem, write_quarantine
 from augment.sources.base import RawFace, Source
 
-_OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask")
+_OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask", "simulated")
 
 
 class PreparationReport(BaseModel):
@@ -113,7 +114,10 @@ class _Reader:
             raise InputError(self.problems, heading + "(mend them, or name a quarantine file to go on without them):")
 
     def _face_id(self, face: RawFace) -> str:
-        return f"{self.source.name}/{face.name}"
+        return f"{self._source_of(face)}/{face.name}"
+
+    def _source_of(self, face: RawFace) -> str:
+        return face.source or self.source.name
 
     def _check(self, face: RawFace) -> Problem | None:
         """What is wrong with a face that its source took for good."""
@@ -124,11 +128,13 @@ class _Reader:
             return Problem(where, f"the name {face.name!r} occurs twice", "every face needs a name of its own")
         if face.split is not None and face.split not in SPLITS:
             return Problem(where, f"unknown split {face.split!r}", f"known: {', '.join(SPLITS)}")
-        pixels = face.image
-        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
-            return Problem(where, f"the picture is {pixels.dtype} {list(pixels.shape)}, not 8-bit grey or RGB")
-        if pixels.ndim == 3 and pixels.shape[2] != 3:
-            return Problem(where, f"the picture has {pixels.shape[2]} channels, not 1 or 3")
+        for what, pixels in (("picture", face.image), ("simulated face", face.simulated)):
+            if pixels is None:
+                continue
+            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or 0 in pixels.shape:
+                return Problem(where, f"the {what} is {pixels.dtype} {list(pixels.shape)}, not 8-bit grey or RGB")
+            if pixels.ndim == 3 and pixels.shape[2] != 3:
+                return Problem(where, f"the {what} has {pixels.shape[2]} channels, not 1 or 3")
         if face.landmarks is not None:
             if face.landmarks.shape != (LANDMARK_COUNT, 2):
                 return Problem(where, f"landmarks are {list(face.landmarks.shape)}, not [{LANDMARK_COUNT}, 2]")
@@ -149,19 +155,23 @@ class _Reader:
             self.subjects.setdefault(face.split or "none", set()).add(face.subject)
         landmarks = None if face.landmarks is None else fit_landmarks(face.landmarks, *face.image.shape[:2])
         mask = None if face.mask is None else encode_png(fit_mask(face.mask, self.image_size))
+        simulated = None
+        if face.simulated is not None:
+            simulated = encode_png(fit_image(face.simulated, self.image_size, self.channels))
         row = {
             "image": {"bytes": encode_png(pixels), "path": face.path},
             "label": self.classes.index(face.label_name),
             "label_name": face.label_name,
             "face_id": face_id,
             "subject": face.subject,
-            "source": self.source.name,
+            "source": self._source_of(face),
             "split": face.split,
             "yaw": face.yaw,
             "illumination": face.illumination,
             "intensity": face.intensity,
             "landmarks": landmarks,
             "mask": mask,
+            "simulated": simulated,
         }
         self.columns.update(name for name in _OPTIONAL_COLUMNS if row[name] is not None)
         return row
@@ -201,6 +211,8 @@ def prepare_faces(
     channels: int,
     quarantine: Path | None = None,
     classes: Sequence[str] | None = None,
+    attribute: Attribute = "expression",
+    pose_step: float = 15.0,
     max_problems_shown: int = 50,
     metadata: Mapping[str, Any] | None = None,
 ) -> PreparationReport:
@@ -216,6 +228,8 @@ def prepare_faces(
         channels: 1 (grey) or 3 (RGB).
         quarantine: Where to list the problems, as JSON lines; with it the good faces are written nevertheless.
         classes: Which of the source's classes to keep, in the new label order; all by default.
+        attribute: What the classes are (`augment.attributes`); illumination and pose take the place of expressions.
+        pose_step: Degrees between two classes, where the attribute is the pose.
         max_problems_shown: How many problems the report names; the error and the quarantine always list all.
         metadata: JSON values for the schema metadata, such as `configuration_hash`.
 
@@ -227,6 +241,7 @@ def prepare_faces(
             is impossible.
     """
     out = Path(out)
+    source = with_attribute(source, attribute, pose_step=pose_step)
     wanted = _wanted_classes(source, classes)
     if image_size < 8:
         raise InputError(Problem("image_size", f"{image_size} pixels are too few for a face", "use at least 8"))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from augment.attributes import Attribute
 from augment.parsing import ParsingSettings
 from augment.problems import InputError, Problem
 from augment.selection import SelectionSettings
@@ -19,6 +20,7 @@ from augment.splits import FoldSettings
 from augment.synthesis import SynthesisSettings
 from augment.training import TrainingSettings
 from augment.translators import translator_class, translator_names
+from augment.translators.base import LearnedTranslator
 from classifiers.arms import Arm
 from classifiers.training import ClassifierSettings
 from reports.scores import ScoreSettings
@@ -36,11 +38,16 @@ class Section(BaseModel):
 class DatasetSettings(Section):
     """Where the real faces come from, and in what form the run holds them."""
 
-    source: str = Field(description="A source's name: rig, fer2013, folder, parquet.")
+    source: str = Field(description="A source's name: rig, fer2013, folder, parquet, joint.")
     root: str = Field(description="The data set's file or folder; for the embedded faces, the folder of their code.")
     image_size: int = Field(ge=16, le=512, description="Edge of the pictures in pixels.")
     channels: Literal[1, 3] = Field(description="1 grey, 3 colour.")
     classes: list[str] | None = Field(default=None, description="Which classes to use; all by default.")
+    attribute: Attribute = Field(
+        default="expression",
+        description="What the classes are: expression; or illumination or pose, where the source knows them.",
+    )
+    pose_step: float = Field(default=15.0, gt=0, le=90, description="Degrees between two classes of poses.")
     quarantine: str | None = Field(
         default=None, description="A file for the list of what can't be read; without it such rows end the run."
     )
@@ -217,11 +224,31 @@ def _model_in(annotation: Any) -> Any:
     return annotation
 
 
+def _mirrored_poses(parameters: Parameters, where: str) -> list[Problem]:
+    """A mirrored face has the other side's pose, so nothing may be mirrored where the pose is the class."""
+    if parameters.dataset.attribute != "pose":
+        return []
+    found = [
+        f"translators.{name}.training.mirror"
+        for name, entry in parameters.translators.items()
+        if entry.training.mirror and issubclass(translator_class(entry.work), LearnedTranslator)
+    ]
+    for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
+        if classifier.augmentation_settings.flip:
+            found.append(f"{key}.augmentation_settings.flip")
+    why = "mirrors faces, which changes their class where dataset.attribute is pose"
+    return [Problem(f"{where}: {key}", why, f"set it to {'false' if 'mirror' in key else 0}") for key in found]
+
+
 def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
-    """What no single key can tell: translators against the image size, arms against translators and amounts."""
-    problems: list[Problem] = []
+    """What no single key can tell: translators against the image size, arms against translators and amounts ..."""
+    problems = _mirrored_poses(parameters, where)
     for name, entry in parameters.translators.items():
-        work = translator_class(entry.work)
+        try:
+            work = translator_class(entry.work)
+        except InputError as error:  # a plug-in that can't be used
+            problems.append(Problem(f"{where}: translators.{name}.work", str(error)))
+            continue
         try:
             settings = work.Settings.model_validate(entry.settings)
         except ValidationError as error:

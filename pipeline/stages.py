@@ -60,9 +60,10 @@ def _write_json(path: Path, values: Any) -> None:
 def _open_source(parameters: Parameters, root: Path) -> Source:
     dataset = parameters.dataset
     settings = dict(dataset.settings)
-    if dataset.source == "rig":
-        # Drawn at the run's size rather than scaled to it.
+    if dataset.source in ("rig", "joint"):
+        # Embedded faces are drawn at the run's size rather than scaled to it.
         settings = {"size": dataset.image_size, "channels": dataset.channels, **settings}
+    if dataset.source == "rig":
         return open_source("rig", None, **settings)
     return open_source(dataset.source, root / dataset.root, **settings)
 
@@ -105,6 +106,8 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
             image_size=dataset.image_size,
             channels=dataset.channels,
             classes=dataset.classes,
+            attribute=dataset.attribute,
+            pose_step=dataset.pose_step,
             quarantine=quarantine,
         )
         faces = read_faces(scratch / "faces")

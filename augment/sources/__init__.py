@@ -18,6 +18,7 @@ __all__ = ["RawFace", "Source", "SourceSettings", "check_source_settings", "open
 _SOURCES = {
     "fer2013": ("augment.sources.fer2013", "Fer2013Source"),
     "folder": ("augment.sources.folder", "FolderSource"),
+    "joint": ("augment.sources.joint", "JointSource"),
     "parquet": ("augment.sources.parquet", "ParquetSource"),
     "rig": ("augment.sources.rig", "RigSource"),
 }

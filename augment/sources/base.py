@@ -34,6 +34,9 @@ class RawFace:
         intensity: Of the expression, 0..1; None where unknown.
         landmarks: float32 [68, 2], x y in 0..1 (iBUG order); None where unknown.
         mask: uint8 [H, W], indices into `augment.faces.MASK_CLASSES`; None where unknown.
+        simulated: uint8 [H, W] or [H, W, 3], the simulated frontal face of the same person and performance (a render
+            of a 3-D face model), any size; None where there is none.
+        source: The data set, where the source holds several; becomes the `source` column in place of the source's name.
     """
 
     name: str
@@ -47,16 +50,19 @@ class RawFace:
     intensity: float | None = None
     landmarks: np.ndarray | None = None
     mask: np.ndarray | None = None
+    simulated: np.ndarray | None = None
+    source: str | None = None
 
 
 @runtime_checkable
 class Source(Protocol):
     """A data set's reader.
 
-    A source may also have `title`, `description` and `licence`, which the dataset's card then says.
+    A source may also have `title`, `description` and `licence`, which the dataset's card then says, and
+    `attribute_values(field)`, a field of every face (None where unknown) without reading the pictures.
 
     Attributes:
-        name: The registry's name; becomes the `source` column.
+        name: The registry's name; becomes the `source` column of faces that don't say their own.
         class_names: The classes in label order.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.faces import FACE_FIELDS, LANDMARK_COUNT
+from augment.faces import FACE_FIELDS, LANDMARK_COUNT, LATER_COLUMNS
 from augment.images import UndecodableImageError, decode_image
 from augment.problems import InputError, Problem
 from augment.sources.base import RawFace, SourceSettings
@@ -66,7 +66,7 @@ class ParquetSource:
         if "synthetic" in schema.names and "translator" in schema.names:
             why = "holds synthetic faces; taken as a source they would pass for real ones in every test"
             raise InputError(Problem(str(root), why, "name the real faces; synthesis writes its faces by itself"))
-        self._is_own = {field.name for field in FACE_FIELDS} <= set(schema.names)
+        self._is_own = {field.name for field in FACE_FIELDS} - set(LATER_COLUMNS) <= set(schema.names)
         self.image_column = "image" if self._is_own else self._find(schema, "image_column", _IMAGE_COLUMNS)
         self.label_column = "label" if self._is_own else self._find(schema, "label_column", _LABEL_COLUMNS)
         image_type = schema.field(self.image_column).type
@@ -184,6 +184,10 @@ class ParquetSource:
             mask = None if values["mask"] is None else decode_image(values["mask"])
         except UndecodableImageError as error:
             return Problem(where, f"its mask does not decode: {error}")
+        try:
+            simulated = None if values.get("simulated") is None else decode_image(values["simulated"])
+        except UndecodableImageError as error:
+            return Problem(where, f"its simulated face does not decode: {error}")
         return RawFace(
             values["face_id"],
             image,
@@ -196,6 +200,7 @@ class ParquetSource:
             intensity=values["intensity"],
             landmarks=landmarks,
             mask=mask,
+            simulated=simulated,
         )
 
     def _picture(self, value: Any) -> tuple[bytes | None, str | None]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import ConfigDict, Field
 
 from augment.problems import InputError, Problem
-from augment.rig import preset, preset_names, render
+from augment.rig import FaceSpec, preset, preset_names, render
 from augment.sources.base import RawFace, SourceSettings
 
 _CHUNK = 64  # faces rendered at a time: enough to keep the renderer busy, little to hold
@@ -22,6 +24,8 @@ class RigSettings(SourceSettings):
         seed: The same seed gives the same faces.
         size: Edge in pixels; the preset's own by default.
         channels: 1 or 3; the preset's own by default.
+        simulated: Whether each face comes with its simulated frontal face: the same performance, seen from the front in
+            the plain look of a 3-D face model's render.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -30,6 +34,7 @@ class RigSettings(SourceSettings):
     seed: int = Field(0, ge=0)
     size: int | None = Field(None, ge=32, le=512)
     channels: Literal[1, 3] | None = None
+    simulated: bool = False
 
 
 class RigSource:
@@ -69,16 +74,21 @@ class RigSource:
     def __len__(self) -> int:
         return len(self.population.specs)
 
+    def attribute_values(self, field: str) -> Iterator[Any]:
+        """A field of `RawFace` (yaw, illumination ...) of every face in order, without drawing any."""
+        return (getattr(spec, field) for spec in self.population.specs)
+
     def faces(self) -> Iterator[RawFace | Problem]:
         """Yields the faces in the population's order."""
         specs = self.population.specs
         for start in range(0, len(specs), _CHUNK):
             chunk = specs[start : start + _CHUNK]
             drawn = render(chunk, size=self.size, channels=self.channels, seed=self.settings.seed)
-            for spec, image, landmarks, mask in zip(chunk, drawn.images, drawn.landmarks, drawn.masks, strict=True):
+            rows = zip(chunk, drawn.images, drawn.landmarks, drawn.masks, self._simulated(chunk), strict=True)
+            for spec, image, landmarks, mask, simulated in rows:
                 yield RawFace(
                     name=spec.face_id,
-                    image=image[:, :, 0] if image.shape[2] == 1 else image,
+                    image=_plain(image),
                     label_name=spec.label,
                     subject=spec.subject_name,
                     split=spec.split,
@@ -87,4 +97,21 @@ class RigSource:
                     intensity=None if spec.intensity is None else float(spec.intensity),
                     landmarks=landmarks,
                     mask=mask,
+                    simulated=simulated,
                 )
+
+    def _simulated(self, chunk: Sequence[FaceSpec]) -> Sequence[np.ndarray | None]:
+        """The simulated frontal face of each face; None each where they are not asked for."""
+        if not self.settings.simulated:
+            return [None] * len(chunk)
+        # Several cameras' faces share one performance, and so one simulated face: each is drawn once.
+        shown = [replace(spec.simulated_frontal, face_id="") for spec in chunk]
+        different = list(dict.fromkeys(shown))
+        drawn = render(different, size=self.size, channels=self.channels, seed=self.settings.seed)
+        pictures = dict(zip(different, map(_plain, drawn.images), strict=True))
+        return [pictures[spec] for spec in shown]
+
+
+def _plain(image: np.ndarray) -> np.ndarray:
+    """[H, W, 1] as [H, W]."""
+    return image[:, :, 0] if image.shape[2] == 1 else image

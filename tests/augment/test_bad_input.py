@@ -203,7 +203,12 @@ CASES: dict[str, tuple[str, Callable[[Path], Path], dict[str, Any], str]] = {
         "row 1: unknown split 'holdout'",
     ),
     "duplicate ids": ("parquet", own_table(face_row(0), face_row(0)), {}, "name 'made/0' occurs twice"),
-    "unknown source": ("fer2031", class_folder, {}, "'fer2031' is no source .use one of fer2013, folder, parquet, rig"),
+    "unknown source": (
+        "fer2031",
+        class_folder,
+        {},
+        "'fer2031' is no source .use one of fer2013, folder, joint, parquet, rig",
+    ),
     "root for the embedded faces": ("rig", class_folder, {}, "root: the source rig reads no files"),
 }
 

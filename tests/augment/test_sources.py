@@ -46,7 +46,7 @@ def summary(faces: list[RawFace]) -> list[tuple]:
 
 
 def test_registry() -> None:
-    assert source_names() == ("fer2013", "folder", "parquet", "rig")
+    assert source_names() == ("fer2013", "folder", "joint", "parquet", "rig")
 
 
 def test_fer2013_csv_in_both_column_orders_and_as_parquet(tmp_path: Path) -> None:

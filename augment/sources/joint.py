@@ -1,0 +1,143 @@
+"""Several data sets as one, for translators that learn them together; each face says which it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from augment.problems import InputError, Problem
+from augment.sources import check_source_settings, open_source
+from augment.sources.base import RawFace, Source, SourceSettings
+
+
+class JointPart(BaseModel):
+    """One of the data sets.
+
+    Attributes:
+        data_set: Its name within the whole: becomes the `source` column, and begins face ids and subjects.
+        source: The source that reads it.
+        root: Its file or folder, relative to the whole's; none for procedural sources.
+        settings: The source's own settings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_set: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    source: str
+    root: str | None = None
+    settings: dict[str, Any] = {}
+
+    @field_validator("source")
+    @classmethod
+    def _is_no_joint(cls, source: str) -> str:
+        if source == "joint":
+            raise ValueError("a part can't be joint itself; list its parts instead")
+        return source
+
+    @field_validator("root")
+    @classmethod
+    def _lies_within(cls, root: str | None) -> str | None:
+        if root is not None and (PurePath(root).is_absolute() or ".." in PurePath(root).parts):
+            raise ValueError("a part lies within the joint root; put or link all data sets below one folder")
+        return root
+
+
+class JointSettings(SourceSettings):
+    """Settings of the source `joint`.
+
+    Attributes:
+        parts: The data sets, two or more, with different names.
+        size: Edge in pixels of parts that are drawn and don't say their own.
+        channels: 1 or 3, as `size`.
+    """
+
+    parts: tuple[JointPart, ...] = Field(min_length=2)
+    size: int | None = Field(None, ge=32, le=512)
+    channels: Literal[1, 3] | None = None
+
+    @field_validator("parts")
+    @classmethod
+    def _have_different_names(cls, parts: tuple[JointPart, ...]) -> tuple[JointPart, ...]:
+        names = [part.data_set for part in parts]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two parts have one data_set name: {', '.join(names)}")
+        return parts
+
+
+class JointSource:
+    """All faces of several data sets, one after another.
+
+    Args:
+        root: The folder that holds them; of no use where all parts are procedural.
+        settings: The settings.
+
+    Raises:
+        InputError: A part can't be opened (all such are listed), or the parts don't have the same classes.
+    """
+
+    name: ClassVar[str] = "joint"
+    needs_root: ClassVar[bool] = True
+    Settings: ClassVar[type[SourceSettings]] = JointSettings
+
+    def __init__(self, root: Path, settings: JointSettings) -> None:
+        self.root = root
+        self.settings = settings
+        problems: list[Problem] = []
+        self.sources: dict[str, Source] = {}
+        for part in settings.parts:
+            try:
+                self.sources[part.data_set] = self._open(part)
+            except InputError as error:
+                found = error.problems or (Problem("settings", str(error)),)
+                problems += [_of(part.data_set, problem) for problem in found]
+        if problems:
+            raise InputError(problems, "data sets that can't be opened:")
+        first = settings.parts[0].data_set
+        self.class_names: tuple[str, ...] = tuple(self.sources[first].class_names)
+        for data_set, source in self.sources.items():
+            if set(source.class_names) != set(self.class_names):
+                why = f"has the classes {', '.join(source.class_names)}, but {first} has {', '.join(self.class_names)}"
+                problems.append(Problem(data_set, why, "join data sets of the same classes, named alike"))
+        if problems:
+            raise InputError(problems)
+        self.title = "Joint: " + ", ".join(self.sources)
+        self.description = "\n\n".join(
+            f"{data_set}: {getattr(source, 'description', f'faces read by the source `{source.name}`.')}"
+            for data_set, source in self.sources.items()
+        )
+        licences = {data_set: getattr(source, "licence", "unknown") for data_set, source in self.sources.items()}
+        same = len(set(licences.values())) == 1
+        self.licence = (
+            licences[first] if same else " ".join(f"{data_set}: {terms}" for data_set, terms in licences.items())
+        )
+
+    def _open(self, part: JointPart) -> Source:
+        form = {"size": self.settings.size, "channels": self.settings.channels}
+        known = type(check_source_settings(part.source, part.settings)).model_fields
+        drawn = {key: value for key, value in form.items() if value is not None and key in known}
+        root = None if part.root is None else self.root / part.root
+        return open_source(part.source, root, **{**drawn, **part.settings})
+
+    def faces(self) -> Iterator[RawFace | Problem]:
+        """Yields the faces of the first data set, then of the next; subjects of different data sets are different."""
+        for part in self.settings.parts:
+            folder = part.root if part.root is not None and (self.root / part.root).is_dir() else None
+            for found in self.sources[part.data_set].faces():
+                if isinstance(found, Problem):
+                    yield _of(part.data_set, found)
+                    continue
+                yield replace(
+                    found,
+                    source=part.data_set,
+                    subject=None if found.subject is None else f"{part.data_set}/{found.subject}",
+                    path=found.path if found.path is None or folder is None else f"{folder}/{found.path}",
+                )
+
+
+def _of(data_set: str, problem: Problem) -> Problem:
+    """The problem, and whose it is."""
+    return replace(problem, where=f"{data_set}: {problem.where}")
