@@ -133,5 +133,38 @@ def results(destination: Path, note: str) -> None:
     _run("results", destination=destination, note=note)
 
 
+@main.command()
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path(path_type=Path))
+@click.option(
+    "--weights", required=True, type=click.Path(path_type=Path), help="A trained translator's weights.safetensors."
+)
+@click.option("--to", "to", multiple=True, metavar="CLASS", help="Wanted class; several times, or `all`.")
+@click.option("--from", "own_class", metavar="CLASS", help="The pictures' own class, where the translator asks for it.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write here instead of beside them.")
+@click.option("--recursive", is_flag=True, help="Take the pictures in a folder's folders too.")
+@click.option("--overwrite", is_flag=True, help="Write over outputs that are there already.")
+@click.option(
+    "--keep-going", is_flag=True, help="Do the good pictures though others have problems; still exits with 1."
+)
+@click.option("--outputs", type=click.IntRange(1, 999), default=1, show_default=True, help="Outputs a class.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the translator's chance.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+def translate(photos: tuple[Path, ...], weights: Path, **options: Any) -> None:
+    """Translate your own pictures, or folders of them, to other classes.
+
+    Each is cropped to its central square, brought to the translator's size, and written as NAME.CLASS.png beside it.
+    """
+    from augment.problems import InputError
+    from pipeline.translate import TranslateSettings, translate_pictures
+
+    try:
+        translate_pictures(photos, weights, TranslateSettings(**options))
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("interrupted; what is written is whole", err=True)
+        sys.exit(130)
+
+
 if __name__ == "__main__":
     main()

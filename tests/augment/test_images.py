@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_faces import file_bytes, noise
 
-from augment.images import UndecodableImageError, decode_image, encode_png, fit_image
+from augment.images import UndecodableImageError, decode_image, encode_png, fit_image, png_text
 
 
 @settings(max_examples=30, deadline=None)
@@ -85,3 +85,13 @@ def test_down_scaling_does_not_alias() -> None:
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))
     assert np.ptp(fit_image(stripes, 8, 1).astype(int)) < 40
     assert np.ptp(stripes[::8, ::8].astype(int)) == 0 and stripes[0, 0] == 0  # nearest neighbour would show black
+
+
+def test_text_in_a_png_is_read_back_and_changes_no_pixel() -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    data = encode_png(pixels, {"made by": "größer, 表情"})
+    assert png_text(data, "made by") == "größer, 表情" and png_text(data, "other") is None
+    assert np.array_equal(decode_image(data), pixels)
+    assert png_text(encode_png(pixels), "made by") is None
+    for other in (b"", b"no picture", data[:20]):
+        assert png_text(other, "made by") is None

@@ -1,0 +1,426 @@
+"""Translates a user's own pictures: files and folders in, PNG files beside them out.
+
+The picture is brought to the translator's form as `prepare` brings faces: turned as its EXIF data say, cropped to its
+central square, scaled, made grey or colour. Nothing is detected: photographs have no landmarks and no class of their
+own unless the user names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm import tqdm
+
+from augment.chance import derive_seed
+from augment.faces import LANDMARK_COUNT
+from augment.files import atomic_write_bytes, sha256_of_file
+from augment.images import encode_png, fit_image, png_text
+from augment.problems import InputError, Problem
+from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored, read_picture
+from augment.tensors import FaceTensors
+from augment.translators import load_translator, translator_header
+from augment.translators.base import CannotTranslateError, Translator
+from pipeline.devices import choose_device
+
+BATCH = 32
+MARK = "s2l translate"  # the PNG text chunk that tells an output from a photograph, whatever its name
+UNKNOWN_CLASS = -1
+
+
+class TranslateSettings(BaseModel):
+    """What to make of the pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: tuple[str, ...] = Field(default=(), description="Wanted classes; `all` stands for each.")
+    own_class: str | None = Field(default=None, description="The pictures' own class, where a translator asks for it.")
+    out: Path | None = Field(default=None, description="Where the PNG files go; beside the pictures by default.")
+    recursive: bool = Field(default=False, description="Take the pictures in a folder's folders too.")
+    overwrite: bool = Field(default=False, description="Write over outputs that are there already.")
+    keep_going: bool = Field(default=False, description="Do what can be done, though some pictures have problems.")
+    seed: int = Field(default=0, ge=0, description="Of the translator's chance.")
+    outputs: int = Field(default=1, ge=1, le=999, description="Outputs of each picture and class.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A picture file, and the folder that its outputs go to."""
+
+    path: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One output of each picture: its class, which of several it is, and how its name goes on."""
+
+    label: int
+    word: str
+    number: int
+    ending: str
+
+    def path(self, picture: _Found) -> Path:
+        return picture.folder / f"{picture.path.stem}{self.ending}"
+
+
+def translate_pictures(
+    paths: Sequence[Path], weights: Path, settings: TranslateSettings, *, say: Callable[[str], None] = tqdm.write
+) -> list[Path]:
+    """Translates pictures to wanted classes.
+
+    Outputs are `<stem>.<class>.png`, with several a class `<stem>.<class>-1.png` and so on; those of a translator that
+    keeps its source's class, and so hears no wanted one, `<stem>.<translator>.png`. Outputs of an earlier call, known
+    by their names or by the text in the file, are never translated again. The same pictures in the same order, weights,
+    settings and device give the same bytes.
+
+    Args:
+        paths: Picture files, and folders of them.
+        weights: What `augment.translators.save_translator` wrote.
+        settings: What to make.
+        say: Takes lines for the user: what was done to each picture, what was left out, and why.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: Lists every problem: weights that are none, unknown classes, files that don't decode, outputs that
+            exist, a translator that can't work on these pictures. Nothing is written then; with `keep_going` the
+            pictures without a problem are done before it is raised.
+    """
+    device = _device(settings.device)
+    class_names = _class_names(weights)
+    translator = load_translator(weights, device)
+    wanted, own = _wanted(translator, class_names, settings)
+    words = [*map(_file_word, class_names), _file_word(translator.name)]
+    found, problems = _find(paths, words, settings, say)
+    found, clashes = _without_clashes(found, wanted, settings)
+    pictures, undecodable = _read(found, translator, say)
+    problems += clashes + undecodable
+    faces = None
+    if pictures:
+        faces = _faces(pictures, class_names, UNKNOWN_CLASS if own is None else own).to(device)
+        faces, refusals = _accepted(translator, faces, wanted[0].label, own, weights, say)
+        problems += refusals
+    if faces is None and not problems:
+        raise InputError(Problem(", ".join(map(str, paths)), "leaves no picture to translate", "name photographs"))
+    if faces is None or (problems and not settings.keep_going):
+        mend = " (mend them, or go on without them by --keep-going)" if faces is not None else ""
+        raise InputError(problems, f"{_count(len(problems), 'problem')}; nothing was written{mend}:")
+    written = _write_all(translator, faces, pictures, wanted, weights, settings, say)
+    if problems:
+        raise InputError(problems, f"{_count(len(written), 'file')} written; {_count(len(problems), 'problem')}:")
+    return written
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture in the translator's form."""
+
+    found: _Found
+    pixels: np.ndarray
+    done: str
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _device(name: str) -> torch.device:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise InputError(Problem(f"--device {name}", "is no device", "use auto, cpu, cuda or cuda:1"))
+    try:
+        return torch.device(choose_device(name))
+    except RuntimeError as error:
+        raise InputError(Problem(f"--device {name}", "torch sees no GPU here", "use auto or cpu")) from error
+
+
+def _class_names(weights: Path) -> tuple[str, ...]:
+    """The class names in a weights file."""
+    header = translator_header(weights)
+    names = tuple(header.get("class_names") or ())
+    if len(names) != header["num_classes"]:
+        why = f"names {len(names)} of its {header['num_classes']} classes, so that none can be asked for"
+        mend = "write it again with save_translator(..., class_names=...)"
+        raise InputError(Problem(str(weights), why, mend))
+    return names
+
+
+def _file_word(name: str) -> str:
+    """A class as part of a file's name; what not every system can hold becomes `_` and a short hash."""
+    word = re.sub(r"[^\w-]+", "_", name)
+    return word if word == name else f"{word}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _unknown_class(option: str, name: str, class_names: Sequence[str]) -> Problem:
+    close = difflib.get_close_matches(name.lower(), class_names, n=1)
+    known = f"known are {', '.join(class_names)}"
+    return Problem(
+        f"{option} {name}", "is no class of these weights", f"did you mean {close[0]}? {known}" if close else known
+    )
+
+
+def _wanted(
+    translator: Translator, class_names: tuple[str, ...], settings: TranslateSettings
+) -> tuple[list[_Wanted], int | None]:
+    """The outputs of a picture, and its own class's label."""
+    known = f"one or more of {', '.join(class_names)}, or all"
+    problems = []
+    own = None
+    if settings.own_class is not None:
+        if settings.own_class in class_names:
+            own = class_names.index(settings.own_class)
+        else:
+            problems.append(_unknown_class("--from", settings.own_class, class_names))
+    named = class_names if "all" in settings.to and "all" not in class_names else settings.to
+    if translator.keeps_class:
+        classes = [(own or 0, translator.name)]
+        if settings.to:
+            why = f"{translator.name} hears no class: what it makes has its source's"
+            problems.append(Problem("--to", why, "leave it out"))
+    else:
+        problems += [_unknown_class("--to", name, class_names) for name in named if name not in class_names]
+        if not named:
+            problems.append(Problem("--to", "is missing", known))
+        classes = [(class_names.index(name), name) for name in dict.fromkeys(named) if name in class_names]
+    if problems:
+        raise InputError(problems)
+    several = settings.outputs > 1
+    wanted = [
+        _Wanted(label, name, number, f".{_file_word(name)}" + (f"-{number}" if several else "") + ".png")
+        for label, name in classes
+        for number in range(1, settings.outputs + 1)
+    ]
+    return wanted, own
+
+
+def _find(
+    paths: Sequence[Path], words: Iterable[str], settings: TranslateSettings, say: Callable[[str], None]
+) -> tuple[list[_Found], list[Problem]]:
+    """The picture files that the paths stand for; what is left out on purpose is said."""
+    output_name = re.compile(rf"\.({'|'.join(map(re.escape, words))})(-\d+)?\.png$", re.IGNORECASE)
+    found: dict[Path, _Found] = {}
+    problems, outputs, others = [], [], []
+    for path in paths:
+        if not path.is_dir():
+            if path.exists():
+                found.setdefault(path.resolve(), _Found(path, settings.out or path.parent))
+            else:
+                problems.append(Problem(str(path), "does not exist", "name a picture file or a folder of pictures"))
+            continue
+        inside = [
+            file
+            for file in sorted(path.rglob("*") if settings.recursive else path.iterdir())
+            if file.is_file() and not any(is_ignored(Path(part)) for part in file.relative_to(path).parts)
+        ]
+        pictures = [file for file in inside if file.suffix.lower() in IMAGE_EXTENSIONS]
+        others += [file for file in inside if file.suffix.lower() not in IMAGE_EXTENSIONS]
+        if not pictures:
+            deeper = not settings.recursive and any(entry.is_dir() for entry in path.iterdir())
+            mend = "--recursive looks into its folders too" if deeper else "name a folder with pictures in it"
+            problems.append(Problem(f"{path}/", "holds no picture", mend))
+        for file in pictures:
+            folder = file.parent if settings.out is None else settings.out / file.parent.relative_to(path)
+            found.setdefault(file.resolve(), _Found(file, folder))
+    kept = []
+    for picture in found.values():
+        try:
+            str(picture.path).encode()
+        except UnicodeEncodeError:
+            problems.append(Problem(ascii(str(picture.path)), "has a name that is not UTF-8", "rename the file"))
+            continue
+        if output_name.search(picture.path.name) or _is_marked(picture.path):
+            outputs.append(picture.path)
+        else:
+            kept.append(picture)
+    if outputs:
+        say(f"skipped, named or marked as outputs of an earlier translation: {', '.join(map(str, outputs))}")
+    if others:
+        say(f"skipped, no pictures by their names: {', '.join(map(str, others))}")
+    return kept, problems
+
+
+def _is_marked(path: Path) -> bool:
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        return png_text(path.read_bytes(), MARK) is not None
+    except OSError:
+        return False  # reading it for good will say why
+
+
+def _without_clashes(
+    found: list[_Found], wanted: Sequence[_Wanted], settings: TranslateSettings
+) -> tuple[list[_Found], list[Problem]]:
+    """Leaves out pictures whose outputs exist, or are another picture's too."""
+    owners: dict[Path, list[_Found]] = {}
+    for picture in found:
+        for output in wanted:
+            owners.setdefault(output.path(picture).absolute(), []).append(picture)
+    problems, clashing = [], set()
+    for picture in found:
+        for output in wanted:
+            path = output.path(picture)
+            rivals = [rival for rival in owners[path.absolute()] if rival is not picture]
+            if rivals:
+                why = f"would be written to {path}, as would {rivals[0].path}"
+                problems.append(Problem(str(picture.path), why, "rename one, or translate them one by one"))
+            elif path.exists() and not settings.overwrite:
+                problems.append(Problem(str(path), "is there already", "--overwrite writes over it"))
+            else:
+                continue
+            clashing.add(picture)
+    return [picture for picture in found if picture not in clashing], problems
+
+
+def _read(
+    found: list[_Found], translator: Translator, say: Callable[[str], None]
+) -> tuple[list[_Picture], list[Problem]]:
+    """Decodes pictures and brings them to the translator's form."""
+    size, channels = translator.size, translator.channels
+    pictures, problems = [], []
+    for picture in tqdm(found, desc="read", unit=" pictures", leave=False, delay=1):
+        pixels = read_picture(picture.path, str(picture.path))
+        if isinstance(pixels, Problem):
+            problems.append(pixels)
+            continue
+        height, width = pixels.shape[:2]
+        steps = [f"{width}x{height} {_colour(pixels.ndim == 3)}"]
+        if width != height:
+            steps.append(f"central {min(width, height)}x{min(width, height)}")
+        steps.append(f"{size}x{size} {_colour(channels == 3)}")
+        pictures.append(_Picture(picture, fit_image(pixels, size, channels), " -> ".join(steps)))
+    return pictures, problems
+
+
+def _colour(is_colour: bool) -> str:
+    return "colour" if is_colour else "grey"
+
+
+def _faces(pictures: Sequence[_Picture], class_names: tuple[str, ...], label: int) -> FaceTensors:
+    pixels = np.stack([picture.pixels for picture in pictures])
+    return FaceTensors(
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.full((len(pictures),), label, dtype=torch.int64),
+        landmarks=None,
+        masks=None,
+        face_ids=tuple(str(picture.found.path) for picture in pictures),
+        subjects=(None,) * len(pictures),
+        class_names=class_names,
+    )
+
+
+def _accepted(
+    translator: Translator,
+    faces: FaceTensors,
+    target: int,
+    own: int | None,
+    weights: Path,
+    say: Callable[[str], None],
+) -> tuple[FaceTensors | None, list[Problem]]:
+    """The faces in a form that the translator takes, or why there is none; found out on the first of them.
+
+    A translator that wants landmarks may still take single faces whose landmarks are unknown; then every face is one.
+    """
+    problems = []
+    asked = faces
+    if translator.needs_own_class and own is None:
+        why = f"is missing: {translator.name} starts from the pictures' own class"
+        problems.append(Problem("--from", why, f"one of {', '.join(faces.class_names)}"))
+        asked = replace(faces, labels=torch.zeros_like(faces.labels))  # to hear of the rest, nothing is made of it
+    unknown = faces.images.new_full((len(faces), LANDMARK_COUNT, 2), float("nan"), dtype=torch.float32)
+    refusals = [_refusal(translator, form, target) for form in (asked, replace(asked, landmarks=unknown))]
+    if all(refusals):
+        problems.insert(0, Problem(str(weights), f"{refusals[0]}. Not translated: {', '.join(faces.face_ids)}"))
+    if problems:
+        return None, problems
+    if refusals[0] is None:
+        return faces, []
+    say(
+        f"warning: {translator.name} was trained with landmarks, and photographs come without: each is translated as a "
+        "face whose landmarks are unknown, which it does less well"
+    )
+    return replace(faces, landmarks=unknown), []
+
+
+def _refusal(translator: Translator, faces: FaceTensors, target: int) -> str | None:
+    """Why a translator can't work on faces; None where it can."""
+    # One face shows it in little time; where it is refused, all are asked for, as the answer may count and name them.
+    for part in (faces.take([0]), faces):
+        try:
+            with torch.no_grad():
+                translator.translate(part, torch.full_like(part.labels, target), torch.Generator().manual_seed(0))
+        except CannotTranslateError as error:
+            refusal = str(error).rstrip(".")
+        else:
+            break
+    else:
+        return refusal
+    lacking = int((~translator.usable_sources(faces)).sum())
+    return f"{translator.name}: {lacking} of these pictures lack what it needs" if lacking else None
+
+
+def _write_all(
+    translator: Translator,
+    faces: FaceTensors,
+    pictures: Sequence[_Picture],
+    wanted: Sequence[_Wanted],
+    weights: Path,
+    settings: TranslateSettings,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Translates batch by batch and writes each output whole."""
+    digest = sha256_of_file(weights)
+    written: list[Path] = []
+    differ = False
+    with tqdm(total=len(pictures) * len(wanted), desc=f"translate by {translator.name}", unit=" faces") as bar:
+        for start in range(0, len(pictures), BATCH):
+            part = pictures[start : start + BATCH]
+            sources = faces.take(range(start, start + len(part)))
+            first = None
+            for output in wanted:
+                # Of batch, class and number, so that more outputs or classes leave the others as they were.
+                seed = derive_seed(settings.seed, "pictures", output.word, output.number, start)
+                with torch.no_grad():
+                    made = translator.translate(
+                        sources, torch.full_like(sources.labels, output.label), torch.Generator().manual_seed(seed)
+                    ).cpu()
+                first = made if output.number == 1 else first
+                differ |= first is not None and not torch.equal(made, first)
+                for picture, pixels in zip(part, made.permute(0, 2, 3, 1).numpy(), strict=True):
+                    path = output.path(picture.found)
+                    facts = {
+                        "source": picture.found.path.name,
+                        "to": output.word,
+                        "translator": translator.name,
+                        "weights_sha256": digest,
+                        "seed": settings.seed,
+                        "output": output.number,
+                    }
+                    _write(path, encode_png(pixels, {MARK: json.dumps(facts)}), written)
+                bar.update(len(part))
+            for picture in part:
+                names = ", ".join(output.path(picture.found).name for output in wanted)
+                place = "" if settings.out is None else f" in {picture.found.folder}"
+                say(f"{picture.found.path}: {picture.done}: {names}{place}")
+    if settings.outputs > 1 and not differ:
+        say(f"note: {translator.name} has no chance in it: the {settings.outputs} outputs of a class are all the same")
+    return written
+
+
+def _write(path: Path, data: bytes, written: list[Path]) -> None:
+    try:
+        atomic_write_bytes(path, data)
+    except OSError as error:
+        why = f"can't be written: {error.strerror or error} (after {_count(len(written), 'file')})"
+        raise InputError(Problem(str(path), why, "--out names another folder")) from error
+    written.append(path)
