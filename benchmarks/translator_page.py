@@ -1,0 +1,155 @@
+"""The page and the table that `benchmarks.translators table` writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.translator_bench import JUDGE_FACES, SIZE
+
+
+def translation_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The table of translations; shares in 0..1."""
+    rows = []
+    for result in results:
+        row = {
+            "name": result["name"],
+            "work": result["work"],
+            "faces": result["faces"]["name"],
+            "recognition_untranslated": result["untranslated"]["recognition"],
+            "recognition_simulated": None,
+            "recognition_translated": result["translated"]["recognition"],
+            "difference": result["difference"]["value"],
+            "difference_low": result["difference"]["low"],
+            "difference_high": result["difference"]["high"],
+            "probability_untranslated": result["untranslated"]["probability"],
+            "probability_translated": result["translated"]["probability"],
+            "identity_shift": result["identity_shift"],
+            "seconds": result["seconds"],
+            "processor_seconds": result.get("processor_seconds"),
+            "generator_steps": result["steps"],
+            "batch": result["training"]["batch_size"] if result["steps"] else None,
+        }
+        if result["faces"]["name"] == "turned":
+            row["recognition_simulated"] = result["simulated"]["recognition"]
+        row |= {f"translated_{name}": value for name, value in result["translated"]["per_class"].items()}
+        rows.append(row)
+    return rows
+
+
+def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Callable[[Mapping[str, Any]], str]]) -> str:
+    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    lines += [" | ".join(show(row) for show in columns.values()) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def number(key: str, form: str) -> Callable[[Mapping[str, Any]], str]:
+    """Shows a row's value; a missing one as nothing."""
+
+    def show(row: Mapping[str, Any]) -> str:
+        value = row.get(key)
+        return "" if value is None or value != value else format(value, form)
+
+    return show
+
+
+def percent(key: str) -> Callable[[Mapping[str, Any]], str]:
+    return number(key, ".1%")
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['difference']:+.1f} ({100 * row['difference_low']:+.1f} .. {100 * row['difference_high']:+.1f})"
+
+
+TRANSLATION_COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "translator": lambda row: row["name"],
+    "work": lambda row: row["work"],
+    "faces": lambda row: row["faces"],
+    "untranslated": percent("recognition_untranslated"),
+    "translated": percent("recognition_translated"),
+    "difference, points (95 %)": interval,
+    "identity shift": number("identity_shift", ".3f"),
+    "training, s": lambda row: f"{row['processor_seconds'] or row['seconds']:.0f}",
+    "generator steps": lambda row: str(row["generator_steps"] or "fitted"),
+    "batch": number("batch", ".0f"),
+}
+COST_COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "translator": lambda row: row["name"],
+    "settings": lambda row: row["settings"],
+    "parameters G": number("generator_parameters", ",.0f"),
+    "parameters D": number("discriminator_parameters", ",.0f"),
+    "batch": number("batch", ".0f"),
+    "ms a generator step": number("milliseconds_a_step", ".0f"),
+    "faces/s": number("images_per_second", ".0f"),
+    "note": lambda row: "" if pd.isna(row.get("note")) else str(row["note"]).replace("|", "/"),
+}
+
+
+def results_page(results: Sequence[Mapping[str, Any]], costs: Sequence[Mapping[str, Any]], gallery: str) -> str:
+    """The page of the results, Markdown.
+
+    Args:
+        results: Of finished runs.
+        costs: Rows of cost.csv; none where it is not there.
+        gallery: Where the sheets lie, seen from the page; empty where there are none.
+    """
+    names = [result["name"] for result in results]
+    rows = translation_rows(results)
+    machines = sorted({result["environment"]["machine"] for result in results})
+    versions = sorted({result["torch"] for result in results})
+    judged = sorted({(result["faces"]["name"], result["judge"]["accuracy"]) for result in results})
+    accuracies = ", ".join(f"{accuracy:.1%} of the {name} test faces" for name, accuracy in judged)
+    sources = {result["faces"]["name"]: result["faces"]["source"] for result in results}
+    faces = "\n".join(
+        f"- {name}: embedded faces, `{json.dumps(source)}`, {SIZE} px, grey." for name, source in sources.items()
+    )
+    people = sorted({source["seed"] for source in sources.values()})
+    found_on = "these very people" if 0 in people else "other people (seed 0)"
+    options = "" if people == [0] else f" --people {people[0]}"
+    text = f"""# What every translator learns at one small budget
+
+Each translator was trained by the one loop with its recipe for a CPU, one thread, without validation: the last averaged
+weights count. Then it translated test faces of people whom it never saw, to every class but their own (one that keeps
+its source's class: to their own). A judge that no translator and no choice of a checkpoint ever met says what it sees.
+It learned from {JUDGE_FACES["subjects"]} other embedded people with all seven expressions, and knows the class of
+{accuracies}. The recipes were found on {found_on}.
+
+*untranslated* and *translated* are the shares of the same faces that the judge takes for the wanted class, the mean
+over classes; the interval is a paired bootstrap over people. *identity shift* is the mean absolute difference of the
+pixels from the source's, as a share of their range. Seconds are processor time of the one thread.
+
+{markdown_table(rows, TRANSLATION_COLUMNS)}
+
+"""
+    for row in rows:
+        if row["recognition_simulated"] is not None:
+            text += (
+                f"{row['name']}: of its sources' simulated faces the judge takes {row['recognition_simulated']:.1%} "
+                "for the wanted class.\n\n"
+            )
+    seeds = ", ".join(sorted({str(result["seed"]) for result in results}))
+    text += f"""{faces}
+- Seed {seeds}, torch {", ".join(versions)}, {"; ".join(machines)}.
+
+`translation.csv` holds the figures, class by class too. They come from
+
+    python -m benchmarks.translators run {" ".join(names)}{options}
+    python -m benchmarks.translators table
+"""
+    if gallery:
+        text += f"\nTest faces translated to every class: [{gallery}]({gallery}).\n"
+    if costs:
+        text += f"""
+## What a step costs
+
+One core, {SIZE} px, grey, by processor time: a generator step with its discriminator step, the mean of 16 steps (2 with
+the published settings), and faces translated a second. *published* are the work's own settings, at batch 8.
+
+{markdown_table(costs, COST_COLUMNS)}
+
+    python -m benchmarks.translators cost
+"""
+    return text
