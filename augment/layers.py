@@ -88,30 +88,49 @@ def normalization(features: int, condition_size: int) -> InstanceNorm | Conditio
     return ConditionalInstanceNorm(features, condition_size) if condition_size else InstanceNorm(features)
 
 
+def rectify(features: torch.Tensor, slope: float) -> torch.Tensor:
+    """ReLU; LeakyReLU where `slope`, that of negative values, is above 0."""
+    return F.leaky_relu(features, slope) if slope else F.relu(features)
+
+
 class DownBlock(nn.Module):
     """Convolution -> instance normalization -> ReLU; `stride=2` with a 4x4 kernel halves the edge.
 
-    The convolution has no bias: the normalization would remove it.
+    The convolution has no bias: the normalization would remove it. The ReLU is leaky where `slope` is above 0.
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, kernel: int = 4, stride: int = 2, condition_size: int = 0
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        kernel: int = 4,
+        stride: int = 2,
+        condition_size: int = 0,
+        slope: float = 0.0,
     ) -> None:
         super().__init__()
+        self.slope = slope
         padding = (kernel - 1) // 2
         self.convolution = nn.Conv2d(in_features, out_features, kernel, stride, padding, bias=False)
         self.norm = normalization(out_features, condition_size)
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """[N, C, H, W] to [N, out_features, H / stride, W / stride]."""
-        return F.relu(self.norm(self.convolution(features), condition))
+        return rectify(self.norm(self.convolution(features), condition), self.slope)
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(ReLU(norm(conv(x))))) with 3x3 convolutions (He et al. 2016, as StarGAN and LSSL use it)."""
+    """x + norm(conv(ReLU(norm(conv(x))))) with 3x3 convolutions (He et al. 2016, as StarGAN and LSSL use it).
 
-    def __init__(self, features: int, *, condition_size: int = 0) -> None:
+    The ReLU is leaky where `slope` is above 0, and what it gives is dropped out with the probability `dropout`, in
+    evaluation mode too.
+    """
+
+    def __init__(self, features: int, *, condition_size: int = 0, slope: float = 0.0, dropout: float = 0.0) -> None:
         super().__init__()
+        self.slope = slope
+        self.dropout = dropout
         self.first = nn.Conv2d(features, features, 3, padding=1, bias=False)
         self.first_norm = normalization(features, condition_size)
         self.second = nn.Conv2d(features, features, 3, padding=1, bias=False)
@@ -119,21 +138,24 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """[N, C, H, W] to the same shape."""
-        hidden = F.relu(self.first_norm(self.first(features), condition))
+        hidden = rectify(self.first_norm(self.first(features), condition), self.slope)
+        if self.dropout:
+            hidden = F.dropout(hidden, self.dropout, training=True)
         return features + self.second_norm(self.second(hidden), condition)
 
 
 class TransposedUpBlock(nn.Module):
-    """4x4 transposed convolution of stride 2 -> instance normalization -> ReLU (StarGAN)."""
+    """4x4 transposed convolution of stride 2 -> instance normalization -> ReLU, leaky where `slope` > 0 (StarGAN)."""
 
-    def __init__(self, in_features: int, out_features: int, *, condition_size: int = 0) -> None:
+    def __init__(self, in_features: int, out_features: int, *, condition_size: int = 0, slope: float = 0.0) -> None:
         super().__init__()
+        self.slope = slope
         self.convolution = nn.ConvTranspose2d(in_features, out_features, 4, 2, 1, bias=False)
         self.norm = normalization(out_features, condition_size)
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """[N, C, H, W] to [N, out_features, 2 H, 2 W]."""
-        return F.relu(self.norm(self.convolution(features), condition))
+        return rectify(self.norm(self.convolution(features), condition), self.slope)
 
 
 class SubPixelUpBlock(nn.Module):
@@ -166,7 +188,8 @@ class PatchDiscriminator(nn.Module):
 
     def __init__(self, channels: int, size: int, num_classes: int, *, width: int, downs: int) -> None:
         super().__init__()
-        check_halvings(size, downs, "discriminator_downs")
+        # One patch is enough to judge: StarGAN's variants halve 64 px six times.
+        check_halvings(size, downs, "discriminator_downs", least=1)
         layers: list[nn.Module] = []
         features = channels
         for level in range(downs):
@@ -186,6 +209,15 @@ class PatchDiscriminator(nn.Module):
         features = self.body(pictures)
         return self.source(features), self.attributes(features).flatten(1)
 
+    def first_features(self, pictures: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """What the first `count` convolutions give, each after its LeakyReLU; all of them where there are fewer."""
+        found = []
+        for layer in self.body[: 2 * count]:
+            pictures = layer(pictures)
+            if isinstance(layer, nn.LeakyReLU):
+                found.append(pictures)
+        return found
+
 
 def discriminator_downs(size: int) -> int:
     """How often a discriminator halves pictures of this size: six times as published, fewer where they are small.
@@ -198,29 +230,30 @@ def discriminator_downs(size: int) -> int:
     return downs
 
 
-def check_halvings(size: int, downs: int, key: str) -> None:
+def check_halvings(size: int, downs: int, key: str, *, least: int = 2) -> None:
     """Refuses a picture size that can't be halved `downs` times down to at least 2 x 2.
 
     Args:
         size: Edge in pixels.
         downs: Number of halvings.
         key: The setting that says `downs`, for the error.
+        least: The smallest edge that may be left; instance normalization needs 2.
 
     Raises:
         UnsuitableSizeError: Says which sizes can, and which `downs` would do for this one.
     """
     step = 2**downs
-    if size % step == 0 and size // step >= 2:
+    if size % step == 0 and size // step >= least:
         return
     lower, upper = size // step * step, (size // step + 1) * step
-    fitting = [str(edge) for edge in (lower, upper) if edge >= 2 * step] or [str(2 * step)]
-    possible = max((n for n in range(1, 9) if size % 2**n == 0 and size // 2**n >= 2), default=0)
+    fitting = [str(edge) for edge in (lower, upper) if edge >= least * step] or [str(least * step)]
+    possible = max((n for n in range(1, 9) if size % 2**n == 0 and size // 2**n >= least), default=0)
     remedy = f"{key} <= {possible}" if possible else "an even size"
     raise UnsuitableSizeError(
         Problem(
             f"{key} = {downs}",
-            f"pictures of {size} px can't be halved {downs} times to 2 px or more",
-            f"sizes that can are the multiples of {step} from {2 * step} on, near by {' and '.join(fitting)}; "
+            f"pictures of {size} px can't be halved {downs} times to {least} px or more",
+            f"sizes that can are the multiples of {step} from {least * step} on, near by {' and '.join(fitting)}; "
             f"or keep {size} px with {remedy}",
         )
     )

@@ -7,7 +7,8 @@ discriminator's raw outputs of any shape [N, ...], high for real.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch.nn import functional as F
@@ -127,3 +128,86 @@ def bidirectional(
     if side is not None and cycled_side is not None:
         total = total + F.l1_loss(cycled_side.float(), side.float())
     return total
+
+
+def least_squares_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """(E[(D(real) - 1)^2] + E[D(fake)^2]) / 2: CycleGAN's in place of its eq. 1 (Zhu et al. 2017, section 4).
+
+    Halved as there, "which slows down the rate at which D learns, relative to G".
+    """
+    return ((real.float() - 1).square().mean() + fake.float().square().mean()) / 2
+
+
+def least_squares_generator(fake: torch.Tensor) -> torch.Tensor:
+    """E[(D(G(x)) - 1)^2]: CycleGAN's, section 4; not halved."""
+    return (fake.float() - 1).square().mean()
+
+
+def local_adversarial(scores: torch.Tensor, *, real: bool) -> torch.Tensor:
+    """Soft-max cross-entropy over the local patches of SimGAN's discriminator (Shrivastava et al. 2017, section 2.2).
+
+    A patch has two scores, refined (0) and real (1). D: real pictures with `real=True`, refined ones with `real=False`
+    (eq. 2); R: refined ones with `real=True` (eq. 3). The paper sums over patches; the mean, here as in
+    `self_regularization`, keeps the balance of the two at any size.
+
+    Args:
+        scores: Logits [N, 2, h, w].
+        real: What the patches shall be taken for.
+    """
+    wanted = torch.full_like(scores[:, 0], int(real), dtype=torch.int64)
+    return F.cross_entropy(scores.float(), wanted)
+
+
+def self_regularization(refined: torch.Tensor, simulated: torch.Tensor) -> torch.Tensor:
+    """Mean |R(x) - x|: the second term of SimGAN's eq. 4, with the identity for its feature map psi."""
+    return F.l1_loss(refined.float(), simulated.float())
+
+
+def perceptual(source_features: Sequence[torch.Tensor], cycled_features: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Sum over layers l of mean |D_l(x) - D_l(G(G(x, c), c'))|: eq. 5 of StarGAN's variants (Chang and Wang).
+
+    The text's sums stand inside the norm, where layers of different shapes can't be added up; their released code adds
+    the layers' means, and so it is read here.
+
+    Args:
+        source_features: D_l(x), one tensor a layer, of any shapes; no gradient flows into them.
+        cycled_features: D_l of the reconstruction, of the same shapes.
+    """
+    pairs = zip(source_features, cycled_features, strict=True)
+    return torch.stack([F.l1_loss(cycled.float(), source.detach().float()) for source, cycled in pairs]).sum()
+
+
+def matching_aware_discriminator(real: torch.Tensor, mismatched: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """D(real, y) against the mean of D(real, wrong y) and D(fake, y), logistic (Reed et al. 2016; IcGAN's code).
+
+    With real faces of wrong classes in the place of fakes, this is `non_saturating_discriminator`.
+    """
+    others = (F.softplus(mismatched.float()).mean() + F.softplus(fake.float()).mean()) / 2
+    return F.softplus(-real.float()).mean() + others
+
+
+def squared_error(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference: eq. 14 of the conditional DCGAN, ||z - E_z||^2 and ||y - E_y||^2 of IcGAN (section 3.1).
+
+    The papers sum over pixels or entries; the mean, with which their code is at one, keeps a weight at any size.
+    """
+    return F.mse_loss(predicted.float(), wanted.float())
+
+
+def non_saturating_encoder(real: torch.Tensor) -> torch.Tensor:
+    """E[softplus(D(x, E(x)))]: maximize log(1 - D(x, E(x))), the encoder's side of BiGAN's game with labels swapped.
+
+    Args:
+        real: D's scores of real faces with what the encoder made of them.
+    """
+    return F.softplus(real.float()).mean()
+
+
+def wasserstein_encoder(real: torch.Tensor) -> torch.Tensor:
+    """E[D(x, E(x))]: the encoder's side of BiGAN's game with a Wasserstein critic."""
+    return real.float().mean()
+
+
+def extrinsic_factor_weight(epoch: float, alpha: float, rho: float, phi: float) -> float:
+    """min(alpha e^(rho t), phi), t in epochs: gamma, the weight of BiCoGAN's extrinsic factor loss (Jaiswal et al.)."""
+    return min(alpha * math.exp(min(rho * epoch, 700.0)), phi)  # e^710 is beyond a float

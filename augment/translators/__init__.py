@@ -1,16 +1,17 @@
 """Translators by name: make one, save one, load one.
 
 A translator is known by its name. Ours are listed here; another project adds its own with an entry point in the group
-`s2l.translators` (name = "module:Class", a subclass of `augment.translators.base.Translator`). Nothing is imported
-before it is asked for.
+`s2l.translators` (name = "module:Class", a subclass of `augment.translators.base.Translator`), as docs/plug-ins.md
+says. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -28,7 +29,14 @@ FORMAT_VERSION = 1
 _BUILT_IN = {
     "warp": "augment.translators.warp:WarpTranslator",
     "lssl": "augment.translators.lssl:Lssl",
+    "lssl_pose": "augment.translators.pose_normalization:LsslPose",
     "stargan": "augment.translators.stargan:StarGan",
+    "cdcgan": "augment.translators.cdcgan_encoder:Cdcgan",
+    "icgan": "augment.translators.icgan:Icgan",
+    "ccyclegan": "augment.translators.ccyclegan:CCycleGan",
+    "bicogan": "augment.translators.bicogan:Bicogan",
+    "cyclegan": "augment.translators.cyclegan:CycleGan",
+    "simgan": "augment.translators.simgan:SimGan",
 }
 
 
@@ -54,30 +62,59 @@ def translator_names() -> tuple[str, ...]:
 def translator_class(name: str) -> type[Translator]:
     """The class behind a name.
 
-    Raises:
-        InputError: No such name, or a plug-in that is no translator.
-    """
-    from augment.translators.base import Translator
+    A name of ours is ours: a plug-in that claims it is passed over, with a warning.
 
+    Raises:
+        InputError: No such name, a plug-in that can't be imported or is no translator, or two that claim the name.
+    """
+    plugs = list(entry_points(group=ENTRY_POINT_GROUP).select(name=name))
     if name in _BUILT_IN:
+        if plugs:
+            told = f"the plug-in {_told(plugs[0])} is not used: {name!r} is the name of a translator of ours"
+            warnings.warn(f"{told}; rename its entry point", stacklevel=2)
         module, _, attribute = _BUILT_IN[name].partition(":")
         return getattr(importlib.import_module(module), attribute)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name != name:
-            continue
+    if not plugs:
+        known = ", ".join(translator_names())
+        raise InputError(Problem(f"translator {name!r}", "is not known", f"use one of {known}, or install it"))
+    if len({point.value for point in plugs}) > 1:
+        claims = " and ".join(_told(point) for point in plugs)
+        raise InputError(Problem(f"translator {name!r}", f"is claimed by {claims}", "remove all but one"))
+    return _plugged_class(plugs[0])
+
+
+def _told(point: EntryPoint) -> str:
+    """An entry point and the package that declares it, in words."""
+    package = f" of the package {point.dist.name}" if point.dist is not None else ""
+    return f"{point.name} = {point.value}{package}"
+
+
+def _plugged_class(point: EntryPoint) -> type[Translator]:
+    """The class behind a plug-in's entry point.
+
+    Raises:
+        InputError: It can't be imported, or is no translator that could be made, saved and found again.
+    """
+    from augment.translators.base import Translator, TranslatorSettings
+
+    try:
         loaded = point.load()
-        if not (isinstance(loaded, type) and issubclass(loaded, Translator)):
-            raise InputError(
-                Problem(
-                    f"translator {name!r}",
-                    f"the entry point {point.value} is no subclass of augment.translators.base.Translator",
-                    "mend or remove the plug-in",
-                )
-            )
-        return loaded
-    raise InputError(
-        Problem(f"translator {name!r}", "is not known", f"use one of {', '.join(translator_names())}, or install it")
-    )
+    except Exception as error:  # a plug-in's module may raise anything
+        why = f"{_told(point)} can't be imported: {type(error).__name__}: {error}"
+        raise InputError(Problem(f"translator {point.name!r}", why, "mend or remove the plug-in")) from error
+    wrong = ""
+    if not (isinstance(loaded, type) and issubclass(loaded, Translator)):
+        wrong = "is no subclass of augment.translators.base.Translator"
+    elif missing := ", ".join(sorted(getattr(loaded, "__abstractmethods__", ()))):
+        wrong = f"lacks {missing}"
+    elif getattr(loaded, "name", None) != point.name:
+        # Weights are filed under the class's own name and looked for under the entry point's.
+        wrong = f"calls itself {getattr(loaded, 'name', None)!r}, and its entry point another name"
+    elif not issubclass(getattr(loaded, "Settings", object), TranslatorSettings):
+        wrong = "has no Settings that are a subclass of augment.translators.base.TranslatorSettings"
+    if wrong:
+        raise InputError(Problem(f"translator {point.name!r}", f"{_told(point)} {wrong}", "mend or remove the plug-in"))
+    return loaded
 
 
 def translator_settings(

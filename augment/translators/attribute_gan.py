@@ -147,9 +147,22 @@ class AttributeGan(LearnedTranslator):
         """The part of pictures [N, C (+ S), H, W] that the discriminator sees."""
         return pictures
 
+    def real_pictures(self, batch: Batch, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the discriminator takes for real, [N, C (+ S), H, W], and its classes int64 [N].
+
+        Args:
+            batch: The step's batch.
+            pictures: [N, C (+ S), H, W], as `pictures` made them.
+        """
+        return self.judged(pictures), batch.labels
+
     def condition(self, labels: torch.Tensor) -> torch.Tensor:
-        """Classes int64 [N] as the vector [N, K] that the generator hears."""
+        """Classes int64 [N] as a vector [N, K]."""
         return one_hot(labels, self.num_classes)
+
+    def wanted_condition(self, batch: Batch) -> torch.Tensor:
+        """What the generator hears on the way to the batch's wanted classes."""
+        return self.condition(batch.targets)
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
         """What the generator's optimizer moves."""
@@ -165,11 +178,11 @@ class AttributeGan(LearnedTranslator):
         LSSL eq. 7, second line; StarGAN eq. 5.
         """
         settings = self.settings
-        real = self.pictures(batch.images, batch.side)
+        pictures = self.pictures(batch.images, batch.side)
         with torch.no_grad():
-            fake = self.generator(real, self.condition(batch.targets)).to(real.dtype)
+            fake = self.judged(self.generator(pictures, self.wanted_condition(batch)).to(pictures.dtype))
+        real, labels = self.real_pictures(batch, pictures)
         # The discriminator has no batch statistics, so that real and fake may share one pass.
-        real, fake = self.judged(real), self.judged(fake)
         source, attributes = self.discriminator(torch.cat([real, fake]))
         real_source, fake_source = source.chunk(2)
         terms: dict[str, torch.Tensor] = {}
@@ -178,14 +191,14 @@ class AttributeGan(LearnedTranslator):
             loss = losses.wasserstein_discriminator if wasserstein else losses.non_saturating_discriminator
             terms["adversarial"] = settings.lambda_adversarial * loss(real_source, fake_source)
         if settings.lambda_cls:
-            terms["classification"] = settings.lambda_cls * self._classification(attributes[: len(real)], batch.labels)
+            terms["classification"] = settings.lambda_cls * self._classification(attributes[: len(real)], labels)
         if settings.lambda_gp:
             terms["gradient_penalty"] = settings.lambda_gp * losses.gradient_penalty(
                 self._source_scores, real, fake, batch.generator
             )
         if settings.lambda_r1 and batch.step % settings.r1_every == 0:
             weight = settings.lambda_r1 * settings.r1_every
-            terms["r1"] = weight * losses.r1_penalty(self._regularized_scores(batch.labels), real)
+            terms["r1"] = weight * losses.r1_penalty(self._regularized_scores(labels), real)
         return terms
 
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -195,7 +208,7 @@ class AttributeGan(LearnedTranslator):
         """
         settings = self.settings
         pictures = self.pictures(batch.images, batch.side)
-        translated, latent = self.encode_and_decode(pictures, self.condition(batch.targets))
+        translated, latent = self.encode_and_decode(pictures, self.wanted_condition(batch))
         terms: dict[str, torch.Tensor] = {}
         if settings.lambda_adversarial or settings.lambda_cls:
             source, attributes = self.discriminator(self.judged(translated))
@@ -219,11 +232,16 @@ class AttributeGan(LearnedTranslator):
             CannotTranslateError: The faces lack what the settings need.
         """
         self.check_sources(faces)
+        return self.translate_by(faces, self.condition(targets.to(faces.images.device)))
+
+    @torch.no_grad()
+    def translate_by(self, faces: FaceTensors, conditions: torch.Tensor) -> torch.Tensor:
+        """Translates N faces by what the generator hears, [N, K]: uint8 [N, C, H, W], made in evaluation mode."""
         training = self.training
         self.eval()
         try:
             rows = range(0, len(faces), TRANSLATE_BATCH)
-            translated = [self._translate_batch(faces, targets, slice(row, row + TRANSLATE_BATCH)) for row in rows]
+            translated = [self._translate_batch(faces, conditions, slice(row, row + TRANSLATE_BATCH)) for row in rows]
         finally:
             self.train(training)
         return torch.cat(translated) if translated else torch.zeros_like(faces.images)
@@ -249,10 +267,10 @@ class AttributeGan(LearnedTranslator):
                 f"and {faces.channels}. Read them by face_tensors(table, size={self.size}, channels={self.channels})"
             )
 
-    def _translate_batch(self, faces: FaceTensors, targets: torch.Tensor, rows: slice) -> torch.Tensor:
+    def _translate_batch(self, faces: FaceTensors, conditions: torch.Tensor, rows: slice) -> torch.Tensor:
         part = faces.take(torch.arange(len(faces))[rows])
         pictures = self.pictures(to_unit_range(part.images), self.side_input(part))
-        translated = self.generator(pictures, self.condition(targets[rows].to(pictures.device)))
+        translated = self.generator(pictures, conditions[rows])
         return to_bytes_range(translated[:, : self.channels])
 
     def _source_scores(self, pictures: torch.Tensor) -> torch.Tensor:

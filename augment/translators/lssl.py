@@ -2,11 +2,12 @@
 
 Where the text and the released code part the text is followed (a parsing loss, binary cross-entropies, image and side
 input mirrored together); what the text leaves open (features, kernel sizes, residual blocks before the class enters)
-is as in the released code.
+is as in the released code. Pose normalization, section 3.2, is in `pose_normalization.py`.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -22,14 +23,22 @@ from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
 
 
-class LsslSettings(AttributeGanSettings):
-    """Settings of LSSL; the defaults are the published values."""
+class LsslNetworkSettings(AttributeGanSettings):
+    """Settings of LSSL's networks and losses, in both of its forms; the defaults are the published values."""
 
     downs: int = Field(default=4, ge=1, le=6, description="how often the encoder halves the picture")
     residual_blocks: int = Field(default=6, ge=0, le=32, description="of the encoder, before the class enters")
     decoder_residual_blocks: int = Field(
         default=0, ge=0, le=32, description="after the class has entered; 0 as published"
     )
+    lambda_bi: Weight = Field(default=10.0, description="bidirectional loss on image, side input and latent, eq. 6")
+    lambda_id: Weight = Field(default=10.0, description="identity loss, eq. 4")
+    lambda_parsing: Weight = Field(default=10.0, description="parsing loss, eq. 5; needs a trained parsing network")
+
+
+class LsslSettings(LsslNetworkSettings):
+    """Settings of LSSL; the defaults are the published values."""
+
     side_input: bool = Field(default=True, description="landmark heatmaps beside the image; needs faces with landmarks")
     side_sigma: float = Field(
         default=0.02, gt=0, le=0.5, description="of a landmark's Gaussian, as a share of the edge"
@@ -39,15 +48,12 @@ class LsslSettings(AttributeGanSettings):
         description="(x, s) as published (fig. 3a), or x alone as in pose normalization (fig. 3b); with few faces a "
         "pair lets the generator please the class by s' alone and leave x as it is",
     )
-    lambda_bi: Weight = Field(default=10.0, description="bidirectional loss on image, side input and latent, eq. 6")
-    lambda_id: Weight = Field(default=10.0, description="identity loss, eq. 4")
-    lambda_parsing: Weight = Field(default=10.0, description="parsing loss, eq. 5; needs a trained parsing network")
 
 
 class LsslEncoder(nn.Module):
     """(x, s) to a latent [N, width 2^downs, h / 2^downs, w / 2^downs] that knows nothing of the wanted class."""
 
-    def __init__(self, picture_channels: int, settings: LsslSettings) -> None:
+    def __init__(self, picture_channels: int, settings: LsslNetworkSettings) -> None:
         super().__init__()
         widths = [settings.width * 2**level for level in range(settings.downs + 1)]
         self.blocks = nn.Sequential(
@@ -64,7 +70,7 @@ class LsslEncoder(nn.Module):
 class LsslDecoder(nn.Module):
     """Latent and wanted class to (x', s'): sub-pixel blocks, then a 7x7 head for the image and one for the side."""
 
-    def __init__(self, num_classes: int, channels: int, side_channels: int, settings: LsslSettings) -> None:
+    def __init__(self, num_classes: int, channels: int, side_channels: int, settings: LsslNetworkSettings) -> None:
         super().__init__()
         self.concat = settings.conditioning == "concat"
         self.image_skip = settings.image_skip
@@ -96,7 +102,7 @@ class LsslGenerator(nn.Module):
     """G_dec(G_enc(x, s), y)."""
 
     def __init__(
-        self, *, num_classes: int, channels: int, side_channels: int, size: int, settings: LsslSettings
+        self, *, num_classes: int, channels: int, side_channels: int, size: int, settings: LsslNetworkSettings
     ) -> None:
         super().__init__()
         check_halvings(size, settings.downs, "downs")
@@ -108,37 +114,32 @@ class LsslGenerator(nn.Module):
         return self.decoder(self.encoder(pictures), condition, pictures)
 
 
-class Lssl(AttributeGan):
-    """LSSL whole: five losses, each switched off by a weight of 0; side input and parsing network are optional.
+class LsslModel(AttributeGan):
+    """What both forms of LSSL share: the networks, which see an image x and a side image s, and the five losses.
 
-    The parsing network is no part of the translator: attach it before training (`attach_parsing`). It is neither in
-    `state_dict` nor among the parameters, and nothing is needed of it to translate.
+    A subclass says how many channels s has (`side_channels`), where it comes from (`side_input`) and what the
+    discriminator sees. The parsing network is no part of the translator: attach it before training (`attach_parsing`).
+    It is neither in `state_dict` nor among the parameters, and nothing is needed of it to translate.
     """
 
-    name: ClassVar[str] = "lssl"
-    Settings: ClassVar[type[TranslatorSettings]] = LsslSettings
-    settings: LsslSettings
+    Settings: ClassVar[type[TranslatorSettings]] = LsslNetworkSettings
+    settings: LsslNetworkSettings
     generator: LsslGenerator
 
-    def __init__(self, *, num_classes: int, channels: int, size: int, settings: LsslSettings) -> None:
+    def __init__(self, *, num_classes: int, channels: int, size: int, settings: LsslNetworkSettings) -> None:
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
         # In a list, where nn.Module does not look for submodules.
         self._parsing: list[nn.Module] = []
 
     @property
+    @abstractmethod
     def side_channels(self) -> int:
-        """Channels of the side input: 1 heatmap, or 0."""
-        return 1 if self.settings.side_input else 0
+        """Channels of the side image s; 0 = there is none."""
 
     @property
     def picture_channels(self) -> int:
         """Channels of (x, s)."""
         return self.channels + self.side_channels
-
-    @property
-    def judged_channels(self) -> int:
-        """Channels of what the discriminator sees: (x, s), or x alone."""
-        return self.channels if self.settings.discriminator_sees == "image" else self.picture_channels
 
     def judged(self, pictures: torch.Tensor) -> torch.Tensor:
         """(x, s), or x alone."""
@@ -158,6 +159,85 @@ class Lssl(AttributeGan):
         """Gives the trained parsing network P ([N, C, H, W] in -1..1 to logits [N, K, H, W]); it is frozen here."""
         self._parsing = [network.eval().requires_grad_(False)]
 
+    def check_parsing(self) -> None:
+        """Refuses a parsing loss without a network that suits the pictures.
+
+        Raises:
+            CannotTranslateError: Says what is missing and which setting does without.
+        """
+        if not self.settings.lambda_parsing:
+            return
+        if not self._parsing:
+            raise CannotTranslateError(
+                f"{self.name}: the parsing loss (lambda_parsing = {self.settings.lambda_parsing:g}) needs a trained "
+                "parsing network, and none is attached. Train one on faces with masks (augment.parsing.train_parsing) "
+                "and give it to attach_parsing, or set the translator's lambda_parsing=0"
+            )
+        known = getattr(self._parsing[0], "channels", self.channels)
+        if known != self.channels:
+            raise CannotTranslateError(
+                f"{self.name}: the parsing network reads {known} channels, the pictures have {self.channels}. Train it "
+                "on faces of the same form, or set the translator's lambda_parsing=0"
+            )
+
+    def encode_and_decode(
+        self, pictures: torch.Tensor, condition: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(x', s') and the latent of (x, s), which eq. 6 compares."""
+        latent = self.generator.encoder(pictures)
+        return self.generator.decoder(latent, condition, pictures), latent
+
+    def consistency_losses(
+        self, batch: Batch, pictures: torch.Tensor, latent: torch.Tensor | None, translated: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """`parsing` (eq. 5), and `bidirectional` (eq. 6) every `cycle_every`-th step."""
+        settings, channels = self.settings, self.channels
+        terms: dict[str, torch.Tensor] = {}
+        if settings.lambda_parsing:
+            terms["parsing"] = settings.lambda_parsing * self._parsing_loss(batch.images, translated[:, :channels])
+        if settings.lambda_bi and batch.step % settings.cycle_every == 0:
+            assert latent is not None
+            translated_latent = self.generator.encoder(translated)
+            cycled = self.generator.decoder(translated_latent, self.condition(batch.labels), translated)
+            terms["bidirectional"] = settings.lambda_bi * losses.bidirectional(
+                batch.images,
+                cycled[:, :channels],
+                batch.side if self.side_channels else None,
+                cycled[:, channels:] if self.side_channels else None,
+                latent,
+                translated_latent,
+            )
+        return terms
+
+    def _parsing_loss(self, images: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:
+        if not self._parsing:
+            raise CannotTranslateError(
+                f"{self.name}: lambda_parsing > 0 needs attach_parsing(network); or set the translator's "
+                "lambda_parsing=0"
+            )
+        network = self._parsing[0].to(images.device)
+        with torch.no_grad():
+            target = network(images)
+        return losses.parsing(target, network(translated))
+
+
+class Lssl(LsslModel):
+    """LSSL whole: five losses, each switched off by a weight of 0; side input and parsing network are optional."""
+
+    name: ClassVar[str] = "lssl"
+    Settings: ClassVar[type[TranslatorSettings]] = LsslSettings
+    settings: LsslSettings
+
+    @property
+    def side_channels(self) -> int:
+        """Channels of the side input: 1 heatmap, or 0."""
+        return 1 if self.settings.side_input else 0
+
+    @property
+    def judged_channels(self) -> int:
+        """Channels of what the discriminator sees: (x, s), or x alone."""
+        return self.channels if self.settings.discriminator_sees == "image" else self.picture_channels
+
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces without landmarks where the side input is on, and a parsing loss without a network.
 
@@ -167,20 +247,7 @@ class Lssl(AttributeGan):
         self.check_sources(faces)
         if self.settings.side_input and faces.landmarks is not None and not torch.isfinite(faces.landmarks).any():
             self.check_sources(replace(faces, landmarks=None))
-        if not self.settings.lambda_parsing:
-            return
-        if not self._parsing:
-            raise CannotTranslateError(
-                f"lssl: the parsing loss (lambda_parsing = {self.settings.lambda_parsing:g}) needs a trained parsing "
-                "network, and none is attached. Train one on faces with masks (augment.parsing.train_parsing) and give "
-                "it to attach_parsing, or set the translator's lambda_parsing=0"
-            )
-        known = getattr(self._parsing[0], "channels", self.channels)
-        if known != self.channels:
-            raise CannotTranslateError(
-                f"lssl: the parsing network reads {known} channels, the pictures have {self.channels}. Train it on "
-                "faces of the same form, or set the translator's lambda_parsing=0"
-            )
+        self.check_parsing()
 
     def check_sources(self, faces: FaceTensors) -> None:
         """Refuses faces without landmarks where the side input is on; single faces may lack them (a null heatmap).
@@ -213,42 +280,3 @@ class Lssl(AttributeGan):
                 "the translator's side_input=false"
             )
         return torch.cat([images, side.to(images.dtype)], dim=1)
-
-    def encode_and_decode(
-        self, pictures: torch.Tensor, condition: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(x', s') and the latent of (x, s), which eq. 6 compares."""
-        latent = self.generator.encoder(pictures)
-        return self.generator.decoder(latent, condition, pictures), latent
-
-    def consistency_losses(
-        self, batch: Batch, pictures: torch.Tensor, latent: torch.Tensor | None, translated: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """`parsing` (eq. 5), and `bidirectional` (eq. 6) every `cycle_every`-th step."""
-        settings, channels = self.settings, self.channels
-        terms: dict[str, torch.Tensor] = {}
-        if settings.lambda_parsing:
-            terms["parsing"] = settings.lambda_parsing * self._parsing_loss(batch.images, translated[:, :channels])
-        if settings.lambda_bi and batch.step % settings.cycle_every == 0:
-            assert latent is not None
-            translated_latent = self.generator.encoder(translated)
-            cycled = self.generator.decoder(translated_latent, self.condition(batch.labels), translated)
-            terms["bidirectional"] = settings.lambda_bi * losses.bidirectional(
-                batch.images,
-                cycled[:, :channels],
-                batch.side if settings.side_input else None,
-                cycled[:, channels:] if settings.side_input else None,
-                latent,
-                translated_latent,
-            )
-        return terms
-
-    def _parsing_loss(self, images: torch.Tensor, translated: torch.Tensor) -> torch.Tensor:
-        if not self._parsing:
-            raise CannotTranslateError(
-                "lssl: lambda_parsing > 0 needs attach_parsing(network); or set the translator's lambda_parsing=0"
-            )
-        network = self._parsing[0].to(images.device)
-        with torch.no_grad():
-            target = network(images)
-        return losses.parsing(target, network(translated))

@@ -1,21 +1,33 @@
-"""StarGAN (Choi et al. 2018, arXiv 1711.09020), as published, with switches."""
+"""StarGAN (Choi et al. 2018, arXiv 1711.09020), as published, with the switches of its variants.
+
+The variants, perceptual loss, skip connections, dropout, and joint training on several data sets, are those of Chang
+and Wang, "Facial Expression Generation": 64 px, batch 32, all else as StarGAN. Where their text is silent, their
+released code decides; of the variants, that code holds skip + dropout (the other lines are commented out).
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
+from torch.nn import functional as F
 
 from augment import losses
-from augment.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, concat_label_planes
+from augment.chance import seeded
+from augment.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, concat_label_planes, one_hot
+from augment.tensors import FaceTensors
 from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, Weight, head, squash
-from augment.translators.base import Batch, TranslatorSettings
+from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
+
+LEAKY_SLOPE = 0.01  # of the variants with dropout; the text gives none, the released code this
+PERCEPTUAL_LAYERS = 4  # the discriminator's first: "low-level and mid-level features"
+OWN = "own"  # `translate_to`: each face's own data set
 
 
 class StarGanSettings(AttributeGanSettings):
-    """Settings of StarGAN; the defaults are the published values."""
+    """Settings of StarGAN; the defaults are the published values, with the variants' switches off."""
 
     classification: Literal["binary", "softmax"] = Field(
         default="softmax", description="soft-max over exclusive classes, as for RaFD; binary as for CelebA's attributes"
@@ -23,56 +35,266 @@ class StarGanSettings(AttributeGanSettings):
     lambda_rec: Weight = Field(default=10.0, description="reconstruction, eq. 4")
     lambda_id: Weight = Field(default=0.0, description="L1 between output and input; not in the paper")
 
+    # Chang and Wang's variants
+    perceptual: bool = Field(
+        default=False, description="late in a run, the discriminator's features take the pixels' place on the way back"
+    )
+    perceptual_after: float = Field(
+        default=0.2, ge=0, le=1, description="share of the run after which they do; 40 of 200 epochs as published"
+    )
+    lambda_perceptual: Weight = Field(default=10.0, description="perceptual reconstruction, eq. 5 of the variants")
+    skip: bool = Field(
+        default=False,
+        description="adds what each down-sampling layer gives to the up-sampling layer of its shape, and the input to "
+        "the output",
+    )
+    dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the generator's features that are dropped, when it translates too: its source of chance; "
+        "0.5 as published, with leaky ReLUs",
+    )
+    data_sets: tuple[str, ...] = Field(
+        default=(), description="names of the data sets that are learned together, as in the faces' sources"
+    )
+    cross_data_sets: bool = Field(
+        default=False,
+        description="training draws the wanted data set too, in place of each face's own; future work to the authors, "
+        "who find the way from one data set to the other badly learned",
+    )
+    translate_to: str = Field(default=OWN, description="the data set that faces are made of: own, or one of data_sets")
+
+    @model_validator(mode="after")
+    def _data_sets_agree(self) -> StarGanSettings:
+        names = self.data_sets
+        if len(names) == 1 or len(set(names)) != len(names) or OWN in names:
+            raise ValueError(f"data_sets: name none or two or more, each once, and none {OWN!r}; got {list(names)}")
+        if self.translate_to not in (OWN, *names):
+            raise ValueError(f"translate_to: {self.translate_to!r} is none of {', '.join((OWN, *names))}")
+        if self.cross_data_sets and not names:
+            raise ValueError("cross_data_sets needs data_sets")
+        return self
+
 
 class StarGanGenerator(nn.Module):
     """7x7 convolution, strided 4x4 convolutions, residual blocks, transposed 4x4 convolutions, 7x7 convolution.
 
-    Table 4 of the paper: 64, 128, 256 features, six residual blocks, 128, 64. With `conditioning="concat"` the class
-    enters as planes beside the image; with `"instance_norm"` through every normalization.
+    Table 4 of the paper: 64, 128, 256 features, six residual blocks, 128, 64. With `conditioning="concat"` the
+    condition enters as planes beside the image; with `"instance_norm"` through every normalization.
+
+    Args:
+        condition_size: Length K of the condition.
+        channels: 1 or 3.
+        size: Edge of the pictures in pixels.
+        settings: The work's settings.
     """
 
-    def __init__(self, *, num_classes: int, channels: int, size: int, settings: StarGanSettings) -> None:
+    def __init__(self, *, condition_size: int, channels: int, size: int, settings: StarGanSettings) -> None:
         super().__init__()
         check_halvings(size, settings.downs, "downs")
         self.concat = settings.conditioning == "concat"
         self.image_skip = settings.image_skip
-        heard = 0 if self.concat else num_classes
-        width = settings.width
+        self.skip = settings.skip
+        self.downs = settings.downs
+        slope = LEAKY_SLOPE if settings.dropout else 0.0
+        # Section 3.4: noise at both ends, or, with skips, in the residual blocks in their place.
+        self.outer_dropout = 0.0 if settings.skip else settings.dropout
+        inner_dropout = settings.dropout if settings.skip else 0.0
+        heard = 0 if self.concat else condition_size
+        width, first = settings.width, channels + condition_size if self.concat else channels
         widths = [width * 2**level for level in range(settings.downs + 1)]
         self.blocks = nn.ModuleList()
-        first = channels + num_classes if self.concat else channels
-        self.blocks.append(DownBlock(first, width, kernel=settings.outer_kernel, stride=1, condition_size=heard))
-        self.blocks.extend(DownBlock(inner, 2 * inner, condition_size=heard) for inner in widths[:-1])
-        self.blocks.extend(ResidualBlock(widths[-1], condition_size=heard) for _ in range(settings.residual_blocks))
-        self.blocks.extend(TransposedUpBlock(2 * inner, inner, condition_size=heard) for inner in reversed(widths[:-1]))
+        self.blocks.append(
+            DownBlock(first, width, kernel=settings.outer_kernel, stride=1, condition_size=heard, slope=slope)
+        )
+        self.blocks.extend(DownBlock(inner, 2 * inner, condition_size=heard, slope=slope) for inner in widths[:-1])
+        self.blocks.extend(
+            ResidualBlock(widths[-1], condition_size=heard, slope=slope, dropout=inner_dropout)
+            for _ in range(settings.residual_blocks)
+        )
+        self.blocks.extend(
+            TransposedUpBlock(2 * inner, inner, condition_size=heard, slope=slope) for inner in reversed(widths[:-1])
+        )
         self.head = head(channels, settings)
 
     def forward(self, pictures: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Pictures [N, C, H, W] in -1..1 and the wanted condition [N, K] to translated pictures of the same shape."""
+        """Pictures [N, C, H, W] in -1..1 and the wanted condition [N, K] to translated pictures of the same shape.
+
+        With `skip` alone they lie in -2..2: the input is added to what tanh gives, as in the released code (the text
+        draws the skips within the network only, but means to "directly learn residual features"), and it is left to
+        the discriminator to keep them in range. `image_skip` adds the input in its own way.
+        """
         features = concat_label_planes(pictures, condition) if self.concat else pictures
-        for block in self.blocks:
+        last = len(self.blocks) - 1
+        passed_on = []
+        for place, block in enumerate(self.blocks):
             features = block(features, condition)
-        return squash(self.head(features), pictures, self.image_skip)
+            # The last activation is read as the last before the output's tanh: dropping pixels would show.
+            if self.outer_dropout and place in (0, last):
+                features = F.dropout(features, self.outer_dropout, training=True)
+            if not self.skip:
+                continue
+            if place <= self.downs:
+                passed_on.append(features)
+            if place >= last - self.downs:  # the bottleneck's end, then every up-sampling layer
+                features = features + passed_on.pop()
+        hidden = self.head(features)
+        if self.skip and not self.image_skip:
+            return pictures + torch.tanh(hidden)
+        return squash(hidden, pictures, self.image_skip)
 
 
 class StarGan(AttributeGan):
-    """One generator for all classes, bound to its input by the way back (cycle reconstruction)."""
+    """One generator for all classes, bound to its input by the way back (cycle reconstruction).
+
+    Trained on several data sets (`data_sets`), the generator hears beside the class which data set a face shall be of;
+    the discriminator tells the classes and real from fake, and nothing of data sets.
+    """
 
     name: ClassVar[str] = "stargan"
     Settings: ClassVar[type[TranslatorSettings]] = StarGanSettings
     settings: StarGanSettings
+    generator: StarGanGenerator
 
     def build_generator(self) -> nn.Module:
         """Makes the generator."""
         return StarGanGenerator(
-            num_classes=self.num_classes, channels=self.channels, size=self.size, settings=self.settings
+            condition_size=self.num_classes + len(self.settings.data_sets),
+            channels=self.channels,
+            size=self.size,
+            settings=self.settings,
         )
+
+    def heard(self, labels: torch.Tensor, domains: torch.Tensor | None) -> torch.Tensor:
+        """What the generator hears: the class [N, K], and, where there are M data sets, the mask vector: [N, K + M].
+
+        Args:
+            labels: int64 [N].
+            domains: int64 [N], positions in `data_sets`; not looked at where there are none.
+
+        Raises:
+            CannotTranslateError: There are data sets, and `domains` is None.
+        """
+        names = self.settings.data_sets
+        if not names:
+            return self.condition(labels)
+        if domains is None:
+            raise CannotTranslateError(
+                f"{self.name}: learns the data sets {', '.join(names)} together, and is not told which one is wanted. "
+                "Give domains(faces), or set the translator's data_sets=[]"
+            )
+        return torch.cat([self.condition(labels), one_hot(domains, len(names))], dim=1)
+
+    def wanted_condition(self, batch: Batch) -> torch.Tensor:
+        """The wanted classes in each face's own data set, as published, or in a drawn one (`cross_data_sets`)."""
+        return self.heard(batch.targets, batch.target_domains if self.settings.cross_data_sets else batch.domains)
+
+    def domains(self, faces: FaceTensors) -> torch.Tensor | None:
+        """The faces' data sets as positions in `data_sets`, int64 [N]; None where there are none.
+
+        Raises:
+            CannotTranslateError: The faces don't say their data set, or are of one that is not listed.
+        """
+        names = self.settings.data_sets
+        if not names:
+            return None
+        if faces.sources is None and len(faces):
+            raise CannotTranslateError(
+                f"{self.name}: learns the data sets {', '.join(names)} together, and these faces don't say which they "
+                "are of. Read them by the source joint, name the wanted one in the translator's translate_to, or set "
+                "its data_sets=[]"
+            )
+        places = {name: place for place, name in enumerate(names)}
+        found = faces.sources or ()
+        if unknown := sorted(set(found) - set(places)):
+            raise CannotTranslateError(
+                f"{self.name}: there are faces of {', '.join(unknown)}, which the translator's data_sets "
+                f"({', '.join(names)}) don't list. List what is to be learned together, or leave these faces out"
+            )
+        return torch.tensor([places[name] for name in found], dtype=torch.int64, device=faces.images.device)
+
+    def check(self, faces: FaceTensors) -> None:
+        """Refuses training faces of unknown data sets, and a data set without faces.
+
+        Raises:
+            CannotTranslateError: Says what is wrong.
+        """
+        super().check(faces)
+        domains = self.domains(faces)
+        if domains is None:
+            return
+        present = set(domains.tolist())
+        absent = [name for place, name in enumerate(self.settings.data_sets) if place not in present]
+        if absent:
+            raise CannotTranslateError(
+                f"{self.name}: no training face is of {', '.join(absent)}, which the translator's data_sets list. Add "
+                "such faces, or leave the name out"
+            )
+
+    @torch.no_grad()
+    def translate(
+        self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Makes faces of wanted classes, of the data set that `translate_to` of the settings says.
+
+        With dropout, `generator` is the source of chance: another one gives other faces. Without, it is ignored.
+
+        Raises:
+            CannotTranslateError: The faces lack what the settings need.
+        """
+        wanted = self.settings.translate_to
+        if wanted == OWN:
+            domains = self.domains(faces)
+        else:
+            domains = torch.full_like(targets, self.settings.data_sets.index(wanted))
+        return self.translate_to(faces, targets, domains, generator)
+
+    @torch.no_grad()
+    def translate_to(
+        self,
+        faces: FaceTensors,
+        targets: torch.Tensor,
+        domains: torch.Tensor | None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Makes faces of wanted classes and data sets.
+
+        Args:
+            faces: N source faces on this module's device.
+            targets: int64 [N], the wanted classes.
+            domains: int64 [N], the wanted data sets as positions in `data_sets`; None where there are none.
+            generator: A CPU generator, the only source of chance.
+
+        Returns:
+            uint8 [N, C, H, W] on this module's device.
+
+        Raises:
+            CannotTranslateError: The faces have another form than the networks, or `domains` is None and must not be.
+        """
+        self.check_sources(faces)
+        device = faces.images.device
+        conditions = self.heard(targets.to(device), None if domains is None else domains.to(device))
+        if not self.settings.dropout:
+            return self.translate_by(faces, conditions)
+        generator = generator if generator is not None else torch.Generator().manual_seed(0)
+        # Dropout takes no generator: the global one is seeded from ours, and given back as it was.
+        with seeded(int(torch.randint(2**62, (), generator=generator)), device):
+            return self.translate_by(faces, conditions)
 
     def consistency_losses(
         self, batch: Batch, pictures: torch.Tensor, latent: torch.Tensor | None, translated: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """`reconstruction` (eq. 4), every `cycle_every`-th step."""
-        if not self.settings.lambda_rec or batch.step % self.settings.cycle_every:
+        """`reconstruction` (eq. 4), or `perceptual` (the variants' eq. 5) later on, every `cycle_every`-th step."""
+        settings = self.settings
+        by_features = settings.perceptual and batch.step >= round(settings.perceptual_after * batch.total_steps)
+        weight = settings.lambda_perceptual if by_features else settings.lambda_rec
+        if not weight or batch.step % settings.cycle_every:
             return {}
-        cycled = self.generator(translated, self.condition(batch.labels))
-        return {"reconstruction": self.settings.lambda_rec * losses.reconstruction(pictures, cycled)}
+        cycled = self.generator(translated, self.heard(batch.labels, batch.domains))
+        if not by_features:
+            return {"reconstruction": weight * losses.reconstruction(pictures, cycled)}
+        with torch.no_grad():
+            wanted = self.discriminator.first_features(pictures, PERCEPTUAL_LAYERS)
+        found = self.discriminator.first_features(cycled, PERCEPTUAL_LAYERS)
+        return {"perceptual": weight * losses.perceptual(wanted, found)}

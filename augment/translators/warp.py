@@ -118,6 +118,7 @@ class WarpTranslator(FittedTranslator):
 
     name: ClassVar[str] = "warp"
     Settings: ClassVar[type[TranslatorSettings]] = WarpSettings
+    needs_own_class: ClassVar[bool] = True
     settings: WarpSettings
 
     def __init__(

@@ -51,6 +51,8 @@ REFUSALS = [
     ("report.baseline_arm", "nothing", ["report.baseline_arm", "nothing", "real"]),
     ("runtime.device", "tpu", ["runtime.device"]),
     ("classifier.model.name", "resnet19", ["classifier.model", "resnet19"]),
+    ("dataset.attribute", "age", ["dataset.attribute", "illumination", "pose"]),
+    ("dataset.attribute", "pose", ["lssl.training.mirror", "set it to false", "augmentation_settings.flip"]),
 ]
 
 

@@ -1,0 +1,157 @@
+"""LSSL's pose normalization (Bozorgtabar et al. 2019, arXiv 1905.00286), section 3.2, "synthesize to learn".
+
+The image x is a simulated frontal face, the side image s the photograph of the same performance from any side; out come
+a realistic frontal face x' of the wanted class, and s'. Networks and losses are LSSL's, but that the discriminator
+looks at one picture (fig. 3b). Where the text is silent:
+
+- What the discriminator takes for real. Real frontal faces of the wanted classes here, as the output is to be one of
+  them. Section 2 does without: `frontal_yaw: null` takes real faces of any pose, the profiles among them.
+- Whose class the discriminator learns, and what the way back decodes with. The photograph s is "unlabelled", so its
+  label is used nowhere: the discriminator learns the classes of those real frontal faces, and the way back decodes with
+  the simulated face's class, which is known because the simulated face was made to show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, NoReturn
+
+import torch
+from pydantic import Field
+
+from augment.tensors import FaceTensors, to_unit_range
+from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
+from augment.translators.lssl import LsslModel, LsslNetworkSettings
+
+
+class LsslPoseSettings(LsslNetworkSettings):
+    """Settings of pose normalization; the defaults are the published values, those of LSSL itself."""
+
+    frontal_yaw: float | None = Field(
+        default=10.0,
+        ge=0,
+        le=90,
+        description="real faces for the discriminator are those turned by at most so many degrees, and those whose "
+        "turn is not known; null = all",
+    )
+
+
+class LsslPose(LsslModel):
+    """A simulated frontal face and a real face of any pose to a realistic frontal face of the wanted class.
+
+    A batch's images are the photographs s, its side the simulated faces x, its examples real frontal faces.
+    """
+
+    name: ClassVar[str] = "lssl_pose"
+    Settings: ClassVar[type[TranslatorSettings]] = LsslPoseSettings
+    settings: LsslPoseSettings
+
+    @property
+    def side_channels(self) -> int:
+        """Channels of s, a picture as x is."""
+        return self.channels
+
+    @property
+    def judged_channels(self) -> int:
+        """Channels of what the discriminator sees: one picture."""
+        return self.channels
+
+    def pictures(self, images: torch.Tensor, side: torch.Tensor | None) -> torch.Tensor:
+        """(x, s) stacked, float [N, 2 C, H, W], from the simulated faces and the photographs."""
+        if side is None:
+            raise CannotTranslateError(
+                "lssl_pose: a simulated face is translated beside a photograph, and there is none"
+            )
+        return torch.cat([images, side.to(images.dtype)], dim=1)
+
+    def real_pictures(self, batch: Batch, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The examples, real frontal faces of the wanted classes, and those classes.
+
+        Raises:
+            CannotTranslateError: The batch has none.
+        """
+        if batch.examples is None:
+            raise CannotTranslateError(
+                "lssl_pose: the batch has no examples; give it real faces of the wanted classes, out of example_faces"
+            )
+        return batch.examples.to(pictures.dtype), batch.targets
+
+    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """LSSL's terms, of x' and real frontal faces."""
+        return super().discriminator_losses(_simulated_first(batch))
+
+    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """LSSL's five terms: `identity` and `parsing` compare x' with x, `bidirectional` comes back to x and s."""
+        return super().generator_losses(_simulated_first(batch))
+
+    def translate_by(self, faces: FaceTensors, conditions: torch.Tensor) -> torch.Tensor:
+        """Normalizes N faces by what the generator hears, [N, K]: uint8 [N, C, H, W], made in evaluation mode."""
+        if faces.simulated is None:  # no face at all, or check_sources would have refused
+            return super().translate_by(faces, conditions)
+        return super().translate_by(replace(faces, images=faces.simulated, simulated=faces.images), conditions)
+
+    def side_input(self, faces: FaceTensors) -> torch.Tensor:
+        """The simulated frontal faces, float32 [N, C, H, W] in -1..1.
+
+        Raises:
+            CannotTranslateError: No face has one.
+        """
+        if faces.simulated is None:
+            self._refuse(faces.face_ids, len(faces))
+        return to_unit_range(faces.simulated)
+
+    def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
+        """Faces with a simulated face (one that is black all over is none): bool [N]."""
+        if faces.simulated is None:
+            return torch.zeros(len(faces), dtype=torch.bool, device=faces.labels.device)
+        return (faces.simulated != 0).flatten(1).any(dim=1)  # of bytes, torch's any is no bool
+
+    def example_faces(self, faces: FaceTensors) -> torch.Tensor:
+        """The real faces that the discriminator may see, the frontal ones: bool [N]."""
+        if self.settings.frontal_yaw is None or faces.yaw is None:
+            return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
+        return ~(faces.yaw.abs() > self.settings.frontal_yaw)
+
+    def check(self, faces: FaceTensors) -> None:
+        """Refuses training faces without simulated or without frontal faces, and a parsing loss without a network.
+
+        Raises:
+            CannotTranslateError: Says what is missing and what would mend it.
+        """
+        super().check_sources(faces)
+        if not bool(self.usable_sources(faces).any()):
+            self._refuse(faces.face_ids, len(faces))
+        missing = sorted(set(faces.labels.tolist()) - set(faces.labels[self.example_faces(faces)].tolist()))
+        if missing:
+            names = ", ".join(faces.class_names[label] for label in missing)
+            raise CannotTranslateError(
+                f"lssl_pose: no real face is turned by at most {self.settings.frontal_yaw:g} degrees in {names}. Add "
+                "frontal faces, or set the translator's frontal_yaw higher, or to null for faces of any pose"
+            )
+        self.check_parsing()
+
+    def check_sources(self, faces: FaceTensors) -> None:
+        """Refuses source faces that lack a simulated face.
+
+        Raises:
+            CannotTranslateError: Says how many, and what would mend it.
+        """
+        super().check_sources(faces)
+        lacking = torch.nonzero(~self.usable_sources(faces))[:, 0].tolist()
+        if lacking:
+            self._refuse([faces.face_ids[row] for row in lacking], len(faces))
+
+    def _refuse(self, lacking: Sequence[str], count: int) -> NoReturn:
+        first = f", the first is {lacking[0]}" if lacking else ""
+        raise CannotTranslateError(
+            f"lssl_pose: {len(lacking)} of {count} faces have no simulated frontal face{first}. Use a source that has "
+            "them (embedded faces: dataset.settings.simulated=true), or take the faces that usable_sources allows"
+        )
+
+
+def _simulated_first(batch: Batch) -> Batch:
+    """The batch with x, the simulated faces, as its images and s, the photographs, as its side."""
+    if batch.side is None:
+        raise CannotTranslateError("lssl_pose: the batch has no simulated faces; build its side by side_input(faces)")
+    return replace(batch, images=batch.side, side=batch.images)

@@ -1,0 +1,95 @@
+"""The experiments on LSSL's further forms, at every scale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from augment.tensors import FaceTensors
+from augment.translators import create_translator
+from pipeline.profile import compose_profile
+
+ROOT = Path(__file__).parent.parent.parent
+SCALES = ["smoke", "cpu", "gpu", "paper"]
+# Table 1's rows, and what makes each of them.
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "lssl_without_side": {"side_input": False},
+    "lssl_without_bidirectional": {"lambda_bi": 0.0},
+    "lssl_without_parsing": {"lambda_parsing": 0.0},
+}
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    return yaml.safe_load(compose_profile(ROOT, overrides))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_each_ablation_is_the_scales_lssl_without_one_part(scale: str) -> None:
+    values = composed("experiment=ablations", f"scale={scale}")
+    whole = values["translators"]["lssl"]
+    for name, change in ABLATIONS.items():
+        assert values["translators"][name] == whole | {"settings": whole.get("settings", {}) | change}, name
+        assert values["arms"]["synthetic"][name]["translator"] == name
+    amounts = {values["arms"]["synthetic"][name]["per_class"] for name in ABLATIONS}
+    assert amounts <= {arm["per_class"] for arm in values["arms"]["synthetic"].values() if arm["translator"] == "lssl"}
+    if scale == "gpu":  # the scale's own, which the experiment repeats
+        assert whole == composed("scale=gpu")["translators"]["lssl"]
+
+
+def test_what_each_ablation_lacks() -> None:
+    """Nothing of landmarks; no way back; no parsing network."""
+    entries = composed("experiment=ablations")["translators"]
+    generator = torch.Generator().manual_seed(0)
+    bare = FaceTensors(
+        images=torch.randint(0, 256, (4, 1, 48, 48), dtype=torch.uint8, generator=generator),
+        labels=torch.arange(4) % 2,
+        landmarks=None,
+        masks=None,
+        face_ids=("a", "b", "c", "d"),
+        subjects=(None,) * 4,
+        class_names=("calm", "happy"),
+    )
+
+    def made(name: str) -> Any:
+        settings = entries[name]["settings"]
+        return create_translator("lssl", num_classes=2, channels=1, size=48, settings=settings, seed=0)
+
+    whole = made("lssl")
+    side, bidirectional, parsing = (made(name) for name in ABLATIONS)
+    assert side.side_input(bare) is None
+    assert side.generator.encoder.blocks[0].convolution.in_channels == 1
+    assert side.generator.decoder.side_head is None and whole.generator.decoder.side_head is not None
+    side.attach_parsing(torch.nn.Conv2d(1, 4, 1))
+    side.check(bare)
+    assert whole.settings.lambda_bi and not bidirectional.settings.lambda_bi
+    landmarks = torch.rand(4, 68, 2, generator=generator)
+    parsing.check(FaceTensors(**{**vars(bare), "landmarks": landmarks}))  # none is attached
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("attribute", ["illumination", "pose"])
+def test_the_attributes_bring_their_faces_and_learn_by_lssl(attribute: str, scale: str) -> None:
+    values = composed(f"experiment={attribute}", f"scale={scale}")
+    assert values["dataset"]["attribute"] == attribute
+    assert values["dataset"]["settings"]["preset"] == {"illumination": "oulu_casia", "pose": "bu3dfe"}[attribute]
+    assert values["translators"]["lssl"]["work"] == "lssl"
+    assert "lssl" in {arm["translator"] for arm in values["arms"]["synthetic"].values()}
+
+
+def test_an_attribute_of_other_faces() -> None:
+    values = composed("experiment=pose", "dataset=rig_rafd")
+    assert values["dataset"]["settings"]["preset"] == "rafd" and values["dataset"]["attribute"] == "pose"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_pose_normalization_has_both_works_and_their_faces(scale: str) -> None:
+    values = composed("experiment=pose_normalization", f"scale={scale}")
+    assert values["dataset"]["settings"]["preset"] == "bu3dfe" and values["dataset"]["settings"]["simulated"] is True
+    assert values["translators"]["simgan"]["settings"]["attribute_loss"] is True
+    for name in ("lssl_pose", "simgan"):
+        assert values["translators"][name]["work"] == name
+        assert values["arms"]["synthetic"][name]["translator"] == name
