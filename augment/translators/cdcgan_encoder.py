@@ -1,0 +1,76 @@
+"""Conditional DCGAN + encoder (Fan, Liu and Wang, "Human Emotion Generation with Generative Adversarial Networks").
+
+Three phases: G and D learn faces from noise; E learns to invert G; transfer decodes E(x) with another class.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+
+from augment import losses
+from augment.dcgan import DcganEncoder, DcganTrunk, GeneratorHears
+from augment.translators.base import Batch, TranslatorSettings
+from augment.translators.latent_gan import DiscriminatorHears, LatentGan, LatentGanSettings, Weight
+
+
+class CdcganSettings(LatentGanSettings):
+    """Settings of the conditional DCGAN with an encoder; the defaults are the published values.
+
+    The text defers to DCGAN for what it does not say: z of 100 uniform numbers, 5x5 convolutions, 64 features next to
+    the picture (as the TensorFlow code has it; the DCGAN paper's figure shows 128). It gives the training of E no
+    length: as long as that of G. Where the class enters is not said either: before every layer of G and D, as in the
+    conditional DCGAN that TensorFlow's users had at the time.
+    """
+
+    generator_hears: GeneratorHears = Field(
+        default="every", description="where the class enters G; batch_norm is not in the paper"
+    )
+    discriminator_hears: DiscriminatorHears = Field(
+        default="every", description="where the class enters D; projection is not in the paper"
+    )
+    lambda_latent: Weight = Field(
+        default=0.0,
+        description="eq. 13, E(G(z|y)) = z, as a loss of E's; the paper states it as the aim and trains on eq. 14 only",
+    )
+
+
+class Cdcgan(LatentGan):
+    """G(z|y) by a conditional DCGAN, z = E(x) by an encoder that is trained as G's inverse."""
+
+    name: ClassVar[str] = "cdcgan"
+    Settings: ClassVar[type[TranslatorSettings]] = CdcganSettings
+    encoder_names: ClassVar[tuple[str, ...]] = ("encoder",)
+    settings: CdcganSettings
+
+    def build_encoders(self) -> None:
+        """Makes E: like D, which it resembles but for the length of what comes out; it hears no class (eq. 1)."""
+        settings = self.settings
+        trunk = DcganTrunk(
+            channels=self.channels,
+            size=self.size,
+            width=settings.discriminator_width or settings.width,
+            halvings=settings.halvings,
+            kernel=settings.kernel,
+        )
+        self.encoder = DcganEncoder(trunk, settings.latent_size)
+
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """E(x) [N, latent_size] of pictures [N, C, H, W] in -1..1."""
+        return self.encoder(pictures)
+
+    def encoder_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """`reconstruction` (eq. 14) and, with a weight, `latent` (eq. 13).
+
+        Eq. 14 prints (x - G(E(z)))^2. E takes faces, so that E(z) is read as E(x); G hears x's own class.
+        """
+        own = self.condition(batch.labels)
+        reconstructed = self.generator(self.encode(batch.images), own)
+        terms = {"reconstruction": losses.squared_error(reconstructed, batch.images)}
+        if self.settings.lambda_latent:
+            with torch.no_grad():
+                latent, generated = self.generated_pairs(batch.targets, batch.generator)
+            terms["latent"] = self.settings.lambda_latent * losses.squared_error(self.encode(generated), latent)
+        return terms
