@@ -153,3 +153,68 @@ the published settings), and faces translated a second. *published* are the work
     python -m benchmarks.translators cost
 """
     return text
+
+
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
+
+def with_figures(page: str, results: Sequence[Mapping[str, Any]], costs: Sequence[Mapping[str, Any]]) -> str:
+    """A page with the figures between its two marks, which stay.
+
+    Args:
+        page: Markdown with the marks.
+        results: Of finished runs.
+        costs: Rows of cost.csv; none where it is not there.
+
+    Raises:
+        ValueError: The marks are missing.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page lacks the marks {BEGIN} and {END}")
+    by_recipe = {row["name"]: row for row in costs if row["settings"] == "recipe"}
+    rows = [by_recipe.get(row["name"], {}) | row for row in translation_rows(results)]
+    columns = {
+        "recipe": lambda row: f"`{row['name']}`",
+        "untranslated": percent("recognition_untranslated"),
+        "translated": percent("recognition_translated"),
+        "difference, points (95 %)": interval,
+        "identity shift": number("identity_shift", ".3f"),
+        "parameters G": number("generator_parameters", ",.0f"),
+        "parameters D": number("discriminator_parameters", ",.0f"),
+        "batch": number("batch", ".0f"),
+        "ms a step": number("milliseconds_a_step", ".0f"),
+        "training, s": lambda row: f"{row['processor_seconds'] or row['seconds']:.0f}",
+        "faces/s": number("images_per_second", ".0f"),
+    }
+    published = [row for row in costs if row["settings"] == "published"]
+    wide = {
+        "work": lambda row: f"`{row['work']}`",
+        "parameters G": number("generator_parameters", ",.0f"),
+        "parameters D": number("discriminator_parameters", ",.0f"),
+        "ms a step": number("milliseconds_a_step", ",.0f"),
+        "faces/s": number("images_per_second", ".0f"),
+        "note": lambda row: "" if pd.isna(row.get("note")) else str(row["note"]).replace("|", "/"),
+    }
+    text = f"""
+## What each learns in three minutes of one core
+
+By the recipes in `conf/recipe/` (narrow networks, with what few faces need), {SIZE} px grey embedded faces, one thread,
+about 180 seconds of processor time each; judged by a judge that no translator met. `python -m benchmarks.translators`
+measured it; [data, seeds, machine and the classes one by one](results/translators/README.md).
+
+{markdown_table(rows, columns)}
+
+*untranslated*: the same faces as they are. `lssl_pose` and `simgan` learn from other faces, turned ones with simulated
+faces beside them. `gan` and `bigan` hear no class, so that they are asked for their sources' own, and lower it. A high
+figure says that a face is easy for a judge; not that it teaches one, nor that it is still the same person: what goes
+through a short latent (`cdcgan`, `icgan`, `bicogan`) is drawn anew, as the identity shift says.
+"""
+    if published:
+        text += f"""
+The published settings at {SIZE} px, batch 8, one discriminator step a generator step, one core:
+
+{markdown_table(published, wide)}
+"""
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"

@@ -59,7 +59,7 @@ from benchmarks.translator_bench import (
     score,
     translate_test_faces,
 )
-from benchmarks.translator_page import results_page, translation_rows
+from benchmarks.translator_page import results_page, translation_rows, with_figures
 from reports.environment import describe_environment
 
 RECIPE_PARTS = {"work", "settings", "training"}
@@ -384,7 +384,13 @@ def cost(names: tuple[str, ...], cache: Path, results: Path, limit: float) -> No
 @out_option
 @results_option
 @gallery_option
-def table(out: Path, results: Path, sheets: Path) -> None:
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=ROOT / "docs" / "translators.md",
+    help="Whose figures are written anew.  [default: docs/translators.md]",
+)
+def table(out: Path, results: Path, sheets: Path, page: Path) -> None:
     """Write the figures of all finished runs, and the costs where they were measured."""
     try:
         found = finished_results(out)
@@ -395,6 +401,7 @@ def table(out: Path, results: Path, sheets: Path) -> None:
     rows: Any = pd.read_csv(costs).to_dict("records") if costs.is_file() else []
     gallery = Path(os.path.relpath(sheets, results)).as_posix() if sheets.is_dir() else ""
     atomic_write_text(results / "README.md", results_page(found, rows, gallery))
+    atomic_write_text(page, with_figures(page.read_text(encoding="utf-8"), found, rows))
     click.echo(f"{len(found)} translators: {results / 'README.md'}")
 
 

@@ -14,7 +14,7 @@ from augment.problems import InputError
 from augment.tensors import FaceTensors
 from augment.translators.base import CannotTranslateError, Translator, TranslatorSettings
 from benchmarks.translator_bench import parse_overrides, recipe, recipes, score, translate_test_faces
-from benchmarks.translator_page import results_page
+from benchmarks.translator_page import results_page, with_figures
 from benchmarks.translators import TookTooLong, at_most, gallery_rows, small_png
 
 CLASS_NAMES = ("dark", "grey", "light")
@@ -188,6 +188,18 @@ def test_the_page_shows_what_the_runs_wrote(people: int, said: str) -> None:
     assert "| painter | recipe |  |  | 16 |  |  | a / b |" in page
     assert "90.0% of the rare test faces" in page and "(../sheets)" in page
     assert said in page
+
+
+def test_figures_are_put_between_the_marks_of_a_page() -> None:
+    result = result_of("painter", scored(painter(), six_faces()), 0)
+    costs = [{"name": "painter", "work": "painter", "settings": "recipe", "milliseconds_a_step": 12.3}]
+    page = "before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n"
+    filled = with_figures(page, [result], costs)
+    assert "| `painter` | 8.3% | 66.7% | +58.3 (+50.0 .. +66.7) | 0.313 |" in filled and " 12 |" in filled
+    assert filled.startswith("before\n") and filled.endswith("after\n") and "old" not in filled
+    assert with_figures(filled, [result], costs) == filled
+    with pytest.raises(ValueError, match="lacks the marks"):
+        with_figures("before", [result], costs)
 
 
 def test_a_gallery_shows_different_people_in_different_classes() -> None:
