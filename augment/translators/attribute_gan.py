@@ -17,11 +17,9 @@ from torch import nn
 from augment import losses
 from augment.layers import PatchDiscriminator, discriminator_downs, one_hot
 from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings
+from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-TRANSLATE_BATCH = 64
 
 
 class AttributeGanSettings(TranslatorSettings):
@@ -237,14 +235,7 @@ class AttributeGan(LearnedTranslator):
     @torch.no_grad()
     def translate_by(self, faces: FaceTensors, conditions: torch.Tensor) -> torch.Tensor:
         """Translates N faces by what the generator hears, [N, K]: uint8 [N, C, H, W], made in evaluation mode."""
-        training = self.training
-        self.eval()
-        try:
-            rows = range(0, len(faces), TRANSLATE_BATCH)
-            translated = [self._translate_batch(faces, conditions, slice(row, row + TRANSLATE_BATCH)) for row in rows]
-        finally:
-            self.train(training)
-        return torch.cat(translated) if translated else torch.zeros_like(faces.images)
+        return self.made_in_batches(len(faces), lambda rows: self._translate_batch(faces, conditions, rows))
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces that can't be translated either.
@@ -260,12 +251,7 @@ class AttributeGan(LearnedTranslator):
         Raises:
             CannotTranslateError: The pictures have another form than those that the networks are made for.
         """
-        found, made_for = (faces.channels, faces.size), (self.channels, self.size)
-        if len(faces) and found != made_for:
-            raise CannotTranslateError(
-                f"{self.name}: made for pictures of {self.size} px and {self.channels} channels, got {faces.size} px "
-                f"and {faces.channels}. Read them by face_tensors(table, size={self.size}, channels={self.channels})"
-            )
+        self.check_form(faces)
 
     def _translate_batch(self, faces: FaceTensors, conditions: torch.Tensor, rows: slice) -> torch.Tensor:
         part = faces.take(torch.arange(len(faces))[rows])

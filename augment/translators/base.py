@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from augment.tensors import FaceTensors
+
+TRANSLATE_BATCH = 64  # faces that go through the networks together
 
 
 class TranslatorSettings(BaseModel):
@@ -86,6 +89,18 @@ class UsesParsing(Protocol):
         ...
 
 
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within the block a module is in evaluation mode; afterwards each of its parts is as it was."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
 class Translator(nn.Module, ABC):
     """Base of all translators.
 
@@ -141,6 +156,35 @@ class Translator(nn.Module, ABC):
     def preferred_sources(self, labels: torch.Tensor, class_names: Sequence[str]) -> torch.Tensor | None:
         """Which faces make the best sources, by their classes int64 [N]: bool [N]; None where all are alike."""
         return None
+
+    def check_form(self, faces: FaceTensors) -> None:
+        """Refuses pictures of another form than the networks are made for.
+
+        Raises:
+            CannotTranslateError: Says which form they must have.
+        """
+        if len(faces) and (faces.channels, faces.size) != (self.channels, self.size):
+            raise CannotTranslateError(
+                f"{self.name}: made for pictures of {self.size} px and {self.channels} channels, got {faces.size} px "
+                f"and {faces.channels}. Read them by face_tensors(table, size={self.size}, channels={self.channels})"
+            )
+
+    def made_in_batches(self, count: int, make: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+        """Puts together what `make` gives for some rows at a time, made in evaluation mode.
+
+        Args:
+            count: Number of rows.
+            make: Rows to uint8 [n, C, H, W].
+
+        Returns:
+            uint8 [count, C, H, W].
+        """
+        with evaluating(self):
+            parts = [make(slice(row, min(row + TRANSLATE_BATCH, count))) for row in range(0, count, TRANSLATE_BATCH)]
+        if parts:
+            return torch.cat(parts)
+        device = next(self.parameters()).device
+        return torch.zeros(0, self.channels, self.size, self.size, dtype=torch.uint8, device=device)
 
     @abstractmethod
     def translate(

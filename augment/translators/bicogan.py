@@ -27,7 +27,7 @@ from augment import losses
 from augment.dcgan import DcganEncoder, DcganGenerator, DcganTrunk, draw_latent, initialize
 from augment.layers import one_hot
 from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.translators.attribute_gan import TRANSLATE_BATCH, Weight
+from augment.translators.attribute_gan import Weight
 from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings
 
 
@@ -334,17 +334,12 @@ class Bicogan(LearnedTranslator):
         if self.settings.latent == "noise" or self.encoder is None:
             generator = torch.Generator().manual_seed(0) if generator is None else generator
             noise = draw_latent(len(faces), self.settings.latent_size, "normal", generator).to(faces.images.device)
-        training = self.training
-        self.eval()
-        try:
-            parts = []
-            for start in range(0, len(faces), TRANSLATE_BATCH):
-                rows = slice(start, start + TRANSLATE_BATCH)
-                latent = self.encode(to_unit_range(faces.images[rows]))[0] if noise is None else noise[rows]
-                parts.append(to_bytes_range(self.generate(latent, targets[rows].to(latent.device))))
-        finally:
-            self.train(training)
-        return torch.cat(parts) if parts else torch.zeros_like(faces.images)
+
+        def make(rows: slice) -> torch.Tensor:
+            latent = self.encode(to_unit_range(faces.images[rows]))[0] if noise is None else noise[rows]
+            return to_bytes_range(self.generate(latent, targets[rows].to(latent.device)))
+
+        return self.made_in_batches(len(faces), make)
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses faces of another form than the networks are made for.
@@ -352,12 +347,7 @@ class Bicogan(LearnedTranslator):
         Raises:
             CannotTranslateError: Says which form they must have.
         """
-        found, made_for = (faces.channels, faces.size), (self.channels, self.size)
-        if len(faces) and found != made_for:
-            raise CannotTranslateError(
-                f"{self.name}: made for pictures of {self.size} px and {self.channels} channels, got {faces.size} px "
-                f"and {faces.channels}. Read them by face_tensors(table, size={self.size}, channels={self.channels})"
-            )
+        self.check_form(faces)
 
     def _condition(self, labels: torch.Tensor) -> torch.Tensor | None:
         return one_hot(labels, self.num_classes) if self.settings.conditional else None

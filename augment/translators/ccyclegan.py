@@ -19,8 +19,8 @@ from augment import losses
 from augment.layers import InstanceNorm, UnsuitableSizeError, one_hot
 from augment.problems import Problem
 from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.translators.attribute_gan import TRANSLATE_BATCH, Weight, squash
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings
+from augment.translators.attribute_gan import Weight, squash
+from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
 
 SLOPE = 0.2  # of every LeakyReLU
 
@@ -395,17 +395,12 @@ class CCycleGan(LearnedTranslator):
             CannotTranslateError: The pictures have another form than those that the networks are made for.
         """
         self.check(faces)
-        training = self.training
-        self.eval()
-        try:
-            made = []
-            for row in range(0, len(faces), TRANSLATE_BATCH):
-                pictures = to_unit_range(faces.images[row : row + TRANSLATE_BATCH])
-                wanted = targets[row : row + TRANSLATE_BATCH, None].to(pictures.device)
-                made.append(to_bytes_range(self.decode(pictures, wanted)[:, 0]))
-        finally:
-            self.train(training)
-        return torch.cat(made) if made else torch.zeros_like(faces.images)
+
+        def make(rows: slice) -> torch.Tensor:
+            pictures = to_unit_range(faces.images[rows])
+            return to_bytes_range(self.decode(pictures, targets[rows, None].to(pictures.device))[:, 0])
+
+        return self.made_in_batches(len(faces), make)
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses faces that can't be translated.
@@ -413,8 +408,4 @@ class CCycleGan(LearnedTranslator):
         Raises:
             CannotTranslateError: The pictures have another form than those that the networks are made for.
         """
-        if len(faces) and (faces.channels, faces.size) != (self.channels, self.size):
-            raise CannotTranslateError(
-                f"{self.name}: made for pictures of {self.size} px and {self.channels} channels, got {faces.size} px "
-                f"and {faces.channels}. Read them by face_tensors(table, size={self.size}, channels={self.channels})"
-            )
+        self.check_form(faces)

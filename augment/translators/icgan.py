@@ -15,12 +15,10 @@ from augment.dcgan import DcganEncoder, DcganTrunk, Noise
 from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.translators.base import Batch, TranslatorSettings
 from augment.translators.latent_gan import (
-    TRANSLATE_BATCH,
     DiscriminatorHears,
     LatentGan,
     LatentGanSettings,
     Weight,
-    evaluating,
 )
 
 
@@ -90,12 +88,12 @@ class Icgan(LatentGan):
     def reconstruct(self, faces: FaceTensors) -> torch.Tensor:
         """G(E_z(x), E_y(x)): faces as the model understands them, uint8 [N, C, H, W]."""
         self.check(faces)
-        with evaluating(self):
-            parts = [
-                self.generator(self.latent_encoder(pictures), self.label_encoder(pictures))
-                for pictures in to_unit_range(faces.images).split(TRANSLATE_BATCH)
-            ]
-        return to_bytes_range(torch.cat(parts))
+
+        def make(rows: slice) -> torch.Tensor:
+            pictures = to_unit_range(faces.images[rows])
+            return to_bytes_range(self.generator(self.latent_encoder(pictures), self.label_encoder(pictures)))
+
+        return self.made_in_batches(len(faces), make)
 
     def _encoder_trunk(self) -> DcganTrunk:
         return DcganTrunk(

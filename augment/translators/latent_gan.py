@@ -7,8 +7,7 @@ its latent with another class. A subclass says where the class enters, builds it
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import chain
 from typing import Annotated, ClassVar, Literal
 
@@ -20,12 +19,11 @@ from augment import losses
 from augment.dcgan import DcganDiscriminator, DcganGenerator, DcganTrunk, GeneratorHears, Noise, draw_latent
 from augment.layers import one_hot
 from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, Phase, TranslatorSettings
+from augment.translators.base import Batch, LearnedTranslator, Phase, TranslatorSettings
 
 DiscriminatorHears = Literal["input", "first", "every", "projection"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
-TRANSLATE_BATCH = 64
 ADVERSARIAL = "adversarial"
 
 
@@ -196,14 +194,9 @@ class LatentGan(LearnedTranslator):
         self.check(faces)
         if self.settings.latent == "noise":
             return self.sample(targets, generator)
-        with evaluating(self):
-            parts = [
-                self._decode(self.encode(to_unit_range(images)), wanted)
-                for images, wanted in zip(
-                    faces.images.split(TRANSLATE_BATCH), targets.split(TRANSLATE_BATCH), strict=True
-                )
-            ]
-        return torch.cat(parts)
+        return self.made_in_batches(
+            len(faces), lambda rows: self._decode(self.encode(to_unit_range(faces.images[rows])), targets[rows])
+        )
 
     @torch.no_grad()
     def sample(self, targets: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -217,12 +210,7 @@ class LatentGan(LearnedTranslator):
             uint8 [N, C, H, W] on this module's device.
         """
         latents = self._draw_latent(len(targets), generator)
-        with evaluating(self):
-            parts = [
-                self._decode(latent, wanted)
-                for latent, wanted in zip(latents.split(TRANSLATE_BATCH), targets.split(TRANSLATE_BATCH), strict=True)
-            ]
-        return torch.cat(parts)
+        return self.made_in_batches(len(targets), lambda rows: self._decode(latents[rows], targets[rows]))
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses faces that these networks can't see, to train on or to translate.
@@ -230,12 +218,7 @@ class LatentGan(LearnedTranslator):
         Raises:
             CannotTranslateError: Says what is wrong.
         """
-        found, made_for = (faces.channels, faces.size), (self.channels, self.size)
-        if len(faces) and found != made_for:
-            raise CannotTranslateError(
-                f"{self.name}: made for pictures of {self.size} px and {self.channels} channels, got {faces.size} px "
-                f"and {faces.channels}. Read them by face_tensors(table, size={self.size}, channels={self.channels})"
-            )
+        self.check_form(faces)
 
     def _decode(self, latent: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return to_bytes_range(self.generator(latent, self.condition(targets.to(latent.device))))
@@ -251,15 +234,3 @@ class LatentGan(LearnedTranslator):
         if self.settings.discriminator_hears != "projection":
             features = self.discriminator.trunk(batch.images, wrong)
         return self.discriminator.judge(features, wrong)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within the block a module is in evaluation mode; afterwards each of its parts is as it was."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode

@@ -1,0 +1,412 @@
+"""SimGAN (Shrivastava et al. 2017, arXiv 1612.07828): makes simulated frontal faces look real.
+
+The refiner sees no photograph: a source gives its simulated frontal face, and what comes out is that face, refined. The
+paper leaves open the padding (zeros here, so that any size works), the activations (ReLU), lambda and the history's
+size; the authors released no code. `attribute_loss` is the form that LSSL compares with (Bozorgtabar et al. 2019,
+section 3.2): its discriminator knows the classes too, and the refiner hears the wanted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+from torch.nn import functional as F
+
+from augment import losses
+from augment.history import ImageHistory
+from augment.layers import ResidualBlock, concat_label_planes, one_hot
+from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.translators.attribute_gan import Weight, squash
+from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, Phase, TranslatorSettings
+
+
+class SimGanSettings(TranslatorSettings):
+    """Settings of SimGAN; the defaults are the published values, for its eyes' networks.
+
+    Published besides (for the training loop): batches of 512 in public reimplementations, one discriminator step.
+    """
+
+    attribute_loss: bool = Field(
+        default=False,
+        description="as LSSL compares with: the discriminator classifies, the refiner hears the wanted class; "
+        "false = as published, and a refined face has its source's class",
+    )
+    width: int = Field(default=64, ge=4, le=512, description="features of the refiner")
+    residual_blocks: int = Field(default=4, ge=0, le=32, description="of the refiner")
+    discriminator_width: int = Field(
+        default=96,
+        ge=12,
+        le=768,
+        description="features of the discriminator's first convolution; the next have 2/3, 1/3 and 1/3 of it",
+    )
+    conditioning: Literal["concat", "instance_norm"] = Field(
+        default="concat",
+        description="how the refiner hears the class: label planes, or conditional instance normalization in its "
+        "residual blocks (not in the paper, which has no normalization)",
+    )
+    image_skip: bool = Field(
+        default=False,
+        description="output = clamp(input + residual, -1, 1) instead of tanh; the residual starts at 0, "
+        "so that training starts from the identity; not in the paper",
+    )
+    frontal_yaw: float | None = Field(
+        default=10.0,
+        ge=0,
+        le=90,
+        description="real faces for the discriminator are those turned by at most so many degrees, and those whose "
+        "turn is not known; null = all, as in the paper, whose simulated pictures are turned as the real ones are",
+    )
+    lambda_adversarial: Weight = 1.0
+    lambda_reg: Weight = Field(
+        default=8.0,
+        description="self-regularization, eq. 4; the paper gives no value. A public reimplementation has 0.5 where "
+        "both terms are sums; a local patch stands for sixteen pixels, which makes it 8 where both are means",
+    )
+    lambda_cls: Weight = Field(default=1.0, description="attribute classification in both networks (attribute_loss)")
+    classification: Literal["binary", "softmax"] = Field(
+        default="binary", description="summed binary cross-entropies (LSSL eq. 2 and 3) or soft-max (attribute_loss)"
+    )
+    history: int = Field(
+        default=512,
+        ge=0,
+        description="refined faces kept (B), from which half of each batch of the discriminator comes; the paper gives "
+        "no value; 0 = none",
+    )
+    refiner_steps: int = Field(
+        default=2,
+        ge=1,
+        description="the refiner's steps a discriminator step (K_g): 2 in the paper's first version and in public "
+        "reimplementations, 50 in its second; the discriminator sits out the others",
+    )
+    refiner_share: float = Field(
+        default=0.1,
+        ge=0,
+        lt=1,
+        description="share of the run in which the refiner learns self-regularization alone; 1,000 steps in the paper, "
+        "a tenth of a public reimplementation's run",
+    )
+    discriminator_share: float = Field(
+        default=0.02,
+        ge=0,
+        lt=1,
+        description="share of the run in which the discriminator then learns alone; 200 steps in the paper",
+    )
+    lambda_r1: Weight = Field(
+        default=0.0, description="R1's gamma on the discriminator's mean score of a real face; not in the paper"
+    )
+    lambda_r1_attributes: Weight = Field(
+        default=0.0, description="R1's gamma on the true class's score of a real face; not in the paper"
+    )
+    r1_every: int = Field(default=16, ge=1, description="R1 comes every so many steps, with its weight times as much")
+
+    @model_validator(mode="after")
+    def _leaves_time_for_both(self) -> SimGanSettings:
+        if self.refiner_share + self.discriminator_share >= 1:
+            raise ValueError("refiner_share and discriminator_share leave no steps for both networks together")
+        if not self.lambda_adversarial and not (self.attribute_loss and self.lambda_cls):
+            raise ValueError("lambda_adversarial is 0, which leaves the discriminator no task")
+        if self.refiner_share and not self.lambda_reg:
+            raise ValueError("with lambda_reg 0 the refiner has nothing to learn alone; set refiner_share to 0 too")
+        return self
+
+
+class RefinerBlock(nn.Module):
+    """x + conv(ReLU(conv(x))) with 3x3 convolutions.
+
+    Without normalization, as the paper speaks of none. So there is no ReLU after the sum either, of which the paper is
+    silent too: where a step has made all its inputs negative, nothing would learn any more.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(features, features, 3, padding=1)
+        self.second = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, features: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """[N, C, H, W] to the same shape; `condition` is ignored."""
+        return features + self.second(F.relu(self.first(features)))
+
+
+class Refiner(nn.Module):
+    """R: 3x3 convolution, four residual blocks of 64 features, 1x1 convolution, tanh; nothing is made smaller.
+
+    Where a class is heard, it enters as planes beside the picture, or through every normalization.
+    """
+
+    def __init__(self, *, channels: int, heard: int, settings: SimGanSettings) -> None:
+        super().__init__()
+        self.image_skip = settings.image_skip
+        self.concat = settings.conditioning == "concat"
+        width = settings.width
+        self.first = nn.Conv2d(channels + (heard if self.concat else 0), width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            RefinerBlock(width) if self.concat else ResidualBlock(width, condition_size=heard)
+            for _ in range(settings.residual_blocks)
+        )
+        self.head = nn.Conv2d(settings.width, channels, 1)
+        if settings.image_skip:
+            for parameter in self.head.parameters():
+                nn.init.zeros_(parameter)
+
+    def forward(self, simulated: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+        """Simulated faces [N, C, H, W] in -1..1, and the wanted condition [N, K] if one is heard, to refined faces."""
+        pictures = concat_label_planes(simulated, condition) if self.concat and condition is not None else simulated
+        features = F.relu(self.first(pictures))
+        for block in self.blocks:
+            features = block(features, condition)
+        return squash(self.head(features), simulated, self.image_skip)
+
+
+class LocalDiscriminator(nn.Module):
+    """D: fully convolutional, two scores (refined, real) for each local patch.
+
+    3x3 of stride 2 (96 features), 3x3 of stride 2 (64), 3x3 maximum of stride 1, 3x3 (32), 1x1 (32), 1x1 (2). For
+    `attribute_loss` a convolution over the whole map of the last 32 features gives each class a score, as the attribute
+    head of LSSL's own discriminator does.
+
+    Args:
+        channels: 1 or 3.
+        size: Edge in pixels.
+        classes: Number of classes that it tells; 0 = no attribute head.
+        settings: The work's settings.
+    """
+
+    def __init__(self, *, channels: int, size: int, classes: int, settings: SimGanSettings) -> None:
+        super().__init__()
+        first = settings.discriminator_width
+        second, third = first * 2 // 3, first // 3
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, first, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, 2, 1),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 1, 1),
+            nn.Conv2d(second, third, 3, 1, 1),
+            nn.ReLU(),
+            nn.Conv2d(third, third, 1),
+            nn.ReLU(),
+        )
+        self.source = nn.Conv2d(third, 2, 1)
+        self.attributes = nn.Conv2d(third, classes, -(-size // 4)) if classes else None
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Judges images [N, C, H, W].
+
+        Returns:
+            Logits [N, 2, h, w] of refined and real, one pair a patch, and [N, classes] of the classes, None without an
+            attribute head.
+        """
+        features = self.body(images)
+        return self.source(features), None if self.attributes is None else self.attributes(features).flatten(1)
+
+
+class SimGan(LearnedTranslator):
+    """Refiner and local discriminator, self-regularization, a history of refined faces.
+
+    Real faces are `Batch.examples`, simulated ones `Batch.side`; the photograph in `Batch.images` is not looked at.
+
+    Args:
+        num_classes: Number of classes.
+        channels: 1 or 3.
+        size: Edge of the pictures in pixels; any.
+        settings: The work's settings.
+    """
+
+    name: ClassVar[str] = "simgan"
+    Settings: ClassVar[type[TranslatorSettings]] = SimGanSettings
+    settings: SimGanSettings
+
+    def __init__(self, *, num_classes: int, channels: int, size: int, settings: SimGanSettings) -> None:
+        super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
+        classes = num_classes if settings.attribute_loss else 0
+        self.refiner = Refiner(channels=channels, heard=classes, settings=settings)
+        self.discriminator = LocalDiscriminator(channels=channels, size=size, classes=classes, settings=settings)
+        self.history = ImageHistory(settings.history, channels, size)
+
+    @property
+    def keeps_class(self) -> bool:
+        """True as published: a refined face shows what its simulated face shows."""
+        return not self.settings.attribute_loss
+
+    def generator_parameters(self) -> Iterable[nn.Parameter]:
+        """What the refiner's optimizer moves."""
+        return self.refiner.parameters()
+
+    def discriminator_parameters(self) -> Iterable[nn.Parameter]:
+        """What the discriminator's optimizer moves."""
+        return self.discriminator.parameters()
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The refiner alone, the discriminator alone, both (section 3.1); without those whose share is 0."""
+        alone, judged = self.settings.refiner_share, self.settings.discriminator_share
+        phases = (
+            Phase("refiner", alone, moves=("refiner",)),
+            Phase("discriminator", judged, moves=("discriminator", "history")),
+            Phase("adversarial", 1.0 - alone - judged),
+        )
+        return tuple(phase for phase in phases if phase.share)
+
+    def side_input(self, faces: FaceTensors) -> torch.Tensor:
+        """The simulated frontal faces, float32 [N, C, H, W] in -1..1.
+
+        Raises:
+            CannotTranslateError: No face has one.
+        """
+        if faces.simulated is None:
+            self._refuse(len(faces), len(faces), faces.face_ids)
+        assert faces.simulated is not None
+        return to_unit_range(faces.simulated)
+
+    def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
+        """Faces with a simulated face (one that is black all over is none): bool [N]."""
+        if faces.simulated is None:
+            return torch.zeros(len(faces), dtype=torch.bool, device=faces.labels.device)
+        return (faces.simulated != 0).flatten(1).any(dim=1)
+
+    def example_faces(self, faces: FaceTensors) -> torch.Tensor:
+        """The real faces that the discriminator may see, the frontal ones: bool [N]."""
+        if self.settings.frontal_yaw is None or faces.yaw is None:
+            return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
+        return ~(faces.yaw.abs() > self.settings.frontal_yaw)
+
+    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Terms `adversarial` (eq. 2), with `attribute_loss` `classification` of real faces, `r1`, `r1_attributes`.
+
+        Those with weight 0 are absent; none in the steps that are the refiner's alone.
+        """
+        settings = self.settings
+        if batch.phase != "discriminator" and batch.step % settings.refiner_steps:
+            return {}
+        real, simulated = self._examples(batch), self._simulated(batch)
+        with torch.no_grad():
+            refined = self.refiner(simulated, self._condition(batch.targets)).to(simulated.dtype)
+        shown = self.history.mix(refined, batch.generator)
+        real_scores, attributes = self.discriminator(real)
+        terms: dict[str, torch.Tensor] = {}
+        if settings.lambda_adversarial:
+            refined_scores, _ = self.discriminator(shown)
+            terms["adversarial"] = settings.lambda_adversarial * (
+                losses.local_adversarial(refined_scores, real=False) + losses.local_adversarial(real_scores, real=True)
+            )
+        if attributes is not None and settings.lambda_cls:
+            terms["classification"] = settings.lambda_cls * self._classification(attributes, batch.targets)
+        if batch.step // settings.refiner_steps % settings.r1_every == 0:
+            if settings.lambda_r1:
+                weight = settings.lambda_r1 * settings.r1_every
+                terms["r1"] = weight * losses.r1_penalty(self._realness, real)
+            if attributes is not None and settings.lambda_r1_attributes:
+                weight = settings.lambda_r1_attributes * settings.r1_every
+                terms["r1_attributes"] = weight * losses.r1_penalty(self._class_score(batch.targets), real)
+        return terms
+
+    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Terms `adversarial` (eq. 3), `self_regularization` (eq. 4), and `classification` with `attribute_loss`.
+
+        Those with weight 0 are absent; the phase `refiner` has self-regularization alone.
+        """
+        settings, simulated = self.settings, self._simulated(batch)
+        refined = self.refiner(simulated, self._condition(batch.targets))
+        terms: dict[str, torch.Tensor] = {}
+        if settings.lambda_reg:
+            terms["self_regularization"] = settings.lambda_reg * losses.self_regularization(refined, simulated)
+        if batch.phase == "refiner":
+            return terms
+        scores, attributes = self.discriminator(refined)
+        if settings.lambda_adversarial:
+            terms["adversarial"] = settings.lambda_adversarial * losses.local_adversarial(scores, real=True)
+        if attributes is not None and settings.lambda_cls:
+            terms["classification"] = settings.lambda_cls * self._classification(attributes, batch.targets)
+        return terms
+
+    @torch.no_grad()
+    def translate(
+        self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Refines the faces' simulated faces; there is no chance in it, `generator` is ignored.
+
+        Args:
+            faces: Sources with simulated faces.
+            targets: The wanted classes; ignored without `attribute_loss`.
+            generator: Ignored.
+
+        Raises:
+            CannotTranslateError: A source has no simulated face, or another form than the networks are made for.
+        """
+        self.check_sources(faces)
+        targets = targets.to(faces.images.device)
+
+        def make(rows: slice) -> torch.Tensor:
+            part = faces.take(torch.arange(rows.start, rows.stop))
+            return to_bytes_range(self.refiner(self.side_input(part), self._condition(targets[rows])))
+
+        return self.made_in_batches(len(faces), make)
+
+    def check(self, faces: FaceTensors) -> None:
+        """Refuses training faces of which none has a simulated face, or some class has no frontal one.
+
+        Raises:
+            CannotTranslateError: Says what is missing.
+        """
+        self.check_form(faces)
+        if not bool(self.usable_sources(faces).any()):
+            self._refuse(len(faces), len(faces), faces.face_ids)
+        frontal = faces.labels[self.example_faces(faces)]
+        missing = sorted(set(faces.labels.tolist()) - set(frontal.tolist()))
+        if missing:
+            names = ", ".join(faces.class_names[label] for label in missing)
+            raise CannotTranslateError(
+                f"simgan: no face is turned by at most {self.settings.frontal_yaw:g} degrees in {names}. Add frontal "
+                "faces, or set the translator's frontal_yaw higher, or to null for all"
+            )
+
+    def check_sources(self, faces: FaceTensors) -> None:
+        """Refuses sources that lack a simulated face.
+
+        Raises:
+            CannotTranslateError: Says how many, and what would mend it.
+        """
+        self.check_form(faces)
+        lacking = torch.nonzero(~self.usable_sources(faces))[:, 0].tolist()
+        if lacking:
+            self._refuse(len(lacking), len(faces), [faces.face_ids[row] for row in lacking])
+
+    def _refuse(self, lacking: int, count: int, face_ids: tuple[str, ...] | list[str]) -> None:
+        first = f", the first is {face_ids[0]}" if len(face_ids) else ""
+        raise CannotTranslateError(
+            f"simgan refines simulated frontal faces, and {lacking} of {count} faces have none{first}. Use a source "
+            "that has them (embedded faces: dataset.settings.simulated=true), or sources that usable_sources tells"
+        )
+
+    def _condition(self, targets: torch.Tensor) -> torch.Tensor | None:
+        return one_hot(targets, self.num_classes) if self.settings.attribute_loss else None
+
+    def _simulated(self, batch: Batch) -> torch.Tensor:
+        if batch.side is None:
+            raise CannotTranslateError("simgan: the batch has no simulated faces; build its side by side_input(faces)")
+        return batch.side
+
+    def _examples(self, batch: Batch) -> torch.Tensor:
+        if batch.examples is None:
+            raise CannotTranslateError("simgan: the batch has no examples, real faces of the wanted classes")
+        return batch.examples
+
+    def _realness(self, images: torch.Tensor) -> torch.Tensor:
+        """How real faces look, [N], over their patches: R1 of their sum would grow with the square of their number."""
+        scores = self.discriminator(images)[0]
+        return (scores[:, 1] - scores[:, 0]).flatten(1).mean(1)
+
+    def _class_score(self, labels: torch.Tensor) -> losses.Critic:
+        def score(images: torch.Tensor) -> torch.Tensor:
+            attributes = self.discriminator(images)[1]
+            return attributes.gather(1, labels[:, None])[:, 0]
+
+        return score
+
+    def _classification(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.settings.classification == "binary":
+            return losses.binary_attributes(scores, one_hot(labels, self.num_classes))
+        return losses.softmax_classes(scores, labels)

@@ -1,0 +1,417 @@
+"""What holds for every translator, whatever its work: each is listed in `FORMS`, and a new one must be."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from augment.dataset import write_faces
+from augment.faces import read_faces
+from augment.images import encode_png
+from augment.problems import InputError
+from augment.selection import SelectionSettings, select
+from augment.splits import write_folds
+from augment.synthesis import SynthesisSettings, synthesize
+from augment.tensors import FaceTensors
+from augment.training import TIMING_FIELDS, TrainingSettings, train_translator
+from augment.translators import create_translator, load_translator, translator_class, translator_names
+from augment.translators.base import LearnedTranslator, UsesParsing
+from reports.scores import ScoreSettings, score_translator
+
+CLASS_NAMES = ("angry", "happy", "neutral")
+SIZE = 48
+
+# The smallest networks of every form that a work's switches give; the published ones are tested work by work.
+FORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "warp": ("warp", {}),
+    "lssl": ("lssl", {"width": 4, "downs": 2, "residual_blocks": 1}),
+    "lssl, no side input": ("lssl", {"width": 4, "downs": 2, "residual_blocks": 1, "side_input": False}),
+    "lssl_pose": ("lssl_pose", {"width": 4, "downs": 2, "residual_blocks": 1}),
+    "stargan": ("stargan", {"width": 4, "residual_blocks": 1}),
+    "stargan, perceptual": ("stargan", {"width": 4, "residual_blocks": 1, "perceptual": True}),
+    "stargan, skip and dropout": ("stargan", {"width": 4, "residual_blocks": 1, "skip": True, "dropout": 0.5}),
+    "stargan, two data sets": ("stargan", {"width": 4, "residual_blocks": 1, "data_sets": ["photo", "drawn"]}),
+    "ccyclegan": ("ccyclegan", {"width": 4}),
+    "cdcgan": ("cdcgan", {"width": 4}),
+    "cdcgan, from noise": ("cdcgan", {"width": 4, "latent": "noise"}),
+    "icgan": ("icgan", {"width": 4, "encoder_width": 4, "latent_hidden": 16, "label_hidden": 16}),
+    "gan": ("bicogan", {"width": 4, "conditional": False, "bidirectional": False}),
+    "cgan": ("bicogan", {"width": 4, "bidirectional": False}),
+    "bigan": ("bicogan", {"width": 4, "conditional": False}),
+    "bicogan": ("bicogan", {"width": 4}),
+    "bicogan, wasserstein": ("bicogan", {"width": 4, "adversarial": "wasserstein"}),
+    "bicogan, gradient penalty": ("bicogan", {"width": 4, "adversarial": "gradient_penalty"}),
+    "cyclegan": ("cyclegan", {"width": 4, "residual_blocks": 1}),
+    "simgan": ("simgan", {"width": 4}),
+    "simgan, attribute loss": ("simgan", {"width": 4, "attribute_loss": True}),
+}
+LEARNED = [form for form, (work, _) in FORMS.items() if issubclass(translator_class(work), LearnedTranslator)]
+SETTINGS = TrainingSettings(
+    steps=6,
+    batch_size=4,
+    discriminator_steps=1,
+    generator_learning_rate=1e-3,
+    discriminator_learning_rate=1e-3,
+    average_decay=0.9,
+    log_every=1,
+    sample_every=6,
+    sample_faces=2,
+    checkpoint_every=1,
+)
+
+
+def faces(count: int = 12, *, seed: int = 0, prefix: str = "face") -> FaceTensors:
+    """Noise with all that any translator asks for."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def pictures() -> torch.Tensor:
+        return torch.randint(1, 256, (count, 1, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+
+    return FaceTensors(
+        images=pictures(),
+        labels=torch.arange(count) % len(CLASS_NAMES),
+        landmarks=torch.rand(count, 68, 2, generator=generator),
+        masks=None,
+        face_ids=tuple(f"{prefix}-{row}" for row in range(count)),
+        subjects=tuple(f"{prefix}-person-{row // 3}" for row in range(count)),
+        class_names=CLASS_NAMES,
+        yaw=torch.zeros(count),
+        simulated=pictures(),
+        sources=tuple("photo" if row % 2 else "drawn" for row in range(count)),
+    )
+
+
+def create(form: str, *, seed: int = 0) -> Any:
+    work, settings = FORMS[form]
+    translator = create_translator(work, num_classes=3, channels=1, size=SIZE, settings=settings, seed=seed)
+    if isinstance(translator, UsesParsing):
+        torch.manual_seed(0)
+        translator.attach_parsing(torch.nn.Conv2d(1, 4, 1))
+    return translator
+
+
+def train(form: str, folder: Path, translator: Any = None, **changes: Any) -> Any:
+    translator = create(form) if translator is None else translator
+    train_translator(
+        translator,
+        faces(),
+        None,
+        SETTINGS.model_copy(update=changes),
+        out=folder / "out",
+        scratch=folder / "scratch",
+        seed=3,
+    )
+    return translator
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every form's undisturbed run."""
+    folders = {}
+    for form in FORMS:
+        folders[form] = tmp_path_factory.mktemp("run")
+        train(form, folders[form])
+    return folders
+
+
+def test_every_translator_of_ours_is_here() -> None:
+    assert {work for work, _ in FORMS.values()} == {
+        name for name in translator_names() if translator_class(name).__module__.startswith("augment.")
+    }
+
+
+@pytest.mark.parametrize("form", LEARNED)
+def test_killed_at_every_step_and_resumed_is_bit_identical(
+    trained: dict[str, Path], form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run is broken off in each generator step, after a checkpoint of the step before, and gone on with."""
+    work = translator_class(FORMS[form][0])
+    generator_losses = work.generator_losses  # type: ignore[attr-defined]
+    left = {"steps": 1}
+
+    def breaking(self: Any, batch: Any) -> Any:
+        if left["steps"] == 0:
+            raise ConnectionError("killed")
+        left["steps"] -= 1
+        return generator_losses(self, batch)
+
+    kills = 0
+    with monkeypatch.context() as patched:
+        patched.setattr(work, "generator_losses", breaking)
+        while not (tmp_path / "out" / "training.json").exists():
+            left["steps"] = 1
+            try:
+                train(form, tmp_path)
+            except ConnectionError:
+                kills += 1
+            assert kills < 10
+    assert kills >= 3
+    expected, found = (load_file(folder / "out" / "weights.safetensors") for folder in (trained[form], tmp_path))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+    for file in ("log.jsonl", "samples/step-000006.png"):
+        one, other = ((folder / "out" / file).read_bytes() for folder in (trained[form], tmp_path))
+        assert _timeless(one) == _timeless(other), file
+
+
+def _timeless(content: bytes) -> Any:
+    if content.startswith(b"\x89PNG"):
+        return content
+    import json
+
+    lines = [json.loads(line) for line in content.splitlines()]
+    return [{key: value for key, value in line.items() if key not in TIMING_FIELDS} for line in lines]
+
+
+@pytest.mark.parametrize("form", LEARNED)
+def test_every_network_learns_and_what_is_frozen_stays(form: str, tmp_path: Path) -> None:
+    """Over a whole run every parameter that an optimizer claims has moved; in each phase only those that may."""
+    translator = create(form)
+    claimed = {id(parameter) for parameter in translator.generator_parameters()}
+    claimed |= {id(parameter) for parameter in translator.discriminator_parameters()}
+    before = {name: parameter.detach().clone() for name, parameter in translator.named_parameters()}
+    # Enough steps for every pair of a bundle and every phase; no average, so that the live weights are seen.
+    train(form, tmp_path, translator, steps=12, average_decay=0.0)
+    still = {name for name, parameter in translator.named_parameters() if torch.equal(parameter, before[name])}
+    unclaimed = {name for name, parameter in translator.named_parameters() if id(parameter) not in claimed}
+    assert still == unclaimed
+
+
+@pytest.mark.parametrize("form", LEARNED)
+def test_a_step_of_one_side_leaves_the_other(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked at right before and after every optimizer step of a real run."""
+    translator = create(form)
+    sides = {
+        "generator": {id(parameter) for parameter in translator.generator_parameters()},
+        "discriminator": {id(parameter) for parameter in translator.discriminator_parameters()},
+    }
+    names = {id(parameter): name for name, parameter in translator.named_parameters()}
+    phases = {phase.name: phase.moves for phase in translator.phases()}
+    state = {"phase": ""}
+    for side in sides:
+        losses = getattr(translator, f"{side}_losses")
+
+        def noting(batch: Any, losses: Any = losses) -> Any:
+            state["phase"] = batch.phase
+            return losses(batch)
+
+        monkeypatch.setattr(translator, f"{side}_losses", noting)
+    step = torch.optim.Adam.step
+    seen: set[tuple[str, str]] = set()
+
+    def watched(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        mine = {id(parameter) for group in self.param_groups for parameter in group["params"]}
+        side = next(name for name, members in sides.items() if mine <= members)
+        before = {name: parameter.detach().clone() for name, parameter in translator.named_parameters()}
+        result = step(self, *arguments, **keywords)
+        moved = {
+            identity
+            for identity, name in names.items()
+            if not torch.equal(dict(translator.named_parameters())[name], before[name])
+        }
+        assert moved and moved <= sides[side]
+        moves = phases[state["phase"]]
+        assert moves is None or {names[identity].partition(".")[0] for identity in moved} <= set(moves)
+        seen.add((side, state["phase"]))
+        return result
+
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    train(form, tmp_path, translator, steps=6)
+    assert {phase for _, phase in seen} == set(phases)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_same_weights_and_seed_give_the_same_images(trained: dict[str, Path], form: str) -> None:
+    sources = faces(6, seed=9, prefix="other")
+    targets = sources.labels if create(form).keeps_class else (sources.labels + 1) % 3
+
+    def images(seed: int) -> torch.Tensor:
+        translator = load_translator(trained[form] / "out" / "weights.safetensors")
+        torch.manual_seed(seed + 100)  # whatever torch's own stream is
+        state = torch.get_rng_state()
+        made = translator.translate(sources, targets, torch.Generator().manual_seed(seed))
+        assert torch.equal(torch.get_rng_state(), state)
+        assert made.shape == sources.images.shape and made.dtype == torch.uint8
+        return made
+
+    first = images(1)
+    assert torch.equal(first, images(1))
+    assert not torch.equal(first, sources.images)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_own_label_is_looked_at_unless_the_work_says_so(trained: dict[str, Path], form: str) -> None:
+    """A photograph that a user brings has no label."""
+    translator = load_translator(trained[form] / "out" / "weights.safetensors")
+    if translator.needs_own_class:
+        pytest.skip("this work needs the source's class")
+    sources = faces(6, seed=9, prefix="other")
+    other = replace(sources, labels=(sources.labels + 1) % 3)
+    targets = torch.tensor([0, 1, 2, 0, 1, 2])
+    one, two = (translator.translate(part, targets, torch.Generator().manual_seed(0)) for part in (sources, other))
+    assert torch.equal(one, two)
+
+
+class Even:
+    """A judge that knows nothing."""
+
+    def probabilities(self, images: torch.Tensor) -> np.ndarray:
+        return np.full((len(images), 3), 1 / 3)
+
+    def features(self, images: torch.Tensor) -> np.ndarray:
+        return images.float().mean(dim=(2, 3)).numpy()
+
+    def __call__(self, images: torch.Tensor) -> np.ndarray:
+        return self.probabilities(images)
+
+
+def make(weights: Path, out: Path, per_class: int) -> list[dict[str, Any]]:
+    synthesize(
+        load_translator(weights),
+        faces(),
+        SynthesisSettings(per_class=per_class, block_size=2),
+        out=out,
+        seed=1,
+        fold=0,
+        translator_name="made",
+        weights_sha256=None,
+        configuration_hash="x",
+        class_names=CLASS_NAMES,
+    )
+    return sorted(read_faces(out).to_pylist(), key=lambda row: row["face_id"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_synthesis_selection_and_scores_take_it_as_it_is(
+    trained: dict[str, Path], form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))  # no Inception weights
+    weights = trained[form] / "out" / "weights.safetensors"
+    few = make(weights, tmp_path / "few", 2)
+    many = make(weights, tmp_path / "synthetic" / "fold-0", 3)
+    assert len(few) == 6 and len(many) == 9
+    pictures = {row["face_id"]: row["image"]["bytes"] for row in many}
+    assert all(pictures[row["face_id"]] == row["image"]["bytes"] for row in few)  # the first of many
+    report = select(
+        tmp_path / "synthetic" / "fold-0",
+        tmp_path / "selected" / "fold-0",
+        Even(),
+        SelectionSettings(threshold=0.2),
+        fold=0,
+        class_names=CLASS_NAMES,
+        configuration_hash="y",
+        licence="unknown",
+    )
+    assert sum(report.faces.values()) == 9
+
+    test = faces(6, seed=9, prefix="other")
+    write_faces(iter([*rows(faces(), "train"), *rows(test, "test")]), tmp_path / "faces", CLASS_NAMES)
+    splits = [(face_id, "train") for face_id in faces().face_ids] + [(face_id, "test") for face_id in test.face_ids]
+    write_folds(
+        pa.Table.from_pylist([{"face_id": face_id, "fold": 0, "split": split} for face_id, split in splits]),
+        tmp_path / "folds.parquet",
+    )
+    (tmp_path / "translator" / "fold-0").mkdir(parents=True)
+    shutil.copy(weights, tmp_path / "translator" / "fold-0" / "weights.safetensors")
+    scores = score_translator(
+        "made",
+        faces_dir=tmp_path / "faces",
+        folds_path=tmp_path / "folds.parquet",
+        synthetic_dir=tmp_path / "selected",
+        translator_dir=tmp_path / "translator",
+        judge_for_fold=lambda fold: Even(),
+        settings=ScoreSettings(),
+        out=tmp_path / "scores.json",
+    )
+    recognition = scores["recognition"]
+    assert recognition["n"] == (6 if create(form).keeps_class else 18)
+    assert recognition["accuracy"] == pytest.approx(1 / 3)
+
+
+def rows(part: FaceTensors, split: str) -> Iterator[dict[str, Any]]:
+    """Faces as rows of the table, with all that their tensors hold."""
+    assert part.landmarks is not None and part.yaw is not None
+    assert part.simulated is not None and part.sources is not None
+    for row in range(len(part)):
+        yield {
+            "image": {"bytes": encode_png(part.images[row, 0].numpy()), "path": None},
+            "label": int(part.labels[row]),
+            "label_name": CLASS_NAMES[int(part.labels[row])],
+            "face_id": part.face_ids[row],
+            "subject": part.subjects[row],
+            "source": part.sources[row],
+            "split": split,
+            "yaw": float(part.yaw[row]),
+            "landmarks": part.landmarks[row].numpy(),
+            "simulated": encode_png(part.simulated[row, 0].numpy()),
+        }
+
+
+@pytest.mark.parametrize("form", LEARNED)
+def test_bfloat16_terms_are_finite_float32_scalars(form: str) -> None:
+    from augment.batches import BatchMaker
+
+    translator = create(form).train()
+    translator.check(faces())
+    batches = BatchMaker(translator, faces(), batch_size=4, balanced_sources=False, balanced_targets=True, mirror=True)
+    for phase in translator.phases():
+        batch = batches.draw(torch.Generator().manual_seed(0), step=0, total_steps=10, phase=phase.name)
+        children = dict(translator.named_children())
+        moving = [children[name] for name in phase.moves] if phase.moves is not None else [translator]
+        owned = {id(parameter) for module in moving for parameter in module.parameters()}
+        terms: dict[str, torch.Tensor] = {}
+        with torch.autocast("cpu", torch.bfloat16):
+            if any(id(parameter) in owned for parameter in translator.discriminator_parameters()):
+                terms |= translator.discriminator_losses(batch)
+            if any(id(parameter) in owned for parameter in translator.generator_parameters()):
+                terms |= translator.generator_losses(batch)
+        assert terms
+        for name, value in terms.items():
+            assert value.shape == () and value.dtype == torch.float32 and torch.isfinite(value), name
+
+
+@pytest.mark.parametrize("work", sorted({work for work, _ in FORMS.values()}))
+def test_settings_of_other_works_are_refused(work: str) -> None:
+    mine = set(translator_class(work).Settings.model_fields)
+    others = {
+        key: other
+        for other in {name for name, _ in FORMS.values()} - {work}
+        for key in translator_class(other).Settings.model_fields
+    }
+    strange = sorted(set(others) - mine)
+    assert strange
+    for key in strange:
+        with pytest.raises(InputError, match=f"translators.{work}.{key}: is not a setting of this translator"):
+            create_translator(work, num_classes=3, channels=1, size=SIZE, settings={key: 1})
+
+
+@pytest.mark.parametrize("work", sorted({work for work, _ in FORMS.values()} - {"warp", "simgan"}))
+def test_a_size_that_cannot_be_is_refused_with_sizes_that_can(work: str) -> None:
+    """45 px can't be halved; the two that take any size are the warp and SimGAN's fully convolutional refiner."""
+    with pytest.raises(InputError, match=r"sizes that can (are|be)|multiples of"):
+        create_translator(work, num_classes=3, channels=1, size=45)
+
+
+@pytest.mark.parametrize("work", sorted({work for work, _ in FORMS.values()}))
+def test_public_settings_and_classes_are_documented(work: str) -> None:
+    kind = translator_class(work)
+    assert inspect.getdoc(kind) and inspect.getdoc(kind.Settings)
+    assert inspect.getdoc(kind.Settings) != inspect.getdoc(kind.Settings.__mro__[1])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/translators.md"])
+def test_every_translator_is_on_the_pages(page: str) -> None:
+    text = (Path(__file__).parents[3] / page).read_text(encoding="utf-8")
+    for work in {work for work, _ in FORMS.values()}:
+        assert f"| `{work}` |" in text or f"| [`{work}`](#{work}) |" in text, work
