@@ -490,10 +490,10 @@ class _Run:
 
     def _write_samples(self) -> None:
         """Draws the sample sheet: always the same training faces, always the same chance."""
-        rows = choose_rows(self.train.labels, self.settings.sample_faces)
+        faces = _sheet_faces(self.translator, self.train, self.settings)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "samples"))
         with self._averaged() as translator:
-            png = sample_sheet(translator, self.train.take(rows), generator)
+            png = sample_sheet(translator, faces, generator)
         for folder in (self.scratch / "samples", self.out / "samples"):
             atomic_write_bytes(folder / f"step-{self.step:06d}.png", png)
 
@@ -769,6 +769,12 @@ def _scalar(network: str, term: str, value: torch.Tensor) -> torch.Tensor:
     return value.float()
 
 
+def _sheet_faces(translator: Translator, train: FaceTensors, settings: TrainingSettings) -> FaceTensors:
+    """The training faces of the sample sheets, always the same: of those that the translator accepts."""
+    usable = torch.nonzero(translator.usable_sources(train).cpu())[:, 0]
+    return train.take(usable[choose_rows(train.labels.cpu()[usable], settings.sample_faces)])
+
+
 def _fit(
     translator: FittedTranslator,
     train: FaceTensors,
@@ -785,8 +791,8 @@ def _fit(
     atomic_write_text(out / "log.jsonl", json.dumps({"step": 0, "facts": facts, "seconds": round(seconds, 3)}) + "\n")
     shutil.rmtree(out / "samples", ignore_errors=True)
     generator = torch.Generator().manual_seed(derive_seed(seed, "samples"))
-    rows = choose_rows(train.labels, settings.sample_faces)
-    atomic_write_bytes(out / "samples" / "step-000000.png", sample_sheet(translator, train.take(rows), generator))
+    sheet = sample_sheet(translator, _sheet_faces(translator, train, settings), generator)
+    atomic_write_bytes(out / "samples" / "step-000000.png", sheet)
     score = float(validate(translator, 0)) if validate is not None else None
     scores = [] if score is None else [(0, score)]
     digest = _write_results(

@@ -529,6 +529,10 @@ def _gallery(
     test: FaceTensors, translator: Translator, settings: ScoreSettings, device: torch.device | str
 ) -> dict[str, Any] | None:
     """A sheet, one row a face that training never saw: the input, then every class."""
+    usable = translator.usable_sources(test).cpu()
+    if not bool(usable.any()):
+        return None
+    test = test.take(torch.nonzero(usable)[:, 0])
     rows = _gallery_rows(test, settings.gallery_faces, settings.seed)
     faces = test.take(rows).to(device)
     columns = [faces.images.cpu()]

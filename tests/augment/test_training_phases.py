@@ -300,6 +300,22 @@ def test_unusable_faces_are_never_drawn() -> None:
         maker(translator, faces)
 
 
+def test_sample_sheets_show_usable_faces_only(tmp_path: Path) -> None:
+    translator = phased()
+    translator.usable_sources = lambda faces: torch.arange(len(faces)) >= len(faces) - 3  # type: ignore[method-assign]
+    seen: set[str] = set()
+    translate = translator.translate
+
+    def watched(faces: FaceTensors, *arguments: object) -> torch.Tensor:
+        seen.update(faces.face_ids)
+        return translate(faces, *arguments)  # type: ignore[arg-type]
+
+    translator.translate = watched  # type: ignore[method-assign, assignment]
+    faces = tiny_faces()
+    train_translator(translator, faces, None, SETTINGS, out=tmp_path, scratch=tmp_path / "s", seed=0)
+    assert seen == set(faces.face_ids[-3:])
+
+
 def test_draws_of_a_class_go_through_its_faces_before_any_comes_twice() -> None:
     labels = torch.tensor([0, 1, 1, 1, 2])
     sampler = FaceSampler(labels, balanced=True)
