@@ -1,0 +1,62 @@
+"""Every work's translator through every stage of the run, by its own recipe cut to a few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from augment.faces import read_faces
+from augment.translators import translator_class, translator_names
+from pipeline import stages
+from pipeline.profile import compose_profile
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_every_work_goes_through_every_stage(tmp_path: Path) -> None:
+    values = yaml.safe_load(
+        compose_profile(
+            ROOT,
+            [
+                "scale=smoke",
+                "experiment=translators",
+                "dataset.image_size=48",
+                "+dataset.settings.simulated=true",
+                "parsing.enabled=true",
+                "runtime.threads=1",
+            ],
+        )
+    )
+    entries = values["translators"]
+    ours = {name for name in translator_names() if translator_class(name).__module__.startswith("augment.")}
+    assert {entry["work"] for entry in entries.values()} == ours
+    for entry in entries.values():
+        if entry["work"] != "warp":
+            entry["training"] |= {"steps": 6, "log_every": 3, "validate_every": 6, "checkpoint_every": 6}
+    values["synthesis"]["per_class"] = 2
+    arms = values["arms"]["synthetic"]
+    for name in set(entries) - {arm["translator"] for arm in arms.values()}:
+        arms[name] = arms["warp"] | {"translator": name}
+    for arm in arms.values():
+        arm["per_class"] = 2
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+
+    stages.prepare(tmp_path)
+    stages.parsing(tmp_path)
+    stages.judge(tmp_path)
+    for name in entries:
+        stages.train(tmp_path, name)
+        stages.synthesize(tmp_path, name)
+        stages.assess(tmp_path, name)
+        made = read_faces(tmp_path / "artifacts" / "selected" / name / "fold-0", columns=["label_name", "translator"])
+        assert made.num_rows == 14 and set(made.column("translator").to_pylist()) == {name}
+    for arm in [*values["arms"]["real"], *arms]:
+        stages.classify(tmp_path, arm)
+    stages.report(tmp_path)
+
+    tables = tmp_path / "artifacts" / "report" / "tables"
+    scores = pd.read_csv(tables / "scores.csv").set_index("translator")
+    assert set(scores.index) == set(entries) and scores["recognition"].notna().all()
+    assert {*values["arms"]["real"], *arms} <= set(pd.read_csv(tables / "accuracy.csv")["arm"])
