@@ -172,14 +172,16 @@ def parameter_count(parameters: Iterable[torch.nn.Parameter]) -> int:
     return sum(parameter.numel() for parameter in parameters)
 
 
-def step_milliseconds(translator: Translator, train: FaceTensors, settings: TrainingSettings, steps: int) -> float:
-    """Processor time of a generator step with its discriminator steps, the mean of `steps`.
+def step_milliseconds(
+    translator: LearnedTranslator, train: FaceTensors, settings: TrainingSettings, steps: int
+) -> float:
+    """Processor time of a generator step with its discriminator steps, the mean of `steps`, over all phases.
 
-    The loop runs twice, for one step and for `steps` more, so that what comes once a run cancels. It is the mean of
-    whole rounds and not a median, since terms that come every fourth step are part of the price.
+    The loop runs twice, for one step a phase and for `steps` more, so that what comes once a run cancels. It is the
+    mean of whole rounds and not a median, since terms that come every fourth step are part of the price.
     """
-    seconds = []
-    for count in (1, steps + 1):
+    seconds, least = [], len(translator.phases())
+    for count in (least, steps + least):
         short = settings.model_copy(update={"steps": count, "sample_every": 10**6, "sample_faces": 1})
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
@@ -377,6 +379,11 @@ def cost(names: tuple[str, ...], cache: Path, results: Path, limit: float) -> No
         if issubclass(translator_class(work), LearnedTranslator) and not measured:
             rows.append(cost_of(name, cache, published=True, limit=limit))
             click.echo(json.dumps(rows[-1]))
+    # Rows of others stay, in the order of the recipes.
+    kept = pd.read_csv(results / "cost.csv").to_dict("records") if (results / "cost.csv").is_file() else []
+    mine = {row["name"] for row in rows}
+    order = list(recipes())
+    rows = sorted([*rows, *(row for row in kept if row["name"] not in mine)], key=lambda row: order.index(row["name"]))
     write_csv(rows, results / "cost.csv")
 
 
