@@ -177,18 +177,19 @@ def step_milliseconds(
 ) -> float:
     """Processor time of a generator step with its discriminator steps, the mean of `steps`, over all phases.
 
-    The loop runs twice, for one step a phase and for `steps` more, so that what comes once a run cancels. It is the
-    mean of whole rounds and not a median, since terms that come every fourth step are part of the price.
+    The loop runs for one step a phase and for `steps` more, so that what comes once a run cancels; what comes once a
+    process (kernels that are chosen) is left to a run before. It is the mean of whole rounds and not a median, since
+    terms that come every fourth step are part of the price.
     """
     seconds, least = [], len(translator.phases())
-    for count in (least, steps + least):
+    for count in (least, least, steps + least):
         short = settings.model_copy(update={"steps": count, "sample_every": 10**6, "sample_faces": 1})
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder)
             began = time.process_time()
             train_translator(translator, train, None, short, out=out, scratch=out / "scratch", seed=0)
             seconds.append(time.process_time() - began)
-    return 1000 * (seconds[1] - seconds[0]) / steps
+    return 1000 * (seconds[2] - seconds[1]) / steps
 
 
 def images_per_second(translator: Translator, faces: FaceTensors, count: int = 64) -> float:
@@ -233,7 +234,7 @@ def cost_of(name: str, cache: Path, *, published: bool, limit: float) -> dict[st
                 with at_most(limit):
                     row["milliseconds_a_step"] = step_milliseconds(translator, train, training, steps)
             except TookTooLong:
-                notes.append(f"{steps + 2} steps take more than {limit:.0f} s")
+                notes.append(f"the steps take more than {limit:.0f} s")
         else:
             with tempfile.TemporaryDirectory() as folder:
                 out = Path(folder)
@@ -381,10 +382,18 @@ def cost(names: tuple[str, ...], cache: Path, results: Path, limit: float) -> No
             click.echo(json.dumps(rows[-1]))
     # Rows of others stay, in the order of the recipes.
     kept = pd.read_csv(results / "cost.csv").to_dict("records") if (results / "cost.csv").is_file() else []
-    mine = {row["name"] for row in rows}
+    mine = {cost_key(row) for row in rows}
     order = list(recipes())
-    rows = sorted([*rows, *(row for row in kept if row["name"] not in mine)], key=lambda row: order.index(row["name"]))
+    rows = sorted(
+        [*rows, *(row for row in kept if cost_key(row) not in mine)], key=lambda row: order.index(row["name"])
+    )
     write_csv(rows, results / "cost.csv")
+
+
+def cost_key(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What a row of costs is of: a recipe, or a work with its published settings."""
+    published = row["settings"] == "published"
+    return ("published", row["work"]) if published else ("recipe", row["name"])
 
 
 @main.command()
