@@ -184,13 +184,10 @@ class BatchMaker:
         wanted = self.translator.example_faces(self.faces)
         if wanted is None:
             return None
-        wanted = wanted.cpu()
-        missing = sorted(set(labels.tolist()) - set(labels[wanted].tolist()))
-        if missing:
-            names = ", ".join(self.faces.class_names[label] for label in missing)
-            why = f"{self.translator.name} finds no examples among the training faces of: {names}"
+        if missing := self.faces.classes_without(wanted):
+            why = f"{self.translator.name} finds no examples among the training faces of: {', '.join(missing)}"
             raise InputError(Problem("train", why, "add such faces, or leave the classes out"))
-        return FaceSampler(labels, balanced=True, only=wanted)
+        return FaceSampler(labels, balanced=True, only=wanted.cpu())
 
     @property
     def samplers(self) -> dict[str, FaceSampler]:

@@ -68,6 +68,24 @@ class FaceTensors:
         """Edge of the pictures in pixels."""
         return self.images.shape[2]
 
+    @property
+    def has_simulated(self) -> torch.Tensor:
+        """Which faces have a simulated face (one that is black all over is none): bool [N]."""
+        if self.simulated is None:
+            return torch.zeros(len(self), dtype=torch.bool, device=self.labels.device)
+        return (self.simulated != 0).flatten(1).any(dim=1)  # of bytes, torch's any is no bool
+
+    def turned_at_most(self, degrees: float | None) -> torch.Tensor:
+        """Which faces are turned to a side by at most so many degrees, or by an unknown angle: bool [N]; None: all."""
+        if degrees is None or self.yaw is None:
+            return torch.ones(len(self), dtype=torch.bool, device=self.labels.device)
+        return ~(self.yaw.abs() > degrees)
+
+    def classes_without(self, allowed: torch.Tensor) -> list[str]:
+        """Names of the classes that have faces here, but none among the allowed ones, bool [N]; in label order."""
+        missing = set(self.labels.tolist()) - set(self.labels[allowed].tolist())
+        return [self.class_names[label] for label in sorted(missing)]
+
     def to(self, device: torch.device | str) -> FaceTensors:
         """The same faces on another device."""
         moved: dict[str, Any] = {

@@ -377,9 +377,12 @@ def _score_fold(
     found: dict[str, Any] = {
         "distances": _distances(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
     }
-    found.update(_recognition(fold, test, translator, judge, settings, device))
+    usable = translator.usable_sources(test).cpu()
+    # Where none is, translation says why.
+    accepted = test.take(torch.nonzero(usable)[:, 0]) if bool(usable.any()) else test
+    found.update(_recognition(fold, accepted, translator, judge, settings, device))
     if with_gallery:
-        found["gallery"] = _gallery(test, translator, settings, device)
+        found["gallery"] = _gallery(accepted, translator, settings, device)
     return found
 
 
@@ -449,12 +452,9 @@ def _recognition(
 ) -> dict[str, Any]:
     """Counts of what the judge takes translated faces for, and how far they moved.
 
-    Faces that the translator accepts; one that keeps its sources' class is asked for that class alone.
+    A translator that keeps its sources' class is asked for that class alone.
     """
     num_classes = len(test.class_names)
-    usable = translator.usable_sources(test).cpu()
-    if bool(usable.any()):
-        test = test.take(torch.nonzero(usable)[:, 0])
     if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
         test = test.take(_stratified(test.labels.numpy(), settings.max_test_faces, settings.seed))
     labels = test.labels.cpu().numpy()
@@ -529,10 +529,6 @@ def _gallery(
     test: FaceTensors, translator: Translator, settings: ScoreSettings, device: torch.device | str
 ) -> dict[str, Any] | None:
     """A sheet, one row a face that training never saw: the input, then every class."""
-    usable = translator.usable_sources(test).cpu()
-    if not bool(usable.any()):
-        return None
-    test = test.take(torch.nonzero(usable)[:, 0])
     rows = _gallery_rows(test, settings.gallery_faces, settings.seed)
     faces = test.take(rows).to(device)
     columns = [faces.images.cpu()]

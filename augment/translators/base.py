@@ -138,11 +138,12 @@ class Translator(nn.Module, ABC):
             cls(num_classes=2, channels=1, size=size, settings=settings)
 
     def check(self, faces: FaceTensors) -> None:
-        """Refuses training faces that lack what this translator needs.
+        """Refuses training faces that lack what this translator needs; by default, pictures of another form.
 
         Raises:
             CannotTranslateError: Says plainly what is missing.
         """
+        self.check_form(faces)
 
     @property
     def keeps_class(self) -> bool:

@@ -341,14 +341,6 @@ class Bicogan(LearnedTranslator):
 
         return self.made_in_batches(len(faces), make)
 
-    def check(self, faces: FaceTensors) -> None:
-        """Refuses faces of another form than the networks are made for.
-
-        Raises:
-            CannotTranslateError: Says which form they must have.
-        """
-        self.check_form(faces)
-
     def _condition(self, labels: torch.Tensor) -> torch.Tensor | None:
         return one_hot(labels, self.num_classes) if self.settings.conditional else None
 

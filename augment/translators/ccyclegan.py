@@ -401,11 +401,3 @@ class CCycleGan(LearnedTranslator):
             return to_bytes_range(self.decode(pictures, targets[rows, None].to(pictures.device))[:, 0])
 
         return self.made_in_batches(len(faces), make)
-
-    def check(self, faces: FaceTensors) -> None:
-        """Refuses faces that can't be translated.
-
-        Raises:
-            CannotTranslateError: The pictures have another form than those that the networks are made for.
-        """
-        self.check_form(faces)

@@ -212,14 +212,6 @@ class LatentGan(LearnedTranslator):
         latents = self._draw_latent(len(targets), generator)
         return self.made_in_batches(len(targets), lambda rows: self._decode(latents[rows], targets[rows]))
 
-    def check(self, faces: FaceTensors) -> None:
-        """Refuses faces that these networks can't see, to train on or to translate.
-
-        Raises:
-            CannotTranslateError: Says what is wrong.
-        """
-        self.check_form(faces)
-
     def _decode(self, latent: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return to_bytes_range(self.generator(latent, self.condition(targets.to(latent.device))))
 

@@ -103,15 +103,11 @@ class LsslPose(LsslModel):
 
     def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
         """Faces with a simulated face (one that is black all over is none): bool [N]."""
-        if faces.simulated is None:
-            return torch.zeros(len(faces), dtype=torch.bool, device=faces.labels.device)
-        return (faces.simulated != 0).flatten(1).any(dim=1)  # of bytes, torch's any is no bool
+        return faces.has_simulated
 
     def example_faces(self, faces: FaceTensors) -> torch.Tensor:
         """The real faces that the discriminator may see, the frontal ones: bool [N]."""
-        if self.settings.frontal_yaw is None or faces.yaw is None:
-            return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
-        return ~(faces.yaw.abs() > self.settings.frontal_yaw)
+        return faces.turned_at_most(self.settings.frontal_yaw)
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces without simulated or without frontal faces, and a parsing loss without a network.
@@ -122,12 +118,11 @@ class LsslPose(LsslModel):
         super().check_sources(faces)
         if not bool(self.usable_sources(faces).any()):
             self._refuse(faces.face_ids, len(faces))
-        missing = sorted(set(faces.labels.tolist()) - set(faces.labels[self.example_faces(faces)].tolist()))
-        if missing:
-            names = ", ".join(faces.class_names[label] for label in missing)
+        if missing := faces.classes_without(self.example_faces(faces)):
             raise CannotTranslateError(
-                f"lssl_pose: no real face is turned by at most {self.settings.frontal_yaw:g} degrees in {names}. Add "
-                "frontal faces, or set the translator's frontal_yaw higher, or to null for faces of any pose"
+                f"lssl_pose: no real face is turned by at most {self.settings.frontal_yaw:g} degrees in "
+                f"{', '.join(missing)}. Add frontal faces, or set the translator's frontal_yaw higher, or to null for "
+                "faces of any pose"
             )
         self.check_parsing()
 

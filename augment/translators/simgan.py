@@ -263,15 +263,11 @@ class SimGan(LearnedTranslator):
 
     def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
         """Faces with a simulated face (one that is black all over is none): bool [N]."""
-        if faces.simulated is None:
-            return torch.zeros(len(faces), dtype=torch.bool, device=faces.labels.device)
-        return (faces.simulated != 0).flatten(1).any(dim=1)
+        return faces.has_simulated
 
     def example_faces(self, faces: FaceTensors) -> torch.Tensor:
         """The real faces that the discriminator may see, the frontal ones: bool [N]."""
-        if self.settings.frontal_yaw is None or faces.yaw is None:
-            return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
-        return ~(faces.yaw.abs() > self.settings.frontal_yaw)
+        return faces.turned_at_most(self.settings.frontal_yaw)
 
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `adversarial` (eq. 2), with `attribute_loss` `classification` of real faces, `r1`, `r1_attributes`.
@@ -354,13 +350,10 @@ class SimGan(LearnedTranslator):
         self.check_form(faces)
         if not bool(self.usable_sources(faces).any()):
             self._refuse(len(faces), len(faces), faces.face_ids)
-        frontal = faces.labels[self.example_faces(faces)]
-        missing = sorted(set(faces.labels.tolist()) - set(frontal.tolist()))
-        if missing:
-            names = ", ".join(faces.class_names[label] for label in missing)
+        if missing := faces.classes_without(self.example_faces(faces)):
             raise CannotTranslateError(
-                f"simgan: no face is turned by at most {self.settings.frontal_yaw:g} degrees in {names}. Add frontal "
-                "faces, or set the translator's frontal_yaw higher, or to null for all"
+                f"simgan: no face is turned by at most {self.settings.frontal_yaw:g} degrees in {', '.join(missing)}. "
+                "Add frontal faces, or set the translator's frontal_yaw higher, or to null for all"
             )
 
     def check_sources(self, faces: FaceTensors) -> None:

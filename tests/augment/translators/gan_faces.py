@@ -55,3 +55,14 @@ def step_once(translator: LearnedTranslator, batch: Batch, part: str, learning_r
     assert all(parameter.grad is None for parameter in still)
     torch.optim.Adam(moving, lr=learning_rate).step()
     return {name: float(value.detach()) for name, value in terms.items()}
+
+
+def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """All tensors of a module by name, working memory too."""
+    tensors = {**module.state_dict(), **dict(module.named_buffers())}
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
+    """Names of the tensors that are no longer as `copy_of` found them."""
+    return {name for name, value in copy_of(module).items() if not torch.equal(value, before[name])}

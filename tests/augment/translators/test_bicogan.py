@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from gan_faces import CLASS_NAMES, batch_of, random_faces, step_once
+from gan_faces import CLASS_NAMES, batch_of, changed, copy_of, random_faces, step_once
 from torch.nn import functional as F
 
 from augment import losses
@@ -46,14 +46,6 @@ def batch(*, step: int = 0, epoch: float = 0.0) -> Batch:
 def noise_of(step: int = 0) -> torch.Tensor:
     """The z that the losses draw for `batch(step=step)`."""
     return torch.randn(4, TINY["latent_size"], generator=torch.Generator().manual_seed(step))
-
-
-def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
-    return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
 
 
 def parameters_of(module: torch.nn.Module | None) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gan_faces import CLASS_NAMES, batch_of, random_faces, step_once
+from gan_faces import CLASS_NAMES, batch_of, changed, copy_of, random_faces, step_once
 
 from augment.problems import InputError
 from augment.tensors import FaceTensors, to_unit_range
@@ -30,14 +30,6 @@ def tiny(seed: int = 0, **settings: Any) -> CCycleGan:
 
 def tiny_faces(count: int = 4) -> FaceTensors:
     return random_faces(count, size=SIZE)
-
-
-def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
-    return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
 
 
 # The architecture

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from gan_faces import batch_of, random_faces, step_once
+from gan_faces import batch_of, copy_of, random_faces, step_once
 
 from augment.problems import InputError
 from augment.tensors import to_unit_range
@@ -41,10 +41,6 @@ def batch_in(translator: Cdcgan, phase: str, *, step: int = 0) -> Batch:
     for name, child in translator.named_children():
         child.train(name in moves)
     return replace(batch_of(translator, random_faces(6, size=SIZE), step=step), phase=phase)
-
-
-def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
 
 
 def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:

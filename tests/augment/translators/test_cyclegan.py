@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gan_faces import CLASS_NAMES, random_faces, step_once
+from gan_faces import CLASS_NAMES, changed, copy_of, random_faces, step_once
 
 from augment.problems import InputError
 from augment.tensors import to_bytes_range, to_unit_range
@@ -45,15 +45,6 @@ def pair_batch(other: int = HAPPY, *, step: int = 0, count: int = 3, phase_seed:
         generator=torch.Generator().manual_seed(phase_seed),
         examples=to_unit_range(faces.images[count:]),
     )
-
-
-def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    tensors = {**module.state_dict(), **dict(module.named_buffers())}
-    return {name: value.clone() for name, value in tensors.items()}
-
-
-def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
-    return {name for name, value in copy_of(module).items() if not torch.equal(value, before[name])}
 
 
 def test_published_parameter_counts() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from gan_faces import random_faces, step_once
+from gan_faces import changed, copy_of, random_faces, step_once
 from torch.nn import functional as F
 
 from augment import losses
@@ -46,15 +46,6 @@ def batch_of(translator: SimGan, faces: FaceTensors, *, step: int = 0, phase: st
         phase=phase,
         examples=to_unit_range(faces.images.flip(-1)),
     )
-
-
-def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    tensors = {**module.state_dict(), **dict(module.named_buffers())}
-    return {name: value.clone() for name, value in tensors.items()}
-
-
-def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
-    return {name for name, value in copy_of(module).items() if not torch.equal(value, before[name])}
 
 
 def test_published_parameter_counts() -> None:

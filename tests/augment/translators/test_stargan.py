@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gan_faces import CLASS_NAMES, TINY, batch_of, random_faces, step_once
+from gan_faces import CLASS_NAMES, TINY, batch_of, changed, copy_of, random_faces, step_once
 
 from augment import losses
 from augment.problems import InputError
@@ -15,14 +15,6 @@ def tiny(**settings: object) -> StarGan:
     translator = create_translator("stargan", num_classes=3, channels=1, size=16, settings={**TINY, **settings})
     assert isinstance(translator, StarGan)
     return translator
-
-
-def copy_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def changed(module: torch.nn.Module, before: dict[str, torch.Tensor]) -> set[str]:
-    return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
 
 
 def test_published_parameter_counts() -> None:
