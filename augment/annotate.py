@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from augment.crops import CropSettings, crop_image, crop_landmarks, crop_mask, face_square
+from augment.crops import CropSettings, crop_image, crop_landmarks, crop_mask
 from augment.faces import LANDMARK_COUNT
 from augment.files import atomic_write_text, sha256_of_file
 from augment.images import decode_image, encode_png
@@ -250,13 +250,10 @@ def _landmarks(detection: Detection | None, own: np.ndarray | None) -> np.ndarra
 def _cropped(task: _Task, landmarks: np.ndarray | None, detection: Detection | None) -> _Done:
     image, mask = task.image, task.mask
     height, width = image.shape[:2]
-    crop = task.crop
-    square = None
-    if crop.by == "face" and landmarks is not None:
-        square = face_square(landmarks, height, width, align=crop.align, margin=crop.margin)
+    square = task.crop.square(landmarks, height, width)
     if square is None or landmarks is None:
         return _Done(image, landmarks, mask, detection, cropped=False)
-    size = crop.size or task.size
+    size = task.crop.size or task.size
     return _Done(
         image=crop_image(image, square, size),
         landmarks=crop_landmarks(landmarks, square),

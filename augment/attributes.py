@@ -58,7 +58,12 @@ def _nearest(yaw: float, step: float) -> int:
 
 
 def _pose_name(number: int, step: float) -> str:
-    return f"yaw {number * step:+g}" if number else "yaw 0"
+    return f"yaw {signed_degrees(number * step)}"
+
+
+def signed_degrees(yaw: float) -> str:
+    """`-45`, `0`, `+15`: a yaw in degrees as classes and counts name it."""
+    return f"{yaw:+g}" if yaw else "0"
 
 
 class AttributeSource:

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import affine_transform
 
 # In units of the eyes' distance, of the embedded faces from the front: the points reach from 0.4 above the eyes (the
 # brows) to 1.8 below (the chin) and 1.0 to both sides, and the nose's base lies 0.77 below.
@@ -40,6 +39,12 @@ class CropSettings(BaseModel):
     margin: float = Field(default=0.2, ge=-0.3, le=2)
     size: int | None = Field(default=None, ge=16, le=2048)
     not_found: Literal["whole", "problem"] = "whole"
+
+    def square(self, landmarks: np.ndarray | None, height: int, width: int) -> FaceSquare | None:
+        """The square that a picture is cropped to; None where it stays whole (see `face_square`)."""
+        if self.by == "none" or landmarks is None:
+            return None
+        return face_square(landmarks, height, width, align=self.align, margin=self.margin)
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,8 @@ def crop_image(image: np.ndarray, square: FaceSquare, size: int) -> np.ndarray:
     Returns:
         uint8 [size, size] or [size, size, 3].
     """
+    from scipy.ndimage import affine_transform  # half a second, which no stage owes that crops nothing
+
     fine = size * max(1, math.ceil(square.edge / size))
     reach = square.edge / 2 * np.abs(square.axes).sum(axis=1)  # of the square's corners, along x and y
     low = np.floor(square.centre - reach).astype(int) - _SPLINE_REACH

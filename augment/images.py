@@ -130,3 +130,8 @@ def png_text(data: bytes, key: str) -> str | None:
     except (Image.DecompressionBombError, OSError, SyntaxError, ValueError):
         return None
     return str(value) if isinstance(value, str) else None
+
+
+def plain_grey(image: np.ndarray) -> np.ndarray:
+    """[H, W, 1] as [H, W]; colour as it is."""
+    return image[:, :, 0] if image.shape[2] == 1 else image

@@ -14,6 +14,7 @@ from statistics import median
 from pydantic import BaseModel, ConfigDict, computed_field
 from tqdm.auto import tqdm
 
+from augment.attributes import signed_degrees
 from augment.duplicates import FingerprintCollector, find_duplicates
 from augment.faces import SPLITS
 from augment.leakage import SplitDuplicates, duplicates_across
@@ -144,11 +145,6 @@ class Inventory(BaseModel):
     problems: tuple[Problem, ...]
 
 
-def pose_name(yaw: float) -> str:
-    """`-45`, `0`, `+45`: a yaw in degrees as counts name it."""
-    return f"{yaw:+g}" if yaw else "0"
-
-
 class _Tally:
     """Counts faces."""
 
@@ -168,7 +164,7 @@ class _Tally:
                 self.splits_of.setdefault(subject, set()).add(face.split)
         values = {
             "split": face.split,
-            "pose": None if face.yaw is None else pose_name(face.yaw),
+            "pose": None if face.yaw is None else signed_degrees(face.yaw),
             "light": face.illumination,
             "intensity": None if face.intensity is None else format(face.intensity, "g"),
         }

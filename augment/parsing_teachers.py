@@ -24,7 +24,7 @@ from augment.appearance_augmentation import AppearanceAugmentation
 from augment.chance import derive_seed
 from augment.crops import FaceSquare, crop_image, crop_landmarks, crop_mask
 from augment.faces import LANDMARK_COUNT
-from augment.images import fit_image
+from augment.images import fit_image, plain_grey
 from augment.parsing import NO_MASK, Teacher
 from augment.polygon_masks import polygon_masks
 from augment.prepare import fit_mask
@@ -167,7 +167,7 @@ def embedded_faces(count: int, *, size: int, channels: int, people: str, drawn_s
             chosen += [specs[row] for row in np.sort(random.choice(len(specs), wanted, replace=False))]
     edge = size * math.ceil(_SMALLEST_DRAWING / size)
     drawn = render(chosen, size=edge, channels=channels, seed=seed)
-    images = np.stack([fit_image(_plain(image), size, channels) for image in drawn.images])
+    images = np.stack([fit_image(plain_grey(image), size, channels) for image in drawn.images])
     masks = np.stack([fit_mask(mask, size) for mask in drawn.masks])
     return FaceTensors(
         images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
@@ -189,11 +189,6 @@ def _preset_size(name: str, wanted: int) -> dict[str, int]:
     if name == _DRAWN:
         return {"faces_per_class": math.ceil(wanted / 42)}
     return {"subjects": math.ceil(wanted / (3 if name == "mug" else 6))}
-
-
-def _plain(image: np.ndarray) -> np.ndarray:
-    """[H, W, 1] as [H, W]."""
-    return image[:, :, 0] if image.shape[2] == 1 else image
 
 
 def helen_faces(root: Path, settings: Mapping[str, Any], *, size: int, channels: int) -> dict[str, FaceTensors]:

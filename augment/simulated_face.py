@@ -22,9 +22,10 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, uniform_filte
 from augment.problems import InputError, Problem
 from augment.rig import rasterizer
 from augment.rig.action_units import SIDED_UNITS, action_unit_basis
-from augment.rig.fitting import FitSettings, HeadFit, fit_head, hold_openings_apart
-from augment.rig.geometry import EAR, EYE, MOUTH, SKIN, Array, head_mesh
+from augment.rig.fitting import FitSettings, HeadFit, fit_head
+from augment.rig.geometry import EAR, EYE, MOUTH, SKIN, Array, head_mesh, smoothstep
 from augment.rig.landmarks import landmark_weights
+from augment.rig.openings import hold_openings_apart
 from augment.rig.render import COARSE_UP_TO, face_framing
 
 _SMALLEST, _LARGEST = 8, 1024
@@ -158,7 +159,7 @@ def _fitted_vertices(fit: HeadFit, detail: int) -> tuple[Array, Array]:
     neutral, local = np.empty_like(surface.mean), np.empty_like(surface.mean)
     rasterizer.morph(surface.mean, surface.identity, fit.identity.astype(np.float32), neutral)
     rasterizer.morph(neutral, action_unit_basis(detail), fit.action_units.astype(np.float32), local)
-    hold_openings_apart(local, head_mesh(detail))
+    hold_openings_apart(local, detail)
     return local, neutral
 
 
@@ -243,11 +244,11 @@ def draw_frontal(image: Array, fit: HeadFit, *, size: int) -> tuple[Array, Array
     spread = gaussian_filter(difference, (reach, reach, 0), mode="constant", truncate=3)[samples.rows, samples.columns]
     other_colour = other_colour + spread[:, :-1] / (spread[:, -1:] + 1e-4)
     # The photograph's own side wins where it is seen well, or not worse than the other side.
-    from_own = np.maximum(_ramp((own - _GRAZING) / (_TRUSTED - _GRAZING)), _ramp((own - other) / 0.1 + 1.0))
+    from_own = np.maximum(smoothstep((own - _GRAZING) / (_TRUSTED - _GRAZING)), smoothstep((own - other) / 0.1 + 1.0))
     colour = other_colour + from_own[:, None] * (own_colour - other_colour)
     trust = np.where(skin, own, 0.0)
     mean_skin = (trust[:, None] * own_colour).sum(0) / max(float(trust.sum()), 1e-9)
-    colour = mean_skin + _ramp(np.maximum(own, other) / _HIDDEN)[:, None] * (colour - mean_skin)
+    colour = mean_skin + smoothstep(np.maximum(own, other) / _HIDDEN)[:, None] * (colour - mean_skin)
 
     pixels = samples.plane(colour, side).reshape(size, count, size, count, -1).mean(axis=(1, 3))
     drawn = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
@@ -265,12 +266,6 @@ def _frontal_samples(screen: Array, surface: _Surface, side: int) -> _Samples:
     address = samples.of(surface.coordinate)
     kept = address[:, 1] < np.interp(np.abs(address[:, 0]), _BORDER_PHI, _BORDER_HEIGHT)
     return _Samples(rows[kept], columns[kept], samples.corners[kept], weight[kept], samples.kind[kept])
-
-
-def _ramp(value: Array) -> Array:
-    """0 below 0, 1 above 1, a cubic between."""
-    clipped = np.clip(value, 0.0, 1.0)
-    return clipped * clipped * (3.0 - 2.0 * clipped)
 
 
 def _rasterize(screen: Array, surface: _Surface, side: int) -> tuple[Array, Array, Array]:
@@ -316,7 +311,7 @@ class _View:
     def trusted(self, pixels: Array) -> Array:
         """How surely these pixels [n, 2] show the face [n]: 1 well within its outline, less beside it."""
         column, row = self._around(pixels)
-        return _BY_OUTLINE + (1 - _BY_OUTLINE) * _ramp(self.within[row, column] / (_OUTLINE * _VIEW))
+        return _BY_OUTLINE + (1 - _BY_OUTLINE) * smoothstep(self.within[row, column] / (_OUTLINE * _VIEW))
 
     def inwards(self, pixels: Array) -> Array:
         """These pixels [n, 2], those by the outline moved off it: the fit misses by a little, and a wall is no skin."""
@@ -387,7 +382,7 @@ def _soften(facing: Array, samples: _Samples, count: int, side: int) -> Array:
     """Lower `facing` towards the borders of what is not seen, over about two pixels; the face's own outline stays."""
     planes = samples.plane(np.column_stack([facing > 0, np.ones(len(facing))]), side)
     near = uniform_filter(planes, (4 * count + 1, 4 * count + 1, 1), mode="constant")[samples.rows, samples.columns]
-    return facing * _ramp(2.0 * near[:, 0] / np.maximum(near[:, 1], 1e-9) - 1.0)
+    return facing * smoothstep(2.0 * near[:, 0] / np.maximum(near[:, 1], 1e-9) - 1.0)
 
 
 __all__ = ["FitSettings", "SimulatedFace", "draw_frontal", "frontal_framing", "simulate_frontal"]

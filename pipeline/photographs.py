@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from augment.annotate import simulated_face_of
-from augment.crops import CropSettings, crop_image, crop_landmarks, face_square
+from augment.crops import CropSettings, crop_image, crop_landmarks
 from augment.images import fit_image
 from augment.landmark_detection import Detection, LandmarkDetector, LandmarkSettings
 from augment.prepare import fit_landmarks
@@ -79,9 +79,7 @@ class PhotographReader:
                 steps.append("no simulated face fits it")
             else:
                 simulated = fit_image(face.image, self.size, self.channels)
-        square = None
-        if self.crop.by == "face" and landmarks is not None:
-            square = face_square(landmarks, height, width, align=self.crop.align, margin=self.crop.margin)
+        square = self.crop.square(landmarks, height, width)
         if square is not None and landmarks is not None:
             landmarks = crop_landmarks(landmarks, square)
             image = crop_image(image, square, self.size)

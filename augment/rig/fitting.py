@@ -24,9 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from augment.problems import InputError, Problem
 from augment.rig.action_units import SIDED_UNITS, action_unit_basis
-from augment.rig.geometry import Array, HeadMesh, head_mesh, lip_curves
-from augment.rig.landmarks import landmark_weights
-from augment.rig.rasterizer import CAMERA_DISTANCE, FRAME_MIDDLE, PIVOT_Y, PIVOT_Z, settle_opening
+from augment.rig.geometry import Array, head_mesh
+from augment.rig.landmarks import landmark_weights, place_on_grid
+from augment.rig.openings import openings
+from augment.rig.rasterizer import CAMERA_DISTANCE, FRAME_MIDDLE, PIVOT_Y, PIVOT_Z
 
 Contour = Literal["points", "silhouette"]
 
@@ -158,59 +159,6 @@ class _LandmarkModel:
     parallels: _LinearPoints
 
 
-@dataclass(frozen=True)
-class _Opening:
-    """An eye's or the mouth's rows, its columns, and the smallest gap and the depth of its ground there [columns]."""
-
-    upper_row: int
-    lower_row: int
-    columns: Array
-    gap: Array
-    hollow: Array
-
-
-def _openings(mesh: HeadMesh) -> tuple[_Opening, ...]:
-    """The eyes (both) and the mouth, with the sizes that the renderer gives them."""
-    eye, mouth = np.flatnonzero(mesh.eye_columns), np.flatnonzero(mesh.mouth_columns)
-    span = np.sqrt(np.clip(1 - lip_curves(mesh.column_phi[mouth])[0] ** 2, 0, 1))
-    row, lash = mesh.row_of, np.full(len(eye), 0.006)
-    return (
-        _Opening(row["upper_lid"], row["lower_lid"], eye, lash, lash),
-        _Opening(row["inner_upper"], row["inner_lower"], mouth, 0.011 * span, 0.075 * span),
-    )
-
-
-def hold_openings_apart(vertices: Array, mesh: HeadMesh) -> None:
-    """Part lids and lips that would cross, and span eyes and mouth between them, in place, as the renderer does.
-
-    Args:
-        vertices: The face grid's vertices, perhaps with more after them [V, 3].
-        mesh: Their mesh.
-    """
-    for opening in _openings(mesh):
-        settle_opening(
-            vertices,
-            opening.columns,
-            mesh.columns,
-            opening.upper_row,
-            opening.lower_row,
-            opening.gap,
-            opening.hollow,
-        )
-
-
-def _place_on_grid(mesh: HeadMesh, phi: float, height: float) -> tuple[Array, Array]:
-    """The four grid vertices around an address, and their weights."""
-    column = int(np.clip(np.searchsorted(mesh.column_phi, phi) - 1, 0, mesh.columns - 2))
-    right = (phi - mesh.column_phi[column]) / (mesh.column_phi[column + 1] - mesh.column_phi[column])
-    heights = mesh.grid_y[:, column] * (1 - right) + mesh.grid_y[:, column + 1] * right
-    row = int(np.clip(np.searchsorted(-heights, -height) - 1, 0, mesh.rows - 2))
-    down = (heights[row] - height) / max(heights[row] - heights[row + 1], 1e-9)
-    corner = row * mesh.columns + column
-    weights = [(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down]
-    return np.array([corner, corner + 1, corner + mesh.columns, corner + mesh.columns + 1]), np.array(weights)
-
-
 @cache
 def _landmark_model() -> _LandmarkModel:
     mesh = head_mesh(1)
@@ -225,7 +173,7 @@ def _landmark_model() -> _LandmarkModel:
 
     index, weight = landmark_weights(1)
     upper, lower, gap, share = [], [], [], []
-    for opening in _openings(mesh):
+    for opening in openings(1):
         for column, kept in zip(opening.columns, opening.gap, strict=True):
             above, below = opening.upper_row * mesh.columns + column, opening.lower_row * mesh.columns + column
             follows = (weight * (index == above)).sum(1) - (weight * (index == below)).sum(1)
@@ -238,7 +186,7 @@ def _landmark_model() -> _LandmarkModel:
     jaw_phi = (mesh.grid.phi[index[:JAW]] * weight[:JAW]).sum(1)
     jaw_y = (mesh.grid.y[index[:JAW]] * weight[:JAW]).sum(1)
     places = [
-        _place_on_grid(mesh, part * phi, y)
+        place_on_grid(mesh, part * phi, y)
         for phi, y in zip(jaw_phi, jaw_y, strict=True)
         for part in np.linspace(0, 1, _PLACES)
     ]
@@ -507,4 +455,4 @@ def checked_landmarks(landmarks: Array) -> Array:
     return points
 
 
-__all__ = ["FitSettings", "HeadFit", "checked_landmarks", "fit_head", "hold_openings_apart"]
+__all__ = ["FitSettings", "HeadFit", "checked_landmarks", "fit_head"]

@@ -10,7 +10,17 @@ from functools import cache
 
 import numpy as np
 
-from augment.rig.geometry import EYE_HALF_WIDTH, EYE_X, EYE_Y, MOUTH_HALF_WIDTH, MOUTH_Y, Array, half_width, head_mesh
+from augment.rig.geometry import (
+    EYE_HALF_WIDTH,
+    EYE_X,
+    EYE_Y,
+    MOUTH_HALF_WIDTH,
+    MOUTH_Y,
+    Array,
+    HeadMesh,
+    half_width,
+    head_mesh,
+)
 
 _EYE_WIDTH, _MOUTH_WIDTH = float(half_width(EYE_Y)), float(half_width(MOUTH_Y))
 
@@ -63,22 +73,32 @@ def _points() -> list[tuple[float, float | str]]:
     return points
 
 
+def place_on_grid(mesh: HeadMesh, phi: float, target: float | str) -> tuple[Array, Array]:
+    """The four grid vertices around an address and their weights, [4] each.
+
+    Args:
+        mesh: The mesh.
+        phi: The azimuth in radians.
+        target: The height, or the name of a border row.
+    """
+    column = int(np.clip(np.searchsorted(mesh.column_phi, phi) - 1, 0, mesh.columns - 2))
+    right = (phi - mesh.column_phi[column]) / (mesh.column_phi[column + 1] - mesh.column_phi[column])
+    if isinstance(target, str):
+        row, down = mesh.row_of[target], 0.0
+    else:
+        heights = mesh.grid_y[:, column] * (1 - right) + mesh.grid_y[:, column + 1] * right
+        row = int(np.clip(np.searchsorted(-heights, -target) - 1, 0, mesh.rows - 2))
+        down = (heights[row] - target) / max(heights[row] - heights[row + 1], 1e-9)
+    corner = row * mesh.columns + column
+    below = mesh.columns if down else 0
+    weights = [(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down]
+    return np.array([corner, corner + 1, corner + below, corner + below + 1]), np.array(weights)
+
+
 @cache
 def landmark_weights(detail: int) -> tuple[Array, Array]:
     """Vertex indices [68, 4] (int32) and weights [68, 4] (float32) of the landmarks."""
     mesh = head_mesh(detail)
-    indices, weights = np.zeros((68, 4), np.int32), np.zeros((68, 4), np.float32)
-    for landmark, (phi, target) in enumerate(_points()):
-        column = int(np.clip(np.searchsorted(mesh.column_phi, phi) - 1, 0, mesh.columns - 2))
-        right = (phi - mesh.column_phi[column]) / (mesh.column_phi[column + 1] - mesh.column_phi[column])
-        if isinstance(target, str):
-            row, down = mesh.row_of[target], 0.0
-        else:
-            heights = mesh.grid_y[:, column] * (1 - right) + mesh.grid_y[:, column + 1] * right
-            row = int(np.clip(np.searchsorted(-heights, -target) - 1, 0, mesh.rows - 2))
-            down = (heights[row] - target) / max(heights[row] - heights[row + 1], 1e-9)
-        corner = row * mesh.columns + column
-        below = mesh.columns if down else 0
-        indices[landmark] = (corner, corner + 1, corner + below, corner + below + 1)
-        weights[landmark] = ((1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down)
-    return indices, weights
+    places = [place_on_grid(mesh, phi, target) for phi, target in _points()]
+    indices, weights = (np.stack(part) for part in zip(*places, strict=True))
+    return indices.astype(np.int32), weights.astype(np.float32)

@@ -21,8 +21,9 @@ from augment.rig.appearance import (
     skin_texture,
     texture_maps,
 )
-from augment.rig.geometry import HeadMesh, head_mesh, lip_curves
+from augment.rig.geometry import HeadMesh, head_mesh
 from augment.rig.landmarks import landmark_weights
+from augment.rig.openings import hold_openings_apart
 
 Array = np.ndarray
 
@@ -245,15 +246,6 @@ class _Canvas:
         self.shown = np.zeros((samples, samples), np.int32)
         self.weights = np.zeros((samples, samples, 2), np.float32)
         self.colour = np.zeros((samples, samples, 3), np.float32)
-        phi = self.mesh.column_phi
-        self.eye_columns = np.flatnonzero(self.mesh.eye_columns)
-        self.mouth_columns = np.flatnonzero(self.mesh.mouth_columns)
-        span = np.sqrt(np.clip(1 - lip_curves(phi[self.mouth_columns])[0] ** 2, 0, 1))
-        # A closed mouth keeps a thin dark line, closed lids the line of the lashes.
-        self.mouth_gap = 0.011 * span
-        self.mouth_hollow = 0.075 * span
-        self.eye_gap = np.full(len(self.eye_columns), 0.006)
-        self.eye_hollow = np.full(len(self.eye_columns), 0.006)
         self.folds = self.maps.folds
         self.brightness = np.zeros(self.folds.shape[1], np.float32)
 
@@ -311,24 +303,7 @@ def _render_one(spec: FaceSpec, canvas: _Canvas, seed: int, image: Array, mask: 
 
     rasterizer.morph(body.neutral, canvas.basis, strengths, canvas.local)
     row = mesh.row_of
-    rasterizer.settle_opening(
-        canvas.local,
-        canvas.eye_columns,
-        mesh.columns,
-        row["upper_lid"],
-        row["lower_lid"],
-        canvas.eye_gap,
-        canvas.eye_hollow,
-    )
-    rasterizer.settle_opening(
-        canvas.local,
-        canvas.mouth_columns,
-        mesh.columns,
-        row["inner_upper"],
-        row["inner_lower"],
-        canvas.mouth_gap,
-        canvas.mouth_hollow,
-    )
+    hold_openings_apart(canvas.local, canvas.detail)
     rasterizer.project(canvas.local, mesh.neck_start, head, torso, framing, 2 * size, canvas.camera, canvas.screen)
     rasterizer.vertex_normals(canvas.camera, mesh.triangles, mesh.kind, canvas.normals)
     rasterizer.rasterize(

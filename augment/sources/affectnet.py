@@ -33,7 +33,7 @@ from augment.problems import InputError, Problem
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource
-from augment.sources.sequences import enumerate_names, is_archive, stray_file, unknown_layout
+from augment.sources.sequences import OTHER_CASE, enumerate_names, is_archive, stray_file, unknown_layout
 
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")  # ids 0..7
 LEFT_OUT = {8: "left out: none", 9: "left out: uncertain", 10: "left out: no face"}
@@ -152,7 +152,7 @@ class AffectNetSource(ListedSource):
             problems = unknown_layout(root, self.title, _LOOKED_FOR)
             for right in (*_SETS, *_IMAGE_FOLDERS[:1], *_LIST_FOLDERS[:1]):
                 problems += [
-                    Problem(path.name, "is written in another case than the data set's", f"rename it to {right}")
+                    Problem(path.name, OTHER_CASE, f"rename it to {right}")
                     for path in sorted(root.iterdir())
                     if path.name.lower() == right.lower() and path.name != right
                 ]

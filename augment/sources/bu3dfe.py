@@ -24,12 +24,14 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, field_validator
 
+from augment.attributes import signed_degrees
 from augment.mesh import Mesh, fitted_camera, render_mesh
 from augment.problems import InputError, Problem
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
+    OTHER_CASE,
     NameRule,
     enumerate_names,
     find_bases,
@@ -186,7 +188,7 @@ class Bu3dfeSource(ListedSource):
         for level in sorted(self.settings.levels):
             counts[f"intensity {level / 4:g}"] = len(SUBJECTS) * poses * (len(EXPRESSIONS) - 1)
         for yaw in sorted(self.settings.yaws):
-            counts[f"pose {_angle(yaw)}"] = models
+            counts[f"pose {signed_degrees(yaw)}"] = models
         return [PublishedCount(what, count, _READ_AT) for what, count in counts.items()]
 
     def list_faces(self) -> Iterator[ListedFace | Problem]:
@@ -219,7 +221,7 @@ class Bu3dfeSource(ListedSource):
                 mend = (
                     f"there is a {right} too: compare them" if (subject / right).exists() else f"rename it to {right}"
                 )
-                yield Problem(here, "is written in another case than the data set's", mend)
+                yield Problem(here, OTHER_CASE, mend)
             else:
                 match = _NAME.fullmatch(right)
                 assert match is not None
@@ -247,7 +249,7 @@ class Bu3dfeSource(ListedSource):
             yield ListedFace(
                 path=path,
                 label_name=EXPRESSIONS[moment[:2]],
-                name=f"{model}/{_angle(yaw)}",
+                name=f"{model}/{signed_degrees(yaw)}",
                 subject=subject,
                 yaw=yaw,
                 intensity=int(moment[2:]) / 4 if moment != "NE00" else None,
@@ -313,15 +315,7 @@ class Bu3dfeSource(ListedSource):
         drawn = render_mesh(
             mesh, camera.turned(listed.yaw), samples=settings.samples, background=np.array(settings.background)
         )
-        return RawFace(
-            name=listed.name,
-            image=drawn.image,
-            label_name=listed.label_name,
-            subject=listed.subject,
-            path=listed.path,
-            yaw=listed.yaw,
-            intensity=listed.intensity,
-        )
+        return listed.with_picture(drawn.image)
 
     def _model(self, path: str) -> Mesh | Problem:
         """Reads a model with its texture."""
@@ -359,11 +353,6 @@ class Bu3dfeSource(ListedSource):
             if len(alike) == 1 and alike[0].is_file():
                 return alike[0]
         return None
-
-
-def _angle(yaw: float) -> str:
-    """`-45`, `0`, `+15`."""
-    return f"{yaw:+g}" if yaw else "0"
 
 
 def _is_paper(base: Path, problem: Problem) -> bool:

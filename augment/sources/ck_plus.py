@@ -35,6 +35,7 @@ from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
+    OTHER_CASE,
     NameRule,
     enumerate_names,
     find_bases,
@@ -152,7 +153,7 @@ class CkPlusSource(ListedSource):
             why = f"{folder} is there more than once: {enumerate_names([self._where(path) for path in sorted(found)])}"
             raise InputError(Problem(str(self.root), why, "name the folder of one copy"))
         if found and found[0].name != folder:
-            why = "is written in another case than the data set's"
+            why = OTHER_CASE
             raise InputError(Problem(self._where(found[0]), why, f"rename it to {folder}"))
         if not found and needed:
             looked_for = f"{folder}/S005/001/..., here and in the folders below"
@@ -280,7 +281,7 @@ class CkPlusSource(ListedSource):
         match = re.fullmatch(rf"{prefix}(\d{{8}})_emotion\.txt", files[0].name)
         if match is None:
             if re.fullmatch(rf"{prefix}\d{{8}}_emotion\.txt", files[0].name, re.I):
-                return Problem(where, "is written in another case than the data set's", f"see {prefix}..._emotion.txt")
+                return Problem(where, OTHER_CASE, f"see {prefix}..._emotion.txt")
             return Problem(where, "is not this sequence's label", f"it is called {prefix}00000011_emotion.txt")
         try:
             text = files[0].read_text("ascii").strip()
@@ -332,7 +333,7 @@ class CkPlusSource(ListedSource):
         where = printable(self._where(path))
         if _EXTRACT_NAME.fullmatch(f"{path.stem.upper()}{path.suffix.lower()}"):
             mend = f"rename it to {path.stem.upper()}{path.suffix.lower()}"
-            return Problem(where, "is written in another case than the data set's", mend)
+            return Problem(where, OTHER_CASE, mend)
         if path.suffix.lower() == ".png":
             return Problem(where, "names no subject, sequence and frame", "it is called S010_004_00000017.png")
         return stray_file(where, path.name)

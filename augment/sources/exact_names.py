@@ -11,9 +11,7 @@ from pathlib import Path
 
 from augment.problems import Problem
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
-from augment.sources.sequences import is_archive, stray_file
-
-OTHER_CASE = "is written in another case than the data set's"
+from augment.sources.sequences import OTHER_CASE, is_archive, stray_file
 
 
 def entries(folder: Path) -> list[Path]:

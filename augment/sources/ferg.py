@@ -25,13 +25,12 @@ from augment.sources.exact_names import (
     beside,
     empty_file,
     entries,
-    folders_to_search,
     misfit,
     misfit_folder,
     relative,
 )
 from augment.sources.listed import ListedFace, ListedSource
-from augment.sources.sequences import unknown_layout
+from augment.sources.sequences import find_bases, unknown_layout
 
 CHARACTERS = ("aia", "bonnie", "jules", "malcolm", "mery", "ray")
 EXPRESSIONS = {
@@ -112,17 +111,10 @@ class FergSource(ListedSource):
     def __init__(self, root: Path, settings: Any) -> None:
         super().__init__(root, settings)
         known = set(CHARACTERS)
-        base = next(
-            (
-                folder
-                for folder in folders_to_search(root)
-                if any(path.is_dir() and path.name.lower() in known for path in entries(folder))
-            ),
-            None,
-        )
-        if base is None:
+        bases = find_bases(root, lambda names: not known.isdisjoint(name.lower() for name in names), depth=3)
+        if not bases:
             raise InputError(unknown_layout(root, self.title, _LOOKED_FOR))
-        self._base = base
+        self._base = bases[0]
 
     def list_faces(self) -> Iterator[ListedFace | Problem]:
         """Yields every picture by character, expression and name, and every problem."""

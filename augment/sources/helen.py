@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,7 +30,7 @@ from augment.problems import InputError, Problem
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
-from augment.sources.sequences import enumerate_names, find_bases, stray_file, unknown_layout
+from augment.sources.sequences import OTHER_CASE, enumerate_names, find_bases, stray_file, unknown_layout
 
 # Part labels 00 to 10 and the area of the mask that each is a part of. Brows and nose are skin, and so is the inside of
 # the mouth: it belongs to the face and is neither lips nor eyes, as in the embedded faces' masks.
@@ -193,7 +194,7 @@ class HelenSource(ListedSource):
         lacking = [name for name in wanted if name not in there]
         for name in [name for name in lacking if name.lower() in lower]:
             here = self._where(folder / lower[name.lower()])
-            yield Problem(here, "is written in another case than the data set's", f"rename it to {name}")
+            yield Problem(here, OTHER_CASE, f"rename it to {name}")
         absent = [name for name in lacking if name.lower() not in lower]
         if absent:
             yield Problem(self._where(folder) + "/", f"lacks {enumerate_names(absent)}", "copy it again")
@@ -213,7 +214,7 @@ class HelenSource(ListedSource):
                 yield stray_file(where, path.name)
             elif path.suffix != path.suffix.lower():
                 mend = f"rename it to {path.stem}{path.suffix.lower()}"
-                yield Problem(where, "is written in another case than the data set's", mend)
+                yield Problem(where, OTHER_CASE, mend)
 
     def _entries(self, folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not is_ignored(path))
@@ -237,25 +238,18 @@ class HelenSource(ListedSource):
 
     def read(self, listed: ListedFace) -> RawFace | Problem:
         """Reads a picture, its part labels as a mask, and its 68 points where there are any."""
-        image = read_picture(self.root / listed.path, listed.path)
-        if isinstance(image, Problem):
-            return image
-        mask = self._mask(listed.name, image.shape[:2])
+        face = super().read(listed)
+        if isinstance(face, Problem):
+            return face
+        size = face.image.shape[:2]
+        mask = self._mask(listed.name, size)
         if isinstance(mask, Problem):
             return mask
         points = (self.root / listed.path).with_suffix(".pts")
-        landmarks = read_points(points, self._where(points), image.shape[:2]) if points.is_file() else None
+        landmarks = read_points(points, self._where(points), size) if points.is_file() else None
         if isinstance(landmarks, Problem):
             return landmarks
-        return RawFace(
-            name=listed.name,
-            image=image,
-            label_name=listed.label_name,
-            split=listed.split,
-            path=listed.path,
-            landmarks=landmarks,
-            mask=mask,
-        )
+        return replace(face, landmarks=landmarks, mask=mask)
 
     def _mask(self, face: str, size: tuple[int, ...]) -> np.ndarray | Problem:
         """The mask uint8 [H, W] of a face's eleven labels, or everything that is wrong with them."""

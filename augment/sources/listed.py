@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from augment.problems import InputError, Problem
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import read_picture
@@ -41,6 +43,20 @@ class ListedFace:
     yaw: float | None = None
     illumination: str | None = None
     intensity: float | None = None
+
+    def with_picture(self, image: np.ndarray) -> RawFace:
+        """The face with its picture, uint8 [H, W] or [H, W, 3]."""
+        return RawFace(
+            name=self.name or self.path,
+            image=image,
+            label_name=self.label_name,
+            subject=self.subject,
+            split=self.split,
+            path=self.path,
+            yaw=self.yaw,
+            illumination=self.illumination,
+            intensity=self.intensity,
+        )
 
 
 class ListedSource(ABC):
@@ -100,19 +116,7 @@ class ListedSource(ABC):
     def read(self, listed: ListedFace) -> RawFace | Problem:
         """Reads one picture, and whatever lies beside it."""
         image = read_picture(self.root / listed.path, listed.path)
-        if isinstance(image, Problem):
-            return image
-        return RawFace(
-            name=listed.name or listed.path,
-            image=image,
-            label_name=listed.label_name,
-            subject=listed.subject,
-            split=listed.split,
-            path=listed.path,
-            yaw=listed.yaw,
-            illumination=listed.illumination,
-            intensity=listed.intensity,
-        )
+        return image if isinstance(image, Problem) else listed.with_picture(image)
 
     def listed(self) -> Sequence[ListedFace | Problem]:
         """What `list_faces` yields, kept."""

@@ -30,6 +30,7 @@ from augment.sources.base import PublishedCount, SourceSettings, Terms
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
+    OTHER_CASE,
     NameRule,
     enumerate_names,
     find_bases,
@@ -174,7 +175,7 @@ class MugSource(ListedSource):
         for path in deeper:
             session = "" if path.name == subject.name else path.name
             if session != session.lower():
-                why = "is written in another case than the data set's"
+                why = OTHER_CASE
                 yield Problem(f"{self._where(path)}/", why, f"rename it to {session.lower()}"), session
             elif session:
                 yield path, session
@@ -238,7 +239,7 @@ class MugSource(ListedSource):
                 else:
                     yield Problem(printable(where), f"is not {_ANNOTATED.what}", "rename it, or move it away")
             elif right != path.name:
-                yield Problem(where, "is written in another case than the data set's", f"rename it to {right}")
+                yield Problem(where, OTHER_CASE, f"rename it to {right}")
             else:
                 match = _ANNOTATED.pattern.fullmatch(path.name)
                 assert match is not None

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
+from augment.attributes import signed_degrees
 from augment.problems import InputError, Problem
 from augment.sources.base import PublishedCount, SourceSettings, Terms
 from augment.sources.exact_names import empty_file, files_below, misfit, relative
@@ -129,7 +130,7 @@ class RafdSource(ListedSource):
             "faces": each * angles * gazes,
             "subjects": people,
             **{f"class {name}": people * angles * gazes for name in self.class_names},
-            **{f"pose {_yaw(angle):+g}" if angle != 90 else "pose 0": each * gazes for angle in self.settings.angles},
+            **{f"pose {signed_degrees(_yaw(angle))}": each * gazes for angle in self.settings.angles},
             **{f"gaze {gaze}": each * angles for gaze in self.settings.gazes},
             **{
                 f"people {group}": sum(who[0] == group for who in self._people.values())

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import ConfigDict, Field
 
+from augment.images import plain_grey
 from augment.problems import InputError, Problem
 from augment.rig import FaceSpec, preset, preset_names, render
 from augment.sources.base import RawFace, SourceSettings
@@ -88,7 +89,7 @@ class RigSource:
             for spec, image, landmarks, mask, simulated in rows:
                 yield RawFace(
                     name=spec.face_id,
-                    image=_plain(image),
+                    image=plain_grey(image),
                     label_name=spec.label,
                     subject=spec.subject_name,
                     split=spec.split,
@@ -108,10 +109,5 @@ class RigSource:
         shown = [replace(spec.simulated_frontal, face_id="") for spec in chunk]
         different = list(dict.fromkeys(shown))
         drawn = render(different, size=self.size, channels=self.channels, seed=self.settings.seed)
-        pictures = dict(zip(different, map(_plain, drawn.images), strict=True))
+        pictures = dict(zip(different, map(plain_grey, drawn.images), strict=True))
         return [pictures[spec] for spec in shown]
-
-
-def _plain(image: np.ndarray) -> np.ndarray:
-    """[H, W, 1] as [H, W]."""
-    return image[:, :, 0] if image.shape[2] == 1 else image

@@ -16,6 +16,7 @@ from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace
 
 _ARCHIVES = re.compile(r"\.(zip|rar|7z|tar|tgz|gz|bz2|xz|z\d\d|part\d*|crdownload|aria2|filepart|download)$", re.I)
+OTHER_CASE = "is written in another case than the data set's"
 _SHOWN = 5  # names in one problem
 
 
@@ -149,7 +150,7 @@ def match_folders(
             problems.append(Problem(f"{here}/", f"is not {rule.what}", "rename it, or move it away"))
         elif right != path.name:
             mend = f"there is a {right} too: compare them" if (folder / right).exists() else f"rename it to {right}"
-            problems.append(Problem(f"{here}/", "is written in another case than the data set's", mend))
+            problems.append(Problem(f"{here}/", OTHER_CASE, mend))
         else:
             found.append(path)
     return found, problems

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from small_faces import noise, write_picture
 
-from augment.inventory import MOST_VALUES, Inventory, pose_name, take_inventory
+from augment.attributes import signed_degrees
+from augment.inventory import MOST_VALUES, Inventory, take_inventory
 from augment.problems import Problem
 from augment.sources import RawFace, SourceSettings, open_source
 from augment.sources.base import PublishedCount, Terms
@@ -201,4 +202,4 @@ def test_it_can_be_written_as_json_and_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("yaw", "name"), [(0.0, "0"), (-0.0, "0"), (45, "+45"), (-22.5, "-22.5")])
 def test_poses_have_signs(yaw: float, name: str) -> None:
-    assert pose_name(yaw) == name
+    assert signed_degrees(yaw) == name

@@ -54,6 +54,16 @@ def cut(name: str, size: int) -> Change:
     return lambda root: (root / name).write_bytes((root / name).read_bytes()[:size])
 
 
+def cut_off(name: str) -> Change:
+    """Keeps the first half of a file, as a download that broke off does."""
+
+    def change(root: Path) -> None:
+        data = (root / name).read_bytes()
+        (root / name).write_bytes(data[: len(data) // 2])
+
+    return change
+
+
 def spoiled(make: Build, *changes: Change) -> Build:
     """Makes a copy and changes it."""
 

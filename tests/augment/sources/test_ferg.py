@@ -9,17 +9,8 @@ import numpy as np
 import pytest
 from embedded import embedded_face, write_face
 from PIL import Image
-from prepared import (
-    Case,
-    assert_is_refused,
-    assert_no_subject_is_parted,
-    changed,
-    cut_off,
-    prepared,
-    problems_of,
-    renamed,
-    written,
-)
+from prepared import assert_no_subject_is_parted, prepared, problems_of
+from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
 from augment.prepare import prepare_faces
 from augment.sources import open_source
@@ -133,7 +124,7 @@ JOY = "FERG_DB_256/aia/aia_joy/"
 CASES: dict[str, Case] = {
     "FERG-DB: a folder of something else": (
         "ferg",
-        changed(lambda root: root, written("happy/1.png", b"x")),
+        spoiled(lambda root: root, file_at("happy/1.png", b"x")),
         {},
         "has no layout of FERG-DB .*aia, bonnie, jules",
     ),
@@ -146,79 +137,79 @@ CASES: dict[str, Case] = {
     "FERG-DB: the root is the archive": ("ferg", the_archive_itself, {}, "FERG_DB_256.zip: is not a folder .unpack FE"),
     "FERG-DB: an archive among the pictures": (
         "ferg",
-        changed(smallest_copy, written("FERG_DB_256/aia.zip.part", b"PK")),
+        spoiled(smallest_copy, file_at("FERG_DB_256/aia.zip.part", b"PK")),
         {},
         "FERG_DB_256/aia.zip.part: is an archive or a download that has not ended",
     ),
     "FERG-DB: a folder without pictures": (
         "ferg",
-        changed(smallest_copy, renamed(JOY + "aia_joy_1.png", "FERG_DB_256/ray/ray_joy/ray_joy_9.png")),
+        spoiled(smallest_copy, moved(JOY + "aia_joy_1.png", "FERG_DB_256/ray/ray_joy/ray_joy_9.png")),
         {},
         "FERG_DB_256/aia/aia_joy/: is a folder without pictures",
     ),
     "FERG-DB: an empty picture file": (
         "ferg",
-        changed(smallest_copy, written(JOY + "aia_joy_1.png", b"")),
+        spoiled(smallest_copy, file_at(JOY + "aia_joy_1.png", b"")),
         {},
         "aia_joy_1.png: is an empty file .download it again",
     ),
     "FERG-DB: a picture cut off": (
         "ferg",
-        changed(smallest_copy, cut_off(JOY + "aia_joy_1.png")),
+        spoiled(smallest_copy, cut_off(JOY + "aia_joy_1.png")),
         {},
         "aia_joy_1.png: does not decode",
     ),
     "FERG-DB: a character's folder in another case": (
         "ferg",
-        changed(smallest_copy, renamed("FERG_DB_256/mery", "FERG_DB_256/Mery")),
+        spoiled(smallest_copy, moved("FERG_DB_256/mery", "FERG_DB_256/Mery")),
         {},
         "FERG_DB_256/Mery/: is written in another case .*rename it to mery",
     ),
     "FERG-DB: one character under two folder names": (
         "ferg",
-        changed(smallest_copy, written("FERG_DB_256/Mery/mery_joy/mery_joy_1.png", b"x")),
+        spoiled(smallest_copy, file_at("FERG_DB_256/Mery/mery_joy/mery_joy_1.png", b"x")),
         {},
         "FERG_DB_256/Mery/: is written in another case .*there is a mery too",
     ),
     "FERG-DB: a second copy of a character's folder": (
         "ferg",
-        changed(smallest_copy, written("FERG_DB_256/mery copy/mery_joy/mery_joy_1.png", b"x")),
+        spoiled(smallest_copy, file_at("FERG_DB_256/mery copy/mery_joy/mery_joy_1.png", b"x")),
         {},
         "FERG_DB_256/mery copy/: is no folder of FERG-DB; 1 files lie in it",
     ),
     "FERG-DB: an expression's folder renamed": (
         "ferg",
-        changed(smallest_copy, renamed("FERG_DB_256/jules/jules_joy", "FERG_DB_256/jules/happy")),
+        spoiled(smallest_copy, moved("FERG_DB_256/jules/jules_joy", "FERG_DB_256/jules/happy")),
         {},
         "FERG_DB_256/jules/happy/: is no folder of FERG-DB; 1 files lie in it .folders here are jules_anger",
     ),
     "FERG-DB: an ending in another case": (
         "ferg",
-        changed(smallest_copy, renamed(JOY + "aia_joy_1.png", JOY + "aia_joy_1.PNG")),
+        spoiled(smallest_copy, moved(JOY + "aia_joy_1.png", JOY + "aia_joy_1.PNG")),
         {},
         "aia_joy_1.PNG: is written in another case .*rename it to aia_joy_1.png",
     ),
     "FERG-DB: a renamed picture": (
         "ferg",
-        changed(smallest_copy, renamed(JOY + "aia_joy_1.png", JOY + "image (1).png")),
+        spoiled(smallest_copy, moved(JOY + "aia_joy_1.png", JOY + "image (1).png")),
         {},
         r"image \(1\).png: has a name that FERG-DB does not have .names are like aia_anger_1.png",
     ),
     "FERG-DB: a picture in another character's folder": (
         "ferg",
-        changed(smallest_copy, renamed("FERG_DB_256/ray/ray_joy/ray_joy_1.png", JOY + "ray_joy_1.png")),
+        spoiled(smallest_copy, moved("FERG_DB_256/ray/ray_joy/ray_joy_1.png", JOY + "ray_joy_1.png")),
         {},
         "aia_joy/ray_joy_1.png: lies in aia_joy/, but its name says ray/ray_joy/",
     ),
     "FERG-DB: a file that is no picture": (
         "ferg",
-        changed(smallest_copy, written(JOY + "notes.doc", b"x")),
+        spoiled(smallest_copy, file_at(JOY + "notes.doc", b"x")),
         {},
         "aia_joy/notes.doc: is no picture file",
     ),
     "FERG-DB: text under a picture's name": (
         "ferg",
-        changed(smallest_copy, written(JOY + "aia_joy_1.png", b"hello")),
+        spoiled(smallest_copy, file_at(JOY + "aia_joy_1.png", b"hello")),
         {},
         "aia_joy_1.png: does not decode",
     ),
@@ -228,7 +219,7 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_copy_of_ferg_is_refused(tmp_path: Path, case: str) -> None:
-    assert_is_refused(CASES[case], tmp_path)
+    assert_refused(CASES[case], tmp_path)
 
 
 def test_pictures_of_one_name_in_two_roots_keep_their_ids(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from embedded import embedded_face
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from prepared import Case, assert_is_refused
 from small_faces import file_bytes, noise
+from spoiling import Case, assert_refused
 
 from augment.faces import MASK_CLASSES, read_faces
 from augment.images import decode_image
@@ -292,7 +292,7 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_bad_input_ends_with_an_error_that_names_it(tmp_path: Path, case: str) -> None:
-    assert_is_refused(CASES[case], tmp_path)
+    assert_refused(CASES[case], tmp_path)
 
 
 def test_several_problems_are_told_at_once(tmp_path: Path) -> None:

@@ -8,17 +8,8 @@ from embedded import embedded_face, write_face
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from prepared import (
-    Case,
-    assert_is_refused,
-    assert_no_subject_is_parted,
-    changed,
-    cut_off,
-    prepared,
-    problems_of,
-    renamed,
-    written,
-)
+from prepared import assert_no_subject_is_parted, prepared, problems_of
+from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
 from augment.sources import open_source
 from augment.sources.base import RawFace
@@ -95,7 +86,7 @@ def test_notes_of_the_set_are_no_problem_and_folders_by_class_are_read(tmp_path:
     smallest_copy(tmp_path)
     for name in ("README_FIRST.txt", "jaffe/README", "jaffe/.DS_Store"):
         (tmp_path / name).write_bytes(b"x")
-    renamed("jaffe/KA.HA1.29.tiff", "happiness/KA.HA1.29.tiff")(tmp_path)
+    moved("jaffe/KA.HA1.29.tiff", "happiness/KA.HA1.29.tiff")(tmp_path)
     assert problems_of("jaffe", tmp_path) == [] and len(opened(tmp_path)) == 14
 
 
@@ -111,10 +102,10 @@ def test_what_a_copy_lacks_is_named_by_person(tmp_path: Path) -> None:
 
 def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
     smallest_copy(tmp_path)
-    renamed("jaffe/KA.AN1.39.tiff", "jaffe/KA.AN1..39.tiff")(tmp_path)
-    renamed("jaffe/YM.HA1.52.tiff", "jaffe/ym.ha1.52.tiff")(tmp_path)
-    written("jaffe/KA.SU1.36.tiff", b"")(tmp_path)
-    written("jaffe.zip", b"PK")(tmp_path)
+    moved("jaffe/KA.AN1.39.tiff", "jaffe/KA.AN1..39.tiff")(tmp_path)
+    moved("jaffe/YM.HA1.52.tiff", "jaffe/ym.ha1.52.tiff")(tmp_path)
+    file_at("jaffe/KA.SU1.36.tiff", b"")(tmp_path)
+    file_at("jaffe.zip", b"PK")(tmp_path)
     assert {problem.where: problem.mend for problem in problems_of("jaffe", tmp_path)} == {
         "jaffe.zip": "unpack it, or download it again",
         "jaffe/KA.AN1..39.tiff": "its number is that of KA.AN1.39.tiff: rename it",
@@ -127,63 +118,63 @@ KA = "jaffe/KA.AN1.39.tiff"
 CASES: dict[str, Case] = {
     "JAFFE: a folder of something else": (
         "jaffe",
-        changed(lambda root: root, written("happy/1.tiff", b"x")),
+        spoiled(lambda root: root, file_at("happy/1.tiff", b"x")),
         {},
         "has no layout of JAFFE .*looked for KA.AN1.39.tiff",
     ),
     "JAFFE: the archive is not unpacked": (
         "jaffe",
-        changed(lambda root: root, written("jaffedbase.zip", b"PK")),
+        spoiled(lambda root: root, file_at("jaffedbase.zip", b"PK")),
         {},
         "(?s)no layout of JAFFE.*jaffedbase.zip: is an archive that is not unpacked",
     ),
     "JAFFE: an archive beside the pictures": (
         "jaffe",
-        changed(smallest_copy, written("jaffe.zip", b"PK")),
+        spoiled(smallest_copy, file_at("jaffe.zip", b"PK")),
         {},
         "jaffe.zip: is an archive or a download that has not ended",
     ),
-    "JAFFE: an empty picture file": ("jaffe", changed(smallest_copy, written(KA, b"")), {}, f"{KA}: is an empty file"),
-    "JAFFE: a picture cut off": ("jaffe", changed(smallest_copy, cut_off(KA)), {}, f"{KA}: does not decode"),
+    "JAFFE: an empty picture file": ("jaffe", spoiled(smallest_copy, file_at(KA, b"")), {}, f"{KA}: is an empty file"),
+    "JAFFE: a picture cut off": ("jaffe", spoiled(smallest_copy, cut_off(KA)), {}, f"{KA}: does not decode"),
     "JAFFE: text under a picture's name": (
         "jaffe",
-        changed(smallest_copy, written(KA, b"hello")),
+        spoiled(smallest_copy, file_at(KA, b"hello")),
         {},
         f"{KA}: does not decode",
     ),
     "JAFFE: a name in another case": (
         "jaffe",
-        changed(smallest_copy, renamed(KA, "jaffe/ka.an1.39.TIFF")),
+        spoiled(smallest_copy, moved(KA, "jaffe/ka.an1.39.TIFF")),
         {},
         "ka.an1.39.TIFF: is written in another case .*rename it to KA.AN1.39.tiff",
     ),
     "JAFFE: a name with a dot too many": (
         "jaffe",
-        changed(smallest_copy, renamed(KA, "jaffe/KA..AN1.39.tiff")),
+        spoiled(smallest_copy, moved(KA, "jaffe/KA..AN1.39.tiff")),
         {},
         r"KA..AN1.39.tiff: has a name that JAFFE does not have .its number is that of KA.AN1.39.tiff",
     ),
     "JAFFE: a picture under another person's letters": (
         "jaffe",
-        changed(smallest_copy, renamed("jaffe/YM.HA1.52.tiff", "jaffe/YN.HA1.52.tiff")),
+        spoiled(smallest_copy, moved("jaffe/YM.HA1.52.tiff", "jaffe/YN.HA1.52.tiff")),
         {},
         "YN.HA1.52.tiff: has a name that JAFFE does not have .its number is that of YM.HA1.52.tiff",
     ),
     "JAFFE: a picture that was taken out of the set": (
         "jaffe",
-        changed(smallest_copy, written("jaffe/KM.SA4.12.tiff", b"x")),
+        spoiled(smallest_copy, file_at("jaffe/KM.SA4.12.tiff", b"x")),
         {},
         "KM.SA4.12.tiff: has a name that JAFFE does not have .names are like KA.AN1.39.tiff",
     ),
     "JAFFE: a picture in two folders": (
         "jaffe",
-        changed(smallest_copy, written("jaffe/copy/KA.AN1.39.tiff", b"x")),
+        spoiled(smallest_copy, file_at("jaffe/copy/KA.AN1.39.tiff", b"x")),
         {},
         "jaffe/copy/KA.AN1.39.tiff: lies there twice, also as jaffe/KA.AN1.39.tiff",
     ),
     "JAFFE: a file that is no picture": (
         "jaffe",
-        changed(smallest_copy, written("jaffe/labels.csv", b"x")),
+        spoiled(smallest_copy, file_at("jaffe/labels.csv", b"x")),
         {},
         "jaffe/labels.csv: is no picture file",
     ),
@@ -193,4 +184,4 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_copy_of_jaffe_is_refused(tmp_path: Path, case: str) -> None:
-    assert_is_refused(CASES[case], tmp_path)
+    assert_refused(CASES[case], tmp_path)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from embedded import embedded_face, write_face
-from prepared import Case, assert_is_refused, changed, cut_off, prepared, problems_of, renamed, written
+from prepared import prepared, problems_of
+from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
 from augment.faces import read_faces
 from augment.problems import InputError
@@ -97,7 +98,7 @@ def test_published_counts_add_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("below", ["", "RAF-DB", "RAF-DB/basic"])
 def test_the_compound_part_beside_the_basic_one_is_left_alone(tmp_path: Path, below: str) -> None:
     smallest_copy(tmp_path / "RAF-DB")
-    written("RAF-DB/compound/EmoLabel/list_patition_label.txt", b"train_0001.jpg 9\n")(tmp_path)
+    file_at("RAF-DB/compound/EmoLabel/list_patition_label.txt", b"train_0001.jpg 9\n")(tmp_path)
     assert problems_of("raf_db", tmp_path / below) == [] and len(opened(tmp_path / below)) == 5
 
 
@@ -163,8 +164,8 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
     smallest_copy(tmp_path)
     with (tmp_path / LABEL_FILE).open("a") as lines:
         lines.write("train_00001.jpg 3\ntrain_00009.jpg 8\ntrain_9.jpg 1\ntrain_00010.jpg\n")
-    written(FIRST, b"")(tmp_path)
-    renamed("basic/Image/aligned/test_0001_aligned.jpg", "basic/Image/aligned/test_0001.jpg")(tmp_path)
+    file_at(FIRST, b"")(tmp_path)
+    moved("basic/Image/aligned/test_0001_aligned.jpg", "basic/Image/aligned/test_0001.jpg")(tmp_path)
     assert [(problem.where, problem.why) for problem in problems_of("raf_db", tmp_path)] == [
         (f"{LABEL_FILE} line 6", "names train_00001.jpg again, after line 1"),
         (f"{LABEL_FILE} line 7", "unknown label '8'"),
@@ -192,7 +193,7 @@ def without(name: str) -> Any:
 
 def with_archive_only(root: Path) -> Path:
     shutil.rmtree(smallest_copy(root) / "basic/Image/aligned")
-    return written("basic/Image/aligned.zip", b"PK")(root) or root
+    return file_at("basic/Image/aligned.zip", b"PK")(root) or root
 
 
 def two_things_missing(root: Path) -> Path:
@@ -206,13 +207,13 @@ CROPPED = {"pictures": "original", "margin": 0.1}
 CASES: dict[str, Case] = {
     "RAF-DB: a folder of something else": (
         "raf_db",
-        changed(lambda root: root, written("happy/1.jpg", b"x")),
+        spoiled(lambda root: root, file_at("happy/1.jpg", b"x")),
         {},
         "has no layout of RAF-DB .*EmoLabel/list_patition_label.txt.*DATASET/train/1/",
     ),
     "RAF-DB: the archive is not unpacked": (
         "raf_db",
-        changed(lambda root: root, written("basic.tar.gz", b"x")),
+        spoiled(lambda root: root, file_at("basic.tar.gz", b"x")),
         {},
         "(?s)no layout of RAF-DB.*basic.tar.gz: is an archive that is not unpacked",
     ),
@@ -230,81 +231,81 @@ CASES: dict[str, Case] = {
     ),
     "RAF-DB: the label file in the dictionary's spelling": (
         "raf_db",
-        changed(smallest_copy, renamed(LABEL_FILE, "basic/EmoLabel/list_partition_label.txt")),
+        spoiled(smallest_copy, moved(LABEL_FILE, "basic/EmoLabel/list_partition_label.txt")),
         {},
         "list_patition_label.txt: is missing .rename list_partition_label.txt to list_patition_label.txt",
     ),
     "RAF-DB: a folder in another case": (
         "raf_db",
-        changed(smallest_copy, renamed("basic/Image/aligned", "basic/Image/Aligned")),
+        spoiled(smallest_copy, moved("basic/Image/aligned", "basic/Image/Aligned")),
         {},
         "basic/Image/aligned/: is missing .rename Aligned to aligned",
     ),
     "RAF-DB: a file name in another case": (
         "raf_db",
-        changed(smallest_copy, renamed(FIRST, FIRST.replace("train", "Train"))),
+        spoiled(smallest_copy, moved(FIRST, FIRST.replace("train", "Train"))),
         {},
         "Train_00001_aligned.jpg: is written in another case .*rename it to train_00001_aligned.jpg",
     ),
     "RAF-DB: pictures that the label file names are not there": (
         "raf_db",
-        changed(smallest_copy, without(FIRST)),
+        spoiled(smallest_copy, without(FIRST)),
         {},
         "1 pictures of train that EmoLabel/list_patition_label.txt names are not there: train_00001_aligned.jpg",
     ),
     "RAF-DB: a picture without a label": (
         "raf_db",
-        changed(smallest_copy, written(FIRST.replace("00001", "00077"), b"x")),
+        spoiled(smallest_copy, file_at(FIRST.replace("00001", "00077"), b"x")),
         {},
         "train_00077_aligned.jpg: is not in EmoLabel/list_patition_label.txt",
     ),
     "RAF-DB: a label file without a line": (
         "raf_db",
-        changed(smallest_copy, written(LABEL_FILE, b"")),
+        spoiled(smallest_copy, file_at(LABEL_FILE, b"")),
         {},
         "list_patition_label.txt: names no picture",
     ),
     "RAF-DB: a label of the compound part": (
         "raf_db",
-        changed(smallest_copy, written(LABEL_FILE, b"train_00001.jpg 11\n")),
+        spoiled(smallest_copy, file_at(LABEL_FILE, b"train_00001.jpg 11\n")),
         {},
         "list_patition_label.txt line 1: unknown label '11' .labels are 1 to 7",
     ),
     "RAF-DB: a picture with two labels": (
         "raf_db",
-        changed(smallest_copy, written(LABEL_FILE, b"train_00001.jpg 1\ntrain_00001.jpg 2\n")),
+        spoiled(smallest_copy, file_at(LABEL_FILE, b"train_00001.jpg 1\ntrain_00001.jpg 2\n")),
         {},
         "line 2: names train_00001.jpg again, after line 1",
     ),
-    "RAF-DB: an empty picture file": ("raf_db", changed(smallest_copy, written(FIRST, b"")), {}, "is an empty file"),
-    "RAF-DB: a picture cut off": ("raf_db", changed(smallest_copy, cut_off(FIRST)), {}, f"{FIRST}: does not decode"),
+    "RAF-DB: an empty picture file": ("raf_db", spoiled(smallest_copy, file_at(FIRST, b"")), {}, "is an empty file"),
+    "RAF-DB: a picture cut off": ("raf_db", spoiled(smallest_copy, cut_off(FIRST)), {}, f"{FIRST}: does not decode"),
     "RAF-DB: a file that is no picture": (
         "raf_db",
-        changed(smallest_copy, written("basic/Image/aligned/labels.csv", b"x")),
+        spoiled(smallest_copy, file_at("basic/Image/aligned/labels.csv", b"x")),
         {},
         "aligned/labels.csv: is no picture file",
     ),
     "RAF-DB: a download that has not ended": (
         "raf_db",
-        changed(smallest_copy, written("basic/Image/original.zip.part", b"x")),
+        spoiled(smallest_copy, file_at("basic/Image/original.zip.part", b"x")),
         {},
         "original.zip.part: is an archive or a download that has not ended",
     ),
     "RAF-DB: a box that is not there": (
         "raf_db",
-        changed(smallest_copy, without(BOX)),
+        spoiled(smallest_copy, without(BOX)),
         CROPPED,
         f"{BOX}: can't be read: No such file",
     ),
     "RAF-DB: a box of three numbers": (
         "raf_db",
-        changed(smallest_copy, written(BOX, b"1 2 3")),
+        spoiled(smallest_copy, file_at(BOX, b"1 2 3")),
         CROPPED,
         f"{BOX}: is no box .it should hold x0 y0 x1 y1",
     ),
     "RAF-DB: a box outside its picture": (
         "raf_db",
-        changed(smallest_copy, written(BOX, b"100 100 120 120")),
+        spoiled(smallest_copy, file_at(BOX, b"100 100 120 120")),
         CROPPED,
         "train_00001.jpg: its box lies outside the picture",
     ),
@@ -316,46 +317,46 @@ CASES: dict[str, Case] = {
     ),
     "RAF-DB of Kaggle: one picture in two classes": (
         "raf_db",
-        changed(smallest_kaggle_copy, written("DATASET/train/2/train_00001_aligned.jpg", b"x")),
+        spoiled(smallest_kaggle_copy, file_at("DATASET/train/2/train_00001_aligned.jpg", b"x")),
         {},
         "train/2/train_00001_aligned.jpg: lies there twice, also as DATASET/train/1/",
     ),
     "RAF-DB of Kaggle: a folder that contradicts the table": (
         "raf_db",
-        changed(
+        spoiled(
             smallest_kaggle_copy,
-            renamed("DATASET/train/1/train_00001_aligned.jpg", "DATASET/train/3/train_00001_aligned.jpg"),
+            moved("DATASET/train/1/train_00001_aligned.jpg", "DATASET/train/3/train_00001_aligned.jpg"),
         ),
         {},
         "train_00001_aligned.jpg: lies in 3/, but train_labels.csv says 1 .move it to train/1/",
     ),
     "RAF-DB of Kaggle: a test picture among the training ones": (
         "raf_db",
-        changed(smallest_kaggle_copy, written("DATASET/train/2/test_0999_aligned.jpg", b"x")),
+        spoiled(smallest_kaggle_copy, file_at("DATASET/train/2/test_0999_aligned.jpg", b"x")),
         {},
         "test_0999_aligned.jpg: lies in train/, but its name says test",
     ),
     "RAF-DB of Kaggle: a class that it does not have": (
         "raf_db",
-        changed(smallest_kaggle_copy, renamed("DATASET/train/7", "DATASET/train/neutral")),
+        spoiled(smallest_kaggle_copy, moved("DATASET/train/7", "DATASET/train/neutral")),
         {},
         "DATASET/train/neutral/: is no folder of RAF-DB; 1 files lie in it",
     ),
     "RAF-DB of Kaggle: a split folder in another case": (
         "raf_db",
-        changed(smallest_kaggle_copy, renamed("DATASET/test", "DATASET/Test")),
+        spoiled(smallest_kaggle_copy, moved("DATASET/test", "DATASET/Test")),
         {},
         "DATASET/Test/: is written in another case .*rename it to test",
     ),
     "RAF-DB of Kaggle: a table with other columns": (
         "raf_db",
-        changed(smallest_kaggle_copy, written("train_labels.csv", b"file,emotion\n")),
+        spoiled(smallest_kaggle_copy, file_at("train_labels.csv", b"file,emotion\n")),
         {},
         "train_labels.csv: has the columns file, emotion .they should be image, label",
     ),
     "RAF-DB of Kaggle: pictures that the table names are not there": (
         "raf_db",
-        changed(smallest_kaggle_copy, without("DATASET/test/1/test_0001_aligned.jpg")),
+        spoiled(smallest_kaggle_copy, without("DATASET/test/1/test_0001_aligned.jpg")),
         {},
         "1 pictures of test that test_labels.csv names are not there",
     ),
@@ -364,7 +365,7 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_copy_of_raf_db_is_refused(tmp_path: Path, case: str) -> None:
-    assert_is_refused(CASES[case], tmp_path)
+    assert_refused(CASES[case], tmp_path)
 
 
 def test_the_picture_is_the_one_in_the_file(tmp_path: Path) -> None:

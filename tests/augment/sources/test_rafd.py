@@ -8,17 +8,8 @@ import pytest
 from embedded import embedded_face, write_face
 from hypothesis import given
 from hypothesis import strategies as st
-from prepared import (
-    Case,
-    assert_is_refused,
-    assert_no_subject_is_parted,
-    changed,
-    cut_off,
-    prepared,
-    problems_of,
-    renamed,
-    written,
-)
+from prepared import assert_no_subject_is_parted, prepared, problems_of
+from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
 from augment.problems import InputError
 from augment.sources import check_source_settings, open_source
@@ -166,19 +157,19 @@ ANNA = "Rafd090_01_Caucasian_female_happy_frontal.jpg"
 CASES: dict[str, Case] = {
     "RaFD: a folder of something else": (
         "rafd",
-        changed(lambda root: root, written("happy/1.jpg", b"x")),
+        spoiled(lambda root: root, file_at("happy/1.jpg", b"x")),
         {},
         "has no layout of RaFD .*looked for Rafd090_01_Caucasian_female_angry_frontal.jpg",
     ),
     "RaFD: the archive is not unpacked": (
         "rafd",
-        changed(lambda root: root, written("RafDDownload.zip", b"PK")),
+        spoiled(lambda root: root, file_at("RafDDownload.zip", b"PK")),
         {},
         "(?s)no layout of RaFD.*RafDDownload.zip: is an archive that is not unpacked",
     ),
     "RaFD: an archive beside the pictures": (
         "rafd",
-        changed(smallest_copy, written("Rafd045.zip.crdownload", b"PK")),
+        spoiled(smallest_copy, file_at("Rafd045.zip.crdownload", b"PK")),
         {},
         "Rafd045.zip.crdownload: is an archive or a download that has not ended",
     ),
@@ -190,50 +181,50 @@ CASES: dict[str, Case] = {
     ),
     "RaFD: an empty picture file": (
         "rafd",
-        changed(smallest_copy, written(ANNA, b"")),
+        spoiled(smallest_copy, file_at(ANNA, b"")),
         {},
         f"{ANNA}: is an empty file",
     ),
-    "RaFD: a picture cut off": ("rafd", changed(smallest_copy, cut_off(ANNA)), {}, f"{ANNA}: does not decode"),
+    "RaFD: a picture cut off": ("rafd", spoiled(smallest_copy, cut_off(ANNA)), {}, f"{ANNA}: does not decode"),
     "RaFD: a name in another case": (
         "rafd",
-        changed(smallest_copy, renamed(ANNA, "rafd090_01_caucasian_Female_happy_frontal.JPG")),
+        spoiled(smallest_copy, moved(ANNA, "rafd090_01_caucasian_Female_happy_frontal.JPG")),
         {},
         f"Female_happy_frontal.JPG: is written in another case .*rename it to {ANNA}",
     ),
     "RaFD: a renamed picture": (
         "rafd",
-        changed(smallest_copy, renamed(ANNA, "Rafd090_01_happy.jpg")),
+        spoiled(smallest_copy, moved(ANNA, "Rafd090_01_happy.jpg")),
         {},
         "Rafd090_01_happy.jpg: has a name that RaFD does not have .names are like Rafd090_01",
     ),
     "RaFD: an expression that it does not have": (
         "rafd",
-        changed(smallest_copy, renamed(ANNA, ANNA.replace("happy", "happiness"))),
+        spoiled(smallest_copy, moved(ANNA, ANNA.replace("happy", "happiness"))),
         {},
         "happiness_frontal.jpg: has a name that RaFD does not have",
     ),
     "RaFD: a number that nobody has": (
         "rafd",
-        changed(smallest_copy, renamed(ANNA, ANNA.replace("_01_", "_66_"))),
+        spoiled(smallest_copy, moved(ANNA, ANNA.replace("_01_", "_66_"))),
         {},
         "Rafd090_66_.*: RaFD has no person 66",
     ),
     "RaFD: one number for two people": (
         "rafd",
-        changed(smallest_copy, renamed(ANNA, ANNA.replace("_01_Caucasian_female", "_01_Moroccan_male"))),
+        spoiled(smallest_copy, moved(ANNA, ANNA.replace("_01_Caucasian_female", "_01_Moroccan_male"))),
         {},
         "person 01 is Caucasian female, not Moroccan male",
     ),
     "RaFD: a picture in two folders": (
         "rafd",
-        changed(smallest_copy, written(f"front/{ANNA}", b"x")),
+        spoiled(smallest_copy, file_at(f"front/{ANNA}", b"x")),
         {},
         f"front/{ANNA}: lies there twice, also as {ANNA}",
     ),
     "RaFD: a file that is no picture": (
         "rafd",
-        changed(smallest_copy, written("Rafd090_01.txt", b"x")),
+        spoiled(smallest_copy, file_at("Rafd090_01.txt", b"x")),
         {},
         "Rafd090_01.txt: is no picture file",
     ),
@@ -243,4 +234,4 @@ CASES: dict[str, Case] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_copy_of_rafd_is_refused(tmp_path: Path, case: str) -> None:
-    assert_is_refused(CASES[case], tmp_path)
+    assert_refused(CASES[case], tmp_path)
