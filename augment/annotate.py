@@ -10,9 +10,6 @@ import hashlib
 import json
 import multiprocessing
 import operator
-import os
-import signal
-import threading
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -31,6 +28,7 @@ from augment.files import atomic_write_text, sha256_of_file
 from augment.images import decode_image, encode_png
 from augment.landmark_detection import MEND, Detection, LandmarkDetector, LandmarkSettings, landmarks_installed
 from augment.problems import InputError, Problem
+from augment.processes import end_with_parent, use_threads
 from augment.result_cache import ResultCache
 from augment.sources.base import RawFace, Source
 
@@ -267,17 +265,10 @@ _detector: LandmarkDetector | None = None  # a worker process's own
 
 
 def _start_worker(settings: LandmarkSettings | None) -> None:
-    """Loads the detector, leaves Ctrl-C to the parent, and ends with it however it ends."""
+    """Loads the detector."""
     global _detector
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def end_with_parent() -> None:
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
+    use_threads(1)
     _detector = None if settings is None else LandmarkDetector(settings)
 
 

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ from augment.faces import read_faces
 from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
+from augment.processes import run_in_processes
 from augment.selection import read_kept
 from augment.splits import fold_tables, read_folds
 from augment.tensors import FaceTensors, face_tensors
@@ -181,6 +183,8 @@ def run_arm(
     weights_out: Path | None = None,  # fold-<k>/seed-<s>.safetensors
     scratch: Path,  # finished cells, for a run that was killed
     device: torch.device | str = "cpu",
+    processes: int = 1,  # cells that are trained at once
+    threads: int = 1,  # of each process, where there are several
     progress: bool = True,
 ) -> ArmReport:
     """Trains and tests an arm on every fold and seed.
@@ -204,6 +208,8 @@ def run_arm(
         weights_out: Folder for the networks.
         scratch: Folder for finished cells, this arm's own.
         device: Where to train.
+        processes: How many cells are trained at once; no result depends on it (`augment.processes`).
+        threads: Of each process where there are several; results depend on it in the last bits, and on with them.
         progress: Whether to show bars on stderr.
 
     Returns:
@@ -223,38 +229,43 @@ def run_arm(
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
     settings = baseline_settings if arm.kind in _CLASSICAL_KINDS else classifier_settings
-    cells: list[ArmCell] = []
-    tables: list[pa.Table] = []
-    curves: list[str] = []
-    resumed = 0
-    with tqdm(total=len(numbers) * len(seeds), desc=name, unit="cell", disable=not progress) as bar:
-        for fold in numbers:
-            data = _fold_faces(name, arm, faces, folds, fold, synthetic_dir)
-            about = _fingerprint(name, arm, settings, data, device, weights_out is not None)
-            for seed in seeds:
-                place = scratch / f"fold-{fold}-seed-{seed}"
-                cell = _finished(place, {**about, "seed": seed})
-                resumed += cell is not None
-                if cell is None:
-                    cell = _run_cell(
-                        name,
-                        arm,
-                        data,
-                        classifier_settings,
-                        baseline_settings,
-                        fold=fold,
-                        seed=seed,
-                        place=place,
-                        about={**about, "seed": seed},
-                        keep_weights=weights_out is not None,
-                        device=device,
-                        progress=progress,
-                    )
-                cells.append(cell)
-                tables.append(read_predictions(place / "predictions.parquet")[0])
-                curves.append((place / "history.jsonl").read_text(encoding="utf-8"))
-                bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
-                bar.update()
+    found: dict[tuple[int, int], ArmCell] = {}
+    missing: list[dict[str, Any]] = []
+    for fold in numbers:
+        data = _fold_faces(name, arm, faces, folds, fold, synthetic_dir)
+        about = _fingerprint(name, arm, settings, data, device, weights_out is not None)
+        about["threads"] = threads if processes > 1 else torch.get_num_threads()
+        for seed in seeds:
+            place = scratch / f"fold-{fold}-seed-{seed}"
+            cell = _finished(place, {**about, "seed": seed})
+            if cell is not None:
+                found[fold, seed] = cell
+            else:
+                missing.append({"fold": fold, "seed": seed, "place": place, "about": {**about, "seed": seed}})
+    common = {
+        "name": name,
+        "arm": arm,
+        "faces_dir": Path(faces_dir),
+        "folds_path": Path(folds_path),
+        "synthetic_dir": synthetic_dir,
+        "settings": classifier_settings,
+        "baseline_settings": baseline_settings,
+        "keep_weights": weights_out is not None,
+        "device": str(device),
+    }
+    resumed = len(found)
+    with tqdm(total=len(numbers) * len(seeds), initial=resumed, desc=name, unit="cell", disable=not progress) as bar:
+        alone = processes == 1 or len(missing) <= 1
+        calls = [{**common, **call, "progress": progress and alone} for call in missing]
+        for _, cell in run_in_processes(_make_cell, calls, processes=processes, threads=threads):
+            found[cell.fold, cell.seed] = cell
+            bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
+            bar.update()
+    _faces_of_fold.cache_clear()
+    cells = [found[fold, seed] for fold in numbers for seed in seeds]
+    places = [scratch / f"fold-{cell.fold}-seed-{cell.seed}" for cell in cells]
+    tables = [read_predictions(place / "predictions.parquet")[0] for place in places]
+    curves = [(place / "history.jsonl").read_text(encoding="utf-8") for place in places]
     if weights_out is not None and arm.kind not in _CLASSICAL_KINDS:
         for cell in cells:
             target = weights_out / f"fold-{cell.fold}" / f"seed-{cell.seed}.safetensors"
@@ -268,7 +279,14 @@ def run_arm(
 
 
 def _fold_faces(
-    name: str, arm: Arm, faces: pa.Table, folds: pa.Table, fold: int, synthetic_dir: Path | None
+    name: str,
+    arm: Arm,
+    faces: pa.Table,
+    folds: pa.Table,
+    fold: int,
+    synthetic_dir: Path | None,
+    *,
+    guard: bool = True,
 ) -> _FoldFaces:
     splits = fold_tables(faces, folds, fold)
     synthetic_table = None
@@ -280,7 +298,8 @@ def _fold_faces(
             columns=(*_COLUMNS, "source_id", "fold"),
             only_kept=arm.selected,
         )
-    check_leakage(faces, folds, fold=fold, synthetic=synthetic_table)
+    if guard:
+        check_leakage(faces, folds, fold=fold, synthetic=synthetic_table)
     train = face_tensors(splits["train"])
     shape = {"size": train.size, "channels": train.channels} if len(train) else {}
     validation, test = (face_tensors(splits[split], **shape) for split in ("validation", "test"))
@@ -325,13 +344,41 @@ def _check_enough(name: str, arm: Arm, synthetic: FaceTensors, class_names: tupl
         )
 
 
+@lru_cache(maxsize=1)
+def _faces_of_fold(
+    name: str, arm: Arm, faces_dir: Path, folds_path: Path, synthetic_dir: Path | None, fold: int
+) -> _FoldFaces:
+    """A fold's faces, read again by the process that trains on them; kept for the fold's other seeds."""
+    faces = read_faces(faces_dir, columns=_COLUMNS)
+    return _fold_faces(name, arm, faces, read_folds(folds_path), fold, synthetic_dir, guard=False)
+
+
+def _make_cell(
+    *,
+    name: str,
+    arm: Arm,
+    faces_dir: Path,
+    folds_path: Path,
+    synthetic_dir: Path | None,
+    fold: int,
+    about: dict[str, Any],
+    **options: Any,
+) -> ArmCell:
+    data = _faces_of_fold(name, arm, faces_dir, folds_path, synthetic_dir, fold)
+    hashes = _hashes(data)
+    if any(about[split] != value for split, value in hashes.items()):
+        why = "the faces are not those that the leakage guard looked at: files changed while the arm ran"
+        raise InputError(Problem(f"arm {name}, fold {fold}", why, "run the stage again"))
+    return _run_cell(name, arm, data, fold=fold, about=about, **options)
+
+
 def _run_cell(
     name: str,
     arm: Arm,
     data: _FoldFaces,
+    *,
     settings: ClassifierSettings,
     baseline_settings: BaselineSettings | None,
-    *,
     fold: int,
     seed: int,
     place: Path,
@@ -436,8 +483,9 @@ def _fingerprint(
         "device": torch.device(device).type,
         "torch": torch.__version__,
         "code": hash_code(),
-        "train": hash_faces(data.train),
-        "synthetic": hash_faces(data.synthetic),
-        "validation": hash_faces(data.validation),
-        "test": hash_faces(data.test),
+        **_hashes(data),
     }
+
+
+def _hashes(data: _FoldFaces) -> dict[str, str | None]:
+    return {split: hash_faces(getattr(data, split)) for split in ("train", "synthetic", "validation", "test")}

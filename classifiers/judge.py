@@ -23,6 +23,7 @@ from augment.faces import read_faces
 from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
+from augment.processes import run_in_processes
 from augment.splits import fold_tables, read_folds
 from augment.tensors import FaceTensors, face_tensors
 from classifiers.cells import hash_code, hash_faces
@@ -97,6 +98,8 @@ def train_judge(
     device: torch.device | str = "cpu",
     *,
     scratch: Path | None = None,
+    processes: int = 1,
+    threads: int = 1,
     progress: bool = True,
 ) -> JudgeReport:
     """Trains a judge for every fold: class-balanced, classical augmentation, real training faces only.
@@ -109,6 +112,8 @@ def train_judge(
         out_dir: Gets fold-<k>/weights.safetensors and fold-<k>/judge.json.
         device: Where to train.
         scratch: Where finished folds are kept for a run that was killed; None trains all folds again.
+        processes: How many folds are trained at once; no result depends on it.
+        threads: Of each process, where there are several.
         progress: Whether to show bars on stderr.
 
     Returns:
@@ -118,40 +123,72 @@ def train_judge(
         InputError: Files are missing, or a fold has no training or validation faces.
         augment.leakage.LeakageError: A subject lies in two splits of a fold.
     """
+    folds = read_folds(folds_path)
+    numbers = sorted(set(folds.column("fold").to_pylist()))
+    alone = processes == 1 or len(numbers) == 1
+    calls = [
+        {
+            "faces_dir": Path(faces_dir),
+            "folds_path": Path(folds_path),
+            "settings": settings,
+            "seed": seed,
+            "fold": fold,
+            "out": Path(out_dir) / f"fold-{fold}",
+            "kept": None if scratch is None else Path(scratch) / f"fold-{fold}",
+            "device": str(device),
+            "progress": progress and alone,
+        }
+        for fold in numbers
+    ]
+    reports: dict[int, JudgeFold] = {}
+    with tqdm(total=len(numbers), desc="judge", unit="fold", disable=not progress) as bar:
+        for number, report in run_in_processes(_judge_of_fold, calls, processes=processes, threads=threads):
+            reports[number] = report
+            bar.update()
+    return JudgeReport(folds=tuple(reports[number] for number in range(len(numbers))))
+
+
+def _judge_of_fold(
+    *,
+    faces_dir: Path,
+    folds_path: Path,
+    settings: ClassifierSettings,
+    seed: int,
+    fold: int,
+    out: Path,
+    kept: Path | None,
+    device: str,
+    progress: bool,
+) -> JudgeFold:
     faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject"))
     folds = read_folds(folds_path)
-    reports = []
-    for fold in tqdm(sorted(set(folds.column("fold").to_pylist())), desc="judge", unit="fold", disable=not progress):
-        check_leakage(faces, folds, fold=fold)
-        splits = fold_tables(faces, folds, fold)
-        train, validation = face_tensors(splits["train"]), face_tensors(splits["validation"])
-        if not len(train):
-            raise InputError(Problem(f"fold {fold}", "has no train faces", "change the folds' shares"))
-        about = {
-            "settings": settings.model_dump(mode="json"),
-            "seed": seed,
-            "device": torch.device(device).type,
-            "torch": torch.__version__,
-            "code": hash_code(),
-            "train": hash_faces(train),
-            "validation": hash_faces(validation),
-        }
-        kept = None if scratch is None else scratch / f"fold-{fold}"
-        report = None if kept is None else _finished(kept, about)
-        if report is None:
-            place = out_dir / f"fold-{fold}" if kept is None else kept
-            report = _train_fold(train, validation, settings, seed, fold, place, device, progress)
-            if kept is not None:
-                # Last, as it is what says that the fold is finished.
-                record = {"about": about, "judge": report.model_dump(mode="json")}
-                atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
+    check_leakage(faces, folds, fold=fold)
+    splits = fold_tables(faces, folds, fold)
+    train, validation = face_tensors(splits["train"]), face_tensors(splits["validation"])
+    if not len(train):
+        raise InputError(Problem(f"fold {fold}", "has no train faces", "change the folds' shares"))
+    about = {
+        "settings": settings.model_dump(mode="json"),
+        "seed": seed,
+        "device": torch.device(device).type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "code": hash_code(),
+        "train": hash_faces(train),
+        "validation": hash_faces(validation),
+    }
+    report = None if kept is None else _finished(kept, about)
+    if report is None:
+        report = _train_fold(train, validation, settings, seed, fold, out if kept is None else kept, device, progress)
         if kept is not None:
-            with atomic_path(out_dir / f"fold-{fold}" / "weights.safetensors") as part:
-                shutil.copyfile(kept / "weights.safetensors", part)
-        facts = json.dumps(report.model_dump(mode="json"), indent=1) + "\n"
-        atomic_write_text(out_dir / f"fold-{fold}" / "judge.json", facts)
-        reports.append(report)
-    return JudgeReport(folds=tuple(reports))
+            # Last, as it is what says that the fold is finished.
+            record = {"about": about, "judge": report.model_dump(mode="json")}
+            atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
+    if kept is not None:
+        with atomic_path(out / "weights.safetensors") as part:
+            shutil.copyfile(kept / "weights.safetensors", part)
+    atomic_write_text(out / "judge.json", json.dumps(report.model_dump(mode="json"), indent=1) + "\n")
+    return report
 
 
 def load_judge(out_dir: Path, fold: int, device: torch.device | str = "cpu") -> Judge:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -162,7 +163,7 @@ def create_classifier(
     deviation: tuple[float, ...] = (GREY_STANDARD_DEVIATION,)
     # timm draws initial weights from the global generator; fence it, so that a seed gives the same weights anywhere.
     with nullcontext() if seed is None else seeded(seed):
-        network = _BUILDERS[settings.name](settings, num_classes, channels)
+        network = _without_narrow_strided_convolutions(_BUILDERS[settings.name](settings, num_classes, channels))
     if settings.pretrained or settings.weights is not None:
         published = cast(dict[str, Any], getattr(network, "pretrained_cfg", {}))
         mean = tuple(published.get("mean", mean))
@@ -299,29 +300,41 @@ def _resnet18_narrow(settings: ModelSettings, num_classes: int, channels: int) -
     return cast(nn.Module, network)
 
 
-# oneDNN's kernels take channels in blocks of 8 (AVX2) or 16 (AVX-512).
-_LARGEST_CHANNEL_BLOCK = 16
+class SubsampledConv2d(nn.Conv2d):
+    """A strided 1 x 1 convolution: takes every so many pixels first, then convolves them one by one.
 
-
-def training_memory_format(model: nn.Module, device: torch.device | str) -> torch.memory_format:
-    """The memory format in which a network can be trained on a device: channels last wherever that is safe.
-
-    Channels last is a fifth faster, on a CPU too (narrow ResNet18, 48 px, batch 32: 21 against 26 ms a step on two
-    cores). But oneDNN's backward pass of a strided 1 x 1 convolution writes past its workspace in this format where
-    the convolution has fewer input channels than one block holds (oneDNN issue 6035; seen here on AVX2 with torch
-    2.15 as a corrupted heap). Networks with such a convolution keep the contiguous format on a CPU.
-
-    Args:
-        model: The network.
-        device: Where it will be trained.
+    The same function with the same weights as `nn.Conv2d` of kernel 1 and that stride, without its backward pass of
+    oneDNN, which writes past its workspace where pixels lie channels last and the convolution has fewer input channels
+    than one block holds (oneDNN issue 6035; seen here on AVX2 with torch 2.15: a corrupted heap). Grey pictures lie
+    channels last whatever format is asked for.
     """
-    if torch.device(device).type != "cpu":
-        return torch.channels_last
-    unsafe = any(
-        isinstance(layer, nn.Conv2d)
-        and layer.kernel_size == (1, 1)
-        and layer.stride != (1, 1)
-        and layer.in_channels < _LARGEST_CHANNEL_BLOCK
-        for layer in model.modules()
-    )
-    return torch.contiguous_format if unsafe else torch.channels_last
+
+    @classmethod
+    def replacing(cls, layer: nn.Conv2d) -> SubsampledConv2d:
+        """Takes over the weights of a convolution."""
+        made = cls(layer.in_channels, layer.out_channels, 1, layer.stride, bias=layer.bias is not None)
+        made.weight, made.bias = layer.weight, layer.bias
+        return made
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """float [N, C, H, W] -> float [N, C', ceil(H / stride), ceil(W / stride)]."""
+        rows, columns = self.stride
+        return F.conv2d(maps[:, :, ::rows, ::columns], self.weight, self.bias)
+
+
+# oneDNN takes channels in blocks of 8 (AVX2) or 16 (AVX-512).
+_CHANNEL_BLOCK = 16
+
+
+def _without_narrow_strided_convolutions(network: nn.Module) -> nn.Module:
+    for name, layer in list(network.named_modules()):
+        if (
+            isinstance(layer, nn.Conv2d)
+            and layer.kernel_size == (1, 1)
+            and layer.stride != (1, 1)
+            and layer.padding == (0, 0)
+            and layer.groups == 1
+            and layer.in_channels < _CHANNEL_BLOCK
+        ):
+            network.set_submodule(name, SubsampledConv2d.replacing(layer))
+    return network

@@ -1,4 +1,4 @@
-"""The machine: device, threads, and dying with the parent."""
+"""The machine: device, processes, and dying with the parent."""
 
 from __future__ import annotations
 
@@ -7,24 +7,12 @@ import os
 import signal
 import sys
 
-
-def set_up_threads(threads: int) -> None:
-    """Sets how many threads torch uses; 0 keeps its own choice (all cores).
-
-    Two threads on a machine that is busy otherwise are slower than one, by far: use 1 there.
-    """
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
+from augment.processes import processors
 
 
-def processors() -> int:
-    """How many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        return os.cpu_count() or 1
+def processes_for(wanted: int, device: str) -> int:
+    """How many processes work at once: as many as are wanted, 0 for all processors, one where a GPU does the work."""
+    return wanted or (processors() if device == "cpu" else 1)
 
 
 def choose_device(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,15 @@ from augment.parsing import load_parsing, parsing_statistics, save_parsing, trai
 from augment.parsing_teachers import HELEN, choose_teachers
 from augment.prepare import prepare_faces
 from augment.problems import InputError, Problem
+from augment.processes import run_in_processes, use_threads
 from augment.sources import Source, open_source
 from augment.splits import assign_folds, fold_tables, read_folds, write_folds
 from augment.tensors import FaceTensors, face_tensors
 from augment.training import train_translator
-from augment.translators import create_translator, load_translator
+from augment.translators import create_translator, load_translator, translator_class
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
 from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
-from pipeline.devices import choose_device, name_of, processors, set_up_threads
+from pipeline.devices import choose_device, name_of, processes_for
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
 
@@ -43,13 +44,29 @@ CODE = {package.__name__: Path(str(package.__file__)).parent for package in (aug
 def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
     """What every stage begins with: the whole of params.yaml is checked before any work."""
     parameters = load_parameters(root / "params.yaml")
-    set_up_threads(parameters.runtime.threads)
+    use_threads(parameters.runtime.threads)
     return parameters, Artifacts(root), torch.device(choose_device(parameters.runtime.device))
 
 
-def _key(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
-    """Names a stage's scratch folder by all that determines its result: parameters, inputs, code."""
-    return fingerprint(values, {**inputs, **CODE})
+def _processes(parameters: Parameters, device: torch.device) -> int:
+    """How many folds and seeds are worked on at once."""
+    return processes_for(parameters.runtime.processes, device.type)
+
+
+def _run_folds(
+    function: Callable[..., None],
+    calls: Sequence[Mapping[str, Any]],
+    parameters: Parameters,
+    device: torch.device,
+) -> None:
+    processes = _processes(parameters, device)
+    for _ in run_in_processes(function, calls, processes=processes, threads=parameters.runtime.threads):
+        pass
+
+
+def _key(parameters: Parameters, values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
+    """Names a stage's scratch folder by all that determines its result: parameters, threads, inputs, code."""
+    return fingerprint({**values, "threads": parameters.runtime.threads}, {**inputs, **CODE})
 
 
 def _say(text: str) -> None:
@@ -126,7 +143,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
-    with scratch_folder(artifacts.scratch, "prepare", _key(values, {})) as scratch:
+    with scratch_folder(artifacts.scratch, "prepare", _key(parameters, values, {})) as scratch:
         prepare_faces(
             source,
             scratch / "faces",
@@ -138,7 +155,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
             licence=dataset.licence,
             annotation=dataset.annotation,
             annotation_cache=artifacts.scratch / "annotation",
-            workers=parameters.runtime.threads or processors(),
+            workers=processes_for(parameters.runtime.processes, "cpu"),
             quarantine=quarantine,
         )
         faces = read_faces(scratch / "faces")
@@ -156,13 +173,18 @@ def _fold_numbers(folds: Any) -> list[int]:
 
 
 def _each_fold(artifacts: Artifacts) -> Iterator[tuple[int, dict[str, FaceTensors]]]:
-    """Each fold's training and validation faces. Test faces are not decoded here: no stage that learns wants them."""
+    """Each fold's training and validation faces."""
+    for fold in _fold_numbers(read_folds(artifacts.folds)):
+        yield fold, _faces_of_fold(artifacts, fold)
+
+
+def _faces_of_fold(artifacts: Artifacts, fold: int) -> dict[str, FaceTensors]:
+    """A fold's training and validation faces. Test faces are not decoded: no stage that learns here wants them."""
     faces = read_faces(artifacts.faces)
     folds = read_folds(artifacts.folds)
-    for fold in _fold_numbers(folds):
-        check_leakage(faces, folds, fold=fold)
-        tables = fold_tables(faces, folds, fold)
-        yield fold, {split: face_tensors(tables[split]) for split in ("train", "validation") if split in tables}
+    check_leakage(faces, folds, fold=fold)
+    tables = fold_tables(faces, folds, fold)
+    return {split: face_tensors(tables[split]) for split in ("train", "validation") if split in tables}
 
 
 def parsing(root: Path) -> None:
@@ -170,33 +192,45 @@ def parsing(root: Path) -> None:
     parameters, artifacts, device = _start(root)
     values = parameters.model_dump(mode="json", include={"seed", "parsing"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
-    with scratch_folder(artifacts.scratch, "parsing", _key(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, "parsing", _key(parameters, values, inputs)) as scratch:
         built = scratch / "out"
-        for fold, faces in _each_fold(artifacts):
-            folder = fold_directory(built, fold)
-            if (folder / "report.json").is_file():
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            lesson = (
-                choose_teachers(
-                    faces["train"], faces.get("validation"), parameters.parsing.teacher, workspace=artifacts.root
-                )
-                if parameters.parsing.enabled
-                else "parsing.enabled is false"
-            )
-            if isinstance(lesson, str):
-                _say(f"no parsing network: {lesson}")
-                _write_json(folder / "report.json", {"available": False, "reason": lesson})
-                continue
-            seed = derive_seed(parameters.seed, "parsing", fold)
-            network, facts = train_parsing(
-                lesson.teachers, lesson.validation, parameters.parsing.training, seed, device, lesson.held_out
-            )
-            # Of the run's own faces, whether or not anybody knows their masks.
-            facts["own"] = parsing_statistics(network, faces["validation"].images) if "validation" in faces else None
-            save_parsing(network, folder / "weights.safetensors")
-            _write_json(folder / "report.json", {"available": True, **facts})
+        calls = [
+            {
+                "parameters": parameters,
+                "root": root,
+                "fold": fold,
+                "folder": fold_directory(built, fold),
+                "device": str(device),
+            }
+            for fold in _fold_numbers(read_folds(artifacts.folds))
+            if not (fold_directory(built, fold) / "report.json").is_file()
+        ]
+        _run_folds(_parsing_of_fold, calls, parameters, device)
         move_into_place(built, artifacts.parsing)
+
+
+def _parsing_of_fold(*, parameters: Parameters, root: Path, fold: int, folder: Path, device: str) -> None:
+    """Trains the parsing network of a fold into a folder; its report is written last."""
+    artifacts = Artifacts(root)
+    faces = _faces_of_fold(artifacts, fold)
+    folder.mkdir(parents=True, exist_ok=True)
+    lesson = (
+        choose_teachers(faces["train"], faces.get("validation"), parameters.parsing.teacher, workspace=artifacts.root)
+        if parameters.parsing.enabled
+        else "parsing.enabled is false"
+    )
+    if isinstance(lesson, str):
+        _say(f"no parsing network: {lesson}")
+        _write_json(folder / "report.json", {"available": False, "reason": lesson})
+        return
+    seed = derive_seed(parameters.seed, "parsing", fold)
+    network, facts = train_parsing(
+        lesson.teachers, lesson.validation, parameters.parsing.training, seed, device, lesson.held_out
+    )
+    # Of the run's own faces, whether or not anybody knows their masks.
+    facts["own"] = parsing_statistics(network, faces["validation"].images) if "validation" in faces else None
+    save_parsing(network, folder / "weights.safetensors")
+    _write_json(folder / "report.json", {"available": True, **facts})
 
 
 def judge(root: Path) -> None:
@@ -206,7 +240,7 @@ def judge(root: Path) -> None:
     parameters, artifacts, device = _start(root)
     values = parameters.model_dump(mode="json", include={"seed", "judge"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
-    with scratch_folder(artifacts.scratch, "judge", _key(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, "judge", _key(parameters, values, inputs)) as scratch:
         train_judge(
             artifacts.faces,
             artifacts.folds,
@@ -215,14 +249,14 @@ def judge(root: Path) -> None:
             scratch / "out",
             device,
             scratch=scratch / "folds",
+            processes=_processes(parameters, device),
+            threads=parameters.runtime.threads,
         )
         move_into_place(scratch / "out", artifacts.judge)
 
 
 def train(root: Path, name: str) -> None:
     """Trains a translator on each fold, or writes down why these faces can't teach it."""
-    from pipeline.validation import checkpoint_validation
-
     parameters, artifacts, device = _start(root)
     entry = parameters.translator(name)
     values = {"seed": parameters.seed, "name": name, "translator": entry.model_dump(mode="json")}
@@ -232,43 +266,30 @@ def train(root: Path, name: str) -> None:
         "judge": artifacts.judge,
         "parsing": artifacts.parsing,
     }
-    with scratch_folder(artifacts.scratch, f"train-{name}", _key(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, f"train-{name}", _key(parameters, values, inputs)) as scratch:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
         licence = _licence(artifacts.faces / "report.json")
         try:
-            for fold, faces in _each_fold(artifacts):
-                seed = derive_seed(parameters.seed, "translator", name, fold)
-                translator = create_translator(
-                    entry.work,
-                    num_classes=len(faces["train"].class_names),
-                    channels=faces["train"].channels,
-                    size=faces["train"].size,
-                    settings=entry.settings,
-                    seed=seed,
-                ).to(device)
-                weights = fold_directory(artifacts.parsing, fold) / "weights.safetensors"
-                if weights.is_file() and isinstance(translator, UsesParsing):
-                    translator.attach_parsing(load_parsing(weights, device))
-                    licence = licence.with_lines(_parsing_terms(weights.parent / "report.json"))
-                validation = faces["validation"].to(device)
-                validate = None
-                if isinstance(translator, LearnedTranslator):
-                    from classifiers.judge import load_judge  # seconds, which a fitted translator does not owe
-
-                    fold_judge = load_judge(artifacts.judge, fold, device)
-                    validate = checkpoint_validation(fold_judge, validation, seed=seed)
-                train_translator(
-                    translator,
-                    faces["train"].to(device),
-                    validation,
-                    entry.training,
-                    out=fold_directory(built, fold),
-                    scratch=fold_directory(scratch / "checkpoints", fold),
-                    seed=seed,
-                    device=device,
-                    validate=validate,
-                )
+            numbers = _fold_numbers(read_folds(artifacts.folds))
+            if issubclass(translator_class(entry.work), UsesParsing):
+                for fold in numbers:
+                    taught = fold_directory(artifacts.parsing, fold)
+                    if (taught / "weights.safetensors").is_file():
+                        licence = licence.with_lines(_parsing_terms(taught / "report.json"))
+            calls = [
+                {
+                    "parameters": parameters,
+                    "root": root,
+                    "name": name,
+                    "fold": fold,
+                    "out": fold_directory(built, fold),
+                    "scratch": fold_directory(scratch / "checkpoints", fold),
+                    "device": str(device),
+                }
+                for fold in numbers
+            ]
+            _run_folds(_train_fold, calls, parameters, device)
             _write_json(built / LICENCE_FILE, {"licence": licence.model_dump(mode="json")})
         except CannotTranslateError as error:
             if entry.on_refusal == "stop":
@@ -276,6 +297,45 @@ def train(root: Path, name: str) -> None:
             _say(f"translator {name} is refused: {error}")
             _write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
         move_into_place(built, artifacts.translator(name))
+
+
+def _train_fold(
+    *, parameters: Parameters, root: Path, name: str, fold: int, out: Path, scratch: Path, device: str
+) -> None:
+    """Trains a translator on a fold's training faces; its checkpoint is chosen on the validation faces."""
+    from pipeline.validation import checkpoint_validation
+
+    artifacts, entry = Artifacts(root), parameters.translator(name)
+    faces = _faces_of_fold(artifacts, fold)
+    seed = derive_seed(parameters.seed, "translator", name, fold)
+    translator = create_translator(
+        entry.work,
+        num_classes=len(faces["train"].class_names),
+        channels=faces["train"].channels,
+        size=faces["train"].size,
+        settings=entry.settings,
+        seed=seed,
+    ).to(device)
+    weights = fold_directory(artifacts.parsing, fold) / "weights.safetensors"
+    if weights.is_file() and isinstance(translator, UsesParsing):
+        translator.attach_parsing(load_parsing(weights, device))
+    validation = faces["validation"].to(device)
+    validate = None
+    if isinstance(translator, LearnedTranslator):
+        from classifiers.judge import load_judge  # seconds, which a fitted translator does not owe
+
+        validate = checkpoint_validation(load_judge(artifacts.judge, fold, device), validation, seed=seed)
+    train_translator(
+        translator,
+        faces["train"].to(device),
+        validation,
+        entry.training,
+        out=out,
+        scratch=scratch,
+        seed=seed,
+        device=device,
+        validate=validate,
+    )
 
 
 def _refusal(folder: Path) -> dict[str, Any] | None:
@@ -304,7 +364,7 @@ def synthesize(root: Path, name: str) -> None:
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
     inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
-    key = _key(values, inputs)
+    key = _key(parameters, values, inputs)
     with scratch_folder(artifacts.scratch, f"synthesize-{name}", key) as scratch:
         licence = _licence(artifacts.translator(name) / LICENCE_FILE)
         folds = read_folds(artifacts.folds)
@@ -361,7 +421,7 @@ def assess(root: Path, name: str) -> None:
     judges = {fold: load_judge(artifacts.judge, fold, device) for fold in _fold_numbers(folds)}
     values = parameters.model_dump(mode="json", include={"selection", "scores"})
     inputs = {"synthetic": artifacts.synthetic(name), "judge": artifacts.judge}
-    key = _key(values, inputs)
+    key = _key(parameters, values, inputs)
     with scratch_folder(artifacts.scratch, f"assess-{name}", key) as scratch:
         selected = scratch / "selected"
         for fold, fold_judge in judges.items():
@@ -412,7 +472,7 @@ def classify(root: Path, name: str) -> None:
         "arm": arm.model_dump(mode="json"),
         **parameters.model_dump(mode="json", include={"seed", "seeds", "classifier"}),
     }
-    with scratch_folder(artifacts.scratch, f"classify-{name}", _key(values, inputs)) as scratch:
+    with scratch_folder(artifacts.scratch, f"classify-{name}", _key(parameters, values, inputs)) as scratch:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
         run_arm(
@@ -428,6 +488,8 @@ def classify(root: Path, name: str) -> None:
             weights_out=None,
             scratch=scratch / "cells",
             device=device,
+            processes=_processes(parameters, device),
+            threads=parameters.runtime.threads,
         )
         move_into_place(built, artifacts.arm(name))
 

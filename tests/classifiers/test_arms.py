@@ -271,3 +271,44 @@ def test_good_arms(settings: dict) -> None:
 def test_impossible_arms_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Arm(**settings)
+
+
+def test_the_number_of_processes_changes_no_result(data: Path) -> None:
+    synthetic = {"name": "beside", "arm": BESIDE}
+    one = run(data, **synthetic)
+    expected = [(data / "out" / f"beside.{ending}").read_bytes() for ending in ("parquet", "jsonl")]
+    two = run(
+        data, **synthetic, scratch=data / "scratch-2", processes=2, out=data / "2.parquet", history_out=data / "2.jsonl"
+    )
+    assert [(data / f"2.{ending}").read_bytes() for ending in ("parquet", "jsonl")] == expected
+    assert [cell.test for cell in two.cells] == [cell.test for cell in one.cells]
+    assert run(data, **synthetic, scratch=data / "scratch-2", processes=2).resumed == 4
+
+
+def test_another_number_of_threads_is_another_result(data: Path) -> None:
+    """A cell that was trained with other threads is not taken for this run's."""
+    run(data, processes=2, threads=1)
+    assert run(data, processes=2, threads=2, seeds=(0, 1)).resumed == 0
+    assert run(data, processes=2, threads=2).resumed == 4
+
+
+def test_faces_that_change_after_the_guard_has_looked_at_them_are_not_trained_on(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = arms.check_leakage
+
+    def look_then_change(faces: Any, folds: Any, **options: Any) -> Any:
+        report = look(faces, folds, **options)
+        if options["fold"] == 1:
+            file = next((data / "synthetic").rglob("fold-0/data/*.parquet"))
+            table = pq.read_table(file)
+            rows = table.to_pylist()
+            rows[0]["image"], rows[-1]["image"] = rows[-1]["image"], rows[0]["image"]
+            import pyarrow as pa
+
+            pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
+        return report
+
+    monkeypatch.setattr(arms, "check_leakage", look_then_change)
+    with pytest.raises(InputError, match="files changed while the arm ran"):
+        run(data, name="beside", arm=BESIDE)

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -11,12 +15,12 @@ from torch import nn
 from augment.problems import InputError
 from classifiers.models import (
     ModelSettings,
+    SubsampledConv2d,
     classifier_names,
     create_classifier,
     load_classifier,
     register_classifier,
     save_classifier,
-    training_memory_format,
 )
 
 
@@ -185,17 +189,36 @@ def test_registry_takes_another_network(monkeypatch: pytest.MonkeyPatch) -> None
     assert model(images).shape == (2, 4) and model.features(images).shape == (2, 3)
 
 
-@pytest.mark.parametrize(
-    ("width", "device", "expected"),
-    [
-        (16, "cpu", torch.channels_last),
-        (8, "cpu", torch.contiguous_format),
-        (4, "cpu", torch.contiguous_format),
-        (4, "cuda", torch.channels_last),
-    ],
-)
-def test_networks_that_corrupt_memory_in_channels_last_keep_the_contiguous_format(
-    width: int, device: str, expected: torch.memory_format
-) -> None:
-    narrow = create_classifier(ModelSettings(name="resnet18_narrow", width=width), num_classes=3, channels=1, seed=0)
-    assert training_memory_format(narrow, device) == expected
+def test_narrow_strided_convolutions_which_corrupt_memory_are_replaced_by_the_same_function() -> None:
+    def replaced(width: int) -> list[int]:
+        network = create_classifier(ModelSettings(name="resnet18_narrow", width=width), num_classes=3, channels=1)
+        return [layer.in_channels for layer in network.modules() if isinstance(layer, SubsampledConv2d)]
+
+    assert (replaced(4), replaced(8), replaced(16)) == ([4, 8], [8], [])
+    for edge, bias in ((8, False), (7, True)):
+        plain = nn.Conv2d(4, 8, 1, stride=2, bias=bias)
+        same = SubsampledConv2d.replacing(plain)
+        maps = torch.randn(5, 4, edge, edge)
+        torch.testing.assert_close(same(maps), plain(maps))
+        assert list(same.state_dict()) == list(plain.state_dict())
+
+
+def test_narrow_networks_learn_without_corrupting_memory() -> None:
+    """In a process of its own: what it guards against ends the process, or a later one's results."""
+    code = """
+        import torch
+        from classifiers.models import ModelSettings, create_classifier
+        torch.set_num_threads(1)
+        for width in (4, 6, 8, 12):
+            network = create_classifier(ModelSettings(name="resnet18_narrow", width=width), num_classes=3, channels=1)
+            network = network.to(memory_format=torch.channels_last)
+            for _ in range(5):
+                network(torch.randn(8, 1, 32, 32)).sum().backward()
+                between = [torch.randn(count) for count in range(1, 400, 7)]
+        print("sound")
+    """
+    environment = os.environ | {"MALLOC_CHECK_": "3", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "sound\n"), done.stderr[-2000:]
