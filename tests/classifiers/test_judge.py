@@ -101,3 +101,14 @@ def test_a_subject_on_both_sides_is_refused(tmp_path: Path) -> None:
 def test_a_judge_that_was_not_trained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is missing"):
         load_judge(tmp_path, 0)
+
+
+def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
+    for processes in (1, 2):
+        place = tmp_path / str(processes)
+        write_dataset(place)
+        train(place, processes=processes)
+    files = [f"judge/fold-{fold}/weights.safetensors" for fold in (0, 1)]
+    assert [(tmp_path / "1" / file).read_bytes() for file in files] == [
+        (tmp_path / "2" / file).read_bytes() for file in files
+    ]
