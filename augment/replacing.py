@@ -71,6 +71,8 @@ def replace_folder(built: Path, out: Path) -> None:
     built, out = _place(built), _place(out)
     _recover(out, built)
     check_replaceable(out)
+    for path in [path for path in built.rglob("*") if LEFTOVER.fullmatch(path.name)]:
+        _delete(path)
     seal_folder(built)
     out.parent.mkdir(parents=True, exist_ok=True)
     staged = _on_file_system_of(built, out)
@@ -133,7 +135,10 @@ def _copy_beside(built: Path, out: Path) -> Path:
     _delete(copy)
     try:
         if built.is_dir():
-            shutil.copytree(built, copy, symlinks=True)
+            copy.mkdir()
+            for path in sorted(built.rglob("*")):  # shutil.copytree would go on after a full disk
+                beside = copy / path.relative_to(built)
+                beside.mkdir() if path.is_dir() else shutil.copyfile(path, beside)
         else:
             shutil.copyfile(built, copy)
     except BaseException:

@@ -131,6 +131,7 @@ def select(
     licence = as_licence(licence or read_card(synthetic_dir))
     judge_hashes = [_hash(configuration_hash, file_digest(file), list(class_names)) for file in files]
     full_hash = _hash(*judge_hashes, settings.model_dump(), fold)
+    claim_folder(out_dir)
     notes = out_dir / ".judged"
     total = sum(pq.read_metadata(file).num_rows for file in files)
     judged = []
@@ -138,7 +139,6 @@ def select(
         for file, judge_hash in zip(files, judge_hashes, strict=True):
             judged.append(_judge_file(file, judge, fold, class_names, notes / f"{judge_hash}.safetensors"))
             bar.update(len(judged[-1].label))
-    claim_folder(out_dir)
     kept, kinds = _decide(judged, settings, class_names)
     start = 0
     for file, verdict in zip(files, judged, strict=True):

@@ -472,7 +472,7 @@ def report(root: Path) -> None:
 
     parameters, artifacts, device = _start(root)
     arms = {**parameters.arms.real, **parameters.arms.synthetic}
-    needs = [*_prepared(artifacts), Need(artifacts.judge, "s2l judge"), Need(artifacts.parsing, "s2l parsing")]
+    needs = [*_prepared(artifacts), Need(artifacts.parsing, "s2l parsing")]
     for translator in parameters.translators:
         needs.append(Need(artifacts.translator(translator), f"s2l train {translator}"))
         assess_it = f"s2l assess {translator}"
