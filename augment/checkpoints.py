@@ -2,7 +2,7 @@
 
 A checkpoint is a folder `checkpoint-<step>` with `tensors.safetensors` (weights, moments, random states), `state.json`
 (step, fingerprint, all that is no tensor) and `log.jsonl` (the run's log so far: the run's outputs may be deleted
-before it is resumed, as DVC does). It is built under a hidden name, flushed, and renamed.
+before it is resumed, as DVC does). It is built under a hidden name, flushed, sealed (`augment.seals`) and renamed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from augment.problems import InputError, Problem
+from augment.seals import seal_folder, seal_problems
 
 _PREFIX = "checkpoint-"
 _TENSORS, _STATE, _LOG = "tensors.safetensors", "state.json", "log.jsonl"
@@ -99,6 +100,7 @@ def write_checkpoint(
     }
     (part / _STATE).write_text(json.dumps(content, indent=1), encoding="utf-8")
     _flush(part / _STATE)
+    seal_folder(part)
     if target.exists():  # damaged, else the run would have gone on from it
         _remove(target)
     part.rename(target)
@@ -123,6 +125,9 @@ def newest_checkpoint(scratch: Path, fingerprint: Mapping[str, Any]) -> Checkpoi
     """
     for folder in reversed(checkpoint_folders(scratch)):
         try:
+            damaged = seal_problems(folder, "")
+            if damaged:
+                raise ValueError(f"{Path(damaged[0].where).name} {damaged[0].why}")
             content = json.loads((folder / _STATE).read_text(encoding="utf-8"))
             if (folder / _TENSORS).stat().st_size != content["tensors_bytes"]:
                 raise ValueError(f"{_TENSORS} is not as long as it was")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,14 +32,17 @@ from augment.faces import (
     faces_from_rows,
     schema_metadata,
 )
-from augment.files import atomic_path, atomic_write_text
+from augment.files import atomic_path, atomic_write_text, sha256_of_file
 from augment.licences import Licence, as_licence
 from augment.problems import InputError, Problem
+from augment.replacing import folder_in_place
+from augment.seals import add_to_seal, file_digest, read_seal, remove_sealed_files
 
 ROW_GROUP_ROWS = 1_000
 ROWS_PER_SHARD = 5_000
 BUFFERED_BYTES = 256 * 2**20
 UNSPLIT = "all"
+_DATA = "data"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ def shard_path(directory: Path, split: str | None, class_name: str, index: int) 
 def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Path:
     """Writes one shard, whole or not at all: built under a scratch name, flushed to disk, renamed.
 
+    Where it lies in a dataset directory's `data`, its SHA-256 joins the directory's seal (`augment.seals`).
+
     Args:
         path: The shard's file, as `shard_path` names it.
         rows: Row mappings of the schema; absent keys become null.
@@ -93,13 +98,37 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema
     encoded = json.dumps({**schema_metadata(schema), "rows": len(rows)}, sort_keys=True).encode()
     schema = schema.with_metadata({**(schema.metadata or {}), b"s2l": encoded})
     with (
-        atomic_path(path) as scratch,
+        sealed_shard(path) as scratch,
         # Pages of encoded pictures are never alike: a dictionary would only cost memory.
         pq.ParquetWriter(scratch, schema, compression="zstd", use_dictionary=_dictionary_columns(schema)) as writer,
     ):
         for start in range(0, len(rows), ROW_GROUP_ROWS):
             writer.write_table(faces_from_rows(rows[start : start + ROW_GROUP_ROWS], schema))
     return path
+
+
+@contextmanager
+def sealed_shard(path: Path) -> Iterator[Path]:
+    """Gives a scratch path for a shard, as `atomic_path` does; its SHA-256 joins its dataset directory's seal.
+
+    First the seal, then the file: a kill between them leaves a shard that is no more complete, and never one that
+    nobody owns to.
+    """
+    path = Path(path)
+    with atomic_path(path) as scratch:
+        yield scratch
+        if path.parent.name == _DATA:
+            add_to_seal(path.parent.parent, f"{_DATA}/{path.name}", sha256_of_file(scratch))
+
+
+def keep_only_shards(directory: Path, paths: Collection[Path]) -> None:
+    """Deletes the other shards of a directory that the tool claimed: a reader takes every file that lies there.
+
+    Raises:
+        InputError: One of them is not the tool's.
+    """
+    others = [path for path in sorted((Path(directory) / _DATA).glob("*.parquet")) if path not in paths]
+    remove_sealed_files(directory, [f"{_DATA}/{path.name}" for path in others])
 
 
 def _dictionary_columns(schema: pa.Schema) -> list[str]:
@@ -136,10 +165,15 @@ def shard_is_complete(path: Path, expected_rows: int | None, configuration_hash:
         configuration_hash: Must equal the metadata's `configuration_hash`; None accepts any.
 
     Returns:
-        True where the footer can be read, the row counts of the footer, the metadata and the caller agree, and the
-        schema version and the configuration hash are the wanted ones.
+        True where the footer can be read, the row counts of the footer, the metadata and the caller agree, the
+        schema version and the configuration hash are the wanted ones, and the file is what its directory's seal (if it
+        lies in a sealed one) says.
     """
+    path = Path(path)
     try:
+        seal = read_seal(path.parent.parent) if path.parent.name == _DATA else None
+        if seal is not None and seal.get(f"{_DATA}/{path.name}") != file_digest(path):
+            return False
         with pq.ParquetFile(path) as parquet:
             rows = parquet.metadata.num_rows
             values = schema_metadata(parquet.schema_arrow)
@@ -243,8 +277,8 @@ def write_faces(
 ) -> dict[str, int]:
     """Writes a whole dataset directory from a stream of rows; an older dataset there is replaced at the end.
 
-    Until the stream is drained the shards grow in a scratch folder, so that a killed run leaves the older dataset, or
-    none, and never a part of one.
+    Until all is there the dataset grows in a scratch folder, so that a killed run leaves the older one, or none, and
+    never a part of one (`augment.replacing`). A directory that this tool did not write is refused, not replaced.
 
     Args:
         rows: Row mappings of the schema, in any order.
@@ -260,36 +294,28 @@ def write_faces(
         Rows by the card's splits.
 
     Raises:
-        InputError: The card has no licence, a row breaks the schema's rules, a face_id occurs twice, or there are no
-            rows.
+        InputError: The card has no licence, a row breaks the schema's rules, a face_id occurs twice, there are no
+            rows, or the directory holds files that this tool did not write.
     """
     directory = Path(directory)
     licence = as_licence(card.licence)
-    scratch = directory / ".building"
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
-        schema = face_schema(class_names, synthetic=synthetic, metadata=metadata)
+    schema = face_schema(class_names, synthetic=synthetic, metadata=metadata)
+    with folder_in_place(directory) as scratch:
         with ShardWriter(scratch, schema, rows_per_shard=rows_per_shard, buffered_bytes=buffered_bytes) as writer:
             for row in rows:
                 writer.write(row)
         if not writer.paths:
-            raise InputError(Problem(str(directory), "would hold no faces", "look at the source's root and settings"))
-        (directory / "README.md").unlink(missing_ok=True)
-        if (directory / "data").exists():
-            shutil.rmtree(directory / "data")
-        (scratch / "data").replace(directory / "data")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    counts = {split: writer.rows_by_split[split] for split in SPLITS if writer.rows_by_split[split]}
-    write_card(
-        directory,
-        title=card.title,
-        description=card.description,
-        licence=licence,
-        class_names=class_names,
-        splits=counts,
-        synthetic=synthetic,
-    )
+            raise InputError(Problem("the dataset", "would hold no faces", "look at the source's root and settings"))
+        counts = {split: writer.rows_by_split[split] for split in SPLITS if writer.rows_by_split[split]}
+        write_card(
+            scratch,
+            title=card.title,
+            description=card.description,
+            licence=licence,
+            class_names=class_names,
+            splits=counts,
+            synthetic=synthetic,
+        )
     return counts
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.problems import InputError, Problem
+from augment.seals import SEAL, read_seal, seal_problems
 
 SCHEMA_VERSION = "1"
 SPLITS = ("train", "validation", "test")
@@ -184,14 +185,21 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
 
 
 def data_files(directory: Path) -> list[Path]:
-    """The Parquet files of a dataset directory, in order.
+    """The Parquet files of a dataset directory, in order; where it is sealed (`augment.seals`), as they were written.
 
     Raises:
-        InputError: The directory holds none.
+        InputError: The directory holds none, or is sealed and a file is missing, changed or was added.
     """
-    files = sorted((Path(directory) / "data").glob("*.parquet"))
+    directory, mend = Path(directory), "run the stage that writes it again"
+    files = sorted((directory / "data").glob("*.parquet"))
     if not files:
         raise InputError(Problem(str(directory), "holds no data/*.parquet", "run the stage that writes it"))
+    seal = read_seal(directory)
+    if seal is not None or (directory / SEAL).exists():
+        listed = {name for name in seal or () if name.startswith("data/")}
+        problems = seal_problems(directory, mend, names=listed | {f"data/{file.name}" for file in files})
+        if problems:
+            raise InputError(problems)
     return files
 
 

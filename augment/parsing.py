@@ -6,25 +6,22 @@ teach it, `augment.parsing_teachers` says.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from augment.appearance_augmentation import AppearanceAugmentation, augment_appearance
 from augment.faces import MASK_CLASSES
-from augment.files import atomic_path
 from augment.layers import check_halvings
 from augment.problems import InputError, Problem
+from augment.sealed_tensors import load_tensors, save_tensors
 from augment.tensors import FaceTensors, to_unit_range
 
 NO_MASK = 255
@@ -51,6 +48,16 @@ class ParsingSettings(BaseModel):
     noise: float = Field(
         default=0.05, ge=0, le=1, description="greatest standard deviation of added noise, range -1..1"
     )
+
+
+class _ParsingForm(BaseModel):
+    """What a file of weights says of its network."""
+
+    model_config = ConfigDict(strict=True)
+
+    channels: Literal[1, 3]
+    size: int = Field(ge=1, le=4096)
+    settings: dict[str, Any]
 
 
 class DepthwiseSeparableBlock(nn.Module):
@@ -304,9 +311,7 @@ def save_parsing(network: ParsingNetwork, path: Path) -> None:
         "size": network.size,
         "settings": network.settings.model_dump(mode="json"),
     }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    with atomic_path(path) as scratch:
-        save_file(tensors, scratch, metadata={"s2l": json.dumps(header, sort_keys=True)})
+    save_tensors(network.state_dict(), path, header)
 
 
 def load_parsing(path: Path, device: torch.device | str = "cpu") -> ParsingNetwork:
@@ -315,16 +320,15 @@ def load_parsing(path: Path, device: torch.device | str = "cpu") -> ParsingNetwo
     Raises:
         InputError: The file is absent, damaged, or holds something else.
     """
+    tensors, header = load_tensors(path, "readable parsing network", "train it again")
+    if header.get("kind") != "parsing":
+        raise InputError(Problem(str(path), "holds no parsing network", "give the file that save_parsing wrote"))
     try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = json.loads((file.metadata() or {}).get("s2l", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        if header.get("kind") != "parsing":
-            raise InputError(Problem(str(path), "holds no parsing network", "give the file that save_parsing wrote"))
-        settings = ParsingSettings.model_validate(header["settings"])
-        network = ParsingNetwork(channels=header["channels"], size=header["size"], settings=settings)
+        form = _ParsingForm.model_validate(header)
+        settings = ParsingSettings.model_validate(form.settings)
+        network = ParsingNetwork(channels=form.channels, size=form.size, settings=settings)
         network.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
+    except (ValidationError, RuntimeError) as error:
         raise InputError(Problem(str(path), f"is no readable parsing network: {error}", "train it again")) from error
     return freeze_parsing(network).to(device)
 

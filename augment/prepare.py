@@ -18,11 +18,13 @@ from augment.attributes import Attribute, with_attribute
 from augment.dataset import CardFacts, write_faces
 from augment.duplicates import FingerprintCollector, find_duplicates
 from augment.faces import LANDMARK_COUNT, MASK_CLASSES, SPLITS
-from augment.files import atomic_path, atomic_write_text
+from augment.files import atomic_path, atomic_write_text, scratch_name
 from augment.images import encode_png, fit_image
 from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.problems import InputError, Problem, write_quarantine
+from augment.replacing import recover, replace_folder
+from augment.seals import check_replaceable
 from augment.sources.base import RawFace, Source
 
 _OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask", "simulated")
@@ -268,9 +270,13 @@ def prepare_faces(
 
     Raises:
         InputError: There are problems and no quarantine (the message lists every one), no face is left, a setting is
-            impossible, or neither the source nor the caller says under which terms the faces stand.
+            impossible, neither the source nor the caller says under which terms the faces stand, or `out` holds files
+            that this tool did not write.
     """
     out = Path(out)
+    recover(out)
+    check_replaceable(out)
+    built = scratch_name(out)
     looked_at = annotated(
         source,
         annotation or AnnotationSettings(),
@@ -294,20 +300,14 @@ def prepare_faces(
         licence=terms,
     )
 
-    def rows() -> Iterator[dict[str, Any]]:
-        yield from reader.rows()
-        # Now, and no sooner, the new dataset takes the old one's place: its report must not outlive it.
-        for name in ("report.json", "duplicates.parquet", WITHOUT_LANDMARKS_FILE):
-            (out / name).unlink(missing_ok=True)
-
     try:
-        write_faces(rows(), out, wanted, metadata=metadata, card=card)
+        write_faces(reader.rows(), built, wanted, metadata=metadata, card=card)
     finally:
         if quarantine is not None:
             write_quarantine(Path(quarantine), reader.problems)
     prints = reader.collector.fingerprints()
     duplicates = find_duplicates(prints)
-    with atomic_path(out / "duplicates.parquet") as scratch:
+    with atomic_path(built / "duplicates.parquet") as scratch:
         pq.write_table(duplicates, scratch, compression="zstd")
     counts = {name: dict.fromkeys(_present(reader.splits.values()), 0) for name in wanted}
     for face_id, label_name in reader.labels.items():
@@ -341,8 +341,9 @@ def prepare_faces(
         annotation=looked_at.report() if isinstance(looked_at, AnnotatedSource) else None,
     )
     if isinstance(looked_at, AnnotatedSource):
-        looked_at.write_names(out / WITHOUT_LANDMARKS_FILE)
-    atomic_write_text(out / "report.json", report.model_dump_json(indent=2) + "\n")
+        looked_at.write_names(built / WITHOUT_LANDMARKS_FILE)
+    atomic_write_text(built / "report.json", report.model_dump_json(indent=2) + "\n")
+    replace_folder(built, out)
     return report
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.files import atomic_path
+from augment.files import atomic_write_bytes
 
 PIECE_ROWS = 512  # results a file
 PIECE_SECONDS = 10.0  # what a killed run loses at most
@@ -23,7 +23,8 @@ class ResultCache:
     """Results by key, in a folder of Parquet pieces; each piece is whole or absent.
 
     Keys are read at once, results as they are asked for: asked in about the order in which they came, little is held.
-    A piece that can't be read is deleted, and what it held counts as unknown.
+    A piece is named by the SHA-256 of its bytes: one whose name does not say what it holds is deleted, and what it held
+    counts as unknown.
 
     Args:
         folder: Of this kind of result alone.
@@ -38,12 +39,9 @@ class ResultCache:
         self._fresh: dict[bytes, dict[str, Any]] = {}
         self._written_at = time.monotonic()
         for piece in sorted(folder.glob("*.parquet")):
-            try:
-                keys = pq.read_table(piece, columns=["key"]).column("key").to_pylist()
-            except (OSError, pa.ArrowException):
-                piece.unlink(missing_ok=True)
-                continue
-            self._places.update((key, (piece, row)) for row, key in enumerate(keys))
+            keys = self._read(piece, columns=["key"])
+            if keys is not None:
+                self._places.update((row["key"], (piece, number)) for number, row in enumerate(keys))
 
     def __len__(self) -> int:
         return len(self._places) + len(self._fresh)
@@ -56,12 +54,11 @@ class ResultCache:
             return None
         piece, row = self._places[key]
         if piece not in self._held:
-            try:
-                self._held[piece] = pq.read_table(piece).to_pylist()
-            except (OSError, pa.ArrowException):
+            rows = self._read(piece)
+            if rows is None:
                 self._places = {other: place for other, place in self._places.items() if place[0] != piece}
-                piece.unlink(missing_ok=True)
                 return None
+            self._held[piece] = rows
             if len(self._held) > _PIECES_HELD:
                 self._held.popitem(last=False)
         self._held.move_to_end(piece)
@@ -78,9 +75,21 @@ class ResultCache:
         self._written_at = time.monotonic()
         if not self._fresh:
             return
-        name = hashlib.sha256(b"".join(self._fresh)).hexdigest()[:24]
-        piece = self.folder / f"{name}.parquet"
-        with atomic_path(piece) as scratch:
-            pq.write_table(pa.Table.from_pylist(list(self._fresh.values()), self._schema), scratch, compression="zstd")
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(list(self._fresh.values()), self._schema), sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        piece = self.folder / f"{hashlib.sha256(data).hexdigest()}.parquet"
+        atomic_write_bytes(piece, data)
         self._places.update((key, (piece, row)) for row, key in enumerate(self._fresh))
         self._fresh = {}
+
+    def _read(self, piece: Path, columns: list[str] | None = None) -> list[dict[str, Any]] | None:
+        """A piece's rows; None, and the piece is gone, where its bytes are not those that its name says."""
+        try:
+            data = piece.read_bytes()
+            if hashlib.sha256(data).hexdigest() == piece.stem:
+                return pq.read_table(pa.BufferReader(data), columns=columns).to_pylist()
+        except FileNotFoundError:
+            return None
+        piece.unlink(missing_ok=True)
+        return None

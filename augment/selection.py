@@ -20,12 +20,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
-from augment.dataset import ROW_GROUP_ROWS, shard_is_complete, write_card
+from augment.dataset import ROW_GROUP_ROWS, keep_only_shards, sealed_shard, shard_is_complete, write_card
 from augment.faces import data_files, read_class_names, schema_metadata
-from augment.files import atomic_path, atomic_write_text, sha256_of_file
+from augment.files import atomic_write_text
 from augment.images import decode_image
 from augment.licences import Licence, as_licence, read_card
 from augment.problems import InputError, Problem
+from augment.sealed_tensors import load_tensors, save_tensors
+from augment.seals import claim_folder, file_digest, seal_folder
 from augment.synthesis import Judge
 
 _BATCH = 250
@@ -127,14 +129,15 @@ def select(
     files = data_files(synthetic_dir)
     _check(synthetic_dir, out_dir, settings, class_names)
     licence = as_licence(licence or read_card(synthetic_dir))
-    judge_hashes = [_hash(configuration_hash, sha256_of_file(file), list(class_names)) for file in files]
+    judge_hashes = [_hash(configuration_hash, file_digest(file), list(class_names)) for file in files]
     full_hash = _hash(*judge_hashes, settings.model_dump(), fold)
+    claim_folder(out_dir)
     notes = out_dir / ".judged"
     total = sum(pq.read_metadata(file).num_rows for file in files)
     judged = []
     with tqdm(total=total, unit="face", desc=f"judging fold {fold}") as bar:
         for file, judge_hash in zip(files, judge_hashes, strict=True):
-            judged.append(_judge_file(file, judge, fold, class_names, notes / f"{judge_hash}.npz"))
+            judged.append(_judge_file(file, judge, fold, class_names, notes / f"{judge_hash}.safetensors"))
             bar.update(len(judged[-1].label))
     kept, kinds = _decide(judged, settings, class_names)
     start = 0
@@ -144,10 +147,7 @@ def select(
         if not shard_is_complete(path, stop - start, full_hash):
             _write(file, path, verdict, kept[start:stop], kinds[start:stop], settings, class_names, full_hash)
         start = stop
-    expected = {file.name for file in files}
-    for path in (out_dir / "data").glob("*.parquet"):
-        if path.name not in expected:
-            path.unlink()
+    keep_only_shards(out_dir, {out_dir / "data" / file.name for file in files})
     report = _report(judged, kept, kinds, settings, fold, class_names)
     write_card(
         out_dir,
@@ -165,6 +165,7 @@ def select(
     for note in notes.glob("*"):
         note.unlink()
     notes.rmdir()
+    seal_folder(out_dir)
     return report
 
 
@@ -265,8 +266,11 @@ def _hash(*parts: Any) -> str:
 
 def _judge_file(file: Path, judge: Judge, fold: int, class_names: Sequence[str], note: Path) -> _Judged:
     if note.exists():
-        with np.load(note, allow_pickle=False) as arrays:
-            return _Judged(*(arrays[name] for name in ("label", "confidence", "shift", "agrees")))
+        try:
+            arrays, _ = load_tensors(note, "note of what the judge said", "judge again")
+            return _Judged(*(arrays[name].numpy() for name in ("label", "confidence", "shift", "agrees")))
+        except InputError:
+            note.unlink()  # damaged: the judge is asked again
     labels, confidences, shifts, agreements = [], [], [], []
     with pq.ParquetFile(file) as parquet:
         columns = ["image", "label", "identity_shift", "fold"]
@@ -289,8 +293,7 @@ def _judge_file(file: Path, judge: Judge, fold: int, class_names: Sequence[str],
             shifts.append(table.column("identity_shift").to_numpy(zero_copy_only=False).astype(np.float32))
             agreements.append(probabilities.argmax(axis=1) == label)
     judged = _Judged(*(np.concatenate(parts) for parts in (labels, confidences, shifts, agreements)))
-    with atomic_path(note) as scratch, scratch.open("wb") as stream:
-        np.savez(stream, **vars(judged))
+    save_tensors({name: torch.from_numpy(values) for name, values in vars(judged).items()}, note, {})
     return judged
 
 
@@ -362,7 +365,7 @@ def _write(
         }
         start = 0
         with (
-            atomic_path(path) as scratch,
+            sealed_shard(path) as scratch,
             pq.ParquetWriter(scratch, schema, compression="zstd", use_dictionary=["label_name"]) as writer,
         ):
             for batch in parquet.iter_batches(batch_size=ROW_GROUP_ROWS):

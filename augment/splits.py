@@ -5,11 +5,12 @@ A table of folds has the rows `face_id`, `fold`, `split`: every face once in eve
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,9 @@ from augment.problems import InputError, Problem
 FOLD_SCHEMA = pa.schema(
     [pa.field("face_id", pa.string()), pa.field("fold", pa.int64()), pa.field("split", pa.string())]
 )
+# What the metadata's `s2l` holds beside settings and seed: of whose faces these are the folds, and the rows' SHA-256.
+_FACES, _ROWS = "faces_sha256", "rows_sha256"
+_FACE_COLUMNS = ("face_id", "label_name", "subject")
 _MOST_PARTS = 20  # a share is taken as m of k equal parts, with k at most this
 
 
@@ -103,7 +107,7 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
     ]
     for number, splits in enumerate(folds):
         _check_fold(number, splits, labels)
-    facts = {"settings": settings.model_dump(), "seed": seed}
+    facts = {"settings": settings.model_dump(), "seed": seed, _FACES: _faces_digest(faces)}
     return pa.concat_tables(tables).replace_schema_metadata({b"s2l": json.dumps(facts, sort_keys=True).encode()})
 
 
@@ -251,28 +255,93 @@ def _parts(positions: np.ndarray, labels: np.ndarray, groups: np.ndarray, count:
 
 
 def write_folds(folds: pa.Table, path: Path) -> Path:
-    """Writes a table of folds as Parquet, whole or not at all."""
+    """Writes a table of folds as Parquet with the SHA-256 of its rows in the metadata, whole or not at all.
+
+    The digest stands inside, since the file is one output of its own to whoever keeps or restores outputs.
+    """
+    facts = {**_facts(folds), _ROWS: _rows_digest(folds)}
+    sealed = folds.replace_schema_metadata({b"s2l": json.dumps(facts, sort_keys=True).encode()})
     with atomic_path(path) as scratch:
-        pq.write_table(folds, scratch, compression="zstd")
+        pq.write_table(sealed, scratch, compression="zstd")
     return Path(path)
 
 
-def read_folds(path: Path) -> pa.Table:
+def read_folds(path: Path, *, sealed: bool = False) -> pa.Table:
     """Reads a table of folds.
 
+    Args:
+        path: The file.
+        sealed: Whether a table without a SHA-256 (which `write_folds` did not write) is refused too.
+
     Raises:
-        InputError: The file is missing or is no table of folds.
+        InputError: The file is missing, is no table of folds, or is not what was written.
     """
+    mend = "run the stage that writes it"
     try:
         folds = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            Problem(str(path), f"is no table of folds: {error}", "run the stage that writes it")
-        ) from error
-    missing = [field.name for field in FOLD_SCHEMA if field.name not in folds.column_names]
+        missing = [field.name for field in FOLD_SCHEMA if field.name not in folds.column_names]
+        written, found = _facts(folds).get(_ROWS), None if missing else _rows_digest(folds)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(Problem(str(path), f"is no table of folds: {error}", mend)) from error
     if missing:
-        raise InputError(Problem(str(path), f"has no column {', '.join(missing)}", "run the stage that writes it"))
+        raise InputError(Problem(str(path), f"has no column {', '.join(missing)}", mend))
+    if written is None:
+        if sealed:
+            why = "carries no SHA-256: it was written by an older version or by another program"
+            raise InputError(Problem(str(path), why, mend))
+        return folds
+    if written != found:
+        why = "is damaged or was changed: its rows are not those that its SHA-256 says were written"
+        raise InputError(Problem(str(path), why, mend))
     return folds
+
+
+def check_folds_fit(folds: pa.Table, faces: pa.Table, where: str) -> None:
+    """Sees that these are the folds of these faces: of the same names, classes and people, in the same order.
+
+    Args:
+        folds: The folds; those that do not say whose they are fit any.
+        faces: `face_id`, `label_name` and `subject` of all faces; without one of them nothing can be said.
+        where: How errors name the folds.
+
+    Raises:
+        InputError: They are another table's.
+    """
+    written = _facts(folds).get(_FACES)
+    if written is None or not set(_FACE_COLUMNS) <= set(faces.column_names):
+        return
+    if written != _faces_digest(faces):
+        why = "these are the folds of other faces: names, classes or people differ"
+        raise InputError(Problem(where, why, "run the stage that writes both (`s2l prepare`) again"))
+
+
+def _facts(folds: pa.Table) -> dict[str, Any]:
+    """The metadata's own values.
+
+    Raises:
+        ValueError: They are no JSON object.
+    """
+    facts = json.loads((folds.schema.metadata or {}).get(b"s2l", b"{}"))
+    if not isinstance(facts, dict):
+        raise ValueError("its metadata are no JSON object")
+    return facts
+
+
+def _rows_digest(folds: pa.Table) -> str:
+    """Over every row in order, and over what the metadata say of them."""
+    facts = {key: value for key, value in _facts(folds).items() if key != _ROWS}
+    return _digest(folds, FOLD_SCHEMA.names, json.dumps(facts, sort_keys=True))
+
+
+def _faces_digest(faces: pa.Table) -> str:
+    return _digest(faces, _FACE_COLUMNS, "")
+
+
+def _digest(table: pa.Table, columns: Sequence[str], more: str) -> str:
+    digest = hashlib.sha256(more.encode())
+    for column in columns:
+        digest.update(json.dumps([column, table.column(column).to_pylist()], ensure_ascii=True).encode())
+    return digest.hexdigest()
 
 
 def fold_splits(folds: pa.Table, fold: int) -> dict[str, str]:
@@ -297,8 +366,9 @@ def fold_tables(faces: pa.Table, folds: pa.Table, fold: int) -> dict[str, pa.Tab
     """The faces of one fold by split, in their own order.
 
     Raises:
-        InputError: There is no such fold, or a face is not in it.
+        InputError: There is no such fold, a face is not in it, or the folds are those of other faces.
     """
+    check_folds_fit(folds, faces, f"fold {fold}")
     splits = fold_splits(folds, fold)
     face_ids = faces.column("face_id").to_pylist()
     unknown = [face_id for face_id in face_ids if face_id not in splits]

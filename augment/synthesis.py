@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,12 +30,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from tqdm import tqdm
 
 from augment.chance import derive_seed
-from augment.dataset import shard_is_complete, shard_path, write_card, write_shard
+from augment.dataset import keep_only_shards, shard_is_complete, shard_path, write_card, write_shard
 from augment.faces import face_schema
 from augment.files import atomic_write_text
 from augment.images import encode_png
 from augment.licences import Licence, as_licence
 from augment.problems import InputError, Problem
+from augment.replacing import replace_folder
+from augment.seals import check_replaceable, claim_folder, seal_folder
 from augment.splits import fold_splits
 from augment.tensors import FaceTensors
 from augment.translators.base import CannotTranslateError, Translator
@@ -153,7 +154,7 @@ def synthesize(
             another configuration, seed, weights file or set of training faces is built again.
         class_names: Names of the classes in label order.
         licence: For the dataset's card: that of the training faces, whose terms hold for what is made from them.
-        scratch: Where the shards are built; they move to `out` when all are there. By default they are built in
+        scratch: Where the dataset is built; it takes the place of `out` when it is whole. By default it is built in
             `out` itself.
         device: Where the translator lies and works.
         judge: Gives `confidence` at once; by default it stays null until selection.
@@ -165,21 +166,24 @@ def synthesize(
         Counts and shifts; also written to `out/report.json`, but for its timing.
 
     Raises:
-        InputError: The classes disagree, `train` is empty, or holds faces that are not the fold's training rows; or
-            the licence says nothing.
+        InputError: The classes disagree, `train` is empty, or holds faces that are not the fold's training rows; the
+            licence says nothing; or `out` or `scratch` holds files that this tool did not write.
         CannotTranslateError: No training face can be this translator's source.
     """
     started = time.monotonic()
     out, built_in = Path(out), Path(scratch) if scratch is not None else Path(out)
     _check_input(train, class_names, fold, folds)
     licence = as_licence(licence)
+    if built_in != out:
+        check_replaceable(out)
     pools = _source_pools(translator, train, settings)
     full_hash = _full_hash(train, settings, configuration_hash, seed, fold, translator_name, weights_sha256, judge)
     metadata = {"configuration_hash": full_hash, "run_configuration_hash": configuration_hash}
     schema = face_schema(class_names, synthetic=True, metadata=metadata)
     shards = list(_shards(settings, len(class_names)))
     paths = [shard_path(built_in, "train", class_names[shard.label], shard.index) for shard in shards]
-    _remove_others(built_in, paths)
+    claim_folder(built_in)
+    keep_only_shards(built_in, paths)
     device_faces = train.to(device)
     made = 0
     with (
@@ -231,10 +235,8 @@ def synthesize(
                 bar.update(kept)
             write_shard(path, rows, schema)
     counts, report = _summary(paths, translator_name, fold, seed, made, time.monotonic() - started)
-    if built_in != out:
-        _move(paths, built_in, out)
     write_card(
-        out,
+        built_in,
         title=f"Synthetic faces by {translator_name}, fold {fold}",
         description=(
             f"{settings.per_class} faces of each of {len(class_names)} classes, made by `{translator_name}` from the "
@@ -247,7 +249,11 @@ def synthesize(
         synthetic=True,
     )
     timeless = {key: value for key, value in asdict(report).items() if key not in ("made_now", "images_per_second")}
-    atomic_write_text(out / "report.json", json.dumps(timeless, indent=2) + "\n")
+    atomic_write_text(built_in / "report.json", json.dumps(timeless, indent=2) + "\n")
+    if built_in != out:
+        replace_folder(built_in, out)
+    else:
+        seal_folder(out)
     return report
 
 
@@ -348,21 +354,6 @@ def _full_hash(
     if train.simulated is not None:
         digest.update(train.simulated.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _remove_others(directory: Path, paths: Sequence[Path]) -> None:
-    """Removes shards of an earlier configuration: a reader takes every file that lies there."""
-    expected = set(paths)
-    for path in (directory / "data").glob("*.parquet"):
-        if path not in expected:
-            path.unlink()
-
-
-def _move(paths: Sequence[Path], built_in: Path, out: Path) -> None:
-    (out / "data").mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        shutil.move(path, out / "data" / path.name)
-    _remove_others(out, [out / "data" / path.name for path in paths])
 
 
 def _summary(

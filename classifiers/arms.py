@@ -23,6 +23,7 @@ from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
 from augment.processes import run_in_processes
+from augment.seals import is_sealed, seal_folder
 from augment.selection import read_kept
 from augment.splits import fold_tables, read_folds
 from augment.tensors import FaceTensors, face_tensors
@@ -445,6 +446,7 @@ def _run_cell(
     # Last, as it is what says that the cell is finished.
     record = {"about": about, "cell": cell.model_dump(mode="json")}
     atomic_write_text(place / "cell.json", json.dumps(record, indent=1))
+    seal_folder(place)
     return cell
 
 
@@ -459,6 +461,8 @@ def _run_classical(
 
 def _finished(place: Path, about: dict[str, Any]) -> ArmCell | None:
     """The cell that lies in scratch, if it is whole and was made from the same things."""
+    if not is_sealed(place):
+        return None
     try:
         record = json.loads((place / "cell.json").read_text(encoding="utf-8"))
         cell = ArmCell(**record["cell"])

@@ -24,6 +24,7 @@ from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
 from augment.processes import run_in_processes
+from augment.seals import is_sealed, seal_folder
 from augment.splits import fold_tables, read_folds
 from augment.tensors import FaceTensors, face_tensors
 from classifiers.cells import hash_code, hash_faces
@@ -184,6 +185,7 @@ def _judge_of_fold(
             # Last, as it is what says that the fold is finished.
             record = {"about": about, "judge": report.model_dump(mode="json")}
             atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
+            seal_folder(kept)
     if kept is not None:
         with atomic_path(out / "weights.safetensors") as part:
             shutil.copyfile(kept / "weights.safetensors", part)
@@ -236,6 +238,8 @@ def _train_fold(
 
 def _finished(kept: Path, about: dict[str, Any]) -> JudgeFold | None:
     """The fold's judge that lies in scratch, if it is whole and was made from the same things."""
+    if not is_sealed(kept):
+        return None
     try:
         record = json.loads((kept / "judge.json").read_text(encoding="utf-8"))
         report = JudgeFold(**record["judge"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,13 +11,11 @@ from typing import Any, Literal, cast
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from augment.chance import seeded
-from augment.files import atomic_path
 from augment.problems import InputError, Problem
+from augment.sealed_tensors import load_tensors, save_tensors
 
 # The brightness of a well-exposed grey face, in 0..1; fixed, so that no statistics of any split enter the network.
 GREY_MEAN = 0.5
@@ -86,6 +83,18 @@ class ModelSettings(BaseModel):
         if self.weights is not None and self.weights.suffix != ".safetensors":
             raise ValueError(f"weights: {self.weights} is not a .safetensors file; pickled weights are never loaded")
         return self
+
+
+class _ClassifierForm(BaseModel):
+    """What a file of weights says of its network."""
+
+    model_config = ConfigDict(strict=True)
+
+    model: dict[str, Any]
+    num_classes: int = Field(ge=2, le=10_000)
+    channels: Literal[1, 3]
+    size: int = Field(ge=1, le=4096)
+    class_names: list[str]
 
 
 class FaceClassifier(nn.Module):
@@ -189,9 +198,7 @@ def save_classifier(model: FaceClassifier, path: Path, *, class_names: tuple[str
         "size": size,
         "class_names": list(class_names),
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as scratch:
-        save_file(tensors, scratch, metadata={"s2l": json.dumps(about)})
+    save_tensors(model.state_dict(), path, about)
 
 
 def load_classifier(path: Path, device: torch.device | str = "cpu") -> tuple[FaceClassifier, dict[str, Any]]:
@@ -203,20 +210,19 @@ def load_classifier(path: Path, device: torch.device | str = "cpu") -> tuple[Fac
     Raises:
         InputError: The file is missing, damaged, or not one of ours.
     """
+    if not Path(path).exists():
+        raise InputError(Problem(str(path), "is missing", "run the stage that trains it"))
+    tensors, about = load_tensors(path, "classifier of ours", "train it again")
     try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["s2l"])
+        form = _ClassifierForm.model_validate(about)
         # What was once published or given as a file lies in these weights now.
-        settings = ModelSettings(**{**about["model"], "pretrained": False, "weights": None})
-        model = create_classifier(settings, num_classes=about["num_classes"], channels=about["channels"], seed=0)
-        tensors = load_file(path)
+        settings = ModelSettings(**{**form.model, "pretrained": False, "weights": None})
+        model = create_classifier(settings, num_classes=form.num_classes, channels=form.channels, seed=0)
         # A published normalisation has a value a channel; ours has one for all.
         for name in ("mean", "standard_deviation"):
             setattr(model, name, torch.empty_like(tensors[name]))
         model.load_state_dict(tensors)
-    except FileNotFoundError as error:
-        raise InputError(Problem(str(path), "is missing", "run the stage that trains it")) from error
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise InputError(Problem(str(path), f"is no classifier of ours: {error}", "train it again")) from error
     return model.to(device).eval(), about
 
@@ -312,7 +318,7 @@ class SubsampledConv2d(nn.Conv2d):
     @classmethod
     def replacing(cls, layer: nn.Conv2d) -> SubsampledConv2d:
         """Takes over the weights of a convolution."""
-        made = cls(layer.in_channels, layer.out_channels, 1, layer.stride, bias=layer.bias is not None)
+        made = cls(layer.in_channels, layer.out_channels, 1, cast(tuple[int, int], layer.stride), bias=layer.bias is not None)
         made.weight, made.bias = layer.weight, layer.bias
         return made
 

@@ -32,7 +32,23 @@ def _run(stage: str, **arguments: Any) -> None:
         sys.exit(130)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands that tell a full disk or a read-only folder in words."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Runs the command; what the system refuses ends it without a traceback."""
+        from pipeline.system_errors import told
+
+        try:
+            return super().invoke(context)
+        except OSError as error:
+            words = told(error)
+            if words is None:
+                raise
+            raise click.ClickException(words) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="synthesize-to-learn")
 def main() -> None:
     """Learn to synthesize missing faces, and see honestly whether learning from them helps.

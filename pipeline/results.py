@@ -9,8 +9,10 @@ from pathlib import Path
 from augment.files import atomic_write_text
 from augment.licences import Licence
 from augment.problems import InputError, Problem
+from augment.replacing import folder_in_place
+from augment.seals import SEAL
 from pipeline.artifacts import Artifacts
-from pipeline.parameters import load_parameters
+from pipeline.parameters import Parameters, load_parameters
 from reports.environment import describe_environment
 
 
@@ -19,7 +21,7 @@ def keep_results(root: Path, destination: Path, *, device: str, note: str = "") 
 
     Args:
         root: The workspace of a finished run.
-        destination: A folder such as docs/results/rig-cpu; made anew.
+        destination: A folder such as docs/results/rig-cpu; made anew, if it is the tool's own.
         device: The device as the report names it.
         note: A sentence on the circumstances (wall time, what else the machine did).
 
@@ -27,19 +29,25 @@ def keep_results(root: Path, destination: Path, *, device: str, note: str = "") 
         The files written.
 
     Raises:
-        InputError: The run has no report, or the report is older than params.yaml says.
+        InputError: The run has no report, or the report is older than params.yaml says; or the destination holds
+            files that this tool did not write.
     """
     parameters = load_parameters(root / "params.yaml")
     report = Artifacts(root).report
     if not (report / "metrics.json").is_file():
         raise InputError(Problem(str(report), "holds no report", "run `dvc repro` first"))
-    shutil.rmtree(destination, ignore_errors=True)
-    destination.mkdir(parents=True)
+    with folder_in_place(destination) as built:
+        _write_results(root, built, destination.name, parameters, device=device, note=note)
+    return sorted(path for path in destination.iterdir() if path.name != SEAL)
+
+
+def _write_results(root: Path, folder: Path, title: str, parameters: Parameters, *, device: str, note: str) -> None:
+    report = Artifacts(root).report
     profile = (root / "params.yaml").read_text(encoding="utf-8")
     command = profile.splitlines()[0].split("`")[1] if profile.startswith("# Written by `") else "params.yaml"
     tables = [file for file in sorted((report / "tables").glob("*.md")) if file.stem not in ("published",)]
     lines = [
-        f"# {destination.name}",
+        f"# {title}",
         "",
         f"- data: {_data(parameters.dataset.source, parameters.dataset.settings)}",
         f"- command: `{_without_root(command)}`, then `dvc repro`",
@@ -52,16 +60,15 @@ def keep_results(root: Path, destination: Path, *, device: str, note: str = "") 
     ]
     for file in tables:
         lines += [f"## {file.stem.replace('_', ' ')}", "", file.read_text(encoding="utf-8").strip(), ""]
-    atomic_write_text(destination / "README.md", "\n".join(lines))
+    atomic_write_text(folder / "README.md", "\n".join(lines))
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
-    atomic_write_text(destination / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-    shutil.copy2(root / "params.yaml", destination / "params.yaml")
-    _hide_root(destination / "params.yaml", parameters.dataset.root)
+    atomic_write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+    shutil.copy2(root / "params.yaml", folder / "params.yaml")
+    _hide_root(folder / "params.yaml", parameters.dataset.root)
     if _may_show(report / "data.json", parameters.dataset.source):
         for file in sorted((report / "figures").glob("*.png")):
             if "do-not-publish" not in file.name:
-                shutil.copy2(file, destination / file.name)
-    return sorted(destination.iterdir())
+                shutil.copy2(file, folder / file.name)
 
 
 def _may_show(report_data: Path, source: str) -> bool:

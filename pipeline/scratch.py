@@ -15,8 +15,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from augment.files import sha256_of_file
 from augment.problems import InputError, Problem
+from augment.replacing import replace_file, replace_folder
+from augment.seals import SEAL, file_digest
 
 
 def fingerprint(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
@@ -33,10 +34,10 @@ def fingerprint(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
     for name, path in sorted(inputs.items()):
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:
-            if "__pycache__" in file.parts:
+            if "__pycache__" in file.parts or file.name == SEAL:  # a seal says nothing that its files don't
                 continue
             relative = file.relative_to(path).as_posix() if path.is_dir() else ""
-            digest.update(f"\n{name}/{relative} {sha256_of_file(file)}".encode())
+            digest.update(f"\n{name}/{relative} {file_digest(file)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -70,10 +71,13 @@ def scratch_folder(home: Path, stage: str, key: str) -> Iterator[Path]:
 
 
 def move_into_place(built: Path, out: Path) -> None:
-    """Renames a finished file or folder to its place; what lay there before is removed first."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if out.is_dir():
-        shutil.rmtree(out)
-    elif out.exists():
-        out.unlink()
-    built.replace(out)
+    """Puts a finished file or folder in its place, on whatever file system; the old or the new is there at any time.
+
+    Raises:
+        InputError: A folder there holds files that this tool did not write.
+        OSError: The disk is full or can't be written; what lay there stays.
+    """
+    if built.is_dir():
+        replace_folder(built, out)
+    else:
+        replace_file(built, out)

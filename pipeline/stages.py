@@ -19,6 +19,7 @@ from augment.annotate import check_annotation
 from augment.chance import derive_seed
 from augment.faces import read_class_names, read_faces
 from augment.files import atomic_write_text, sha256_of_file
+from augment.json_files import read_json_object
 from augment.leakage import check_leakage
 from augment.licences import Licence, LicenceLine, licence_of
 from augment.parsing import load_parsing, parsing_statistics, save_parsing, train_parsing
@@ -26,6 +27,7 @@ from augment.parsing_teachers import HELEN, choose_teachers
 from augment.prepare import prepare_faces
 from augment.problems import InputError, Problem
 from augment.processes import run_in_processes, use_threads
+from augment.replacing import folder_in_place
 from augment.sources import Source, open_source
 from augment.splits import assign_folds, fold_tables, read_folds, write_folds
 from augment.tensors import FaceTensors, face_tensors
@@ -34,6 +36,7 @@ from augment.translators import create_translator, load_translator, translator_c
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
 from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, processes_for
+from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
 
@@ -142,6 +145,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     _check_source(parameters, source)
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
+    check_needs([], [artifacts.faces])
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
     with scratch_folder(artifacts.scratch, "prepare", _key(parameters, values, {})) as scratch:
         prepare_faces(
@@ -168,6 +172,11 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         move_into_place(scratch / "folds.parquet", artifacts.folds)
 
 
+def _prepared(artifacts: Artifacts) -> list[Need]:
+    """What every stage after `prepare` needs."""
+    return [Need(artifacts.faces, "s2l prepare"), Need(artifacts.folds, "s2l prepare")]
+
+
 def _fold_numbers(folds: Any) -> list[int]:
     return sorted(set(folds.column("fold").to_pylist()))
 
@@ -190,6 +199,7 @@ def _faces_of_fold(artifacts: Artifacts, fold: int) -> dict[str, FaceTensors]:
 def parsing(root: Path) -> None:
     """Trains the parsing network of each fold, or says why there is none."""
     parameters, artifacts, device = _start(root)
+    check_needs(_prepared(artifacts), [artifacts.parsing])
     values = parameters.model_dump(mode="json", include={"seed", "parsing"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
     with scratch_folder(artifacts.scratch, "parsing", _key(parameters, values, inputs)) as scratch:
@@ -238,6 +248,7 @@ def judge(root: Path) -> None:
     from classifiers.judge import train_judge
 
     parameters, artifacts, device = _start(root)
+    check_needs(_prepared(artifacts), [artifacts.judge])
     values = parameters.model_dump(mode="json", include={"seed", "judge"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
     with scratch_folder(artifacts.scratch, "judge", _key(parameters, values, inputs)) as scratch:
@@ -259,6 +270,8 @@ def train(root: Path, name: str) -> None:
     """Trains a translator on each fold, or writes down why these faces can't teach it."""
     parameters, artifacts, device = _start(root)
     entry = parameters.translator(name)
+    earlier = [Need(artifacts.judge, "s2l judge"), Need(artifacts.parsing, "s2l parsing")]
+    check_needs([*_prepared(artifacts), *earlier], [artifacts.translator(name)])
     values = {"seed": parameters.seed, "name": name, "translator": entry.model_dump(mode="json")}
     inputs = {
         "faces": artifacts.faces,
@@ -340,7 +353,7 @@ def _train_fold(
 
 def _refusal(folder: Path) -> dict[str, Any] | None:
     file = folder / REFUSAL_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    return read_json_object(file) if file.is_file() else None
 
 
 def _pass_refusal_on(source: Path, *outs: Path) -> bool:
@@ -350,7 +363,8 @@ def _pass_refusal_on(source: Path, *outs: Path) -> bool:
         return False
     _say(f"translator {refusal['name']} was refused: {refusal['reason']}")
     for out in outs:
-        _write_json(out / REFUSAL_FILE, refusal)
+        with folder_in_place(out) as built:
+            _write_json(built / REFUSAL_FILE, refusal)
     return True
 
 
@@ -360,6 +374,8 @@ def synthesize(root: Path, name: str) -> None:
 
     parameters, artifacts, device = _start(root)
     parameters.translator(name)
+    trained = Need(artifacts.translator(name), f"s2l train {name}")
+    check_needs([*_prepared(artifacts), trained], [artifacts.synthetic(name)])
     if _pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
@@ -393,14 +409,18 @@ def synthesize(root: Path, name: str) -> None:
 
 def _licence(file: Path) -> Licence:
     """The licence that a stage's report names: its data sets' terms hold for everything made from them."""
-    return Licence.model_validate(json.loads(file.read_text(encoding="utf-8"))["licence"])
+    try:
+        return Licence.model_validate(read_json_object(file)["licence"])
+    except (KeyError, ValueError) as error:
+        mend = "run the stage that writes it again"
+        raise InputError(Problem(str(file), f"names no licence: {error}", mend)) from error
 
 
 def _parsing_terms(report: Path) -> tuple[LicenceLine, ...]:
     """The terms of what taught a parsing network, where that were not the run's own faces or embedded ones."""
     from augment.sources.helen import HelenSource
 
-    teachers = json.loads(report.read_text(encoding="utf-8")).get("teachers", ())
+    teachers = read_json_object(report).get("teachers", ())
     if not any(teacher["name"] == HELEN for teacher in teachers):
         return ()
     terms = HelenSource.terms
@@ -414,6 +434,13 @@ def assess(root: Path, name: str) -> None:
     from reports.scores import score_translator
 
     parameters, artifacts, device = _start(root)
+    parameters.translator(name)
+    earlier = [
+        Need(artifacts.judge, "s2l judge"),
+        Need(artifacts.translator(name), f"s2l train {name}"),
+        Need(artifacts.synthetic(name), f"s2l synthesize {name}"),
+    ]
+    check_needs([*_prepared(artifacts), *earlier], [artifacts.selected(name), artifacts.scores(name)])
     if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name), artifacts.scores(name)):
         return
     faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
@@ -461,6 +488,10 @@ def classify(root: Path, name: str) -> None:
 
     parameters, artifacts, device = _start(root)
     arm = parameters.arm(name)
+    earlier = (
+        [] if arm.translator is None else [Need(artifacts.selected(arm.translator), f"s2l assess {arm.translator}")]
+    )
+    check_needs([*_prepared(artifacts), *earlier], [artifacts.arm(name)])
     synthetic_dir = None
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
     if arm.translator is not None:
@@ -503,6 +534,13 @@ def report(root: Path) -> None:
 
     parameters, artifacts, device = _start(root)
     arms = {**parameters.arms.real, **parameters.arms.synthetic}
+    needs = [*_prepared(artifacts), Need(artifacts.parsing, "s2l parsing")]
+    for translator in parameters.translators:
+        needs.append(Need(artifacts.translator(translator), f"s2l train {translator}"))
+        assess_it = f"s2l assess {translator}"
+        needs += [Need(artifacts.selected(translator), assess_it), Need(artifacts.scores(translator), assess_it)]
+    needs += [Need(artifacts.arm(arm), f"s2l classify {arm}") for arm in arms]
+    check_needs(needs, [artifacts.report])
     refusals = {name: _refusal(artifacts.translator(name)) for name in parameters.translators}
     ran = [name for name, refusal in refusals.items() if refusal is None]
     ran_arms = [name for name in arms if _refusal(artifacts.arm(name)) is None]
@@ -543,6 +581,7 @@ def results(root: Path, destination: Path, note: str = "") -> None:
     """Keeps what the run reported."""
     from pipeline.results import keep_results
 
-    _, _, device = _start(root)
+    _, artifacts, device = _start(root)
+    check_needs([Need(artifacts.report, "s2l report")])
     files = keep_results(root, root / destination, device=name_of(str(device)), note=note)
     _say(f"{destination}: {', '.join(file.name for file in files)}")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from augment.files import atomic_write_bytes, atomic_write_text
+from augment.replacing import folder_in_place
 from reports.figures import LIGHT, draw_confusions, draw_differences, draw_gallery, png_bytes, render_figures
 from reports.inputs import ReportData, ReportInputs, load_report_data, loss_terms
 from reports.page import render_page
@@ -39,18 +38,11 @@ def build_report(inputs: ReportInputs, settings: ReportSettings, out: Path, *, d
         date: Printed on the page as it is. Without it the same results give the same bytes.
 
     Raises:
-        InputError: Results are absent or don't fit together.
+        InputError: Results are absent or don't fit together, or `out` holds files that this tool did not write.
     """
     data = load_report_data(inputs, settings)
-    scratch = out.with_name(f".{out.name}.{os.getpid()}.part")
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
+    with folder_in_place(out) as scratch:
         _write_report(data, scratch, date)
-        if out.exists():
-            shutil.rmtree(out)
-        scratch.replace(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def report_metrics(data: ReportData) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import urllib.error
+import http.client
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from augment.files import atomic_path, sha256_of_file
 from augment.problems import InputError, Problem
+from augment.sealed_tensors import load_tensors, save_tensors
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_PREFIX = "6726825d"
@@ -79,8 +78,9 @@ def find_inception_weights(
         timeout_seconds: For the connection.
 
     Returns:
-        The verified file, or the reason why there is none. A failed download is a reason, not an error: the report
-        then gives the distance on the judge's features under its own name.
+        The verified file, or the reason why there is none. A damaged file in the cache is fetched again. A failed
+        download is a reason, not an error: the report then gives the distance on the judge's features under its own
+        name.
 
     Raises:
         InputError: The given file is absent or is not the official one.
@@ -92,17 +92,21 @@ def find_inception_weights(
         return InceptionLookup(path)
     cached = inception_cache_path()
     shown = f"$TORCH_HOME/hub/checkpoints/{INCEPTION_FILE}"
+    state = "absent"
     if cached.is_file():
-        _verify(cached)
-        return InceptionLookup(cached)
+        try:
+            _verify(cached)
+            return InceptionLookup(cached)
+        except InputError:
+            state = "damaged (a download that was cut short?)"
     if not allow_download:
-        return InceptionLookup(None, f"{shown} is absent and downloads are off (scores.allow_download)")
+        return InceptionLookup(None, f"{shown} is {state} and downloads are off (scores.allow_download)")
     try:
         with atomic_path(cached) as scratch:
             _download(scratch, timeout_seconds)
             _verify(scratch)
-    except (OSError, urllib.error.URLError, InputError) as error:
-        return InceptionLookup(None, f"{shown} is absent and its download failed: {error}")
+    except (OSError, http.client.HTTPException, InputError) as error:
+        return InceptionLookup(None, f"{shown} is {state} and its download failed: {error}")
     return InceptionLookup(cached)
 
 
@@ -197,8 +201,10 @@ def cached_features(images: torch.Tensor, extractor: FeatureExtractor, cache: Pa
         return extractor(images)
     path = cache / f"{extractor.key}-{images_key(images)}.safetensors"
     if path.is_file():
-        return load_file(path)["features"]
+        try:
+            return load_tensors(path, "cached features", "make them again")[0]["features"].numpy()
+        except (InputError, KeyError):
+            path.unlink()  # damaged, or of an older version: made again
     features = np.ascontiguousarray(extractor(images), dtype=np.float32)
-    with atomic_path(path) as scratch:
-        save_file({"features": features}, os.fspath(scratch))
+    save_tensors({"features": torch.from_numpy(features)}, path, {})
     return features

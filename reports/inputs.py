@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from augment.json_files import read_json_object
 from augment.problems import InputError, Problem
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
@@ -158,14 +159,14 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
         comparisons=comparisons,
         baseline=baseline,
         not_run=_not_run(inputs),
-        faces=_read_json(inputs.faces_report) if inputs.faces_report else {},
-        scores={name: _read_json(path) for name, path in inputs.scores.items()},
+        faces=read_json_object(inputs.faces_report) if inputs.faces_report else {},
+        scores={name: read_json_object(path) for name, path in inputs.scores.items()},
         selections={
-            name: [_read_json(file) for file in sorted(path.glob("fold-*/report.json"))]
+            name: [read_json_object(file) for file in sorted(path.glob("fold-*/report.json"))]
             for name, path in inputs.selections.items()
         },
         trainings={
-            name: _read_json(path / "fold-0" / "training.json")
+            name: read_json_object(path / "fold-0" / "training.json")
             for name, path in inputs.translators.items()
             if (path / "fold-0" / "training.json").is_file()
         },
@@ -281,18 +282,6 @@ def _not_run(inputs: ReportInputs) -> dict[str, str]:
         else:
             missing[name] = "no predictions were handed to the report"
     return missing
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(Problem(str(path), "no such file", "run the stage that writes it")) from error
-    except ValueError as error:
-        raise InputError(Problem(str(path), f"is no JSON: {error}", "run the stage that writes it again")) from error
-    if not isinstance(content, dict):
-        raise InputError(Problem(str(path), "is no JSON object", "run the stage that writes it again"))
-    return content
 
 
 def loss_terms(log: pd.DataFrame) -> list[str]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from augment.faces import MASK_CLASSES
+from augment.json_files import read_json_object
 
 _SCORED_ON = {
     "validation": "{faces:,} validation faces with masks",
@@ -27,8 +27,7 @@ def parsing_notes(directory: Path) -> tuple[str, ...]:
         there is no network.
     """
     return tuple(
-        _note(file.parent.name, json.loads(file.read_text(encoding="utf-8")))
-        for file in sorted(directory.glob("fold-*/report.json"))
+        _note(file.parent.name, read_json_object(file)) for file in sorted(directory.glob("fold-*/report.json"))
     )
 
 

@@ -15,7 +15,6 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from augment.files import atomic_path
 from augment.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -24,7 +23,10 @@ if TYPE_CHECKING:
     from augment.translators.base import Translator, TranslatorSettings
 
 ENTRY_POINT_GROUP = "s2l.translators"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # since 2 with a digest (augment.sealed_tensors)
+
+_WHAT, _MEND = "readable weights file", "train it again"
+_MOST_CLASSES, _LARGEST_SIZE = 10_000, 4_096  # a header that asks for more would only fill the memory
 
 _BUILT_IN = {
     "warp": "augment.translators.warp:WarpTranslator",
@@ -199,7 +201,7 @@ def save_translator(translator: Translator, path: Path, *, class_names: Sequence
         path: Where to.
         class_names: Names of the classes in label order.
     """
-    from safetensors.torch import save_file
+    from augment.sealed_tensors import save_tensors
 
     state = translator.arrays() if isinstance(translator, KeepsArrays) else translator.state_dict()
     header = {
@@ -211,10 +213,7 @@ def save_translator(translator: Translator, path: Path, *, class_names: Sequence
         "settings": translator.settings.model_dump(mode="json"),
         "class_names": list(class_names),
     }
-    # Cloned, because safetensors refuses tensors that share memory.
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
-    with atomic_path(path) as scratch:
-        save_file(tensors, scratch, metadata={"s2l": json.dumps(header, sort_keys=True)})
+    save_tensors(state, path, header)
 
 
 def translator_header(path: Path) -> dict[str, Any]:
@@ -223,13 +222,17 @@ def translator_header(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is absent, damaged, or holds no translator.
     """
-    from safetensors import SafetensorError, safe_open
+    from augment.sealed_tensors import read_about
 
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = json.loads((file.metadata() or {}).get("s2l", "{}"))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise InputError(Problem(str(path), f"is no readable weights file: {error}", "train it again")) from error
+    return _checked_header(path, read_about(path, _WHAT, _MEND))
+
+
+def _checked_header(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
+    """A weights file's header, whose values are of the right types and within bounds.
+
+    Raises:
+        InputError: It is no translator's, or a newer version's; lists every value that is wrong.
+    """
     missing = {"name", "num_classes", "channels", "size", "settings"} - set(header)
     if missing:
         raise InputError(
@@ -237,9 +240,33 @@ def translator_header(path: Path) -> dict[str, Any]:
                 str(path), f"holds no translator ({', '.join(sorted(missing))} not said)", "give a weights.safetensors"
             )
         )
-    if header.get("format", 0) > FORMAT_VERSION:
+    version = header.get("format", 0)
+    if type(version) is int and version > FORMAT_VERSION:
         raise InputError(Problem(str(path), "was written by a newer version of this program", "update this one"))
-    return header
+    names = header.get("class_names", [])
+    wrong = {
+        "format": not _is_count(version, 0, FORMAT_VERSION),
+        "name": not isinstance(header["name"], str),
+        "num_classes": not _is_count(header["num_classes"], 2, _MOST_CLASSES),
+        "channels": header["channels"] not in (1, 3) or type(header["channels"]) is not int,
+        "size": not _is_count(header["size"], 8, _LARGEST_SIZE),
+        "settings": not isinstance(header["settings"], dict),
+        "class_names": not isinstance(names, list) or not all(isinstance(name, str) for name in names),
+    }
+    if not any(wrong.values()) and names and len(names) != header["num_classes"]:
+        wrong["class_names"] = True
+    if any(wrong.values()):
+        found = [
+            Problem(f"{path}, {key}", f"can't be {json.dumps(header.get(key))[:60]}", _MEND)
+            for key, is_wrong in wrong.items()
+            if is_wrong
+        ]
+        raise InputError(found, f"{path} is no readable weights file:")
+    return dict(header)
+
+
+def _is_count(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
 
 
 def load_translator(path: Path, device: torch.device | str = "cpu") -> Translator:
@@ -248,9 +275,10 @@ def load_translator(path: Path, device: torch.device | str = "cpu") -> Translato
     Raises:
         InputError: The file is absent, damaged or of another form; the translator or one of its settings is not known.
     """
-    from safetensors.torch import load_file
+    from augment.sealed_tensors import load_tensors
 
-    header = translator_header(path)
+    tensors, about = load_tensors(path, _WHAT, _MEND)
+    header = _checked_header(path, about)
     translator = create_translator(
         header["name"],
         num_classes=header["num_classes"],
@@ -258,13 +286,12 @@ def load_translator(path: Path, device: torch.device | str = "cpu") -> Translato
         size=header["size"],
         settings=header["settings"],
     )
-    tensors = load_file(path)
     try:
         if isinstance(translator, KeepsArrays):
             translator.load_arrays(tensors)
         else:
             translator.load_state_dict(tensors)
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             Problem(str(path), f"its tensors do not fit {header['name']}: {error}", "train it again")
         ) from error

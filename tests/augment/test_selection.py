@@ -177,7 +177,12 @@ def test_a_killed_run_goes_on_without_asking_the_judge_again(tmp_path: Path, mon
     report, rows = _select(tmp_path, judge)
     assert judge.faces == 0
     assert len(calls) == 6
-    assert sorted(path.name for path in (tmp_path / "selected").iterdir()) == ["README.md", "data", "report.json"]
+    assert sorted(path.name for path in (tmp_path / "selected").iterdir()) == [
+        ".s2l",
+        "README.md",
+        "data",
+        "report.json",
+    ]
     (tmp_path / "fresh").mkdir()
     assert _select(tmp_path / "fresh") == (report, rows)
 

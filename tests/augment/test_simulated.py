@@ -17,6 +17,7 @@ from augment.faces import data_files, read_faces, validate_faces
 from augment.images import encode_png
 from augment.prepare import prepare_faces
 from augment.problems import InputError, Problem
+from augment.seals import seal_folder
 from augment.sources import RawFace, open_source
 from augment.tensors import face_tensors
 
@@ -99,6 +100,7 @@ def test_tables_written_before_the_column_came_are_read(tmp_path: Path) -> None:
     prepare_faces(MadeSource(*faces), tmp_path, image_size=16, channels=1)
     older = data_files(tmp_path)[0]
     pq.write_table(pq.read_table(older).drop_columns(["simulated"]), older)
+    seal_folder(tmp_path)
     table = read_faces(tmp_path)
     validate_faces(table)
     assert table.column("simulated").null_count == 2 and len(table) == 2

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from augment.checkpoints import checkpoint_folders
+from augment.seals import seal_folder
 from augment.training import TIMING_FIELDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
@@ -197,6 +198,7 @@ def test_the_comparison_would_see_a_lost_random_state(
     tensors = load_file(newest / "tensors.safetensors")
     tensors["chance"] = torch.Generator().manual_seed(0).get_state()
     save_file(tensors, newest / "tensors.safetensors")
+    seal_folder(newest)
     found = run_to_the_end(start, tmp_path)
     assert found["files"]["weights.safetensors"] != undisturbed["files"]["weights.safetensors"]
     assert found["log"] != undisturbed["log"]
@@ -214,4 +216,5 @@ def test_the_comparison_would_see_lost_moments(
     lost = [name for name in tensors if name.endswith(f"/{moment}")]
     assert lost
     save_file({name: v * 0 if name in lost else v for name, v in tensors.items()}, newest / "tensors.safetensors")
+    seal_folder(newest)
     assert run_to_the_end(start, tmp_path)["files"] != undisturbed["files"]

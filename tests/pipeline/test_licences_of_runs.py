@@ -14,6 +14,7 @@ from small_faces import write_picture
 from augment.licences import Licence, LicenceLine, read_card
 from augment.parsing_teachers import HELEN
 from augment.problems import InputError
+from augment.seals import seal_folder
 from augment.sources import _source_class, open_source, source_names
 from augment.sources.helen import HelenSource
 from pipeline import stages
@@ -87,6 +88,7 @@ def test_what_helens_parsing_network_helped_to_make_stands_under_helens_terms_to
     assert [teacher["name"] for teacher in facts["teachers"]] == ["own masks"]
     facts["teachers"][0]["name"] = HELEN
     report.write_text(json.dumps(facts), encoding="utf-8")
+    seal_folder(tmp_path / "artifacts" / "parsing")
     for name, public in (("warp", True), ("lssl", False)):  # warp has no use for parsing maps
         stages.train(tmp_path, name)
         stages.synthesize(tmp_path, name)

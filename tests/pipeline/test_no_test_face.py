@@ -16,6 +16,7 @@ import pytest
 from augment.faces import data_files, read_faces
 from augment.files import sha256_of_file
 from augment.images import encode_png
+from augment.seals import seal_folder
 from augment.splits import fold_splits, read_folds
 from pipeline import stages
 from pipeline.profile import compose_profile
@@ -38,6 +39,7 @@ def replace_pictures(root: Path, split: str) -> int:
                 replaced += 1
         images = pa.array([row["image"] for row in rows], type=table.schema.field("image").type)
         pq.write_table(table.set_column(0, table.schema.field("image"), images), file)
+    seal_folder(root / "artifacts" / "faces")
     return replaced
 
 

@@ -13,6 +13,7 @@ from embedded import write_face
 from augment.faces import read_faces
 from augment.files import sha256_of_file
 from augment.parsing import load_parsing
+from augment.seals import seal_folder
 from augment.splits import fold_splits, read_folds
 from pipeline import stages
 from pipeline.parameters import parse_parameters
@@ -103,6 +104,7 @@ def with_landmarks(root: Path) -> None:
         column = table.column_names.index("landmarks")
         field = table.schema.field("landmarks")
         pq.write_table(table.set_column(column, field, pa.array(values, type=field.type)), file)
+    seal_folder(root / "artifacts" / "faces")
 
 
 def test_landmarks_of_training_faces_teach_beside_them_and_no_others(
@@ -144,6 +146,7 @@ def turn_upside_down(root: Path, split: str) -> None:
         field = table.schema.field("image")
         images = pa.array([row["image"] for row in rows], type=field.type)
         pq.write_table(table.set_column(table.column_names.index("image"), field, images), file)
+    seal_folder(root / "artifacts" / "faces")
     assert turned >= 4
 
 

@@ -1,6 +1,7 @@
 """Inception from a file: found, verified, never fetched unasked, and the same network as pytorch-fid's."""
 
 import hashlib
+import random
 import urllib.error
 
 import numpy as np
@@ -35,10 +36,44 @@ def test_cached_weights_are_found_and_verified(torch_home, monkeypatch) -> None:
     path = torch_home / "hub" / "checkpoints" / INCEPTION_FILE
     path.parent.mkdir(parents=True)
     path.write_bytes(b"weights")
-    with pytest.raises(InputError, match="SHA-256 begins"):
-        find_inception_weights()
     pass_as_official(monkeypatch, b"weights")
     assert find_inception_weights().path == path
+
+
+def test_a_truncated_inception_cache_is_fetched_again_and_else_a_reason(torch_home, monkeypatch) -> None:
+    path = torch_home / "hub" / "checkpoints" / INCEPTION_FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"weigh")
+    pass_as_official(monkeypatch, b"weights")
+    found = find_inception_weights()
+    assert found.path is None and "damaged" in found.reason and "scores.allow_download" in found.reason
+    assert path.read_bytes() == b"weigh"
+    monkeypatch.setattr(features, "_download", lambda target, _: target.write_bytes(b"wei"))
+    found = find_inception_weights(allow_download=True)
+    assert found.path is None and "damaged" in found.reason and "download failed" in found.reason
+    monkeypatch.setattr(features, "_download", lambda target, _: target.write_bytes(b"weights"))
+    assert find_inception_weights(allow_download=True).path == path
+    assert path.read_bytes() == b"weights" and find_inception_weights().path == path
+    with pytest.raises(InputError, match="SHA-256 begins"):  # named by the user: an error, not a reason
+        (torch_home / "own.pth").write_bytes(b"weigh")
+        find_inception_weights(torch_home / "own.pth")
+
+
+def test_damaged_cached_features_are_made_again(tmp_path) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"w")
+    extractor = InceptionFeatures(path, network=Pooled())
+    images = torch.arange(5 * 16, dtype=torch.uint8).view(5, 1, 4, 4)
+    first = cached_features(images, extractor, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").iterdir()
+    whole = kept.read_bytes()
+    chance = random.Random(0)
+    for place in [*range(12), *chance.sample(range(len(whole)), 40)]:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << chance.randrange(8)
+        kept.write_bytes(flipped)
+        np.testing.assert_array_equal(cached_features(images, extractor, tmp_path / "cache"), first)
+        assert kept.read_bytes() == whole
 
 
 def test_a_given_file_must_be_there_and_be_the_official_one(torch_home, tmp_path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sklearn import metrics
 
 from augment.problems import InputError
+from augment.seals import seal_folder
 from reports.build import build_report, report_metrics
 from reports.environment import describe_environment
 from reports.inputs import find_headline, load_report_data, loss_terms, read_json_lines
@@ -242,9 +243,13 @@ def test_the_same_results_give_the_same_bytes(run, tmp_path) -> None:
 def test_what_lay_in_the_folder_is_replaced(run, tmp_path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "stale.txt").write_text("old")
+    seal_folder(tmp_path / "report")
+    left = tmp_path / ".report.999999999.part"
+    left.mkdir()
+    (left / "index.html").write_text("half")
     inputs = only(run[1], "real", "warp-400")
     build_report(inputs, SETTINGS, tmp_path / "report")
-    assert not (tmp_path / "report" / "stale.txt").exists()
+    assert not (tmp_path / "report" / "stale.txt").exists() and not left.exists()
     text = visible((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
     assert "Scores of the translators" not in text and "Yes: the synthetic faces helped." in text
 
@@ -252,6 +257,7 @@ def test_what_lay_in_the_folder_is_replaced(run, tmp_path) -> None:
 def test_a_failed_report_leaves_the_old_one(run, tmp_path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("old")
+    seal_folder(tmp_path / "report")
     inputs = run[1].model_copy(update={"scores": {"warp": tmp_path / "absent.json"}})
     with pytest.raises(InputError, match=r"absent\.json: no such file"):
         build_report(inputs, SETTINGS, tmp_path / "report")

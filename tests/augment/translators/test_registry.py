@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
@@ -13,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import augment.translators as registry
 from augment.problems import InputError
+from augment.sealed_tensors import save_tensors
 from augment.tensors import FaceTensors
 from augment.translators import (
     create_translator,
@@ -156,18 +156,21 @@ def test_files_that_are_no_translator_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no readable weights file"):
         load_translator(path)
     save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match="no readable weights file: its metadata do not say what it holds"):
+        load_translator(path)
+    save_tensors({"a": torch.zeros(1)}, path, {"kind": "parsing"})
     with pytest.raises(InputError, match="holds no translator"):
         load_translator(path)
     translator = create_translator("stargan", num_classes=3, channels=1, size=16, settings=TINY)
     save_translator(translator, path)
     tensors, header = load_file(path), translator_header(path)
-    save_file(tensors, path, metadata={"s2l": json.dumps({**header, "settings": {**header["settings"], "magic": 1}})})
+    save_tensors(tensors, path, {**header, "settings": {**header["settings"], "magic": 1}})
     with pytest.raises(InputError, match=r"magic: is not a setting of this translator \(known are width"):
         load_translator(path)
     tensors.popitem()
-    save_file(tensors, path, metadata={"s2l": json.dumps(header)})
+    save_tensors(tensors, path, header)
     with pytest.raises(InputError, match="do not fit stargan"):
         load_translator(path)
-    save_file(tensors, path, metadata={"s2l": json.dumps({**header, "format": 99})})
+    save_tensors(tensors, path, {**header, "format": 99})
     with pytest.raises(InputError, match="newer version"):
         load_translator(path)

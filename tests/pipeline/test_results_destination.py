@@ -1,0 +1,73 @@
+"""`s2l results DESTINATION` replaces what it wrote itself, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from augment.seals import seal_folder
+from pipeline.cli import main
+from pipeline.profile import compose_profile
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "params.yaml").write_text(compose_profile(ROOT, ["scale=smoke"]), encoding="utf-8")
+    report = tmp_path / "artifacts" / "report"
+    (report / "tables").mkdir(parents=True)
+    (report / "metrics.json").write_text("{}", encoding="utf-8")
+    (report / "tables" / "accuracy.md").write_text("| a | table |\n", encoding="utf-8")
+    seal_folder(report)
+    for page in ("datasets.md", "results/embedded-cpu/README.md", "results/embedded-cpu/accuracy.png"):
+        (tmp_path / "docs" / page).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "docs" / page).write_text("somebody's own")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def everything(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def results(destination: str) -> Result:
+    return CliRunner().invoke(main, ["results", destination])
+
+
+@pytest.mark.parametrize(
+    "destination", ["docs", "docs/results", "docs/results/embedded-cpu", ".", "artifacts", "./docs/"]
+)
+def test_a_folder_that_it_did_not_write_is_refused_and_nothing_is_lost(workspace: Path, destination: str) -> None:
+    before = everything(workspace)
+    result = results(destination)
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
+    assert "holds files, and no .s2l that says that this tool wrote them; it is not touched" in result.output
+    assert everything(workspace) == before
+
+
+def test_a_link_to_a_folder_of_somebody_elses_is_refused(workspace: Path) -> None:
+    (workspace / "kept").symlink_to(workspace / "docs", target_is_directory=True)
+    before = everything(workspace / "docs")
+    assert results("kept").exit_code == 1 and everything(workspace / "docs") == before
+
+
+def test_what_it_wrote_itself_is_replaced_whole_but_not_with_own_notes_in_it(workspace: Path) -> None:
+    for turn in ("first", "second"):
+        (workspace / "artifacts" / "report" / "tables" / "accuracy.md").write_text(f"| {turn} |\n", encoding="utf-8")
+        seal_folder(workspace / "artifacts" / "report")
+        result = results("docs/results/mine")
+        assert result.exit_code == 0, result.output
+        assert f"| {turn} |" in (workspace / "docs/results/mine/README.md").read_text(encoding="utf-8")
+    (workspace / "docs/results/mine/notes.md").write_text("mine")
+    before = everything(workspace / "docs")
+    result = results("docs/results/mine")
+    assert result.exit_code == 1 and "did not write: notes.md" in result.output
+    assert everything(workspace / "docs") == before
+
+
+def test_the_committed_results_stay_replaceable() -> None:
+    for name in ("embedded-cpu", "fer2013-cpu"):
+        assert (ROOT / "docs" / "results" / name / ".s2l").is_file()
