@@ -201,7 +201,7 @@ def test_a_killed_run_goes_on_to_the_same_result(data: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(code), str(data), *places]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 300
-    while not (data / "killed" / "fold-0-seed-1" / "cell.json").exists() and process.poll() is None:
+    while not (data / "killed" / "fold-0-seed-1" / ".s2l").exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     process.kill()
