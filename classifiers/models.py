@@ -297,3 +297,31 @@ def _resnet18_narrow(settings: ModelSettings, num_classes: int, channels: int) -
     )
     _replace_stem(network, settings.stem, channels, width)
     return cast(nn.Module, network)
+
+
+# oneDNN's kernels take channels in blocks of 8 (AVX2) or 16 (AVX-512).
+_LARGEST_CHANNEL_BLOCK = 16
+
+
+def training_memory_format(model: nn.Module, device: torch.device | str) -> torch.memory_format:
+    """The memory format in which a network can be trained on a device: channels last wherever that is safe.
+
+    Channels last is a fifth faster, on a CPU too (narrow ResNet18, 48 px, batch 32: 21 against 26 ms a step on two
+    cores). But oneDNN's backward pass of a strided 1 x 1 convolution writes past its workspace in this format where
+    the convolution has fewer input channels than one block holds (oneDNN issue 6035; seen here on AVX2 with torch
+    2.15 as a corrupted heap). Networks with such a convolution keep the contiguous format on a CPU.
+
+    Args:
+        model: The network.
+        device: Where it will be trained.
+    """
+    if torch.device(device).type != "cpu":
+        return torch.channels_last
+    unsafe = any(
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and layer.stride != (1, 1)
+        and layer.in_channels < _LARGEST_CHANNEL_BLOCK
+        for layer in model.modules()
+    )
+    return torch.contiguous_format if unsafe else torch.channels_last

@@ -16,6 +16,7 @@ from classifiers.models import (
     load_classifier,
     register_classifier,
     save_classifier,
+    training_memory_format,
 )
 
 
@@ -182,3 +183,19 @@ def test_registry_takes_another_network(monkeypatch: pytest.MonkeyPatch) -> None
     model = create_classifier("tiny", num_classes=4, channels=3)
     images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
     assert model(images).shape == (2, 4) and model.features(images).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("width", "device", "expected"),
+    [
+        (16, "cpu", torch.channels_last),
+        (8, "cpu", torch.contiguous_format),
+        (4, "cpu", torch.contiguous_format),
+        (4, "cuda", torch.channels_last),
+    ],
+)
+def test_networks_that_corrupt_memory_in_channels_last_keep_the_contiguous_format(
+    width: int, device: str, expected: torch.memory_format
+) -> None:
+    narrow = create_classifier(ModelSettings(name="resnet18_narrow", width=width), num_classes=3, channels=1, seed=0)
+    assert training_memory_format(narrow, device) == expected
