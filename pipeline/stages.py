@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import tqdm
@@ -17,15 +19,17 @@ import augment
 import classifiers
 from augment.annotate import check_annotation
 from augment.chance import derive_seed
-from augment.faces import read_class_names, read_faces
+from augment.faces import SPLITS, read_class_names, read_faces
 from augment.files import atomic_write_text, sha256_of_file
+from augment.fold_choice import choose_folds, known_splits, report_folds
 from augment.leakage import check_leakage
 from augment.licences import Licence, LicenceLine, licence_of
 from augment.parsing import load_parsing, parsing_statistics, save_parsing, train_parsing
 from augment.parsing_teachers import HELEN, choose_teachers
-from augment.prepare import prepare_faces
+from augment.prepare import PreparationReport, prepare_faces, write_report
 from augment.problems import InputError, Problem
 from augment.sources import Source, open_source
+from augment.sources.base import reading_notes
 from augment.splits import assign_folds, fold_tables, read_folds, write_folds
 from augment.tensors import FaceTensors, face_tensors
 from augment.training import train_translator
@@ -35,6 +39,7 @@ from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_direc
 from pipeline.devices import choose_device, name_of, processors, set_up_threads
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+from reports.scores import check_reference_faces
 
 # Half-done work is not gone on with by other code.
 CODE = {package.__name__: Path(str(package.__file__)).parent for package in (augment, classifiers)}
@@ -72,12 +77,12 @@ def _open_source(parameters: Parameters, root: Path) -> Source:
 
 
 def _check_source(parameters: Parameters, source: Source) -> None:
-    """Refuses, before any picture is read, what can be known without one.
+    """Refuses, before any picture is read, what can be known without one, and says whose splits will be used.
 
     Raises:
         InputError: Nobody says under which terms the faces stand, the packages that find landmarks are not installed,
-            there is one class only, or there are more folds than subjects (where the source knows its subjects
-            beforehand).
+            there is one class only, the source's own splits can't be kept, or there are more folds than subjects
+            (where the source knows its splits and subjects beforehand).
     """
     problems: list[Problem] = []
     try:
@@ -93,8 +98,18 @@ def _check_source(parameters: Parameters, source: Source) -> None:
         why = f"{parameters.dataset.source} has one class, {', '.join(classes)}: nothing to translate or tell apart"
         mend = getattr(source, "purpose", "use faces of two classes and more")
         problems.append(Problem("params.yaml: dataset.source", why, mend))
+    for note in reading_notes(source):
+        _say(f"{parameters.dataset.source}: {note}")
+    choice = None
+    own = known_splits(source) if parameters.dataset.classes is None else None
+    if own is not None:
+        try:
+            choice = choose_folds(own, parameters.folds)
+            _say(f"folds: {choice.sentence}")
+        except InputError as error:
+            problems += [replace(problem, where=f"params.yaml: {problem.where}") for problem in error.problems]
     population = getattr(source, "population", None)
-    if population is not None and parameters.folds.kind == "subjects":
+    if population is not None and choice is not None and choice.kind == "subjects":
         subjects = {spec.subject_name for spec in population.specs} - {None}
         if subjects and parameters.folds.folds > len(subjects):
             why = f"{parameters.folds.folds} folds of {len(subjects)} subjects"
@@ -127,7 +142,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         quarantine = root / dataset.quarantine
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
     with scratch_folder(artifacts.scratch, "prepare", _key(values, {})) as scratch:
-        prepare_faces(
+        report = prepare_faces(
             source,
             scratch / "faces",
             image_size=dataset.image_size,
@@ -145,10 +160,28 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
         folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
         write_folds(folds, scratch / "folds.parquet")
+        _report_folds(report, faces, folds, parameters, scratch / "faces")
         for fold in _fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
+
+
+def _report_folds(
+    report: PreparationReport, faces: pa.Table, folds: pa.Table, parameters: Parameters, directory: Path
+) -> None:
+    """Adds the folds that the run uses to the preparation's report, and says whose splits they are.
+
+    Raises:
+        InputError: The faces that the scores are taken to are too few in a fold.
+    """
+    found = report_folds(faces, folds, parameters.folds, report.class_names)
+    write_report(report.model_copy(update={"folds": found}), directory)
+    _say(f"folds: {found.choice.sentence}")
+    for fold, counts in enumerate(found.counts):
+        totals = {split: sum(by_split[split] for by_split in counts.values()) for split in SPLITS}
+        _say(f"fold {fold}: " + ", ".join(f"{split} {total:,}" for split, total in totals.items()))
+    check_reference_faces(faces, folds, report.class_names, parameters.scores)
 
 
 def _fold_numbers(folds: Any) -> list[int]:
