@@ -170,10 +170,9 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
 def _report_folds(
     report: PreparationReport, faces: pa.Table, folds: pa.Table, parameters: Parameters, directory: Path
 ) -> None:
-    """Adds the folds that the run uses to the preparation's report, and says whose splits they are.
+    """Adds the folds that the run uses to the preparation's report; says whose splits they are, and if they are small.
 
-    Raises:
-        InputError: The faces that the scores are taken to are too few in a fold.
+    The table of faces is of use without scores, so too few faces for these are no error yet; the judge's stage refuses.
     """
     found = report_folds(faces, folds, parameters.folds, report.class_names)
     write_report(report.model_copy(update={"folds": found}), directory)
@@ -181,7 +180,10 @@ def _report_folds(
     for fold, counts in enumerate(found.counts):
         totals = {split: sum(by_split[split] for by_split in counts.values()) for split in SPLITS}
         _say(f"fold {fold}: " + ", ".join(f"{split} {total:,}" for split, total in totals.items()))
-    check_reference_faces(faces, folds, report.class_names, parameters.scores)
+    try:
+        check_reference_faces(faces, folds, report.class_names, parameters.scores)
+    except InputError as error:
+        _say(f"warning: no translator can be scored on these folds: {error}")
 
 
 def _fold_numbers(folds: Any) -> list[int]:
@@ -233,10 +235,18 @@ def parsing(root: Path) -> None:
 
 
 def judge(root: Path) -> None:
-    """Trains the judge of each fold."""
+    """Trains the judge of each fold.
+
+    Raises:
+        InputError: There are translators, and a fold has too few real faces to score any: before all training.
+    """
     from classifiers.judge import train_judge
 
     parameters, artifacts, device = _start(root)
+    if parameters.translators:
+        known = read_faces(artifacts.faces, columns=["face_id", "label_name", "subject"])
+        names = read_class_names(artifacts.faces)
+        check_reference_faces(known, read_folds(artifacts.folds), names, parameters.scores)
     values = parameters.model_dump(mode="json", include={"seed", "judge"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
     with scratch_folder(artifacts.scratch, "judge", _key(values, inputs)) as scratch:
