@@ -21,7 +21,7 @@ from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.prepare import face_problem
 from augment.problems import InputError, Problem
-from augment.sources.base import PublishedCount, RawFace, Source
+from augment.sources.base import PublishedCount, RawFace, Source, reading_notes
 from augment.sources.listed import ListedFace, ListedSource
 
 NONE = "none"  # a face that has no split, pose, light or intensity
@@ -119,6 +119,7 @@ class Inventory(BaseModel):
         published: The published counts beside those found.
         missing: What the whole data set has and this copy lacks.
         problems: What can't be read, all of it.
+        reading: How the copy was read, where that is not to be seen from it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -143,6 +144,7 @@ class Inventory(BaseModel):
     published: tuple[Comparison, ...]
     missing: tuple[Problem, ...]
     problems: tuple[Problem, ...]
+    reading: tuple[str, ...] = ()
 
 
 class _Tally:
@@ -322,6 +324,7 @@ def take_inventory(source: Source, *, pictures: bool = True) -> Inventory:
         published=tuple(compared),
         missing=tuple(missing),
         problems=tuple(problems),
+        reading=tuple(_word(data_set, note) for data_set, part in parts.items() for note in reading_notes(part)),
     )
 
 

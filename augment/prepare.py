@@ -19,13 +19,14 @@ from augment.dataset import CardFacts, write_faces
 from augment.duplicates import FingerprintCollector, find_duplicates
 from augment.faces import LANDMARK_COUNT, MASK_CLASSES, SPLITS
 from augment.files import atomic_path, atomic_write_text, scratch_name
+from augment.fold_choice import FoldsReport
 from augment.images import encode_png, fit_image
 from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.problems import InputError, Problem, write_quarantine
 from augment.replacing import recover, replace_folder
 from augment.seals import check_replaceable
-from augment.sources.base import RawFace, Source
+from augment.sources.base import RawFace, Source, reading_notes
 
 _OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask", "simulated")
 
@@ -52,6 +53,9 @@ class PreparationReport(BaseModel):
         duplicates_with_other_label: Byte-identical groups whose faces have different labels.
         duplicates_across: Pictures that lie in two of the source's own splits.
         annotation: What was looked for in the pictures and found (`augment.annotate`); None where nothing was.
+        reading: How the source was read, where that is not to be seen from it (wrappers gone through, files ignored).
+        folds: The folds that the run uses, beside `counts`, which are by the source's own splits; None before they are
+            made.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +78,13 @@ class PreparationReport(BaseModel):
     duplicates_with_other_label: int
     duplicates_across: tuple[SplitDuplicates, ...]
     annotation: AnnotationReport | None = None
+    reading: tuple[str, ...] = ()
+    folds: FoldsReport | None = None
+
+
+def write_report(report: PreparationReport, directory: Path) -> None:
+    """Writes a preparation's report into its dataset directory, whole or not at all."""
+    atomic_write_text(directory / "report.json", report.model_dump_json(indent=2) + "\n")
 
 
 class _Reader:
@@ -339,10 +350,11 @@ def prepare_faces(
         ),
         duplicates_across=duplicates_across(duplicates, reader.splits),
         annotation=looked_at.report() if isinstance(looked_at, AnnotatedSource) else None,
+        reading=reading_notes(source),
     )
     if isinstance(looked_at, AnnotatedSource):
         looked_at.write_names(built / WITHOUT_LANDMARKS_FILE)
-    atomic_write_text(built / "report.json", report.model_dump_json(indent=2) + "\n")
+    write_report(report, built)
     replace_folder(built, out)
     return report
 

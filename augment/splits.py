@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from augment.duplicates import DisjointSets, find_duplicates
 from augment.faces import SPLITS
 from augment.files import atomic_path
+from augment.fold_choice import choose_folds, count_splits
 from augment.problems import InputError, Problem
 
 FOLD_SCHEMA = pa.schema(
@@ -36,17 +37,19 @@ class FoldSettings(BaseModel):
     """How faces are split.
 
     Attributes:
-        kind: `source` keeps the source's own splits, as one fold; where it has no validation faces, they are taken
-            out of training. `subjects` makes new, subject-disjoint stratified folds (stratified by class alone where
-            no subject is known).
-        folds: Number of folds. With one fold of the kind `subjects`, `test_share` of the faces test.
+        kind: `auto` keeps the source's own splits where it has any (`augment.fold_choice`), and makes new ones where
+            it has none. `source` keeps the source's own splits, as one fold, or refuses; where it has no validation
+            faces, they are taken out of training. `subjects` makes new, subject-disjoint stratified folds (stratified
+            by class alone where no subject is known), whatever splits the source has.
+        folds: Number of folds, where new ones are made. With one such fold, `test_share` of the faces test.
         validation_share: Share of the training faces that validates.
-        test_share: Share of all faces that tests, where there is one fold of the kind `subjects`.
+        test_share: Share of the faces that tests, where one new fold is made, or (`auto`) where the source's own
+            splits are training and validation alone: then of the training faces.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["source", "subjects"] = "source"
+    kind: Literal["auto", "source", "subjects"] = "auto"
     folds: int = Field(1, ge=1, le=100)
     validation_share: float = Field(0.1, gt=0, le=0.5)
     test_share: float = Field(0.2, gt=0, le=0.8)
@@ -54,7 +57,7 @@ class FoldSettings(BaseModel):
     @model_validator(mode="after")
     def _source_is_one_fold(self) -> FoldSettings:
         if self.kind == "source" and self.folds != 1:
-            raise ValueError("folds: a source's own splits are one fold; set folds to 1, or kind to subjects")
+            raise ValueError("folds: a source's own splits are one fold; set folds to 1, or kind to auto or subjects")
         return self
 
 
@@ -62,7 +65,7 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
     """Splits a table of faces.
 
     Faces of one subject stay together, and so do byte-identical and near-identical pictures, wherever this function
-    splits. (`source` leaves the source's own splits as they are, duplicates across them included.)
+    splits. (The source's own splits, where they are kept, stay as they are, duplicates across them included.)
 
     Args:
         faces: `face_id`, `label_name`, `subject`, `split`; with `image`, and without `duplicates`, duplicates are
@@ -84,7 +87,10 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
     labels = np.array(faces.column("label_name").to_pylist())
     subjects = faces.column("subject").to_pylist()
     groups = _groups(faces.column("face_id").to_pylist(), subjects, duplicates)
-    if settings.kind == "source":
+    own = faces.column("split").to_pylist()
+    unsplit = [face_id for face_id, split in zip(faces.column("face_id").to_pylist(), own, strict=True) if not split]
+    choice = choose_folds(count_splits(own), settings, unsplit)
+    if choice.kind == "source":
         folds = [_source_fold(faces, settings, seed, labels, groups)]
     elif settings.folds == 1:
         rest = np.arange(len(faces))
@@ -107,7 +113,7 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
     ]
     for number, splits in enumerate(folds):
         _check_fold(number, splits, labels)
-    facts = {"settings": settings.model_dump(), "seed": seed, _FACES: _faces_digest(faces)}
+    facts = {"settings": settings.model_dump(), "kind": choice.kind, "seed": seed, _FACES: _faces_digest(faces)}
     return pa.concat_tables(tables).replace_schema_metadata({b"s2l": json.dumps(facts, sort_keys=True).encode()})
 
 
@@ -133,14 +139,9 @@ def _source_fold(
     faces: pa.Table, settings: FoldSettings, seed: int, labels: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
     splits = np.array(faces.column("split").to_pylist(), dtype=object)
-    mend = "set folds.kind to subjects"
-    without = int(sum(split is None for split in splits))
-    if without:
-        why = f"{without} of {len(splits)} faces have no split of the source's own"
-        raise InputError(Problem("folds.kind", why, mend))
-    for split in ("train", "test"):
-        if not (splits == split).any():
-            raise InputError(Problem("folds.kind", f"the source has no {split} faces", mend))
+    mend = "move them into one split, or set folds.kind to subjects (the source's own splits are then not used)"
+    unsplit = np.array([split is None for split in splits])
+    splits[unsplit] = "train"
     parted: dict[str, set[str]] = {}
     for subject, split in zip(faces.column("subject").to_pylist(), splits, strict=True):
         if subject is not None:
@@ -151,11 +152,33 @@ def _source_fold(
             f"the source's splits part {len(on_both)} subjects ({', '.join(on_both[:5])}{' ...' * (len(on_both) > 5)})"
         )
         raise InputError(Problem("folds.kind", why, mend))
+    _refuse_twins_of_held_out(faces.column("face_id").to_pylist(), splits, unsplit, groups)
+    if not (splits == "test").any():
+        training = np.flatnonzero(splits == "train")
+        splits[_held_out(training, labels, groups, settings.test_share, seed, "folds.test_share")] = "test"
     if not (splits == "validation").any():
         training = np.flatnonzero(splits == "train")
         chosen = _held_out(training, labels, groups, settings.validation_share, seed, "folds.validation_share")
         splits[chosen] = "validation"
     return splits
+
+
+def _refuse_twins_of_held_out(
+    face_ids: Sequence[str], splits: np.ndarray, unsplit: np.ndarray, groups: np.ndarray
+) -> None:
+    """Refuses a face without a split, which would train, whose picture occurs in a validation or test split too."""
+    held = {int(groups[position]): position for position in np.flatnonzero(splits != "train").tolist()}
+    problems = [
+        Problem(
+            f"face {face_ids[position]}",
+            f"has no split, would train, and is the same picture as {face_ids[other]} ({splits[other]})",
+            "delete one of the two",
+        )
+        for position in np.flatnonzero(unsplit).tolist()
+        if (other := held.get(int(groups[position]))) is not None
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def _with_validation(

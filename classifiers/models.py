@@ -318,7 +318,9 @@ class SubsampledConv2d(nn.Conv2d):
     @classmethod
     def replacing(cls, layer: nn.Conv2d) -> SubsampledConv2d:
         """Takes over the weights of a convolution."""
-        made = cls(layer.in_channels, layer.out_channels, 1, cast(tuple[int, int], layer.stride), bias=layer.bias is not None)
+        made = cls(
+            layer.in_channels, layer.out_channels, 1, cast(tuple[int, int], layer.stride), bias=layer.bias is not None
+        )
         made.weight, made.bias = layer.weight, layer.bias
         return made
 

@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from augment.files import atomic_write_text
+from augment.fold_choice import choose_folds
 from augment.inventory import NONE, Inventory, PictureFacts, take_inventory
 from augment.problems import InputError, Problem
 from augment.sources import open_source
+from augment.splits import FoldSettings
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*\Z", re.ASCII)
 _GROUPS = {"joint": "rig_joint"}  # profiles that are not called as their source
@@ -67,13 +69,15 @@ def check_data(
     if json_file is not None:
         atomic_write_text(json_file, found.model_dump_json(indent=2) + "\n")
     text = inventory_text(found, where="" if root is None else str(root))
-    return text + "\n" + _next_step(found, name, root, settings), len(found.problems)
+    text += "\n" + _next_step(found, name, root, settings)
+    return text.encode(errors="backslashreplace").decode(), len(found.problems)  # names that are not UTF-8
 
 
 def inventory_text(found: Inventory, *, where: str) -> str:
     """An inventory for people: counts, comparison, what is missing, all problems, terms."""
     parts = [_heading(found, where), *_count_tables(found), _comparison(found)]
-    parts += [_listed("missing", found.missing), _listed("problem", found.problems), _notes(found), _terms(found)]
+    parts += [_listed("missing", found.missing), _listed("problem", found.problems), _folds(found), _notes(found)]
+    parts.append(_terms(found))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -184,12 +188,27 @@ def _listed(what: str, problems: Sequence[Problem]) -> str:
     return "\n".join([head + ":", *(f"  {problem}" for problem in problems)])
 
 
+def _folds(found: Inventory) -> str:
+    """Whose splits a run would use, without being told: `folds.kind: auto`."""
+    if len(found.class_names) < 2 or not found.faces:
+        return ""
+    try:
+        choice = choose_folds(found.by_split, FoldSettings.model_validate({}))
+        said = choice.sentence + ("; folds.kind=subjects makes new ones" if choice.kind == "source" else "")
+    except InputError as error:
+        said = str(error)
+    return f"folds (folds.kind: auto): {said}"
+
+
 def _notes(found: Inventory) -> str:
     """What is no problem and worth a look."""
-    lines = []
+    lines = list(found.reading)
     if parted := found.subjects_in_several_splits:
         shown = ", ".join(parted[:5]) + (" ..." if len(parted) > 5 else "")
-        lines.append(f"{_count(len(parted), 'subject')} in several splits ({shown}): use folds.kind=subjects")
+        lines.append(
+            f"{_count(len(parted), 'subject')} in several splits ({shown}): splits that part people are refused; move "
+            "them into one, or use folds.kind=subjects, which makes new folds and leaves the splits unused"
+        )
     if facts := found.pictures:
         if facts.near_identical:
             lines.append(
@@ -236,6 +255,9 @@ def _terms(found: Inventory) -> str:
 
 def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping[str, Any]) -> str:
     """The command that makes a run of this copy; of what can be read, where there are problems."""
+    if len(found.class_names) < 2 and name != "helen":
+        only = ", ".join(found.class_names)
+        return f"next: faces of a second class; of one alone ({only}) nothing can be told apart or translated\n"
     if len(found.class_names) < 2 and root is not None:
         teach = ["parsing.teacher.source=helen", f"parsing.teacher.root={override_value(str(root))}"]
         head = "next (its faces are of one class: they can teach the parsing network of a run on another data set)"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import tqdm
@@ -17,18 +19,20 @@ import augment
 import classifiers
 from augment.annotate import check_annotation
 from augment.chance import derive_seed
-from augment.faces import read_class_names, read_faces
+from augment.faces import SPLITS, read_class_names, read_faces
 from augment.files import atomic_write_text, sha256_of_file
+from augment.fold_choice import choose_folds, known_splits, report_folds
 from augment.json_files import read_json_object
 from augment.leakage import check_leakage
 from augment.licences import Licence, LicenceLine, licence_of
 from augment.parsing import load_parsing, parsing_statistics, save_parsing, train_parsing
 from augment.parsing_teachers import HELEN, choose_teachers
-from augment.prepare import prepare_faces
+from augment.prepare import PreparationReport, prepare_faces, write_report
 from augment.problems import InputError, Problem
 from augment.processes import run_in_processes, use_threads
 from augment.replacing import folder_in_place
 from augment.sources import Source, open_source
+from augment.sources.base import reading_notes
 from augment.splits import assign_folds, fold_tables, read_folds, write_folds
 from augment.tensors import FaceTensors, face_tensors
 from augment.training import train_translator
@@ -92,12 +96,12 @@ def _open_source(parameters: Parameters, root: Path) -> Source:
 
 
 def _check_source(parameters: Parameters, source: Source) -> None:
-    """Refuses, before any picture is read, what can be known without one.
+    """Refuses, before any picture is read, what can be known without one, and says whose splits will be used.
 
     Raises:
         InputError: Nobody says under which terms the faces stand, the packages that find landmarks are not installed,
-            there is one class only, or there are more folds than subjects (where the source knows its subjects
-            beforehand).
+            there is one class only, the source's own splits can't be kept, or there are more folds than subjects
+            (where the source knows its splits and subjects beforehand).
     """
     problems: list[Problem] = []
     try:
@@ -113,8 +117,18 @@ def _check_source(parameters: Parameters, source: Source) -> None:
         why = f"{parameters.dataset.source} has one class, {', '.join(classes)}: nothing to translate or tell apart"
         mend = getattr(source, "purpose", "use faces of two classes and more")
         problems.append(Problem("params.yaml: dataset.source", why, mend))
+    for note in reading_notes(source):
+        _say(f"{parameters.dataset.source}: {note}")
+    choice = None
+    own = known_splits(source) if parameters.dataset.classes is None else None
+    if own is not None:
+        try:
+            choice = choose_folds(own, parameters.folds)
+            _say(f"folds: {choice.sentence}")
+        except InputError as error:
+            problems += [replace(problem, where=f"params.yaml: {problem.where}") for problem in error.problems]
     population = getattr(source, "population", None)
-    if population is not None and parameters.folds.kind == "subjects":
+    if population is not None and choice is not None and choice.kind == "subjects":
         subjects = {spec.subject_name for spec in population.specs} - {None}
         if subjects and parameters.folds.folds > len(subjects):
             why = f"{parameters.folds.folds} folds of {len(subjects)} subjects"
@@ -148,7 +162,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     check_needs([], [artifacts.faces])
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
     with scratch_folder(artifacts.scratch, "prepare", _key(parameters, values, {})) as scratch:
-        prepare_faces(
+        report = prepare_faces(
             source,
             scratch / "faces",
             image_size=dataset.image_size,
@@ -166,6 +180,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
         folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
         write_folds(folds, scratch / "folds.parquet")
+        _report_folds(report, faces, folds, parameters, scratch / "faces")
         for fold in _fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
         move_into_place(scratch / "faces", artifacts.faces)
@@ -175,6 +190,27 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
 def _prepared(artifacts: Artifacts) -> list[Need]:
     """What every stage after `prepare` needs."""
     return [Need(artifacts.faces, "s2l prepare"), Need(artifacts.folds, "s2l prepare")]
+
+
+def _report_folds(
+    report: PreparationReport, faces: pa.Table, folds: pa.Table, parameters: Parameters, directory: Path
+) -> None:
+    """Adds the folds that the run uses to the preparation's report; says whose splits they are, and if they are small.
+
+    The table of faces is of use without scores, so too few faces for these are no error yet; the judge's stage refuses.
+    """
+    from reports.scores import check_reference_faces
+
+    found = report_folds(faces, folds, parameters.folds, report.class_names)
+    write_report(report.model_copy(update={"folds": found}), directory)
+    _say(f"folds: {found.choice.sentence}")
+    for fold, counts in enumerate(found.counts):
+        totals = {split: sum(by_split[split] for by_split in counts.values()) for split in SPLITS}
+        _say(f"fold {fold}: " + ", ".join(f"{split} {total:,}" for split, total in totals.items()))
+    try:
+        check_reference_faces(faces, folds, report.class_names, parameters.scores)
+    except InputError as error:
+        _say(f"warning: no translator can be scored on these folds: {error}")
 
 
 def _fold_numbers(folds: Any) -> list[int]:
@@ -244,11 +280,20 @@ def _parsing_of_fold(*, parameters: Parameters, root: Path, fold: int, folder: P
 
 
 def judge(root: Path) -> None:
-    """Trains the judge of each fold."""
+    """Trains the judge of each fold.
+
+    Raises:
+        InputError: There are translators, and a fold has too few real faces to score any: before all training.
+    """
     from classifiers.judge import train_judge
+    from reports.scores import check_reference_faces
 
     parameters, artifacts, device = _start(root)
     check_needs(_prepared(artifacts), [artifacts.judge])
+    if parameters.translators:
+        known = read_faces(artifacts.faces, columns=["face_id", "label_name", "subject"])
+        names = read_class_names(artifacts.faces)
+        check_reference_faces(known, read_folds(artifacts.folds), names, parameters.scores)
     values = parameters.model_dump(mode="json", include={"seed", "judge"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
     with scratch_folder(artifacts.scratch, "judge", _key(parameters, values, inputs)) as scratch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from augment.faces import SPLITS
@@ -10,16 +10,38 @@ from augment.licences import Licence
 
 
 def data_counts(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Faces by class and split, with totals; None where the report has no counts."""
-    counts = report.get("counts")
-    if not counts:
+    """Faces by class and split of the folds that the run used, with totals; None where the report has no counts.
+
+    Of several folds each cell says the least and the most of a fold. Before there are folds the counts are those of
+    the source's own splits.
+    """
+    folds: Sequence[Mapping[str, Mapping[str, int]]] = (report.get("folds") or {}).get("counts") or [
+        report.get("counts") or {}
+    ]
+    present = {split for counts in folds for by_split in counts.values() for split in by_split}
+    if not present:
         return None
-    present = {split for by_split in counts.values() for split in by_split}
     splits = [split for split in (*SPLITS, *sorted(present - set(SPLITS))) if split in present]
-    rows = [_row(name, [int(by_split.get(split, 0)) for split in splits]) for name, by_split in counts.items()]
-    totals = [sum(int(by_split.get(split, 0)) for by_split in counts.values()) for split in splits]
+    rows = [
+        _row(name, [[int(counts[name].get(split, 0)) for counts in folds] for split in splits]) for name in folds[0]
+    ]
+    totals = [
+        [sum(int(by_split.get(split, 0)) for by_split in counts.values()) for counts in folds] for split in splits
+    ]
     shown = ["without a split of the source's own" if split == "none" else split for split in splits]
-    return {"splits": shown, "rows": [*rows, _row("all", totals)]}
+    return {"splits": shown, "rows": [*rows, _row("all", totals)], "folds": len(folds)}
+
+
+def splits_fact(report: Mapping[str, Any]) -> str:
+    """Whose splits the run used, in a sentence; empty where the report does not say."""
+    choice = (report.get("folds") or {}).get("choice")
+    return f"{choice['sentence'][:1].upper()}{choice['sentence'][1:]}." if choice else ""
+
+
+def _new_folds(report: Mapping[str, Any]) -> bool:
+    """Whether the source's own splits, by which the report counts, are not those of the run."""
+    choice = (report.get("folds") or {}).get("choice")
+    return choice is not None and choice["kind"] == "subjects"
 
 
 def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -34,8 +56,15 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     if report.get("image_size"):
         colour = "grey" if report.get("channels") == 1 else "colour"
         facts.append(("pictures", f"{report['image_size']} x {report['image_size']} px, {colour}"))
+    if sentence := splits_fact(report):
+        facts.append(("splits", sentence))
     if subjects := report.get("subjects"):
-        facts.append(("subjects", _by_split(subjects)))
+        folds = (report.get("folds") or {}).get("subjects") or [subjects]
+        present = list(dict.fromkeys(split for fold in folds for split in fold))
+        each = [f"{split} {_least_to_most([fold.get(split, 0) for fold in folds])}" for split in present]
+        facts.append(("subjects", ", ".join(each)))
+    if reading := report.get("reading"):
+        facts.append(("how they were read", "; ".join(reading)))
     if columns := report.get("columns"):
         facts.append(("also known", ", ".join(f"{name} of {count:,}" for name, count in columns.items() if count)))
     if left_out := report.get("left_out"):
@@ -53,7 +82,9 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     across = report.get("duplicates_across") or []
     facts.append(
         (
-            "duplicates across splits",
+            "duplicates across the source's own splits, which were not used"
+            if across and _new_folds(report)
+            else "duplicates across splits",
             "; ".join(f"{pair['second']} with {pair['first']}: {pair['exact']:,} ({pair['near']:,})" for pair in across)
             + " identical (or near-identical)"
             if across
@@ -68,8 +99,11 @@ def data_shortfalls(report: Mapping[str, Any]) -> list[str]:
     found = []
     if problems := report.get("problems"):
         found.append(f"{problems:,} rows of the source could not be faces and lie in quarantine.")
+    choice = (report.get("folds") or {}).get("choice") or {}
+    if choice.get("overridden"):
+        found.append(splits_fact(report))
     for pair in report.get("duplicates_across") or []:
-        if pair["near"]:
+        if pair["near"] and not _new_folds(report):
             found.append(
                 f"{pair['near']:,} {pair['second']} faces are near-identical to one of {pair['first']} "
                 f"({pair['exact']:,} byte for byte): the source's own splits have it so."
@@ -119,8 +153,15 @@ def _annotation_facts(annotation: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _row(name: str, numbers: list[int]) -> dict[str, Any]:
-    return {"name": name, "cells": [f"{number:,}" for number in numbers], "total": f"{sum(numbers):,}"}
+def _row(name: str, numbers: list[list[int]]) -> dict[str, Any]:
+    """A row of the table of counts; `numbers` are by split, then by fold."""
+    totals = [sum(of_fold) for of_fold in zip(*numbers, strict=True)]
+    return {"name": name, "cells": [_least_to_most(each) for each in numbers], "total": _least_to_most(totals)}
+
+
+def _least_to_most(numbers: Sequence[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _by_split(counts: Mapping[str, int]) -> str:

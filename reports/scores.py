@@ -117,6 +117,60 @@ def split_in_halves(labels: np.ndarray, subjects: Sequence[str | None], seed: in
     return RealHalves(random.permutation(np.array(halves[0], int)), random.permutation(np.array(halves[1], int)))
 
 
+def check_reference_faces(faces: pa.Table, folds: pa.Table, names: Sequence[str], settings: ScoreSettings) -> None:
+    """Refuses folds whose real faces are too few for the distances: now, and not after all training.
+
+    Args:
+        faces: `face_id`, `label_name`, `subject`.
+        folds: The folds' table.
+        names: The classes in label order.
+        settings: The scores' settings.
+
+    Raises:
+        InputError: Lists every such fold, with what it needs.
+    """
+    from augment.splits import fold_tables
+
+    known = faces.select(["face_id", "label_name", "subject"])
+    problems = []
+    for fold in sorted(int(fold) for fold in pc.unique(folds.column("fold")).to_pylist()):
+        reference = fold_tables(known, folds, fold)[settings.reference_split]
+        labels = np.array([names.index(name) for name in reference.column("label_name").to_pylist()], int)
+        halves = split_in_halves(labels, reference.column("subject").to_pylist(), settings.seed)
+        if _in_both(labels, halves, len(names)).sum() < 2:
+            problems.append(_too_few_real(fold, settings.reference_split))
+    if problems:
+        raise InputError(problems)
+
+
+def _in_both(labels: np.ndarray, halves: RealHalves, num_classes: int) -> np.ndarray:
+    """int [K]: how many faces of each class the distances can compare, both halves having that many."""
+    counts = [np.bincount(labels[half], minlength=num_classes) for half in (halves.first, halves.second)]
+    return np.minimum(*counts)
+
+
+def _too_few_real(fold: int, split: str) -> Problem:
+    why = (
+        f"has too few real {split} faces for the distances, which compare two halves of them: the halves share fewer "
+        "than two faces of a class"
+    )
+    mend = f"have four {split} faces and more, two of a class at least (and of two subjects, where they are named)"
+    return Problem(f"fold {fold}", why, mend)
+
+
+def _why_too_few(fold: int, wanted: np.ndarray, available: np.ndarray, settings: ScoreSettings) -> Problem:
+    """Why fewer than two faces a side are left for the distances."""
+    if wanted.sum() < 2:
+        return _too_few_real(fold, settings.reference_split)
+    if np.minimum(wanted, available).sum() < 2:
+        why = "has fewer than two synthetic faces of the classes that the real ones show"
+        return Problem(f"fold {fold}", why, "synthesize more faces, or let selection keep more")
+    why = f"fewer than two faces a side are left of scores.max_images: {settings.max_images}"
+    if settings.max_inception_images is not None:
+        why += f" and scores.max_inception_images: {settings.max_inception_images}"
+    return Problem(f"fold {fold}", why, "raise them to some faces for each class")
+
+
 def matched_positions(label_sets: Sequence[np.ndarray], num_classes: int, limit: int) -> list[np.ndarray]:
     """The first faces of each set such that all sets hold the same number of each class.
 
@@ -401,9 +455,7 @@ def _distances(
     halves = split_in_halves(labels, reference.subjects, settings.seed)
     first, second = reference.take(halves.first), reference.take(halves.second)
     first_labels, second_labels = labels[halves.first], labels[halves.second]
-    wanted = np.minimum(
-        np.bincount(first_labels, minlength=len(names)), np.bincount(second_labels, minlength=len(names))
-    )
+    wanted = _in_both(labels, halves, len(names))
     synthetic = read_synthetic(synthetic_dir, wanted.tolist(), **shape)
     available = np.bincount(synthetic.labels.numpy(), minlength=len(names))
     spaces: list[tuple[str, Callable[[torch.Tensor], np.ndarray], int]] = [
@@ -417,13 +469,7 @@ def _distances(
     for space, features, limit in spaces:
         positions = matched_positions([first_labels, second_labels, synthetic.labels.numpy()], len(names), limit)
         if len(positions[0]) < 2:
-            raise InputError(
-                Problem(
-                    str(synthetic_dir),
-                    f"fold {fold}: fewer than two faces a side for the distances",
-                    "synthesize more faces, or raise scores.max_images",
-                )
-            )
+            raise InputError(_why_too_few(fold, wanted, available, settings))
         sets = [
             np.asarray(features(images[torch.from_numpy(rows)]), np.float64)
             for images, rows in zip((first.images, second.images, synthetic.images), positions, strict=True)

@@ -100,8 +100,9 @@ class Source(Protocol):
 
     A source may also have `title`, `description` and `licence`, which the dataset's card then says, `terms`, from which
     the licence then comes, `licence_lines` where it holds several data sets (`augment.licences`), and
-    `attribute_values(field)`, a field of every face (None where unknown) without reading the pictures. Sources of
-    published data sets are `augment.sources.listed.ListedSource`.
+    `attribute_values(field)`, a field of every face (None where unknown) without reading the pictures, and
+    `reading_notes()`, how its root was read where that is not to be seen from it. Sources of published data sets are
+    `augment.sources.listed.ListedSource`.
 
     Attributes:
         name: The registry's name; becomes the `source` column of faces that don't say their own.
@@ -114,3 +115,9 @@ class Source(Protocol):
     def faces(self) -> Iterator[RawFace | Problem]:
         """Yields every face in a stable order, and a problem for every row that can't be one."""
         ...
+
+
+def reading_notes(source: Source) -> tuple[str, ...]:
+    """How a source's root was read, where that is not to be seen from it; empty where the source says nothing."""
+    notes = getattr(source, "reading_notes", None)
+    return () if notes is None else tuple(notes())

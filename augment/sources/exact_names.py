@@ -20,8 +20,10 @@ def entries(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Every file in and below a folder, sorted, without hidden and system ones."""
+    """Every file in and below a folder, sorted, without hidden and system ones; links that lead back end."""
     for path in entries(folder):
+        if path.is_symlink() and path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
+            continue
         if path.is_dir():
             yield from files_below(path)
         else:

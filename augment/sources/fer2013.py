@@ -17,10 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
+from augment.frames import frames_problem
 from augment.images import UndecodableImageError, decode_image
 from augment.problems import InputError, Problem
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS, is_ignored, read_picture
+from augment.sources.folder_walk import FolderWalk
 
 EDGE = 48
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the challenge's ids 0..6
@@ -252,6 +254,10 @@ class Fer2013Source:
         except UndecodableImageError as error:
             yield Problem(where, f"does not decode: {error}")
             return
+        several = frames_problem(data or b"", where)
+        if several is not None:
+            yield several
+            return
         yield RawFace(f"{usage}_{row:05d}", image, EMOTIONS[emotion], split=split, path=path)
 
     # The class folders.
@@ -266,10 +272,11 @@ class Fer2013Source:
 
     def _folder_faces(self) -> Iterator[RawFace | Problem]:
         taken: Counter[str] = Counter()
-        for path in sorted(self._base.rglob("*")):
-            parts = path.relative_to(self._base).parts
-            if path.is_dir() or any(is_ignored(Path(part)) for part in parts):
+        for path in FolderWalk(self._base).below(self._base):
+            if isinstance(path, Problem):
+                yield path
                 continue
+            parts = path.relative_to(self._base).parts
             where = "/".join(parts)
             if len(parts) != 3 or parts[0].lower() not in SPLIT_FOLDERS:
                 yield Problem(where, "lies outside the class folders", "move it away, or quarantine it")

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import field_validator
 
+from augment.frames import frames_problem
 from augment.images import UndecodableImageError, decode_image
 from augment.problems import InputError, Problem
 from augment.sources.base import RawFace, SourceSettings
+from augment.sources.class_folders import SPLIT_FOLDERS, find_class_folders
+from augment.sources.class_names import close_name, name_problems, natural_key, shown_name
+from augment.sources.folder_walk import FolderWalk, is_ignored
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+__all__ = ["IMAGE_EXTENSIONS", "SPLIT_FOLDERS", "FolderSettings", "FolderSource", "is_ignored", "read_picture"]
+
 IMAGE_EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif", ".pgm", ".ppm"}
     | {".pbm", ".pnm", ".tga", ".jp2", ".avif"}
 )
-_SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
+_SHOWN = 8  # names of ignored files in one note
 
 
 class FolderSettings(SourceSettings):
@@ -37,7 +35,7 @@ class FolderSettings(SourceSettings):
     Attributes:
         subject_pattern: A regular expression with a group named `subject`, searched in each file's path relative to
             the root (with `/`), such as `(?P<subject>S\\d+)_`. Without it the subjects are unknown.
-        class_names: The classes in label order; the sorted folder names by default.
+        class_names: The classes in label order; the folder names by default, sorted as people count (`2` before `10`).
     """
 
     subject_pattern: str | None = None
@@ -60,36 +58,49 @@ class FolderSettings(SourceSettings):
     def _are_unique(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if names is not None and (not names or len(set(names)) != len(names)):
             raise ValueError("must be different names, at least one")
+        problems = name_problems({name: [name] for name in names or ()}, shown_name, "in class_names")
+        if problems:
+            raise ValueError("; ".join(map(str, problems)))
         return names
-
-
-def is_ignored(path: Path) -> bool:
-    """Whether a file or folder is the system's own, hidden from people: `.DS_Store`, `Thumbs.db`, `__MACOSX` ..."""
-    return path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES
 
 
 def read_picture(path: Path, where: str) -> np.ndarray | Problem:
     """Decodes a picture file: uint8 [H, W] or [H, W, 3], or the problem, which names the file as `where`."""
     try:
-        return decode_image(path.read_bytes())
+        data = path.read_bytes()
+        image = decode_image(data)
     except UndecodableImageError as error:
         return Problem(where, f"does not decode: {error}", "replace or delete the file")
     except OSError as error:
         return Problem(where, f"can't be read: {error.strerror or error}")
+    return frames_problem(data, where) or image
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A picture file, before it is read."""
+
+    path: Path
+    where: str
+    label_name: str
+    subject: str | None
+    split: str | None
 
 
 class FolderSource:
     """One folder a class: `happy/1.png`, or `train/happy/1.png` and `test/happy/2.png`.
 
     Folders below a class folder belong to the class. Extensions are read in any case. Hidden and system files are
-    ignored; every other file that is no picture is a problem, and so is a class folder without one.
+    ignored and counted; every other file that is no picture is a problem, and so is a class folder without one.
+    Links are followed inside the root (`augment.sources.folder_walk`), and a wrapper about the class folders is gone
+    through (`augment.sources.class_folders`).
 
     Args:
         root: The folder that holds the class or the split folders.
         settings: The settings.
 
     Raises:
-        InputError: The layout is none of the above.
+        InputError: The layout is none of the above, can be read in two ways, or writes a class in several ways.
     """
 
     name: ClassVar[str] = "folder"
@@ -98,8 +109,9 @@ class FolderSource:
     layout: ClassVar[str] = (
         "happy/1.png                a folder a class\n"
         "sad/deeper/2.jpg\n"
-        "or below folders of splits:\n"
-        "train/happy/1.png, validation/happy/2.png, test/happy/3.png"
+        "or below folders of splits, which are kept:\n"
+        "train/happy/1.png, validation/happy/2.png, test/happy/3.png\n"
+        "or test/happy/3.png beside happy/1.png: what has no split trains"
     )
 
     def __init__(self, root: Path, settings: FolderSettings) -> None:
@@ -107,62 +119,73 @@ class FolderSource:
         self.settings = settings
         if not root.is_dir():
             raise InputError(Problem(str(root), "is not a folder", "the source folder wants one folder a class in it"))
-        entries = sorted(path for path in root.iterdir() if not is_ignored(path))
-        folders = [path for path in entries if path.is_dir()]
-        if not folders:
-            looked_for = "looked for <class>/*.png and for train/<class>/*.png; the folder holds no folders"
-            raise InputError(Problem(str(root), "has no layout that this source knows", looked_for))
-        splits = [path for path in folders if path.name.lower() in SPLIT_FOLDERS]
-        self._stray = [path for path in entries if not path.is_dir()]
-        self._class_folders: list[tuple[str | None, Path]] = []
-        if splits:
-            self._stray += [path for path in folders if path not in splits]
-            for split in splits:
-                inside = sorted(path for path in split.iterdir() if not is_ignored(path))
-                self._stray += [path for path in inside if not path.is_dir()]
-                self._class_folders += [(SPLIT_FOLDERS[split.name.lower()], path) for path in inside if path.is_dir()]
-        else:
-            self._class_folders = [(None, path) for path in folders]
-        if not self._class_folders:
-            looked_for = f"looked for <class>/*.png in {', '.join(path.name for path in splits)}"
-            raise InputError(Problem(str(root), "has no class folders", looked_for))
-        found = sorted({path.name for _, path in self._class_folders})
+        self._walk = FolderWalk(root)
+        self._layout = find_class_folders(self._walk)
+        found = sorted({folder.path.name for folder in self._layout.folders}, key=natural_key)
         self.class_names: tuple[str, ...] = settings.class_names or tuple(found)
         self._pattern = re.compile(settings.subject_pattern) if settings.subject_pattern else None
+        self._listed: list[_Listed | Problem] | None = None
+
+    def __len__(self) -> int:
+        return sum(not isinstance(item, Problem) for item in self._list())
+
+    def attribute_values(self, field: str) -> Iterator[Any]:
+        """A field of `RawFace` (split, subject ...) of every picture file in order, without reading any."""
+        return (getattr(item, field, None) for item in self._list() if not isinstance(item, Problem))
+
+    def reading_notes(self) -> tuple[str, ...]:
+        """How the root was read, where that is not to be seen from it: wrappers gone through, files ignored."""
+        self._list()
+        ignored: Counter[str] = self._walk.ignored
+        if not ignored:
+            return self._layout.notes
+        shown = ", ".join(f"{name} {count:,}" for name, count in ignored.most_common(_SHOWN))
+        more = f" ... {ignored.total():,} in all" if len(ignored) > _SHOWN else ""
+        return (*self._layout.notes, f"hidden and system files are ignored: {shown}{more}")
 
     def faces(self) -> Iterator[RawFace | Problem]:
         """Yields every picture in the order of the paths, and every problem."""
-        for path in self._stray:
-            kind = "folder beside the split folders" if path.is_dir() else "file outside the class folders"
-            yield Problem(self._relative(path), f"is a {kind}", "move it away, or quarantine it")
+        for item in self._list():
+            if isinstance(item, Problem):
+                yield item
+                continue
+            image = read_picture(item.path, item.where)
+            if isinstance(image, Problem):
+                yield image
+                continue
+            yield RawFace(item.where, image, item.label_name, subject=item.subject, split=item.split, path=item.where)
+
+    def _list(self) -> list[_Listed | Problem]:
+        if self._listed is None:
+            self._listed = list(self._list_faces())
+        return self._listed
+
+    def _list_faces(self) -> Iterator[_Listed | Problem]:
+        yield from self._layout.problems
+        names = [folder.path.name for folder in self._layout.folders]
         for name in self.class_names:
-            if not any(path.name == name for _, path in self._class_folders):
+            if name not in names:
                 yield Problem(f"class_names: {name}", "has no folder", "take it out of class_names, or add its folder")
-        for split, folder in self._class_folders:
-            yield from self._class_faces(split, folder)
+        for folder in self._layout.folders:
+            yield from self._class_faces(folder.split, folder.path)
 
-    def _relative(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
-
-    def _class_faces(self, split: str | None, folder: Path) -> Iterator[RawFace | Problem]:
+    def _class_faces(self, split: str | None, folder: Path) -> Iterator[_Listed | Problem]:
+        place = self._walk.where(folder) + "/"
         if folder.name not in self.class_names:
             mend = f"rename it, or add it to class_names ({', '.join(self.class_names)})"
-            yield Problem(self._relative(folder) + "/", "is an unknown class", mend)
+            if close := close_name(folder.name, self.class_names):
+                mend = f"rename it to {shown_name(close)}, as class_names has it"
+            yield Problem(place, "is an unknown class", mend)
             return
-        pictures = 0
-        for path in sorted(folder.rglob("*")):
-            inside = path.relative_to(folder)
-            if any(is_ignored(Path(part)) for part in inside.parts) or path.is_dir():
+        anything = False
+        for path in self._walk.below(folder):
+            anything = True
+            if isinstance(path, Problem):
+                yield path
                 continue
-            where = self._relative(path)
-            pictures += 1
+            where = self._walk.where(path)
             if path.suffix.lower() not in IMAGE_EXTENSIONS:
                 yield Problem(where, "is no picture file", f"{path.suffix or 'no extension'} is not a known format")
-                continue
-            try:
-                where.encode()
-            except UnicodeEncodeError:
-                yield Problem(ascii(where), "has a name that is not UTF-8", "rename the file")
                 continue
             subject = None
             if self._pattern is not None:
@@ -172,10 +195,6 @@ class FolderSource:
                     yield Problem(where, "names no subject", mend)
                     continue
                 subject = match.group("subject")
-            image = read_picture(path, where)
-            if isinstance(image, Problem):
-                yield image
-                continue
-            yield RawFace(where, image, folder.name, subject=subject, split=split, path=where)
-        if not pictures:
-            yield Problem(self._relative(folder) + "/", "is a class folder without pictures", "fill it or delete it")
+            yield _Listed(path, where, folder.name, subject, split)
+        if not anything:
+            yield Problem(place, "is a class folder without pictures", "fill it or delete it")

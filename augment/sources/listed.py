@@ -18,6 +18,7 @@ import numpy as np
 from augment.problems import InputError, Problem
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import read_picture
+from augment.sources.folder_walk import leads_outside
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,12 @@ class ListedSource(ABC):
         return (getattr(face, field) for face in self.listed_faces())
 
     def faces(self) -> Iterator[RawFace | Problem]:
-        """Yields the problems and faces in the order of the list."""
+        """Yields the problems and faces in the order of the list; no file that is a link leading outside is read."""
         for item in self.listed():
-            yield item if isinstance(item, Problem) else self.read(item)
+            yield item if isinstance(item, Problem) else self._outside(item) or self.read(item)
+
+    def _outside(self, face: ListedFace) -> Problem | None:
+        file = self.root / face.path
+        if not file.is_symlink() or not leads_outside(file, self.root):
+            return None
+        return Problem(face.path, "is a link that leads outside the root", "copy what it leads to into the root")

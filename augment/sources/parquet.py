@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.faces import FACE_FIELDS, LANDMARK_COUNT, LATER_COLUMNS
+from augment.frames import frames_problem
 from augment.images import UndecodableImageError, decode_image
 from augment.licences import LicenceLine, read_card
 from augment.problems import InputError, Problem
 from augment.sources.base import RawFace, SourceSettings
+from augment.sources.class_names import name_problems, natural_key
 from augment.sources.folder import SPLIT_FOLDERS, is_ignored
 
 _IMAGE_COLUMNS = ("image", "img", "picture", "photo", "face")
@@ -30,7 +32,8 @@ class ParquetSettings(SourceSettings):
         label_column: Holds numbers (with class names in the metadata, or in `class_names`) or names.
         split_column: Holds train, validation or test. Without it the file names say the split (`train-*.parquet`).
         subject_column: Holds the subjects, where the table knows them.
-        class_names: The classes in label order, for tables that do not say.
+        class_names: The classes in label order, for tables that do not say. Without them, labels that are text are
+            sorted as people count (`2` before `10`).
     """
 
     image_column: str | None = None
@@ -121,8 +124,13 @@ class ParquetSource:
             for file in self.files:
                 column = pq.read_table(file, columns=[self.label_column]).column(0).combine_chunks()
                 values.update(value for value in column.unique().to_pylist() if value is not None)
+            problems = name_problems(
+                {name: [f"column {self.label_column}"] for name in values}, str, "in the table, or map them beforehand"
+            )
+            if problems:
+                raise InputError(problems)
             if values:
-                return tuple(sorted(values))
+                return tuple(sorted(values, key=natural_key))
         why = f"column {self.label_column} has numbers without names" if not labels_are_text else "no row has a label"
         raise InputError(Problem(self.files[0].name, why, "give class_names, in the order of the numbers"))
 
@@ -184,6 +192,9 @@ class ParquetSource:
             image = decode_image(data)
         except UndecodableImageError as error:
             return Problem(where, f"does not decode: {error}")
+        several = frames_problem(data, where)
+        if several is not None:
+            return several
         subject = values.get(self.settings.subject_column)
         subject = None if subject is None else str(subject)
         if not self._is_own:

@@ -6,6 +6,7 @@ names the file, the row or the key. `docs` lists these cases; keep their names r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,26 @@ def with_empty_class(root: Path) -> Path:
     return root
 
 
+def with_link_outside(root: Path) -> Path:
+    write_picture(root.parent / "elsewhere" / "1.png", 9)
+    (class_folder(root) / "happy" / "more").symlink_to(root.parent / "elsewhere")
+    return root
+
+
+def with_named_pipe(root: Path) -> Path:
+    os.mkfifo(class_folder(root) / "happy" / "3.png")
+    return root
+
+
+def wrapped(root: Path) -> Path:
+    for seed, name in enumerate(["my-faces/frown/1.png", "my-faces/grin/1.png"]):
+        write_picture(root / name, seed)
+    return root
+
+
+ANIMATION = file_bytes(
+    Image.fromarray(noise(0)), "GIF", save_all=True, append_images=[Image.fromarray(noise(n)) for n in (1, 2)]
+)
 PICTURES = [encode_png(noise(0)), encode_png(noise(1))]
 Case = tuple[str, Callable[[Path], Path], dict[str, Any], str]
 CASES: dict[str, Case] = {
@@ -146,6 +167,22 @@ CASES: dict[str, Case] = {
         {},
         "happy: is a folder beside the split folders",
     ),
+    "classes that differ by capitals": (
+        "folder",
+        folder_with("Happy/1.png", file_bytes(noise(5))),
+        {},
+        "Happy/, happy/: are one class by their names",
+    ),
+    "blanks around a class's name": (
+        "folder",
+        folder_with("angry /1.png", file_bytes(noise(5))),
+        {},
+        "angry /: 'angry ' has blanks around it",
+    ),
+    "classes in a folder of their own": ("folder", wrapped, {}, "if those are the classes, use dataset.root="),
+    "link that leads outside": ("folder", with_link_outside, {}, "happy/more: is a link that leads outside the root"),
+    "named pipe": ("folder", with_named_pipe, {}, "happy/3.png: is a named pipe"),
+    "animation": ("folder", folder_with("happy/0.gif", ANIMATION), {}, "happy/0.gif: holds several frames"),
     "empty CSV": ("fer2013", raw_file("fer2013.csv", b""), {}, "fer2013.csv: is empty"),
     "CSV without rows": ("fer2013", raw_file("fer2013.csv", b"emotion,pixels,Usage\n"), {}, "a header and no rows"),
     "CSV without a column": ("fer2013", fer_csv(header="emotion,pixels"), {}, "column Usage is missing .*emotion, pix"),

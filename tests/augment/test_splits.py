@@ -138,8 +138,12 @@ def test_pictures_that_occur_twice_stay_together() -> None:
             {"kind": "subjects", "folds": 3},
             "class happy has 1 subjects, fewer than the 3 folds",
         ),
-        (people(4), {}, "folds.kind: 24 of 24 faces have no split .*kind to subjects"),
-        (table([(0, None, "train"), (1, None, "train")]), {}, "folds.kind: the source has no test faces"),
+        (people(4), {"kind": "source"}, "folds.kind: 24 of 24 faces have no split .*kind to subjects"),
+        (
+            table([(0, None, "train"), (1, None, "train")]),
+            {"kind": "source"},
+            "folds.kind: the source has no test faces",
+        ),
         (table([(0, None, "test"), (1, None, "test")]), {}, "folds.kind: the source has no train faces"),
         (
             table([(0, "a", "train"), (0, "a", "test"), (0, "b", "train")]),
@@ -168,7 +172,7 @@ def test_impossible_folds_are_refused_with_key_and_mend(faces: pa.Table, values:
     "values",
     [
         {"folds": 0},
-        {"folds": 3},  # kind is source
+        {"kind": "source", "folds": 3},
         {"validation_share": 0},
         {"validation_share": 0.9},
         {"test_share": 1},

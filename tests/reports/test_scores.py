@@ -13,13 +13,15 @@ from PIL import Image
 
 import augment.translators
 from augment.dataset import CardFacts, write_faces
+from augment.faces import read_faces
 from augment.images import encode_png
 from augment.problems import InputError
-from augment.splits import write_folds
+from augment.splits import read_folds, write_folds
 from augment.translators.base import CannotTranslateError
 from reports.features import Judge
 from reports.scores import (
     ScoreSettings,
+    check_reference_faces,
     feature_distances,
     matched_positions,
     movement,
@@ -269,6 +271,43 @@ def test_no_synthetic_faces_are_an_error_that_says_so(tmp_path, monkeypatch) -> 
         file.unlink()
     with pytest.raises(InputError, match=r"holds no data"):
         score(folder, Painter(), monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("made", "settings", "message"),
+    [
+        ({"test_subjects": 1}, {}, r"fold 0: has too few real test faces .*have four test faces and more"),
+        ({"synthetic_subjects": 1}, {}, "fold 0: has fewer than two synthetic faces .*synthesize more"),
+        ({}, {"max_images": 2}, "fold 0: fewer than two faces a side are left of scores.max_images: 2 .*raise"),
+    ],
+)
+def test_too_few_faces_are_an_error_with_the_mend_of_its_own_cause(
+    tmp_path, monkeypatch, made, settings, message
+) -> None:
+    folder = write_run(tmp_path, **made)
+    if "synthetic_subjects" in made:  # one face, of one class
+        faces = list(rows(np.random.default_rng(0), split="train", subjects=1, per_class=1, synthetic=True))[:1]
+        write_faces(
+            iter(faces),
+            folder / "synthetic" / "fold-0",
+            NAMES,
+            synthetic=True,
+            card=CardFacts("T", "D", "cc0-1.0"),
+        )
+    with pytest.raises(InputError, match=message):
+        score(folder, Painter(), monkeypatch, **settings)
+
+
+def test_too_few_real_faces_are_found_before_any_training(tmp_path) -> None:
+    for subjects, enough in ((1, False), (2, True)):
+        folder = write_run(tmp_path / str(subjects), test_subjects=subjects)
+        arguments = read_faces(folder / "faces"), read_folds(folder / "folds.parquet"), NAMES
+        if enough:
+            check_reference_faces(*arguments, ScoreSettings())
+            continue
+        with pytest.raises(InputError, match="fold 0: has too few real test faces"):
+            check_reference_faces(*arguments, ScoreSettings())
+        check_reference_faces(*arguments, ScoreSettings(reference_split="train"))
 
 
 def test_refused_rows_are_passed_over_and_reading_stops_early(tmp_path) -> None:

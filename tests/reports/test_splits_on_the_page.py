@@ -1,0 +1,75 @@
+"""The page counts the folds that the run used, and says where a user's own splits were not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up_run import NAMES, write_faces_report, write_run
+
+from augment.fold_choice import FoldsReport, choose_folds
+from augment.prepare import PreparationReport
+from augment.splits import FoldSettings
+from reports.inputs import load_report_data
+from reports.page import render_page
+from reports.preparation import data_counts, data_facts, data_shortfalls
+from reports.settings import BootstrapSettings, ReportSettings
+
+OWN = {"train": 210, "validation": 40, "test": 320}
+
+
+def report(folder: Path, kind: str, folds: int) -> dict[str, Any]:
+    settings = FoldSettings.model_validate({"kind": kind, "folds": folds})
+    counts = tuple(
+        {name: {"train": 100 + fold, "validation": 7, "test": 20 - fold} for name in NAMES} for fold in range(folds)
+    )
+    subjects = tuple({"train": 12, "validation": 3, "test": 5 + fold} for fold in range(folds))
+    found = FoldsReport(choice=choose_folds(OWN, settings), counts=counts, subjects=subjects)
+    before = PreparationReport.model_validate_json(write_faces_report(folder).read_text())
+    return json.loads(before.model_copy(update={"folds": found, "reading": ("read so",)}).model_dump_json())
+
+
+@pytest.mark.parametrize(("folds", "train", "test"), [(1, "100", "20"), (3, "100 to 102", "18 to 20")])
+def test_the_counts_are_those_of_the_folds_that_were_used(tmp_path: Path, folds: int, train: str, test: str) -> None:
+    counts = data_counts(report(tmp_path, "subjects", folds))
+    assert counts is not None and counts["folds"] == folds
+    assert counts["splits"] == ["train", "validation", "test"]
+    assert [row["cells"] for row in counts["rows"][:-1]] == [[train, "7", test]] * len(NAMES)
+    assert {row["total"] for row in counts["rows"][:-1]} == {"127"}
+
+
+def test_a_split_that_was_not_used_is_held_against_the_figures(tmp_path: Path) -> None:
+    ignored = report(tmp_path, "subjects", 1)
+    said = "The data set's own splits were not used: it has train 210, validation 40, test 320; folds.kind is subjects"
+    assert dict(data_facts(ignored))["splits"].startswith(said)
+    assert any(line.startswith(said) for line in data_shortfalls(ignored))
+    assert not any("the source's own splits have it so" in line for line in data_shortfalls(ignored))
+    assert "duplicates across the source's own splits, which were not used" in dict(data_facts(ignored))
+    kept = report(tmp_path, "auto", 1)
+    assert dict(data_facts(kept))["splits"].startswith("The data set's own splits are kept")
+    assert not any("splits were not used" in line for line in data_shortfalls(kept))
+    assert any("the source's own splits have it so" in line for line in data_shortfalls(kept))
+
+
+def test_subjects_and_how_the_root_was_read(tmp_path: Path) -> None:
+    facts = dict(data_facts(report(tmp_path, "subjects", 2)))
+    assert facts["subjects"] == "train 12, validation 3, test 5 to 6" and facts["how they were read"] == "read so"
+
+
+def test_a_report_without_folds_counts_the_sources_splits(tmp_path: Path) -> None:
+    before = json.loads(write_faces_report(tmp_path).read_text())
+    counts = data_counts(before)
+    assert counts is not None and counts["rows"][-1]["name"] == "all" and counts["folds"] == 1
+    assert "splits" not in dict(data_facts(before)) and data_counts({}) is None
+
+
+def test_the_page_says_it_twice(tmp_path: Path) -> None:
+    inputs = write_run(tmp_path)
+    assert inputs.faces_report is not None
+    inputs.faces_report.write_text(json.dumps(report(tmp_path / "other", "subjects", 3)))
+    settings = ReportSettings(bootstrap=BootstrapSettings(resamples=200))
+    page = render_page(load_report_data(inputs, settings), figures={})
+    assert "as the run used them: the least and the most of 3 folds." in page and "<td>100 to 102</td>" in page
+    assert page.count("own splits were not used: it has train 210, validation 40, test 320") == 2
