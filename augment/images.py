@@ -42,15 +42,15 @@ class UndecodableImageError(ValueError):
     """The bytes are not an image that can be decoded whole."""
 
 
-def decode_image(data: bytes, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
+def decode_image(data: bytes) -> np.ndarray:
     """Decodes an image file's bytes to 8-bit grey or RGB.
 
     EXIF orientation is applied; 16-bit and float pictures are scaled to 8 bits; palettes are expanded; alpha is
     composed over mid-grey (a black or white backdrop would be an edge that no camera made).
 
     Args:
-        data: The bytes of a file in one of `FORMATS`.
-        most_pixels: Pictures of more pixels are refused by their header, before anything of them is decoded.
+        data: The bytes of a file in one of `FORMATS`, of `MOST_PIXELS` pixels at most: larger ones are refused by
+            their header, before anything of them is decoded.
 
     Returns:
         uint8 [H, W] for grey pictures, [H, W, 3] for colour ones.
@@ -65,7 +65,7 @@ def decode_image(data: bytes, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
         with warnings.catch_warnings():
             # Pillow warns of what is refused here anyhow, or of details (a damaged EXIF entry) that no pixel needs.
             warnings.simplefilter("ignore")
-            return _decode(data, most_pixels)
+            return _decode(data)
     except UndecodableImageError:
         raise
     except MemoryError as error:
@@ -75,24 +75,24 @@ def decode_image(data: bytes, *, most_pixels: int = MOST_PIXELS) -> np.ndarray:
         raise UndecodableImageError(_reason(error, data)) from error
 
 
-def _decode(data: bytes, most_pixels: int) -> np.ndarray:
+def _decode(data: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-        _check_size(picture, most_pixels)
+        _check_size(picture)
         picture.load()
         pixels = _to_grey_or_rgb(picture)
         turn = _TURNS.get(_orientation(picture))
     return pixels if turn is None else np.ascontiguousarray(turn(pixels))
 
 
-def _check_size(picture: Image.Image, most_pixels: int) -> None:
+def _check_size(picture: Image.Image) -> None:
     width, height = picture.size
-    if width * height > most_pixels:
-        why = f"has {width} x {height} pixels, and {most_pixels / 1e6:.0f} million are the most that are decoded"
+    if width * height > MOST_PIXELS:
+        why = f"has {width} x {height} pixels, and {MOST_PIXELS / 1e6:.0f} million are the most that are decoded"
         raise UndecodableImageError(f"the picture {why}: make it smaller")
     # A tile of a TIFF is decoded whole, and may be far larger than the picture.
     tags = getattr(picture, "tag_v2", {})
     tile_width, tile_height = (tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_HEIGHT))
-    if tile_width * tile_height > most_pixels:
+    if tile_width * tile_height > MOST_PIXELS:
         why = f"is cut into tiles of {tile_width} x {tile_height} pixels, which are too large to be decoded"
         raise UndecodableImageError(f"the picture {why}: save it again without tiles")
 

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_text
 from augment.sources.base import Source, Terms
 
 # What Hugging Face's cards accept as `license:`; anything else is `other` with the text in the body.
@@ -205,7 +206,7 @@ def read_card(directory: Path) -> Licence | None:
         None where there is no card, or its YAML names no licence.
     """
     try:
-        text = (Path(directory) / _CARD).read_text(encoding="utf-8")
+        text = read_regular_text(Path(directory) / _CARD)
     except (OSError, UnicodeDecodeError):
         return None
     front = _front_matter(text)

@@ -25,6 +25,7 @@ from augment.faces import MASK_CLASSES
 from augment.files import atomic_path
 from augment.layers import check_halvings
 from augment.problems import InputError, Problem
+from augment.regular_files import require_regular_file
 from augment.tensors import FaceTensors, to_unit_range
 
 NO_MASK = 255
@@ -316,6 +317,7 @@ def load_parsing(path: Path, device: torch.device | str = "cpu") -> ParsingNetwo
         InputError: The file is absent, damaged, or holds something else.
     """
     try:
+        require_regular_file(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             header = json.loads((file.metadata() or {}).get("s2l", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)

@@ -18,6 +18,7 @@ from torch import nn
 from augment.chance import seeded
 from augment.files import atomic_path
 from augment.problems import InputError, Problem
+from augment.regular_files import NotARegularFileError, require_regular_file
 
 # The brightness of a well-exposed grey face, in 0..1; fixed, so that no statistics of any split enter the network.
 GREY_MEAN = 0.5
@@ -203,6 +204,7 @@ def load_classifier(path: Path, device: torch.device | str = "cpu") -> tuple[Fac
         InputError: The file is missing, damaged, or not one of ours.
     """
     try:
+        require_regular_file(path)
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["s2l"])
         # What was once published or given as a file lies in these weights now.
@@ -215,7 +217,7 @@ def load_classifier(path: Path, device: torch.device | str = "cpu") -> tuple[Fac
         model.load_state_dict(tensors)
     except FileNotFoundError as error:
         raise InputError(Problem(str(path), "is missing", "run the stage that trains it")) from error
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (NotARegularFileError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise InputError(Problem(str(path), f"is no classifier of ours: {error}", "train it again")) from error
     return model.to(device).eval(), about
 
@@ -246,6 +248,8 @@ def _published_resnet(settings: ModelSettings, num_classes: int, channels: int) 
     timm = _import_timm(pretrained=settings.pretrained and settings.weights is None)
     overlay = None if settings.weights is None else {"file": str(settings.weights)}
     try:
+        if settings.weights is not None:
+            require_regular_file(settings.weights)
         network = timm.create_model(
             settings.name,
             pretrained=wanted,

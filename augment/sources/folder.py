@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import field_validator
 
-from augment.images import MOST_PIXELS, UndecodableImageError, decode_image
+from augment.images import UndecodableImageError, decode_image
 from augment.problems import InputError, Problem
 from augment.regular_files import read_regular_file
 from augment.sources.base import RawFace, SourceSettings
@@ -69,10 +69,10 @@ def is_ignored(path: Path) -> bool:
     return path.name.startswith(".") or path.name.lower() in _SYSTEM_FILES
 
 
-def read_picture(path: Path, where: str, *, most_pixels: int = MOST_PIXELS) -> np.ndarray | Problem:
+def read_picture(path: Path, where: str) -> np.ndarray | Problem:
     """Decodes a picture file: uint8 [H, W] or [H, W, 3], or the problem, which names the file as `where`."""
     try:
-        return decode_image(read_regular_file(path), most_pixels=most_pixels)
+        return decode_image(read_regular_file(path))
     except UndecodableImageError as error:
         return Problem(where, f"does not decode: {error}", "replace or delete the file")
     except OSError as error:

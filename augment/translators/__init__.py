@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from augment.files import atomic_path
 from augment.problems import InputError, Problem
+from augment.regular_files import require_regular_file
 
 if TYPE_CHECKING:
     import torch
@@ -226,6 +227,7 @@ def translator_header(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        require_regular_file(path)
         with safe_open(path, framework="pt", device="cpu") as file:
             header = json.loads((file.metadata() or {}).get("s2l", "{}"))
     except (OSError, SafetensorError, ValueError) as error:

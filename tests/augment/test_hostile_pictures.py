@@ -272,8 +272,8 @@ def test_the_largest_pictures_take_half_a_gigabyte(tmp_path: Path, what: str, co
 @in_linux
 @pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
 def test_bombs_in_the_texts_of_a_png_are_refused(tmp_path: Path, kind: bytes) -> None:
-    pack = zlib.compressobj(9)
-    packed = b"".join(pack.compress(bytes(2**20)) for _ in range(1024)) + pack.flush()  # a gigabyte in one megabyte
+    pack = zlib.compressobj(1)
+    packed = b"".join(pack.compress(bytes(2**20)) for _ in range(256)) + pack.flush()  # 256 MB in one
     inside = {b"zTXt": b"s2l translate\0\0", b"iTXt": b"s2l translate\0\x01\0\0\0", b"iCCP": b"profile\0\0"}[kind]
     pixels = chunk(b"IDAT", zlib.compress(b"\0\0"))
     (tmp_path / "bomb").write_bytes(png(1, 1, chunk(kind, inside + packed), pixels))
