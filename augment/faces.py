@@ -113,7 +113,7 @@ def class_names(schema: pa.Schema) -> tuple[str, ...]:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(features["label"]["names"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             Problem("label", "the table's metadata names no classes", "write it with augment.dataset.write_faces")
         ) from error

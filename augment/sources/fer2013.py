@@ -279,11 +279,8 @@ class Fer2013Source:
             for row, values in enumerate(rows_of(file, ["image", "emotion", "usage"])):
                 yield from self._parquet_face(values, row, f"{file.name} row {row}", taken)
         except UnreadableTableError as error:
-            yield Problem(
-                f"{file.name}, after row {row}" if row >= 0 else file.name,
-                f"can't be read further: {error}",
-                "download it again",
-            )
+            where = f"{file.name}, after row {row}" if row >= 0 else file.name
+            yield Problem(where, f"can't be read further: {error}", "download it again")
             return
         if row < 0:
             yield Problem(file.name, "holds no rows")

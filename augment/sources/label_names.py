@@ -88,7 +88,9 @@ def names_in_card(folders: Sequence[Path], column: str) -> tuple[str, ...] | Non
 def _names_by_configuration(card: Mapping[str, Any], column: str) -> Iterator[tuple[str, Any]]:
     infos = card.get("dataset_info")
     for info in infos if isinstance(infos, list) else [infos]:
-        features = info.get("features") if isinstance(info, dict) else None
+        if not isinstance(info, dict):
+            continue
+        features = info.get("features")
         for feature in features if isinstance(features, list) else []:
             kind = feature.get("dtype") if isinstance(feature, dict) and feature.get("name") == column else None
             label = kind.get("class_label") if isinstance(kind, dict) else None

@@ -73,7 +73,7 @@ class ParquetSource:
     needs_root: ClassVar[bool] = True
     Settings: ClassVar[type[SourceSettings]] = ParquetSettings
     layout: ClassVar[str] = (
-        "README.md                  a card: its licence is the faces'\n"
+        "README.md                  a card: its licence is the faces', its dataset_info names the classes\n"
         "data/train-*.parquet       image, label (and split, subject ...); any names of files"
     )
 

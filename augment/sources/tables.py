@@ -88,7 +88,10 @@ def is_picture(kind: pa.DataType) -> bool:
     """Whether values are pictures: their bytes, or struct<bytes, path> as `datasets` has it."""
     if not pa.types.is_struct(kind):
         return is_binary(kind)
-    return kind.get_field_index("bytes") >= 0 and is_binary(kind.field("bytes").type)
+    if kind.get_field_index("bytes") < 0:
+        return False
+    inside = kind.field("bytes").type
+    return is_binary(inside) or pa.types.is_null(inside)  # null: a table that only names files
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:

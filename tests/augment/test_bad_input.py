@@ -236,7 +236,7 @@ CASES: dict[str, Case] = {
         {},
         "fer2013.parquet: column emotion has type string",
     ),
-    "no FER2013 file type": ("fer2013", raw_file("fer.zip", b"PK"), {}, "is neither .csv nor .parquet"),
+    "no FER2013 file type": ("fer2013", raw_file("fer.zip", b"PK"), {}, r"is an archive .*: neither .csv nor .parquet"),
     "parquet that is none": ("parquet", raw_file("t.parquet", b"PAR0"), {}, "t.parquet: is no Parquet file"),
     "folder without parquet": ("parquet", class_folder, {}, r"looked for \*.parquet"),
     "parquet without a label": ("parquet", parquet_table(image=PICTURES), {}, "no column label or .*set label_column"),

@@ -225,7 +225,7 @@ def test_a_page_that_is_damaged_ends_the_table_where_it_is(tmp_path: Path) -> No
     columns = {"image": PICTURES * 40, "emotion": [3, 4] * 40, "usage": ["Training", "PrivateTest"] * 40}
     form: dict[str, Any] = {"write_page_checksum": True, "use_dictionary": False, "compression": "none"}
     pq.write_table(pa.table({name: values * 10 for name, values in columns.items()}), path, row_group_size=600, **form)
-    place = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset + 200
+    place = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset + 2000  # behind its header
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
