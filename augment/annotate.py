@@ -26,6 +26,7 @@ from augment.crops import CropSettings, crop_image, crop_landmarks, crop_mask
 from augment.faces import LANDMARK_COUNT
 from augment.files import atomic_write_text, sha256_of_file
 from augment.images import decode_image, encode_png
+from augment.landmark_bounds import landmarks_fault
 from augment.landmark_detection import MEND, Detection, LandmarkDetector, LandmarkSettings, landmarks_installed
 from augment.problems import InputError, Problem
 from augment.processes import end_with_parent, use_threads
@@ -372,6 +373,7 @@ class AnnotatedSource:
         looks = self._looks and (found.landmarks is None or self.settings.landmarks.faces == "all")
         key = _picture_key(found.image) if detections is not None and looks else None
         known = detections.get(key) if detections is not None and key is not None else None
+        known = known if known is not None and _is_sound(known) else None
         task = _Task(
             image=found.image,
             landmarks=found.landmarks,
@@ -531,7 +533,7 @@ def _has_form(face: RawFace) -> bool:
         return False
     if face.mask is not None and (face.mask.ndim != 2 or 0 in face.mask.shape):
         return False
-    return landmarks is None or (landmarks.shape == (LANDMARK_COUNT, 2) and bool(np.isfinite(landmarks).all()))
+    return landmarks is None or (landmarks.shape == (LANDMARK_COUNT, 2) and landmarks_fault(landmarks) is None)
 
 
 def _picture_key(image: np.ndarray, landmarks: np.ndarray | None = None) -> bytes:
@@ -574,6 +576,21 @@ def _detection_row(detection: Detection | None) -> dict[str, Any]:
         "faces": detection.faces,
         "unsteadiness": detection.unsteadiness,
     }
+
+
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the cache can have come from a detector; what can't is looked for again."""
+    box, points = row["box"], row["landmarks"]
+    if not box:
+        return True
+    numbers = np.array([*box, row["unsteadiness"]], np.float64)  # None becomes NaN
+    if len(box) != 4 or not np.isfinite(numbers).all() or row["detector"] not in ("hog", "cnn") or row["faces"] is None:
+        return False
+    if not points:
+        return True
+    if len(points) != LANDMARK_COUNT * 2 * 4:
+        return False
+    return landmarks_fault(np.frombuffer(points, np.float32).reshape(LANDMARK_COUNT, 2)) is None
 
 
 def _detection(row: Mapping[str, Any]) -> Detection | None:

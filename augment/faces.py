@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from augment.landmark_bounds import landmarks_fault
 from augment.problems import InputError, Problem
 from augment.seals import SEAL, read_seal, seal_problems
 
@@ -113,7 +114,7 @@ def class_names(schema: pa.Schema) -> tuple[str, ...]:
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return tuple(features["label"]["names"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             Problem("label", "the table's metadata names no classes", "write it with augment.dataset.write_faces")
         ) from error
@@ -146,7 +147,7 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
 
     Raises:
         InputError: Lists every problem: missing columns, wrong types, nulls where none may be, labels without a name,
-            duplicate face ids, unknown splits, landmarks that are not finite.
+            duplicate face ids, unknown splits, landmarks that are no face's (`augment.landmark_bounds`).
     """
     problems: list[Problem] = []
     names = class_names(table.schema)
@@ -178,8 +179,11 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
         if split is not None and split not in SPLITS:
             problems.append(Problem(f"{where} row {row}", f"split {split!r} is none of {', '.join(SPLITS)}"))
     for row, landmarks in enumerate(table.column("landmarks").to_pylist()):
-        if landmarks is not None and not np.isfinite(np.asarray(landmarks, dtype=np.float32)).all():
-            problems.append(Problem(f"{where} row {row}", "landmarks are not finite", "use null for missing"))
+        if landmarks is None:
+            continue
+        fault = landmarks_fault(np.array(landmarks, np.float32).reshape(LANDMARK_COUNT, 2))  # None becomes NaN
+        if fault is not None:
+            problems.append(Problem(f"{where} row {row}", f"landmarks {fault}", "use null for missing"))
     if problems:
         raise InputError(problems, f"{len(problems)} problems in the table of faces:")
 

@@ -19,9 +19,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from augment.faces import MIRROR_ORDER
+from augment.landmark_bounds import landmarks_fault
 from augment.problems import InputError, Problem
 
-MEND = 'pip install "synthesize-to-learn[landmarks]"'
+MEND = "uv sync --extra landmarks"
 
 # The predictor starts from a box and its points move with it: the median over several boxes moves less. Each: edge, and
 # how far right and down, in edges of the box.
@@ -73,7 +74,7 @@ class Detection:
     Attributes:
         box: left, top, right, bottom in 0..1 of the picture; may reach beyond it.
         landmarks: float32 [68, 2], x y in 0..1 of the picture (iBUG order); points may lie outside it. None where they
-            are too unsteady to be trusted.
+            are too unsteady, or too far outside, to be trusted.
         detector: Which found it: hog or cnn.
         faces: How many faces that detector found in the picture.
         unsteadiness: How far the points move as the detector's box is moved a little, plus how far they lie from those
@@ -198,10 +199,11 @@ class LandmarkDetector:
         extent = np.array([width, height], np.float64)
         # The predictor names pixels, whose centres lie half a pixel further.
         points = (fit.points + 0.5 - seen.pad) / seen.scale / extent
+        is_trusted = fit.unsteadiness <= self.settings.steady and landmarks_fault(points) is None
         left, top, right, bottom = (float(value) for value in box / np.tile(extent, 2))
         return Detection(
             box=(left, top, right, bottom),
-            landmarks=points.astype(np.float32) if fit.unsteadiness <= self.settings.steady else None,
+            landmarks=points.astype(np.float32) if is_trusted else None,
             detector=detector,
             faces=faces,
             unsteadiness=fit.unsteadiness,

@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_text
 from augment.sources.base import Source, Terms
 
 # What Hugging Face's cards accept as `license:`; anything else is `other` with the text in the body.
@@ -28,6 +29,7 @@ PUBLIC_DOMAIN = "cc0-1.0"
 EXAMPLES = '"my own photographs, all persons agreed", or an identifier such as "cc-by-4.0"'
 _SAYS_NOTHING = frozenset({"", "unknown", "other", "none", "null", "n/a", "?", "-", "todo", "tbd"})
 _THIS_COPY = "this copy"
+_MOST_BYTES = 2**24  # of a card
 _CARD = "README.md"
 _CARD_KEY = "terms_of_data_sets"
 
@@ -204,11 +206,7 @@ def read_card(directory: Path) -> Licence | None:
     Returns:
         None where there is no card, or its YAML names no licence.
     """
-    try:
-        text = (Path(directory) / _CARD).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
-    front = _front_matter(text)
+    front = card_values(directory)
     try:
         return Licence.model_validate({"lines": front[_CARD_KEY]})
     except (KeyError, ValidationError):
@@ -218,12 +216,20 @@ def read_card(directory: Path) -> Licence | None:
     return Licence.model_validate(", ".join(said)) if said else None
 
 
+def card_values(directory: Path) -> Mapping[str, Any]:
+    """What stands in the YAML at the head of a dataset directory's card (`README.md`); empty where there is none."""
+    try:
+        return _front_matter(read_regular_text(Path(directory) / _CARD, most_bytes=_MOST_BYTES))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
 def _front_matter(text: str) -> Mapping[str, Any]:
     """The YAML between a card's first two lines of dashes; empty where there is none."""
     match = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|$)", text.lstrip("\ufeff").replace("\r\n", "\n"), re.DOTALL)
     try:
         values = yaml.safe_load(match.group(1)) if match else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none, 5,000 digits, a thousand levels
         return {}
     return values if isinstance(values, dict) else {}
 

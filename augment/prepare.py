@@ -21,6 +21,7 @@ from augment.faces import LANDMARK_COUNT, MASK_CLASSES, SPLITS
 from augment.files import atomic_path, atomic_write_text, scratch_name
 from augment.fold_choice import FoldsReport
 from augment.images import encode_png, fit_image
+from augment.landmark_bounds import landmarks_fault
 from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.problems import InputError, Problem, write_quarantine
@@ -142,7 +143,14 @@ class _Reader:
         if self._face_id(face) in self.splits:
             why = f"the name {face.name!r} occurs twice"
             return Problem(face.path or face.name, why, "every face needs a name of its own")
-        return face_problem(face, self.source.class_names)
+        problem = face_problem(face, self.source.class_names)
+        if problem is None and face.landmarks is not None:
+            fault = landmarks_fault(fit_landmarks(face.landmarks, *face.image.shape[:2]))
+            if fault is not None:
+                why = f"its face is not in the central square that is taken of it: there its landmarks {fault}"
+                mend = "crop it to the face, or set dataset.annotation.crop.by to face"
+                problem = Problem(face.path or face.name, why, mend)
+        return problem
 
     def _row(self, face: RawFace) -> dict[str, Any]:
         face_id = self._face_id(face)
@@ -201,8 +209,9 @@ def face_problem(face: RawFace, class_names: Sequence[str]) -> Problem | None:
     if face.landmarks is not None:
         if face.landmarks.shape != (LANDMARK_COUNT, 2):
             return Problem(where, f"landmarks are {list(face.landmarks.shape)}, not [{LANDMARK_COUNT}, 2]")
-        if not np.isfinite(face.landmarks).all():
-            return Problem(where, "landmarks are not finite", "leave them out where they are unknown")
+        fault = landmarks_fault(face.landmarks)
+        if fault is not None:
+            return Problem(where, f"landmarks {fault}", "leave them out where they are unknown")
     if face.mask is not None and (face.mask.ndim != 2 or face.mask.max(initial=0) >= len(MASK_CLASSES)):
         names = ", ".join(f"{number} {name}" for number, name in enumerate(MASK_CLASSES))
         return Problem(where, "the mask is no map of areas", f"areas are {names}")

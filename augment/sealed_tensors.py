@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 
 from augment.files import atomic_path
 from augment.problems import InputError, Problem
+from augment.regular_files import open_regular_file
 
 _DIGEST = "sha256"
 _LENGTH_BYTES = 8
@@ -74,7 +75,8 @@ def read_about(path: Path, what: str, mend: str) -> dict[str, Any]:
 
 def _read(path: Path, what: str, mend: str) -> tuple[bytes, dict[str, Any]]:
     try:
-        data = Path(path).read_bytes()
+        with open_regular_file(path) as file:
+            data = file.read()
         header, body = _parts(data)
         metadata = header.get("__metadata__", {})
         about = json.loads(metadata.get("s2l", "{}"))

@@ -12,6 +12,8 @@ import torch
 
 from augment.faces import LANDMARK_COUNT, MASK_CLASSES, MIRROR_ORDER, class_names
 from augment.images import decode_image, fit_image
+from augment.landmark_bounds import LEAST_SPREAD, MARGIN, STILL_POINTS, landmarks_fault
+from augment.problems import InputError, Problem
 
 MIRROR_LANDMARKS = torch.tensor(MIRROR_ORDER)
 
@@ -115,6 +117,9 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
 
     Returns:
         The faces on the CPU.
+
+    Raises:
+        InputError: Landmarks are no face's (`augment.landmark_bounds`).
     """
     names = class_names(table.schema)
     pictures = [decode_image(value["bytes"]) for value in table.column("image").to_pylist()]
@@ -133,9 +138,17 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
     found = column("landmarks")
     if any(value is not None for value in found):
         points = np.full((len(found), LANDMARK_COUNT, 2), np.nan, np.float32)
+        problems = []
         for row, value in enumerate(found):
-            if value is not None:
-                points[row] = np.asarray(value, np.float32).reshape(LANDMARK_COUNT, 2)
+            if value is None:
+                continue
+            points[row] = np.array(value, np.float32).reshape(LANDMARK_COUNT, 2)
+            fault = landmarks_fault(points[row])
+            if fault is not None:
+                where = f"row {row} of the table of faces ({table.column('face_id')[row].as_py()})"
+                problems.append(Problem(where, f"landmarks {fault}", "prepare the faces again"))
+        if problems:
+            raise InputError(problems)
         landmarks = torch.from_numpy(points)
     found = column("mask")
     if any(value is not None for value in found):
@@ -179,6 +192,21 @@ def _decode_mask(data: bytes, size: int) -> np.ndarray:
         columns = np.minimum((np.arange(size) + 0.5) * mask.shape[1] / size, mask.shape[1] - 1).astype(int)
         mask = mask[rows][:, columns]
     return np.minimum(mask, len(MASK_CLASSES) - 1)
+
+
+def has_sound_landmarks(landmarks: torch.Tensor) -> torch.Tensor:
+    """Which faces have landmarks that can be a face's, as `augment.landmark_bounds` says it.
+
+    Args:
+        landmarks: float32 [N, 68, 2], x y in 0..1 of the picture; NaN where a face has none.
+
+    Returns:
+        bool [N].
+    """
+    inside = ((landmarks >= -MARGIN) & (landmarks <= 1 + MARGIN)).all(dim=2).all(dim=1)  # NaN is neither
+    still = landmarks[:, list(STILL_POINTS)]
+    spread = (still.amax(dim=1) - still.amin(dim=1)).amax(dim=1)
+    return inside & (spread >= LEAST_SPREAD)
 
 
 def to_unit_range(images: torch.Tensor) -> torch.Tensor:

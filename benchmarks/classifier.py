@@ -52,7 +52,7 @@ def loader_batches(pictures: np.ndarray, batch_size: int) -> Callable[[], object
             return len(files)
 
         def __getitem__(self, index: int) -> torch.Tensor:
-            return transform(Image.open(io.BytesIO(files[index])))
+            return transform(Image.open(io.BytesIO(files[index]), formats=("PNG",)))
 
     loader = torch.utils.data.DataLoader(Files(), batch_size=batch_size, shuffle=True, drop_last=True)
     batches = iter(loader)

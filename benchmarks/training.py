@@ -70,7 +70,7 @@ class Files(torch.utils.data.Dataset[Any]):
         return len(self.files)
 
     def __getitem__(self, place: int) -> Any:
-        picture = torch.from_numpy(np.array(Image.open(io.BytesIO(self.files[place]))))[None]
+        picture = torch.from_numpy(np.array(Image.open(io.BytesIO(self.files[place]), formats=("PNG",))))[None]
         assert self.faces.landmarks is not None
         landmarks = self.faces.landmarks[place]
         if torch.rand(()) < 0.5:

@@ -287,7 +287,7 @@ def gallery_rows(translator: Translator, faces: FaceTensors, count: int) -> Face
 
 def small_png(png: bytes, most_bytes: int = 80_000) -> bytes:
     """The sheet at three quarters of its size, with as many colours as fit: a repository keeps it for ever."""
-    with Image.open(io.BytesIO(png)) as sheet:
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as sheet:
         smaller = sheet.convert("RGB").resize((sheet.width * 3 // 4, sheet.height * 3 // 4), Image.Resampling.LANCZOS)
     for colours in (64, 48, 32, 24, 16):
         buffer = io.BytesIO()

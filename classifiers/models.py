@@ -15,6 +15,7 @@ from torch import nn
 
 from augment.chance import seeded
 from augment.problems import InputError, Problem
+from augment.regular_files import require_regular_file
 from augment.sealed_tensors import load_tensors, save_tensors
 
 # The brightness of a well-exposed grey face, in 0..1; fixed, so that no statistics of any split enter the network.
@@ -253,6 +254,8 @@ def _published_resnet(settings: ModelSettings, num_classes: int, channels: int) 
     timm = _import_timm(pretrained=settings.pretrained and settings.weights is None)
     overlay = None if settings.weights is None else {"file": str(settings.weights)}
     try:
+        if settings.weights is not None:
+            require_regular_file(settings.weights)
         network = timm.create_model(
             settings.name,
             pretrained=wanted,

@@ -10,6 +10,7 @@ import numpy as np
 from augment.annotate import simulated_face_of
 from augment.crops import CropSettings, crop_image, crop_landmarks
 from augment.images import fit_image
+from augment.landmark_bounds import landmarks_fault
 from augment.landmark_detection import Detection, LandmarkDetector, LandmarkSettings
 from augment.prepare import fit_landmarks
 from augment.problems import Problem
@@ -89,6 +90,9 @@ class PhotographReader:
             landmarks = None if landmarks is None else fit_landmarks(landmarks, height, width)
             if width != height:
                 steps.append(f"central {min(width, height)}x{min(width, height)}")
+        if landmarks is not None and landmarks_fault(landmarks) is not None:
+            landmarks = simulated = None
+            steps.append("its face lies outside")
         steps.append(f"{self.size}x{self.size} {_colour(self.channels == 3)}")
         return Photograph(fit_image(image, self.size, self.channels), " -> ".join(steps), landmarks, simulated)
 

@@ -28,6 +28,7 @@ from augment.files import atomic_write_bytes, sha256_of_file
 from augment.images import encode_png, png_text
 from augment.landmark_detection import MEND, landmarks_installed
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_file
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.tensors import FaceTensors
 from augment.translators import load_translator, translator_header
@@ -264,7 +265,7 @@ def _is_marked(path: Path) -> bool:
     if path.suffix.lower() != ".png":
         return False
     try:
-        return png_text(path.read_bytes(), MARK) is not None
+        return png_text(read_regular_file(path), MARK) is not None
     except OSError:
         return False  # reading it for good will say why
 

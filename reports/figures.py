@@ -287,7 +287,7 @@ def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
 
 def draw_gallery(gallery: dict[str, Any], theme: Theme) -> Figure:
     """A translator's sheet, one row a face: the input, then every class."""
-    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"]))).convert("RGB"))
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"])), formats=("PNG",)).convert("RGB"))
     columns, rows, size = len(gallery["columns"]), len(gallery["row_labels"]), gallery["size"]
     gap = max(2, size // 16)
     ground = np.array([round(255 * part) for part in matplotlib.colors.to_rgb(theme.background)], np.uint8)

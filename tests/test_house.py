@@ -55,3 +55,54 @@ def test_stage_code_knows_no_dvc_and_no_prefect() -> None:
 def test_tools_are_content(command: list[str]) -> None:
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# What opens a picture by its content, and so must be told the formats; `augment.images` has the list.
+OTHER_PICTURE_READERS = {
+    "imread",
+    "decode_png",
+    "decode_jpeg",
+    "read_image",
+    "open_image",
+    "default_loader",
+    "ImageFolder",
+}
+
+
+def pictures_opened_in_any_format(source: str) -> list[str]:
+    """Calls that open a picture without a fixed list of formats, and imports that would hide such a call."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "PIL.Image":
+            found.append(f"line {node.lineno}: from PIL.Image import ...")
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        opens = (
+            isinstance(node.func, ast.Attribute) and called == "open" and ast.unparse(node.func.value).endswith("Image")
+        )
+        given = next((keyword.value for keyword in node.keywords if keyword.arg == "formats"), None)
+        is_none = isinstance(given, ast.Constant) and given.value is None
+        if (opens and (given is None or is_none)) or called in OTHER_PICTURE_READERS:
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize("room", [*MAY_USE, "benchmarks"])
+def test_pictures_are_opened_by_a_fixed_list_of_formats(room: str) -> None:
+    files = list((ROOT / room).rglob("*.py"))
+    assert files
+    for file in files:
+        assert not pictures_opened_in_any_format(file.read_text(encoding="utf-8")), file.relative_to(ROOT)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Image.open(x)", "PIL.Image.open(x, mode='r')", "Image.open(x, formats=None)", "from PIL.Image import open as o",
+     "skimage.io.imread(x)"],
+)  # fmt: skip
+def test_a_picture_opened_in_any_format_would_be_found(line: str) -> None:
+    assert pictures_opened_in_any_format(line)
+    assert not pictures_opened_in_any_format(
+        "Image.open(x, formats=FORMATS); path.open(); open(x); Image.new('L', (1, 1))"
+    )

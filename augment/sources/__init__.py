@@ -93,4 +93,6 @@ def open_source(name: str, root: str | Path | None = None, **settings: Any) -> S
     root = Path(root).expanduser()
     if not root.exists():
         raise InputError(Problem(str(root), "does not exist", "name the file or folder that holds the data"))
+    if not root.is_dir() and not root.is_file():
+        raise InputError(Problem(str(root), "is neither a file nor a folder", "name the file or folder of the data"))
     return source_class(root, checked)

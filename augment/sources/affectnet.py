@@ -17,6 +17,7 @@ faces, and are not read. Pictures name no subjects.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections import Counter
@@ -30,6 +31,7 @@ from pydantic import Field
 
 from augment.faces import LANDMARK_COUNT
 from augment.problems import InputError, Problem
+from augment.regular_files import open_regular_file, read_regular_file
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource
@@ -52,6 +54,7 @@ _LISTS = {"training.csv": "train", "validation.csv": "validation"}
 _SETS = {"train_set": "train", "val_set": "validation"}
 _TRAINING_COUNTS = (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750)  # 287,651
 _VALIDATION_COUNT = 500  # of each
+_MOST_BYTES = 2**20  # of an annotation, which has some hundred
 _READ_AT = "Mollahosseini et al. 2017, the training and validation sets by expression"
 _READ_AT_2021 = "the works that use the release of 2021: 287,651 and 3,999 faces of eight expressions"
 _IMAGE_FOLDERS = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
@@ -265,7 +268,7 @@ class AffectNetSource(ListedSource):
         path_at, expression_at = columns["subDirectory_filePath"], columns["expression"]
         width = max(columns.values()) + 1
         offset, found = 0, False
-        with file.open("rb") as lines:
+        with open_regular_file(file) as lines:
             for number, line in enumerate(lines, 1):
                 row = _Row(file, offset, number)
                 offset += len(line)
@@ -278,7 +281,7 @@ class AffectNetSource(ListedSource):
                     yield Problem(here, f"has {len(cells)} columns, not {width}", "download the list again")
                     continue
                 expression = cells[expression_at].strip()
-                if not expression.isdigit() or int(expression) >= len(EXPRESSIONS) + len(LEFT_OUT):
+                if not re.fullmatch(rb"\d{1,9}", expression) or int(expression) >= len(EXPRESSIONS) + len(LEFT_OUT):
                     shown = expression.decode("utf-8", "replace")[:20]
                     yield Problem(here, f"unknown expression {shown!r}", "ids are 0 to 10")
                     continue
@@ -288,7 +291,7 @@ class AffectNetSource(ListedSource):
 
     def _place(self, row: _Row) -> dict[str, str]:
         """The cells of a row, by column, read again."""
-        with row.file.open("rb") as lines:
+        with open_regular_file(row.file) as lines:
             lines.seek(row.offset)
             cells = lines.readline().decode("utf-8", "replace").rstrip("\r\n").split(",")
         return {name: cells[at].strip() for name, at in self._columns[row.file].items()}
@@ -407,7 +410,7 @@ def _check_columns(file: Path, where: str) -> dict[str, int]:
     Raises:
         InputError: The list is empty or is none.
     """
-    with file.open("rb") as lines:
+    with open_regular_file(file) as lines:
         cells = lines.readline().rstrip(b"\r\n").split(b",")
     if cells == [b""]:
         raise InputError(Problem(where, "is empty", "download it again"))
@@ -470,10 +473,13 @@ def _numbered(folder: Path, pattern: str, where: str, what: str) -> tuple[dict[s
 def _load(file: Path, where: str) -> np.ndarray | Problem:
     """Reads an .npy file; objects, which would have to be unpickled, are refused."""
     try:
-        with file.open("rb") as data:
-            return np.asarray(np.lib.format.read_array(data, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        return Problem(where, f"is no .npy file that can be read: {str(error).splitlines()[0]}", "copy it again")
+        data = io.BytesIO(read_regular_file(file, most_bytes=_MOST_BYTES))
+        return np.asarray(np.lib.format.read_array(data, allow_pickle=False))
+    except OSError as error:
+        return Problem(where, f"can't be read: {error.strerror or error}")
+    except Exception as error:  # NumPy evaluates the header: damaged, it raises whatever it leads to, MemoryError too
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        return Problem(where, f"is no .npy file that can be read: {why}", "copy it again")
 
 
 def _read_expression(file: Path, where: str) -> int | Problem:

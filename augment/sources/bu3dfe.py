@@ -27,6 +27,7 @@ from pydantic import Field, field_validator
 from augment.attributes import signed_degrees
 from augment.mesh import Mesh, fitted_camera, render_mesh
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_file
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
@@ -69,6 +70,7 @@ def _proper(name: str) -> str:
 
 _FILE = NameRule(_NAME, "a file of a model (F0001_AN01WH_F3D.wrl)", _proper)
 _SUBJECTS = NameRule.of_names(SUBJECTS, "a person (F0001 to F0056, M0001 to M0044)")
+_MOST_BYTES = 2**26  # of a model, which has one to three million
 _READ_AT = "Yin et al. 2006: 2,500 models of 100 people (56 women), six expressions at four levels and neutral"
 
 
@@ -321,7 +323,7 @@ class Bu3dfeSource(ListedSource):
         """Reads a model with its texture."""
         file = self.root / path
         try:
-            model = parse_vrml(file.read_bytes())
+            model = parse_vrml(read_regular_file(file, most_bytes=_MOST_BYTES))
         except VrmlError as error:
             return Problem(path, f"is no model that can be read: {error}", "copy it again")
         except OSError as error:
@@ -347,8 +349,11 @@ class Bu3dfeSource(ListedSource):
         wanted = [Path(address.replace("\\", "/")).name] if address else []
         wanted.append(f"{model.name.removesuffix('.wrl')}.bmp")
         for name in wanted:
-            if (model.parent / name).is_file():
-                return model.parent / name
+            try:
+                if (model.parent / name).is_file():
+                    return model.parent / name
+            except OSError:  # a name that is longer than the system's may be
+                continue
             alike = [path for path in sorted(model.parent.iterdir()) if path.name.lower() == name.lower()]
             if len(alike) == 1 and alike[0].is_file():
                 return alike[0]

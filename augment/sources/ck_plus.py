@@ -31,6 +31,7 @@ from pydantic import Field
 
 from augment.faces import LANDMARK_COUNT
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_text
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
@@ -71,6 +72,7 @@ _LABELLED_SUBJECTS = 118
 _SUBJECTS = NameRule(re.compile(r"S\d{3}"), "a subject (S005)", str.upper)
 _SEQUENCES = NameRule(re.compile(r"\d{3}"), "a sequence (001)", str.lower)
 _EXTRACT_NAME = re.compile(r"(?P<subject>S\d{3})_(?P<sequence>\d{3})_(?P<number>\d{8})\.png")
+_MOST_BYTES = 2**20  # of a label or of landmarks, which have some thousand at most
 _READ_AT = "Lucey et al. 2010: 327 sequences with a validated emotion label, by emotion"
 _SUBJECTS_READ_AT = "the works that use CK+: the labelled sequences are of 118 people"
 
@@ -284,8 +286,10 @@ class CkPlusSource(ListedSource):
                 return Problem(where, OTHER_CASE, f"see {prefix}..._emotion.txt")
             return Problem(where, "is not this sequence's label", f"it is called {prefix}00000011_emotion.txt")
         try:
-            text = files[0].read_text("ascii").strip()
-        except (OSError, UnicodeDecodeError):
+            text = read_regular_text(files[0], encoding="ascii", most_bytes=_MOST_BYTES).strip()
+        except OSError as error:
+            return Problem(where, f"can't be read: {error.strerror or error}", "copy it again")
+        except UnicodeDecodeError:
             text = ""
         try:
             value = float(text)
@@ -393,9 +397,12 @@ def read_points(file: Path, where: str, width: int, height: int) -> np.ndarray |
         float32 [68, 2] in 0..1 of the picture, or what is wrong with the file.
     """
     try:
-        rows = [line.split() for line in file.read_text("ascii").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
+        text = read_regular_text(file, encoding="ascii", most_bytes=_MOST_BYTES)
+    except OSError as error:
+        return Problem(where, f"can't be read: {error.strerror or error}", "copy it again")
+    except UnicodeDecodeError:
         return Problem(where, "holds no text that can be read", "copy it again")
+    rows = [line.split() for line in text.splitlines() if line.strip()]
     if len(rows) != LANDMARK_COUNT:
         return Problem(where, f"holds {len(rows)} rows, not {LANDMARK_COUNT} of x and y", "copy it again")
     try:

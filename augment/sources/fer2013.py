@@ -10,19 +10,30 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TextIO
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
+from augment.file_kinds import OPENING, is_archive_kind, kind_of
 from augment.frames import frames_problem
 from augment.images import UndecodableImageError, decode_image
 from augment.problems import InputError, Problem
+from augment.regular_files import open_regular_file
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS, is_ignored, read_picture
 from augment.sources.folder_walk import FolderWalk
+from augment.sources.sequences import archives_in, is_archive, printable
+from augment.sources.tables import (
+    UnreadableTableError,
+    is_picture,
+    is_text,
+    opening_kind,
+    plain_type,
+    read_schema,
+    rows_of,
+)
 
 EDGE = 48
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the challenge's ids 0..6
@@ -36,7 +47,16 @@ _FOLDER_NAMES |= {"anger": "angry", "disgusted": "disgust", "fearful": "fear", "
 _FOLDER_NAMES |= {"surprised": "surprise"}
 _CSV_NAMES = ("fer2013.csv", "icml_face_data.csv", "fer2013/fer2013.csv")
 _PARQUET_NAME = "fer2013.parquet"
+_LONGEST_LINE = 2**18  # characters; the data set's have 10,000, and csv takes no field of half as many
+_SHOWN = 20  # characters of a wrong value
+_UNPACK = "unpack it, and name the file or the folder that was in it"
 _PIXELS = {str(value): value for value in range(256)}
+_BYTE_ORDER_MARKS = (  # UTF-32's begins as UTF-16's does
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
 _LOOKED_FOR = (
     f"looked for {', '.join(_CSV_NAMES)}, {_PARQUET_NAME}, and train/<class>/*.jpg with test/<class>/*.jpg "
     f"(classes: {', '.join(EMOTIONS)})"
@@ -109,7 +129,12 @@ class Fer2013Source:
         elif self._file.suffix.lower() == ".parquet":
             self._check_parquet(self._file)
         else:
-            raise InputError(Problem(str(root), "is neither .csv nor .parquet", _LOOKED_FOR))
+            kind = opening_kind(root)
+            if is_archive_kind(kind) or is_archive(root.name):
+                why = f"is {kind or 'an archive or a download that has not ended'}: neither .csv nor .parquet"
+                raise InputError(Problem(str(root), why, _UNPACK))
+            what = f", but {kind}" if kind else ""
+            raise InputError(Problem(str(root), f"is neither .csv nor .parquet{what}", _LOOKED_FOR))
 
     @property
     def licence(self) -> str:
@@ -140,13 +165,23 @@ class Fer2013Source:
             yield from self._parquet_faces(self._file)
 
     def _table_in(self, root: Path) -> Path | None:
-        return next((root / name for name in (*_CSV_NAMES, _PARQUET_NAME) if (root / name).is_file()), None)
+        """The table of a folder, under one of its names; in capitals too, where none is written as it should be."""
+        found = sorted(root.iterdir())
+        found += [path for folder in found if folder.name.lower() == "fer2013" and folder.is_dir()
+                  for path in sorted(folder.iterdir())]  # fmt: skip
+        named: dict[str, Path] = {}
+        for path in found:
+            name = path.relative_to(root).as_posix()
+            if name.lower() in (*_CSV_NAMES, _PARQUET_NAME) and path.is_file():
+                named[name] = path
+                named.setdefault(name.lower(), path)
+        return next((named[name] for name in (*_CSV_NAMES, _PARQUET_NAME) if name in named), None)
 
     def _split_of(self, usage: str | None) -> str | None:
         return self._splits.get((usage or "").strip().lower())
 
     def _usage_problem(self, where: str, usage: object) -> Problem:
-        return Problem(where, f"unknown Usage {usage!r}", "it must be Training, PublicTest or PrivateTest")
+        return Problem(where, f"unknown Usage {_shown(usage)}", "it must be Training, PublicTest or PrivateTest")
 
     def _beyond_limit(self, split: str, taken: Counter[str]) -> bool:
         taken[split] += 1
@@ -156,23 +191,27 @@ class Fer2013Source:
 
     def _csv_columns(self, file: Path) -> dict[str, int]:
         """Where emotion, pixels and Usage stand; their order and the spaces around them differ between files."""
-        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-            header = next(csv.reader(line.replace("\0", "�") for line in lines), None)
+        self._encoding = _encoding_of(file)
+        with file.open(encoding=self._encoding, errors="replace", newline="") as lines:
+            try:
+                header = next(csv.reader(_lines(lines)), None)
+            except csv.Error as error:
+                why = f"is no CSV of FER2013: its first line is no header ({error})"
+                raise InputError(Problem(str(file), why, "download it again")) from error
         if not header:
             raise InputError(Problem(str(file), "is empty", "download it again"))
         found = {name.strip().lower(): position for position, name in enumerate(header)}
         missing = [name for name in ("emotion", "pixels", "Usage") if name.lower() not in found]
         if missing:
-            have = ", ".join(name.strip()[:40] for name in header)
+            have = ", ".join(name.strip()[:40] for name in header[:10]) + (" ..." if len(header) > 10 else "")
             mend = f"it has {have}; the challenge's file has emotion, pixels, Usage"
             raise InputError([Problem(file.name, f"column {name} is missing", mend) for name in missing])
         return {name: found[name] for name in ("emotion", "pixels", "usage")}
 
     def _csv_faces(self, file: Path) -> Iterator[RawFace | Problem]:
         taken: Counter[str] = Counter()
-        with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-            # A zero byte would end the reader; as a sign that no number holds, it becomes the row's problem instead.
-            reader = csv.reader(line.replace("\0", "�") for line in lines)
+        with file.open(encoding=self._encoding, errors="replace", newline="") as lines:
+            reader = csv.reader(_lines(lines))
             next(reader)
             index = -1
             while True:
@@ -201,9 +240,11 @@ class Fer2013Source:
             return
         if self._beyond_limit(split, taken):
             return
-        label_name = EMOTIONS[int(emotion)] if emotion.isdecimal() and int(emotion) < len(EMOTIONS) else None
+        # int() refuses thousands of digits, whatever they say.
+        is_number = emotion.isdecimal() and len(emotion) < 9
+        label_name = EMOTIONS[int(emotion)] if is_number and int(emotion) < len(EMOTIONS) else None
         if label_name is None:
-            yield Problem(where, f"unknown emotion {emotion!r}", "ids are 0 to 6")
+            yield Problem(where, f"unknown emotion {_shown(emotion)}", "ids are 0 to 6")
             return
         image = _parse_pixels(pixels)
         if isinstance(image, str):
@@ -214,23 +255,35 @@ class Fer2013Source:
     # The Parquet table.
 
     def _check_parquet(self, file: Path) -> None:
-        try:
-            schema = pq.read_schema(file)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(Problem(str(file), f"is no Parquet file: {error}")) from error
+        schema = read_schema(file)
         missing = [name for name in ("image", "emotion", "usage") if name not in schema.names]
         if missing:
             mend = f"it has {', '.join(schema.names)}; tables of other columns are read by the source parquet"
             raise InputError([Problem(file.name, f"column {name} is missing", mend) for name in missing])
+        wanted = {
+            "image": (is_picture, "pictures (binary, or struct<bytes, path>)"),
+            "emotion": (pa.types.is_integer, "whole numbers"),
+            "usage": (is_text, "texts"),
+        }
+        problems = []
+        for name, (holds, what) in wanted.items():
+            kind = plain_type(schema.field(name).type)
+            if not holds(kind):
+                mend = "download it again; tables of other columns are read by the source parquet"
+                problems.append(Problem(file.name, f"column {name} has type {kind}, not {what}", mend))
+        if problems:
+            raise InputError(problems)
 
     def _parquet_faces(self, file: Path) -> Iterator[RawFace | Problem]:
         taken: Counter[str] = Counter()
         row = -1
-        with pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(batch_size=1000, columns=["image", "emotion", "usage"]):
-                for values in batch.to_pylist():
-                    row += 1
-                    yield from self._parquet_face(values, row, f"{file.name} row {row}", taken)
+        try:
+            for row, values in enumerate(rows_of(file, ["image", "emotion", "usage"])):
+                yield from self._parquet_face(values, row, f"{file.name} row {row}", taken)
+        except UnreadableTableError as error:
+            where = f"{file.name}, after row {row}" if row >= 0 else file.name
+            yield Problem(where, f"can't be read further: {error}", "download it again")
+            return
         if row < 0:
             yield Problem(file.name, "holds no rows")
 
@@ -249,6 +302,7 @@ class Fer2013Source:
             return
         data = picture["bytes"] if isinstance(picture, dict) else picture
         path = picture.get("path") if isinstance(picture, dict) else None
+        path = path if isinstance(path, str) else None
         try:
             image = decode_image(data or b"")
         except UndecodableImageError as error:
@@ -268,7 +322,12 @@ class Fer2013Source:
             splits = [path for path in base.iterdir() if path.is_dir() and path.name.lower() in SPLIT_FOLDERS]
             if any(path.name.lower() in _FOLDER_NAMES for split in splits for path in split.iterdir() if path.is_dir()):
                 return base
-        raise InputError(Problem(str(root), "has no layout of FER2013 that this source knows", _LOOKED_FOR))
+        problems = [Problem(str(root), "has no layout of FER2013 that this source knows", _LOOKED_FOR)]
+        problems += [
+            Problem(printable(name), "is an archive or a download that has not ended", "unpack it here")
+            for name in archives_in(root)
+        ]
+        raise InputError(problems)
 
     def _folder_faces(self) -> Iterator[RawFace | Problem]:
         taken: Counter[str] = Counter()
@@ -300,6 +359,50 @@ class Fer2013Source:
             yield image if isinstance(image, Problem) else RawFace(where, image, label_name, split=split, path=where)
 
 
+def _shown(value: object) -> str:
+    """A wrong value for a message: texts in quotes, and no more of it than tells which it is."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]}... of {len(text):,} characters"
+
+
+def _encoding_of(file: Path) -> str:
+    """UTF-8, or UTF-16 and UTF-32 where the file says so by its first bytes (spreadsheets save so).
+
+    Raises:
+        InputError: The file is no text, whatever its name says; the error says what it is.
+    """
+    with open_regular_file(file) as stream:
+        opening = stream.read(OPENING)
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if opening.startswith(mark):
+            return encoding
+    kind = kind_of(opening)
+    if kind is not None:
+        mend = "rename it to fer2013.parquet" if kind == "a Parquet table" else "download it again"
+        raise InputError(
+            Problem(str(file), f"is {kind}, whatever its name says", _UNPACK if is_archive_kind(kind) else mend)
+        )
+    if b"\0" in opening.split(b"\n")[0]:
+        why = "is no text in UTF-8: its first line holds zero bytes"
+        raise InputError(Problem(str(file), why, "save it as CSV in UTF-8, or download it again"))
+    return "utf-8-sig"
+
+
+def _lines(stream: TextIO) -> Iterator[str]:
+    """A CSV's lines for the csv module, as short as a line of this data set can be.
+
+    A zero byte would end the reader; as a sign that no number holds, it becomes the row's problem instead. A line that
+    is far too long is read past, and becomes one field that the reader refuses.
+    """
+    while line := stream.readline(_LONGEST_LINE):
+        if len(line) < _LONGEST_LINE or line.endswith("\n"):
+            yield line.replace("\0", "�")
+            continue
+        while (rest := stream.readline(_LONGEST_LINE)) and not rest.endswith("\n"):
+            pass
+        yield "_" * (csv.field_size_limit() + 1)
+
+
 def _parse_pixels(field: str) -> np.ndarray | str:
     """A row's pixels as uint8 [48, 48], or what is wrong with them."""
     words = field.split()
@@ -314,10 +417,10 @@ def _parse_pixels(field: str) -> np.ndarray | str:
         values = np.array([int(word) for word in words])
     except ValueError:
         position = next(position for position, word in enumerate(words) if not _is_integer(word))
-        return f"pixel {position} is {words[position]!r}, not a number of 0 to 255"
+        return f"pixel {position} is {_shown(words[position])}, not a number of 0 to 255"
     if values.min() < 0 or values.max() > 255:
         position = int(np.flatnonzero((values < 0) | (values > 255))[0])
-        return f"pixel {position} is {values[position]}, not 0 to 255"
+        return f"pixel {position} is {_shown(values[position])}, not 0 to 255"
     return values.astype(np.uint8).reshape(EDGE, EDGE)
 
 

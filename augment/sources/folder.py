@@ -15,6 +15,7 @@ from pydantic import field_validator
 from augment.frames import frames_problem
 from augment.images import UndecodableImageError, decode_image
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_file
 from augment.sources.base import RawFace, SourceSettings
 from augment.sources.class_folders import SPLIT_FOLDERS, find_class_folders
 from augment.sources.class_names import close_name, name_problems, natural_key, shown_name
@@ -67,7 +68,7 @@ class FolderSettings(SourceSettings):
 def read_picture(path: Path, where: str) -> np.ndarray | Problem:
     """Decodes a picture file: uint8 [H, W] or [H, W, 3], or the problem, which names the file as `where`."""
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path)
         image = decode_image(data)
     except UndecodableImageError as error:
         return Problem(where, f"does not decode: {error}", "replace or delete the file")

@@ -27,6 +27,7 @@ from pydantic import Field
 
 from augment.faces import LANDMARK_COUNT, MASK_CLASSES
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_text
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
@@ -51,6 +52,8 @@ LISTS = {"exemplars.txt": "train", "tuning.txt": "validation", "testing.txt": "t
 _AREAS = np.array([MASK_CLASSES.index(area) for area in PARTS.values()])
 _COUNTS = {"train": 2000, "validation": 230, "test": 100}
 _LINE = re.compile(r"\s*(?:\d+\s*,\s*)?(?P<face>[\w-]+)\s*")
+_MOST_BYTES = 2**20  # of a file of points, which has some 2,000
+_MASK_ROWS = 256  # rows of a mask that are compared at a time
 _MOST_OUTSIDE = 0.25  # share of a face's points that may lie outside its picture
 _READ_AT = "README of Smith et al.'s part labels: 2,000 exemplars, 230 for tuning, 100 for testing"
 
@@ -170,7 +173,11 @@ class HelenSource(ListedSource):
 
     def _names(self, list_name: str, named: dict[str, str]) -> Iterator[str | Problem]:
         """The faces of a list, and every line that names none, or one that is named already."""
-        text = (self._base / list_name).read_text(encoding="utf-8-sig", errors="replace")
+        try:
+            text = read_regular_text(self._base / list_name, encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            yield Problem(self._where(self._base / list_name), f"can't be read: {error.strerror or error}")
+            return
         for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip():
                 continue
@@ -270,7 +277,10 @@ class HelenSource(ListedSource):
             reasons.append("no part of a face has any pixel")
         if reasons:
             return Problem(self._where(folder) + "/", "; ".join(reasons), "copy it again")
-        return areas.argmax(axis=0).astype(np.uint8)
+        mask = np.zeros(size, np.uint8)
+        for top in range(0, size[0], _MASK_ROWS):  # argmax of all at once would take eight bytes a pixel
+            mask[top : top + _MASK_ROWS] = areas[:, top : top + _MASK_ROWS].argmax(axis=0)
+        return mask
 
 
 def read_points(path: Path, where: str, size: tuple[int, ...]) -> np.ndarray | Problem:
@@ -285,15 +295,15 @@ def read_points(path: Path, where: str, size: tuple[int, ...]) -> np.ndarray | P
         float32 [68, 2] in 0..1 of the picture, or what is wrong with the file.
     """
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_regular_text(path, errors="replace", most_bytes=_MOST_BYTES)
     except OSError as error:
         return Problem(where, f"can't be read: {error.strerror or error}")
     found = re.fullmatch(r"\s*version:\s*\S+\s+n_points:\s*(\d+)\s*\{([^{}]*)\}\s*", text)
     if found is None:
         return Problem(where, "is no file of points, or is cut off", "its form is version, n_points, { x y ... }")
     words = found[2].split()
-    if int(found[1]) != LANDMARK_COUNT or len(words) != 2 * LANDMARK_COUNT:
-        why = f"says {found[1]} points and holds {len(words)} numbers, not {LANDMARK_COUNT} points"
+    if found[1].lstrip("0") != str(LANDMARK_COUNT) or len(words) != 2 * LANDMARK_COUNT:
+        why = f"says {found[1][:20]} points and holds {len(words)} numbers, not {LANDMARK_COUNT} points"
         return Problem(where, why, "use the points of 300-W, or move it away")
     try:
         points = np.array(words, dtype=np.str_).astype(np.float64).reshape(-1, 2)

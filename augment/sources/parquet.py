@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import field_validator
 
 from augment.faces import FACE_FIELDS, LANDMARK_COUNT, LATER_COLUMNS
 from augment.frames import frames_problem
 from augment.images import UndecodableImageError, decode_image
 from augment.licences import LicenceLine, read_card
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_file
 from augment.sources.base import RawFace, SourceSettings
 from augment.sources.class_names import name_problems, natural_key
 from augment.sources.folder import SPLIT_FOLDERS, is_ignored
+from augment.sources.label_names import check_label_names, names_in_card, names_in_schema
+from augment.sources.tables import (
+    UnreadableTableError,
+    distinct_values,
+    is_binary,
+    is_picture,
+    is_text,
+    plain_type,
+    read_schema,
+    rows_of,
+)
 
 _IMAGE_COLUMNS = ("image", "img", "picture", "photo", "face")
 _LABEL_COLUMNS = ("label", "labels", "emotion", "expression", "class")
@@ -29,7 +40,8 @@ class ParquetSettings(SourceSettings):
 
     Attributes:
         image_column: Holds the pictures, as binary or as struct<bytes, path>; a usual name by default.
-        label_column: Holds numbers (with class names in the metadata, or in `class_names`) or names.
+        label_column: Holds numbers (with class names in the metadata, in the card's `dataset_info` as `load_dataset`
+            takes them, or in `class_names`) or names.
         split_column: Holds train, validation or test. Without it the file names say the split (`train-*.parquet`).
         subject_column: Holds the subjects, where the table knows them.
         class_names: The classes in label order, for tables that do not say. Without them, labels that are text are
@@ -41,6 +53,11 @@ class ParquetSettings(SourceSettings):
     split_column: str = "split"
     subject_column: str = "subject"
     class_names: tuple[str, ...] | None = None
+
+    @field_validator("class_names")
+    @classmethod
+    def _are_names(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if names is None else check_label_names(names)
 
 
 class ParquetSource:
@@ -59,7 +76,7 @@ class ParquetSource:
     needs_root: ClassVar[bool] = True
     Settings: ClassVar[type[SourceSettings]] = ParquetSettings
     layout: ClassVar[str] = (
-        "README.md                  a card: its licence is the faces'\n"
+        "README.md                  a card: its licence is the faces', its dataset_info names the classes\n"
         "data/train-*.parquet       image, label (and split, subject ...); any names of files"
     )
 
@@ -69,7 +86,7 @@ class ParquetSource:
         self.files = [root] if root.is_file() else _files_below(root)
         if not self.files:
             raise InputError(Problem(str(root), "holds no table", "looked for *.parquet in it and below it"))
-        schemas = [_read_schema(file) for file in self.files]
+        schemas = [read_schema(file) for file in self.files]
         schema = schemas[0]
         if "synthetic" in schema.names and "translator" in schema.names:
             why = "holds synthetic faces; taken as a source they would pass for real ones in every test"
@@ -78,9 +95,7 @@ class ParquetSource:
         self.image_column = "image" if self._is_own else self._find(schema, "image_column", _IMAGE_COLUMNS)
         self.label_column = "label" if self._is_own else self._find(schema, "label_column", _LABEL_COLUMNS)
         image_type = schema.field(self.image_column).type
-        if not (
-            _is_binary(image_type) or (pa.types.is_struct(image_type) and image_type.get_field_index("bytes") >= 0)
-        ):
+        if not is_picture(image_type):
             why = f"has type {image_type}, neither binary nor struct<bytes, path>"
             raise InputError(Problem(f"column {self.image_column}", why, "name the pictures' column by image_column"))
         problems = [
@@ -89,15 +104,17 @@ class ParquetSource:
             for name in (self.image_column, self.label_column)
             if name not in other.names or other.field(name).type != schema.field(name).type
         ]
+        if self._is_own and not problems:
+            problems = [
+                problem for file, other in zip(self.files, schemas, strict=True) for problem in _own(file, other)
+            ]
         if problems:
             raise InputError(problems)
-        label_type = schema.field(self.label_column).type
-        if pa.types.is_dictionary(label_type):
-            label_type = label_type.value_type
-        if not (pa.types.is_integer(label_type) or _is_text(label_type)):
+        label_type = plain_type(schema.field(self.label_column).type)
+        if not (pa.types.is_integer(label_type) or is_text(label_type)):
             why = f"has type {label_type}, neither whole numbers nor names"
             raise InputError(Problem(f"column {self.label_column}", why, "name the labels' column by label_column"))
-        self.class_names: tuple[str, ...] = self._find_class_names(schema, _is_text(label_type))
+        self.class_names: tuple[str, ...] = self._find_class_names(schemas, is_text(label_type))
 
     def _find(self, schema: pa.Schema, setting: str, usual: tuple[str, ...]) -> str:
         named = getattr(self.settings, setting)
@@ -108,37 +125,59 @@ class ParquetSource:
         why = f"no column {' or '.join(wanted)}"
         raise InputError(Problem(self.files[0].name, why, f"it has {', '.join(schema.names)}; set {setting}"))
 
-    def _find_class_names(self, schema: pa.Schema, labels_are_text: bool) -> tuple[str, ...]:
+    def _find_class_names(self, schemas: list[pa.Schema], labels_are_text: bool) -> tuple[str, ...]:
         if self.settings.class_names and self._is_own:
             why = "is for tables that do not name their classes; this one does"
             raise InputError(Problem("class_names", why, "leave it out; prepare takes a choice of classes"))
         if self.settings.class_names:
             return self.settings.class_names
-        try:
-            features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-            return tuple(features[self.label_column]["names"])
-        except (KeyError, TypeError, ValueError):
-            pass
+        # In the order in which they are asked for: file by file, then the card, as `load_dataset` merges them.
+        named: dict[tuple[str, ...], str] = {}
+        for file, schema in zip(self.files, schemas, strict=True):
+            names = names_in_schema(schema, self.label_column, file.name)
+            if names is not None:
+                named.setdefault(names, f"{file.name} says {', '.join(names)}")
+        names = names_in_card(self._card_folders(), self.label_column)
+        if names is not None:
+            named.setdefault(names, f"README.md says {', '.join(names)}")
+        if len(named) > 1:
+            why = f"its class names differ: {'; '.join(named.values())}"
+            mend = "give class_names, in the order of the numbers, or read one set at a time"
+            raise InputError(Problem(f"column {self.label_column}", why, mend))
+        if named:
+            return next(iter(named))
         if labels_are_text:
-            values: set[str] = set()
+            values: set[Any] = set()
             for file in self.files:
-                column = pq.read_table(file, columns=[self.label_column]).column(0).combine_chunks()
-                values.update(value for value in column.unique().to_pylist() if value is not None)
+                try:
+                    values |= distinct_values(file, self.label_column)
+                except UnreadableTableError as error:
+                    where = f"{file.name}, column {self.label_column}"
+                    raise InputError(Problem(where, f"can't be read: {error}", "copy it again")) from error
+            found = [value for value in values if value is not None and value.strip()]
             problems = name_problems(
-                {name: [f"column {self.label_column}"] for name in values}, str, "in the table, or map them beforehand"
+                {name: [f"column {self.label_column}"] for name in found}, str, "in the table, or map them beforehand"
             )
             if problems:
                 raise InputError(problems)
-            if values:
-                return tuple(sorted(values, key=natural_key))
+            if found:
+                try:
+                    return check_label_names(sorted(found, key=natural_key))
+                except ValueError as error:
+                    where = f"column {self.label_column}"
+                    raise InputError(Problem(where, f"its labels {error}", "rename them")) from error
         why = f"column {self.label_column} has numbers without names" if not labels_are_text else "no row has a label"
-        raise InputError(Problem(self.files[0].name, why, "give class_names, in the order of the numbers"))
+        mend = "give class_names, in the order of the numbers"
+        raise InputError(Problem(self.files[0].name, why, mend))
+
+    def _card_folders(self) -> tuple[Path, ...]:
+        folder = self.root if self.root.is_dir() else self.root.parent
+        return (folder, folder.parent) if folder.name == "data" else (folder,)
 
     @property
     def licence_lines(self) -> list[tuple[str, LicenceLine | None]]:
         """What the card beside the tables says of their licence; None where none does."""
-        folder = self.root if self.root.is_dir() else self.root.parent
-        for place in (folder, folder.parent) if folder.name == "data" else (folder,):
+        for place in self._card_folders():
             licence = read_card(place)
             if licence is not None:
                 return [(line.data_set or self.name, line) for line in licence.lines]
@@ -151,15 +190,14 @@ class ParquetSource:
             file_name = file.relative_to(self.root).as_posix() if self.root.is_dir() else file.name
             row = -1
             try:
-                with pq.ParquetFile(file) as table:
-                    columns = self._columns(table.schema_arrow.names)
-                    for batch in table.iter_batches(batch_size=500, columns=columns):
-                        for values in batch.to_pylist():
-                            row += 1
-                            any_row = True
-                            yield self._face(values, file, file_name, row)
-            except (OSError, pa.ArrowException) as error:
-                yield Problem(f"{file_name}, after row {row}", f"can't be read further: {error}", "copy it again")
+                columns = self._columns(read_schema(file).names)
+                for row, values in enumerate(rows_of(file, columns)):
+                    any_row = True
+                    yield self._face(values, file, file_name, row)
+            except UnreadableTableError as error:
+                any_row = True  # there may have been some
+                where = f"{file_name}, after row {row}" if row >= 0 else file_name
+                yield Problem(where, f"can't be read further: {error}", "copy it again")
         if not any_row:
             yield Problem(str(self.root), "holds no rows")
 
@@ -172,18 +210,18 @@ class ParquetSource:
     def _face(self, values: dict[str, Any], file: Path, file_name: str, row: int) -> RawFace | Problem:
         where = f"{file_name} row {row}"
         label = values[self.label_column]
-        if isinstance(label, str):
+        if isinstance(label, str) and label.strip():
             if label not in self.class_names:
-                return Problem(where, f"unknown label {label!r}", f"classes are {', '.join(self.class_names)}")
+                return Problem(where, f"unknown label {label[:40]!r}", f"classes are {', '.join(self.class_names)}")
             label_name = label
-        elif label is None or not 0 <= label < len(self.class_names):
-            why = "the label is missing" if label is None else f"label {label} is out of range"
+        elif not isinstance(label, int) or not 0 <= label < len(self.class_names):
+            why = f"label {label} is out of range" if isinstance(label, int) else "the label is missing"
             return Problem(where, why, f"0 to {len(self.class_names) - 1} are {', '.join(self.class_names)}")
         else:
             label_name = self.class_names[label]
         split = values.get(self.settings.split_column) or _split_of_file(file, self.root)
         if split is not None and str(split).lower() not in SPLIT_FOLDERS:
-            return Problem(where, f"unknown split {split!r}", "train, validation and test are known")
+            return Problem(where, f"unknown split {str(split)[:40]!r}", "train, validation and test are known")
         split = SPLIT_FOLDERS[str(split).lower()] if split is not None else None
         data, path = self._picture(values[self.image_column])
         if data is None:
@@ -205,7 +243,7 @@ class ParquetSource:
         if landmarks is not None:
             if len(landmarks) != 2 * LANDMARK_COUNT:
                 return Problem(where, f"has {len(landmarks)} landmark coordinates, not {2 * LANDMARK_COUNT}")
-            landmarks = np.asarray(landmarks, np.float32).reshape(LANDMARK_COUNT, 2)
+            landmarks = np.array(landmarks, np.float32).reshape(LANDMARK_COUNT, 2)  # None becomes NaN
         try:
             mask = None if values["mask"] is None else decode_image(values["mask"])
         except UndecodableImageError as error:
@@ -234,11 +272,16 @@ class ParquetSource:
         if not isinstance(value, dict):
             return value, None
         data, path = value.get("bytes"), value.get("path")
+        if not isinstance(path, str):
+            return data, None
         if data is None and path:
             folder = (self.root if self.root.is_dir() else self.root.parent).resolve()
-            file = (folder / path).resolve()
-            if file.is_relative_to(folder) and file.is_file():
-                data = file.read_bytes()
+            try:
+                file = (folder / path).resolve()
+                if file.is_relative_to(folder) and file.is_file():
+                    data = read_regular_file(file)
+            except (OSError, ValueError, RuntimeError):  # names that no file can have, links in a circle
+                pass
         return data, path
 
 
@@ -252,11 +295,33 @@ def _files_below(root: Path) -> list[Path]:
     ]
 
 
-def _read_schema(file: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(file)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(Problem(str(file), f"is no Parquet file: {error}", "copy it again")) from error
+def _own(file: Path, schema: pa.Schema) -> Iterator[Problem]:
+    """Columns of the own schema that a table lacks, or has in a type that holds something else."""
+    for field in FACE_FIELDS:
+        if field.name not in schema.names:
+            if field.name not in LATER_COLUMNS:
+                yield Problem(f"{file.name}, column {field.name}", "is missing", "read one set at a time")
+        elif not _holds(schema.field(field.name).type, field.type):
+            found = schema.field(field.name).type
+            mend = "write it with augment.dataset.write_faces, or rename the columns that are not of its schema"
+            yield Problem(f"{file.name}, column {field.name}", f"has type {found}, not {field.type}", mend)
+
+
+def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether values of a type can stand where another is wanted, as a copy by pandas or Polars may have them."""
+    found = plain_type(found)
+    if pa.types.is_null(found):
+        return True
+    if is_text(wanted):
+        return is_text(found)
+    if is_binary(wanted):
+        return is_binary(found)
+    if pa.types.is_struct(wanted):
+        return is_picture(found)
+    if pa.types.is_fixed_size_list(wanted):
+        is_list = pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
+        return is_list and pa.types.is_floating(found.value_type)
+    return pa.types.is_integer(found) or (pa.types.is_floating(wanted) and pa.types.is_floating(found))
 
 
 def _split_of_file(file: Path, root: Path) -> str | None:
@@ -264,11 +329,3 @@ def _split_of_file(file: Path, root: Path) -> str | None:
     folders = file.relative_to(root).parent.parts if root.is_dir() else ()
     word = file.stem.replace("_", "-").split("-")[0].lower()
     return next((part.lower() for part in (word, *reversed(folders)) if part.lower() in SPLIT_FOLDERS), None)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)

@@ -29,6 +29,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from augment.problems import InputError, Problem
+from augment.regular_files import read_regular_text
 from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
 from augment.sources.exact_names import (
     beside,
@@ -57,6 +58,7 @@ _COUNTS = {  # in the order of the labels
 }
 _STEM = re.compile(r"(?:(train)_\d{5}|(test)_\d{4})")
 _BESIDE = frozenset({"compound", "train_labels.csv", "test_labels.csv"})
+_MOST_BYTES = 2**20  # of a box, which has some tens
 _LABEL_FILE = "EmoLabel/list_patition_label.txt"
 _ALIGNED = "_aligned.jpg"
 _LIKE = {"aligned": "train_00001_aligned.jpg", "original": "train_00001.jpg"}
@@ -208,7 +210,11 @@ class RafDbSource(ListedSource):
         """Yields a picture's stem and label number for every good line."""
         where = relative(self._base / _LABEL_FILE, self.root)
         first: dict[str, int] = {}
-        text = (self._base / _LABEL_FILE).read_text(encoding="utf-8-sig", errors="replace")
+        try:
+            text = read_regular_text(self._base / _LABEL_FILE, encoding="utf-8-sig", errors="replace")
+        except OSError as error:
+            yield Problem(where, f"can't be read: {error.strerror or error}")
+            return
         for number, line in enumerate(text.splitlines(), start=1):
             words = line.split()
             if not words:
@@ -220,7 +226,9 @@ class RafDbSource(ListedSource):
             elif stem is None:
                 yield Problem(at, f"{words[0]!r} is no picture's name", "names are like train_00001.jpg, test_0001.jpg")
             elif words[1] not in LABELS:
-                yield Problem(at, f"unknown label {words[1]!r}", "labels are 1 to 7; the compound part is not read")
+                yield Problem(
+                    at, f"unknown label {words[1][:20]!r}", "labels are 1 to 7; the compound part is not read"
+                )
             elif stem in first:
                 yield Problem(at, f"names {words[0]} again, after line {first[stem]}", "delete one of the two lines")
             else:
@@ -262,17 +270,29 @@ class RafDbSource(ListedSource):
         where = relative(file, self.root)
         with file.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
             reader = csv.reader(line.replace("\0", "�") for line in lines)
-            header = [name.strip() for name in next(reader, [])]
-            if header != ["image", "label"]:
-                yield Problem(where, f"has the columns {', '.join(header) or 'none'}", "they should be image, label")
+            try:
+                header = [name.strip() for name in next(reader, [])]
+            except csv.Error as error:
+                yield Problem(where, f"is no CSV: {error}", "download it again")
                 return
-            for row in reader:
+            if header != ["image", "label"]:
+                have = ", ".join(name[:40] for name in header[:10]) or "none"
+                yield Problem(where, f"has the columns {have}", "they should be image, label")
+                return
+            while True:
+                try:
+                    row = next(reader)
+                except StopIteration:
+                    break
+                except csv.Error as error:
+                    yield Problem(f"{where} line {reader.line_num}", f"is no CSV: {error}", "download it again")
+                    continue
                 at = f"{where} line {reader.line_num}"
                 stem = _stem_of(row[0].strip(), _ALIGNED) if len(row) == 2 else None
                 if stem is None or _split_of(stem) != split:
                     yield Problem(at, f"names no picture of {split}", f"rows are like {split}_..._aligned.jpg,5")
                 elif row[1].strip() not in LABELS:
-                    yield Problem(at, f"unknown label {row[1]!r}", "labels are 1 to 7")
+                    yield Problem(at, f"unknown label {row[1][:20]!r}", "labels are 1 to 7")
                 else:
                     yield stem, row[1].strip()
 
@@ -350,7 +370,7 @@ class RafDbSource(ListedSource):
         path = self._base / "Annotation" / "boundingbox" / f"{stem}_boundingbox.txt"
         where = relative(path, self.root)
         try:
-            words = path.read_text(encoding="utf-8", errors="replace").split()
+            words = read_regular_text(path, errors="replace", most_bytes=_MOST_BYTES).split()
         except OSError as error:
             return Problem(where, f"can't be read: {error.strerror or error}", "unpack it, or leave margin out")
         try:

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 _HEADER = "#VRML V2.0"
-_STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]|\\.)*"|#[^\r\n]*')
+# A string without end is taken to the text's end, and nothing is tried twice (possessive repeats): otherwise each of
+# many opening quotes is followed to the end in vain, in time that grows with the square of the file.
+_STRING_OR_COMMENT = re.compile(r'"(?:[^"\\]++|\\.)*+("|\\?\Z)|#[^\r\n]*', re.DOTALL)
 _LIST = re.compile(r'\[([^][{}"]*)\]')
-_URL = re.compile(r'\bImageTexture\s*\{[^{}]*?\burl\s*\[?\s*"(\d+)"')
+_URL = re.compile(r'\bImageTexture\s*+\{[^{}]*?\burl\s*+(?:\[\s*+)?"(\d+)"')
 _MOVES = re.compile(r"\b(?:Transform|TextureTransform)\s*\{[^{}]*?\b(rotation|scale|translation)\b")
 _WORD = re.compile(r"\S+")
 _NO_NUMBER = re.compile(r"[^\s,eE0-9.+-]")
@@ -68,6 +70,8 @@ def parse_vrml(data: bytes) -> VrmlModel:
     def keep_string(found: re.Match[str]) -> str:
         if not found[0].startswith('"'):
             return ""
+        if found[1] != '"':
+            raise VrmlError("it is cut off: a string is opened and not closed")
         strings.append(found[0][1:-1])
         return f'"{len(strings) - 1}"'
 
@@ -78,7 +82,7 @@ def parse_vrml(data: bytes) -> VrmlModel:
     text = _STRING_OR_COMMENT.sub(keep_string, text)
     for opening, closing in ("{}", "[]"):
         unclosed = text.count(opening) - text.count(closing)
-        if unclosed > 0 or text.count('"') % 2:
+        if unclosed > 0:
             raise VrmlError("it is cut off: brackets are opened and not closed")
         if unclosed < 0:
             raise VrmlError(f"it closes {-unclosed} {closing} more than it opens")

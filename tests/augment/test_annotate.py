@@ -190,7 +190,9 @@ def test_crops_move_picture_landmarks_and_mask_and_nothing_else(looked: list[str
 
 def test_faces_that_can_not_be_cropped_may_be_problems(looked: list[str]) -> None:
     crop = {"by": "face", "not_found": "problem"}
-    degenerate = photograph(1, landmarks=np.full((68, 2), 0.5, np.float32))
+    eyes_in_one_place = own(1).copy()
+    eyes_in_one_place[36:48] = 0.5
+    degenerate = photograph(1, landmarks=eyes_in_one_place)
     items = [RawFace("blank", noise(1), "sad", path="sad/1.png"), Problem("x", "bad"), degenerate, photograph(0)]
     found = drawn(annotated(MadeSource(items), settings_of(crop=crop), stop_at_problem=True))
     assert [type(item) for item in found] == [Problem, Problem, Problem, RawFace]
@@ -412,6 +414,6 @@ def test_an_embedded_profile_without_a_simulated_face_gets_one() -> None:
 
 def test_what_is_not_installed_is_said_before_any_face(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotate, "landmarks_installed", lambda: False)
-    with pytest.raises(InputError, match=r"\[landmarks\]"):
+    with pytest.raises(InputError, match="uv sync --extra landmarks"):
         check_annotation(settings_of())
     check_annotation(AnnotationSettings(simulated=True))

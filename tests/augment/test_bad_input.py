@@ -6,6 +6,7 @@ names the file, the row or the key. `docs` lists these cases; keep their names r
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,36 @@ def own_table(*rows: dict) -> Callable[[Path], Path]:
     return build
 
 
+def folder_with_file(name: str, data: bytes) -> Callable[[Path], Path]:
+    def build(root: Path) -> Path:
+        (root / name).write_bytes(data)
+        return root
+
+    return build
+
+
+def with_pipe(root: Path) -> Path:
+    os.mkfifo(class_folder(root) / "happy" / "0.png")
+    return root
+
+
+def fer_table(root: Path) -> Path:
+    columns = {"image": PICTURES, "emotion": ["happy", "sad"], "usage": ["Training", "Training"]}
+    pq.write_table(pa.table(columns), root / "fer2013.parquet")
+    return root
+
+
+def parquet_named(names: list) -> Callable[[Path], Path]:
+    def build(root: Path) -> Path:
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        metadata = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+        table = pa.table({"image": PICTURES, "label": [0, 1]}).replace_schema_metadata(metadata)
+        pq.write_table(table, root / "t.parquet")
+        return root / "t.parquet"
+
+    return build
+
+
 def missing(root: Path) -> Path:
     return root / "nowhere"
 
@@ -138,6 +169,19 @@ CASES: dict[str, Case] = {
         {},
         "sad/0.jpg: does not decode: .*truncated",
     ),
+    "EPS renamed .png": (
+        "folder",
+        folder_with("sad/0.png", b"%!PS-Adobe-3.0 EPSF-3.0\nshowpage\n"),
+        {},
+        "sad/0.png: does not decode: it is an EPS or PostScript program",
+    ),
+    "a picture of 13,300 x 13,300 pixels": (
+        "folder",
+        folder_with("sad/0.pgm", b"P5 13300 13300 255\n" + bytes(100)),
+        {},
+        "sad/0.pgm: does not decode: the picture has 13300 x 13300 pixels",
+    ),
+    "a named pipe among the pictures": ("folder", with_pipe, {}, "happy/0.png: can't be read: is a named pipe"),
     "truncated PNG": ("folder", folder_with("sad/0.png", file_bytes(noise(5))[:70]), {}, "sad/0.png: does not decode"),
     "floats that are not finite": (
         "folder",
@@ -203,7 +247,32 @@ CASES: dict[str, Case] = {
     "zero bytes in a CSV": ("fer2013", fer_csv(f"3,{GOOD}\0,Training"), {}, "line 3: pixel 2303 is"),
     "a field without end": ("fer2013", fer_csv(f'3,"{GOOD} ' + 30 * f"{GOOD} "), {}, "fer2013.csv line 3: is no CSV"),
     "unknown layout of FER2013": ("fer2013", class_folder, {}, "looked for fer2013.csv, icml_face_data.csv"),
-    "no FER2013 file type": ("fer2013", raw_file("fer.zip", b"PK"), {}, "is neither .csv nor .parquet"),
+    "FER2013 in a ZIP archive": (
+        "fer2013",
+        raw_file("fer2013.csv", b"PK\x03\x04" + bytes(600)),
+        {},
+        r"fer2013.csv: is a ZIP archive, whatever its name says .unpack it",
+    ),
+    "FER2013 that is not unpacked": (
+        "fer2013",
+        folder_with_file("fer2013.tar.gz", b"\x1f\x8b" + bytes(600)),
+        {},
+        r"fer2013.tar.gz: is an archive .*unpack it here",
+    ),
+    "a huge first line": ("fer2013", raw_file("fer2013.csv", b"x" * 300_000), {}, "its first line is no header"),
+    "an emotion of 5,000 digits": (
+        "fer2013",
+        fer_csv(f"{'1' * 5000},{GOOD},Training"),
+        {},
+        "line 3: unknown emotion '1.*of 5,002 characters",
+    ),
+    "FER2013's table with other columns": (
+        "fer2013",
+        fer_table,
+        {},
+        "fer2013.parquet: column emotion has type string",
+    ),
+    "no FER2013 file type": ("fer2013", raw_file("fer.zip", b"PK"), {}, r"is an archive .*: neither .csv nor .parquet"),
     "parquet that is none": ("parquet", raw_file("t.parquet", b"PAR0"), {}, "t.parquet: is no Parquet file"),
     "folder without parquet": ("parquet", class_folder, {}, r"looked for \*.parquet"),
     "parquet without a label": ("parquet", parquet_table(image=PICTURES), {}, "no column label or .*set label_column"),
@@ -239,6 +308,18 @@ CASES: dict[str, Case] = {
         parquet_table(image=PICTURES, label=["a", "b"], split=["train", "holdout"]),
         {},
         "row 1: unknown split 'holdout'",
+    ),
+    "class names that are none": (
+        "parquet",
+        parquet_named(["angry", None]),
+        {},
+        "column label: its metadata's class names have null at 1",
+    ),
+    "landmarks in pixels": (
+        "parquet",
+        own_table(face_row(0, landmarks=np.linspace(0, 48, 136).reshape(68, 2))),
+        {},
+        "landmarks lie far outside the picture: y is",
     ),
     "duplicate ids": ("parquet", own_table(face_row(0), face_row(0)), {}, "name 'made/0' occurs twice"),
     "unknown source": (

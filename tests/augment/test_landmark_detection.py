@@ -160,7 +160,7 @@ def test_a_face_depends_on_its_pixels_and_the_settings_only(detector: LandmarkDe
 
 def test_without_the_extra_the_mend_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)  # an import of it fails
-    with pytest.raises(InputError, match=r'can.t be imported.*pip install "synthesize-to-learn\[landmarks\]"'):
+    with pytest.raises(InputError, match=r"can.t be imported.*uv sync --extra landmarks"):
         LandmarkDetector(LandmarkSettings(detector="dlib"))
     monkeypatch.setitem(sys.modules, "dlib", SimpleNamespace())
     real = importlib.util.find_spec
@@ -171,7 +171,7 @@ def test_without_the_extra_the_mend_is_named(monkeypatch: pytest.MonkeyPatch, tm
             return place if name == "face_recognition_models" else real(name, *rest)
 
         monkeypatch.setattr(importlib.util, "find_spec", spec)
-        with pytest.raises(InputError, match=r"face-recognition-models is not installed .*\[landmarks\]"):
+        with pytest.raises(InputError, match=r"face-recognition-models is not installed .*uv sync --extra landmarks"):
             LandmarkDetector(LandmarkSettings(detector="dlib"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert not landmarks_installed()

@@ -142,6 +142,7 @@ def test_landmarks_and_masks_follow_the_crop(tmp_path: Path) -> None:
     mask = np.zeros((20, 40), np.uint8)
     mask[4:6, 28:30] = 2
     points = np.tile(np.array([[29 / 40, 5 / 20]], np.float32), (68, 1))
+    points[1:, 0] -= 0.25  # the other points elsewhere, as a face's are
     face = made_face(0, image=image, landmarks=points, mask=mask)
     prepare_faces(MadeSource([face]), tmp_path, image_size=20, channels=1)
     row = read_faces(tmp_path).to_pylist()[0]

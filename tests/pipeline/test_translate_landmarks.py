@@ -181,6 +181,6 @@ def test_without_the_extra_it_goes_on_as_before_and_says_what_would_help(
     weights = make_weights(tmp_path / "side.safetensors", "lssl")
     result = run(photos, "--to", "happy", "--weights", weights)
     assert result.exit_code == 0
-    assert 'can\'t be looked for here (pip install "synthesize-to-learn[landmarks]")' in said(result)
+    assert "can't be looked for here (uv sync --extra landmarks)" in said(result)
     result = run(photos, "--to", "happy", "--from", "neutral", "--weights", warp_weights, "--overwrite")
     assert result.exit_code == 1 and "lets landmarks be found" in said(result)

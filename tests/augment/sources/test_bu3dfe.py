@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from small_faces import file_bytes, noise
 
+from augment import regular_files
 from augment.faces import read_faces
 from augment.prepare import prepare_faces
 from augment.problems import InputError, Problem
@@ -475,8 +476,8 @@ def test_poses_of_a_model_read_its_files_once(tmp_path: Path, monkeypatch: pytes
     one_person(tmp_path)
     source = open_source("bu3dfe", tmp_path, size=32, samples=1)
     reads: list[str] = []
-    whole = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (reads.append(path.name), whole(path))[1])
+    opened = regular_files.open_regular_file
+    monkeypatch.setattr(regular_files, "open_regular_file", lambda path: (reads.append(path.name), opened(path))[1])
     assert len(list(source.faces())) == 14
     assert len(reads) == 4  # two models, two textures
 

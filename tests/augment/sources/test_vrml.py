@@ -193,3 +193,35 @@ def test_a_model_of_a_scan_s_size_is_read_fast() -> None:
     start = time.perf_counter()
     assert len(parse_vrml(text).triangles) == 20_000
     assert time.perf_counter() - start < 2  # 0.1 s on an idle core: 2,500 models take minutes
+
+
+HOSTILE = {
+    "quotes after backslashes, without end": '"\\',
+    "quotes without end": '"',
+    "brackets without end": "[",
+    "comments": "#",
+    "words before a string that never comes": "ImageTexture { url ",
+    "one word and white space without end": "ImageTexture{url" + " " * 50,
+    "meshes without end": "IndexedFaceSet {",
+    "moves": "Transform { rotation ",
+    "points": "coord Coordinate { point ",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_refused_in_time_that_grows_with_its_length(name: str) -> None:
+    """160 KB of `"\\` took more than a minute: each quote was followed to the end in vain."""
+    piece = HOSTILE[name]
+    for text in (piece * (2_000_000 // len(piece)), "ImageTexture { url" + " " * 2_000_000):
+        start = time.process_time()
+        with pytest.raises(VrmlError):
+            parse_vrml(f"#VRML V2.0 utf8\n{text}".encode())
+        assert time.process_time() - start < 10
+
+
+def test_a_string_without_end_is_said_and_escaped_quotes_end_none() -> None:
+    for wrong in ('"square.bmp', '"square.bmp\\', '"square\\"', '"'):
+        with pytest.raises(VrmlError, match="cut off: a string is opened and not closed"):
+            parse_vrml(SQUARE[: SQUARE.index('"square')].encode() + wrong.encode())
+    escaped = parse_vrml(SQUARE.replace("square.bmp", 'a \\"b\\\\').encode())
+    assert escaped.texture == 'a \\"b\\\\'
