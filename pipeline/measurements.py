@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ def measured(root: Path, stage: str, name: str | None = None) -> Iterator[None]:
     try:
         yield
     except InputError:
-        file.unlink(missing_ok=True)  # refused, not broken off
+        _take_back(file, before)  # refused, not broken off
         raise
     seconds = time.monotonic() - began
     from reports.code_version import describe_code
@@ -162,6 +162,17 @@ def _read(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _take_back(file: Path, before: dict[str, Any]) -> None:
+    """Leaves what lay there before the stage began: a refused stage writes nothing."""
+    if before:
+        _keep(file, before)
+        return
+    file.unlink(missing_ok=True)
+    for folder in (file.parent, file.parent.parent):
+        with suppress(OSError):  # it holds other things, or is gone
+            folder.rmdir()
 
 
 def _keep(file: Path, values: dict[str, Any]) -> None:

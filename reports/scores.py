@@ -37,6 +37,7 @@ from reports.features import (
 )
 from reports.fid import SMALL_SAMPLE, frechet_distance_of_features
 from reports.kid import kernel_distance
+from reports.patterns import line_scores
 from reports.settings import SCORES_VERSION
 
 
@@ -308,9 +309,10 @@ def score_translator(
         What was written. `distances` holds one entry a feature space: FID and KID on Inception where its weights can
         be had, FCD and KCD (Frechet and kernel classifier distance) on the judge's features always; `of` is how many
         faces a side there would have been without `max_images`. `unavailable` says what could not be had and why.
-        `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
-        `movement` are of the test faces that `translated_faces` counts: `n` of `of`, of which the translator could take
-        `accepted`. `gallery` follows.
+        `lines` is how far stripes and grids stand out (`reports.patterns`), null for tiny pictures. `judge_on_real` is
+        the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and `movement` are of
+        the test faces that `translated_faces` counts: `n` of `of`, of which the translator could take `accepted`.
+        `gallery` follows.
 
     Raises:
         InputError: A fold has no test faces or no synthetic faces.
@@ -375,9 +377,7 @@ def _score_fold(
             raise InputError(Problem(f"fold {fold}", f"has no {split} faces to score on", "see folds.*"))
     test = face_tensors(tables["test"], **shape)
     reference = test if settings.reference_split == "test" else face_tensors(tables[settings.reference_split], **shape)
-    found: dict[str, Any] = {
-        "distances": _distances(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
-    }
+    found = _beside_real_faces(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
     judged = _judged(judge, test.images)
     found["judge_on_real"] = (test.labels.cpu().numpy(), judged)
     usable = translator.usable_sources(test).cpu()
@@ -390,7 +390,7 @@ def _score_fold(
     return found
 
 
-def _distances(
+def _beside_real_faces(
     fold: int,
     names: Sequence[str],
     reference: FaceTensors,
@@ -400,7 +400,8 @@ def _distances(
     settings: ScoreSettings,
     cache: Path | None,
     shape: dict[str, int],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
+    """Distances of the synthetic faces to the real ones in each feature space, and lines that real faces don't have."""
     labels = reference.labels.cpu().numpy()
     halves = split_in_halves(labels, reference.subjects, settings.seed)
     first, second = reference.take(halves.first), reference.take(halves.second)
@@ -445,7 +446,12 @@ def _distances(
         distances[space]["of"] = len(matched_positions(label_sets, len(names), len(reference))[0])
         distances[space]["dimension"] = sets[0].shape[1]
         distances[space]["short_of_synthetic"] = bool((available < wanted).any())
-    return distances
+    # Of the faces that the judge's space was taken on, which come last.
+    matched = [
+        images[torch.from_numpy(rows)]
+        for images, rows in zip((first.images, second.images, synthetic.images), positions, strict=True)
+    ]
+    return {"distances": distances, "lines": line_scores(*matched)}
 
 
 def _recognition(
@@ -624,6 +630,14 @@ def _combine(
                     "per_fold": [fold["overall"] for fold in per_fold],
                 }
             )
+    lines = [fold["lines"] for fold in scored]
+    # A mean over folds, and none where a fold has none.
+    result["lines"] = (
+        {key: float(np.mean([found[key] for found in lines])) for key in ("excess", "excess_floor")}
+        | {"n": min(found["n"] for found in lines)}
+        if all(lines)
+        else None
+    )
     real, judged_real = (np.concatenate(column) for column in zip(*(f["judge_on_real"] for f in scored), strict=True))
     result["judge_on_real"] = {"n": len(real), "accuracy": _ratio((real == judged_real).sum(), len(real))}
     labels, judged = (np.concatenate(column) for column in zip(*(f["untranslated"] for f in scored), strict=True))

@@ -13,6 +13,9 @@ from reports.tables import design_words, difference_words
 # the floor itself differs by about a fifth from one split into halves to the next.
 FAR_FROM_REAL = 3.0
 WELL_RECOGNIZED = 0.5
+# Standard deviations of real faces. Real faces of another half, compressed, blurred, noisy or brighter ones stay below
+# 0.6, clean warps too; the striped outputs of networks that learned for minutes lie at 1.2 and more.
+STRIPED = 1.0
 
 
 def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
@@ -112,6 +115,12 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
             signs.append(
                 f"their {space['frechet_name']} is {distance / floor:.0f} times that of two halves of the real faces"
             )
+    lines = scores["lines"]
+    if lines and lines["excess"] >= STRIPED:
+        signs.append(
+            f"stripes or grids: energy along rows and columns lies {lines['excess']:.1f} standard deviations above "
+            f"that of real faces (two halves of these differ by {abs(lines['excess_floor']):.1f})"
+        )
     changed = recognition["accuracy_changed"] if recognition else None
     differences = {
         name: comparison.accuracy

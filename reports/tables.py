@@ -77,7 +77,7 @@ def recall_table(data: ReportData) -> pd.DataFrame:
 
 
 def score_table(data: ReportData) -> pd.DataFrame:
-    """One row a translator: distances with their floors, recognition beside the untranslated, and movement.
+    """One row a translator: distances with their floors, recognition beside the untranslated, movement, and lines.
 
     A distance's columns bear its own name, FID and KID or FCD and KCD.
     """
@@ -97,7 +97,7 @@ def score_table(data: ReportData) -> pd.DataFrame:
                 f"{frechet}_small_sample": overall["small_sample"],
             }
         recognition, moved = scores["recognition"] or {}, scores["movement"] or {}
-        untranslated = scores["untranslated"]
+        untranslated, lines = scores["untranslated"], scores["lines"] or {}
         row |= {
             "translated_faces": scores["translated_faces"]["n"],
             "translated_of": scores["translated_faces"]["of"],
@@ -110,6 +110,8 @@ def score_table(data: ReportData) -> pd.DataFrame:
             "movement": _percent(moved.get("mean")),
             "unmoved": _percent(moved.get("unmoved_share")),
             "movement_of_real_pairs": _percent(moved.get("real_pairs")),
+            "lines": lines.get("excess"),
+            "lines_floor": lines.get("excess_floor"),
             "pairs_of_real_faces": moved.get("real_pairs_n"),
         }
         row["data"] = data.inputs.data_name

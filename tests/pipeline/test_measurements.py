@@ -94,10 +94,15 @@ def test_a_stage_that_was_broken_off_says_so(tmp_path, parameters) -> None:
     assert read_run_record(Artifacts(tmp_path), parameters).stages[0].sessions == 1
 
 
-def test_a_refusal_is_no_broken_session(tmp_path) -> None:
+def test_a_refusal_is_no_broken_session_and_leaves_nothing(tmp_path) -> None:
     with pytest.raises(InputError), measured(tmp_path, "classify", "real"):
         raise InputError(Problem("params.yaml", "is wrong"))
-    assert not record_file(Artifacts(tmp_path), "classify@real").exists()
+    assert not list(tmp_path.iterdir())
+    run_arm(tmp_path)
+    kept = record_file(Artifacts(tmp_path), "classify@real").read_text()
+    with pytest.raises(InputError), measured(tmp_path, "classify", "real"):
+        raise InputError(Problem("params.yaml", "is wrong"))
+    assert record_file(Artifacts(tmp_path), "classify@real").read_text() == kept
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
             ],
             "recognition": recognition_scores(by_source.sum(axis=0), by_source),
             "untranslated": untranslated_baseline(real, judged_real, 7),
+            "lines": {"excess": 0.2, "excess_floor": -0.03, "n": 210},
             "judge_on_real": {"n": 560, "accuracy": 0.655},
             "translated_faces": {"n": 210, "accepted": 560, "of": 560},
             "movement": {

@@ -133,12 +133,14 @@ def test_signs_of_faces_that_no_person_would_take_for_one(inputs, tmp_path) -> N
     def unlike(scores) -> None:
         scores["recognition"] |= {"accuracy": 0.9, "accuracy_changed": 0.88}
         scores["distances"][0]["overall"] |= {"frechet": 16.05, "frechet_floor": 1.14}
+        scores["lines"] |= {"excess": 1.27}
 
     scores = with_scores(inputs, tmp_path, "stargan", unlike)
     data = load_report_data(only(inputs, "real", "stargan-400", scores=scores), SETTINGS)
     [found] = [line for line in find_shortfalls(data, find_headline(data)) if line.startswith("stargan: signs")]
     assert "recognizes them more often (90.0 %) than real ones (65.5 %)" in found
     assert "FCD is 14 times that of two halves of the real faces" in found
+    assert "stripes or grids: energy along rows and columns lies 1.3 standard deviations" in found
     assert "wanted class in 88.0 % of them, and yet arm stargan-400 did worse" in found
     assert found.endswith("See its gallery.")
 
@@ -149,6 +151,7 @@ def test_a_translator_near_the_floor_bears_no_such_sign(inputs, tmp_path) -> Non
     def near(scores) -> None:
         scores["recognition"] |= {"accuracy": 0.6, "accuracy_changed": 0.55}
         scores["distances"][0]["overall"] |= {"frechet": 2.85, "frechet_floor": 1.14}
+        scores["lines"] |= {"excess": 0.6}
 
     scores = with_scores(inputs, tmp_path, "warp", near)
     data = load_report_data(only(inputs, "real", "warp-400", scores=scores), SETTINGS)

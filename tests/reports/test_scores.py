@@ -155,6 +155,7 @@ def test_a_translator_that_does_nothing_scores_chance(tmp_path, monkeypatch) -> 
     result = score(write_run(tmp_path), Idler(), monkeypatch)
     assert result["recognition"]["accuracy"] == pytest.approx(1 / 3)
     assert result["recognition"]["accuracy_changed"] == 0 == result["untranslated"]["accuracy_changed"]
+    assert result["lines"] is None  # pictures of 8 px
     assert result["movement"]["mean"] == 0 and result["movement"]["unmoved_share"] == 1
 
 
