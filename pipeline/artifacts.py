@@ -56,6 +56,11 @@ class Artifacts:
         """The page, the tables, the figures."""
         return self.home / "report"
 
+    @property
+    def timings(self) -> Path:
+        """Wall time and memory of the stages; no stage's output, for a time differs with every run."""
+        return self.home / "timings"
+
     def translator(self, name: str) -> Path:
         """A translator's weights and logs, a folder a fold."""
         return self.translators / name

@@ -21,10 +21,13 @@ def _run(stage: str, **arguments: Any) -> None:
     if os.environ.get("DVC_STAGE"):
         die_with_parent()
     from augment.problems import InputError
-    from pipeline import stages
+    from pipeline.measurements import measured
 
     try:
-        getattr(stages, stage)(Path.cwd(), **arguments)
+        with measured(Path.cwd(), stage, arguments.get("name")):
+            from pipeline import stages  # seconds, which are the stage's
+
+            getattr(stages, stage)(Path.cwd(), **arguments)
     except InputError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

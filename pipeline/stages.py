@@ -40,6 +40,7 @@ from augment.translators import create_translator, load_translator, translator_c
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
 from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, processes_for
+from pipeline.measurements import read_run_record
 from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
@@ -604,6 +605,7 @@ def report(root: Path) -> None:
             params=parameters.model_dump(mode="json"),
             environment=describe_environment(name_of(str(device))),
             command="dvc repro",
+            record=read_run_record(artifacts, parameters),
         ),
         parameters.report,
         artifacts.report,

@@ -12,6 +12,7 @@ from augment.files import atomic_write_bytes, atomic_write_text
 from augment.replacing import folder_in_place
 from reports.figures import LIGHT, draw_confusions, draw_differences, draw_gallery, png_bytes, render_figures
 from reports.inputs import ReportData, ReportInputs, load_report_data, loss_terms
+from reports.measurements import record_metrics
 from reports.page import render_page
 from reports.settings import ReportSettings
 from reports.tables import (
@@ -46,7 +47,10 @@ def build_report(inputs: ReportInputs, settings: ReportSettings, out: Path, *, d
 
 
 def report_metrics(data: ReportData) -> dict[str, Any]:
-    """Figures for `dvc metrics show`: by arm and by translator, shares of 1 (distances as they are)."""
+    """Figures for `dvc metrics show`: by arm and by translator, shares of 1 (distances as they are).
+
+    `run` names the commit, wall time and memory, where they are known.
+    """
     arms: dict[str, dict[str, float]] = {}
     for name, summary in data.summaries.items():
         arms[name] = {
@@ -58,7 +62,12 @@ def report_metrics(data: ReportData) -> dict[str, Any]:
             arms[name]["seed_spread"] = summary.accuracy_seed_spread
         if name in data.comparisons:
             interval = data.comparisons[name].accuracy
-            arms[name] |= {"difference": interval.value, "low": interval.low, "high": interval.high}
+            arms[name] |= {
+                "difference": interval.value,
+                "low": interval.low,
+                "high": interval.high,
+                "detectable": interval.detectable,
+            }
     translators: dict[str, dict[str, float]] = {}
     for name, scores in data.scores.items():
         found: dict[str, Any] = {}
@@ -69,11 +78,13 @@ def report_metrics(data: ReportData) -> dict[str, Any]:
             found["recognition"] = scores["recognition"]["accuracy"]
         if scores["movement"]:
             found["movement"] = scores["movement"]["mean"]
+        found["judge_on_real"] = scores["judge_on_real"]["accuracy"]
         translators[name] = {key: value for key, value in found.items() if value is not None}
     metrics: dict[str, Any] = {"arms": arms}
     if translators:
         metrics["translators"] = translators
-    return _rounded(metrics)
+    rounded = _rounded(metrics)
+    return {**rounded, "run": record_metrics(data.inputs.record)} if data.inputs.record else rounded
 
 
 def _write_report(data: ReportData, folder: Path, date: str) -> None:

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from reports.colours import mix, parse_colour, readable_on, write_colour
 from reports.inputs import ReportData, loss_terms
 from reports.statistics import HELPED, HURT
 from reports.tables import accuracy_against_n, signed
@@ -55,7 +56,7 @@ LIGHT = Theme(
     "#8a93a0",
     "#0f7b6c",
     "#b3402a",
-    "#6b7280",
+    "#565e6b",
     ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7a5195", "#444444"),
     ("#ffffff", "#0b5f8a"),
 )
@@ -163,7 +164,7 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
         axis.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
         axis.plot(value, row, "o", color=colour, markersize=7)
         axis.annotate(
-            f"{signed(value)}  [{signed(low)}, {signed(high)}]  {comparison.verdict}",
+            f"{signed(value)}  [{signed(low)}, {signed(high)}]  {comparison.words}",
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -182,7 +183,10 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
 
 
 def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
-    """Accuracy against the number of synthetic faces a class; None where no arm mixes any in."""
+    """Accuracy against the number of synthetic faces a class; None where no arm mixes any in.
+
+    A line is drawn through a series of two numbers and more; through one it would show a course that nobody measured.
+    """
     table = accuracy_against_n(data)
     if table.empty:
         return None
@@ -197,11 +201,20 @@ def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
         offset = (number - (len(series) - 1) / 2) * 0.06
         places = np.array([positions[n] for n in rows["n"]], float)
         drawn = places + np.where(places > 0, offset, 0)
-        axis.plot(drawn, rows["accuracy"], "-", color=colour, linewidth=1.6, label=label)
         real = places > 0
-        errors = np.stack([rows["accuracy"] - rows["low"], rows["high"] - rows["accuracy"]])[:, real].clip(min=0)
+        if real.sum() > 1:
+            axis.plot(drawn, rows["accuracy"], "-", color=colour, linewidth=1.6)
+        errors = np.stack([rows["accuracy"] - rows["accuracy_low"], rows["accuracy_high"] - rows["accuracy"]])
+        errors = errors[:, real].clip(min=0)
         axis.errorbar(
-            drawn[real], rows["accuracy"][real], yerr=errors, fmt="o", color=colour, capsize=4, elinewidth=1.6
+            drawn[real],
+            rows["accuracy"][real],
+            yerr=errors,
+            fmt="o",
+            color=colour,
+            capsize=4,
+            elinewidth=1.6,
+            label=label,
         )
     axis.set_xticks(list(positions.values()), [f"{n:,}" if n else "real\nonly" for n in positions])
     axis.set_xlabel("synthetic faces a class")
@@ -226,9 +239,10 @@ def draw_confusions(data: ReportData, theme: Theme, arms: Sequence[str] | None =
         shares = row_shares(data.summaries[names[place]].confusion)
         axis.imshow(np.nan_to_num(shares), cmap=ramp, vmin=0, vmax=1)
         for (i, j), share in np.ndenumerate(shares):
-            dark_cell = (share > 0.66) == (theme.name == "light")
+            ground = mix(parse_colour(theme.ramp[0]), parse_colour(theme.ramp[1]), float(np.nan_to_num(share)))
             text = "–" if np.isnan(share) else f"{100 * share:.0f}"
-            axis.text(j, i, text, ha="center", va="center", fontsize=7, color="#ffffff" if dark_cell else "#14181f")
+            colour = write_colour(readable_on(ground))
+            axis.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
         ticks = range(len(data.class_names))
         axis.set_xticks(ticks, data.class_names, rotation=45, ha="right", fontsize=7)
         axis.set_yticks(ticks, data.class_names, fontsize=7)
@@ -256,7 +270,8 @@ def draw_losses(log: pd.DataFrame, theme: Theme) -> Figure | None:
         term = terms[place]
         present = log[term].notna()
         colour = theme.series[1] if "discriminator" in term else theme.series[0]
-        axis.plot(log["step"][present], log[term][present], color=colour, linewidth=1.2)
+        style = "-" if present.sum() > 1 else "o"
+        axis.plot(log["step"][present], log[term][present], style, color=colour, linewidth=1.2, markersize=3)
         axis.set_title(term.replace("_", " ").replace("/", ": "), fontsize=8)
         axis.tick_params(labelsize=7)
         axis.grid()
@@ -276,7 +291,8 @@ def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
     figure, axes = new_figure(7.2, 3.6, theme)
     axis: Axes = axes[0, 0]
     for number, (name, line) in enumerate(lines.items()):
-        axis.plot(line.index, 100 * line, label=name, linewidth=1.5, linestyle=("-", "--", ":")[number // 8 % 3])
+        style = ("-", "--", ":")[number // 8 % 3] if len(line) > 1 else "o"  # one look is a point, not a course
+        axis.plot(line.index, 100 * line, style, label=name, linewidth=1.5)
         axis.lines[-1].set_color(theme.series[number % len(theme.series)])
     axis.set_xlabel("optimizer step")
     axis.set_ylabel("validation accuracy, %")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from augment.json_files import read_json_object
 from augment.problems import InputError, Problem
+from reports.measurements import RunRecord
 from reports.predictions import Predictions, read_all_predictions
-from reports.settings import ReportSettings
+from reports.settings import SCORES_VERSION, ReportSettings
 from reports.statistics import (
     HELPED,
     HURT,
@@ -55,6 +56,7 @@ class ReportInputs(BaseModel):
     params: dict[str, Any] = Field(default={}, description="The parameters of the run, printed whole.")
     environment: dict[str, str] = Field(default={}, description="Machine and versions; see `reports.environment`.")
     command: str = Field(default="", description="The command that made the run.")
+    record: RunRecord | None = Field(default=None, description="Code, wall times and memory, where anybody kept them.")
 
 
 @dataclass(frozen=True)
@@ -117,19 +119,19 @@ class Headline:
 
     Attributes:
         arm: The best arm of real and synthetic faces; None where no such arm was run.
+        reference: What it is compared with: the strongest arm without synthetic faces. A win over a weaker one is none.
+        comparisons: Every synthetic arm against the reference.
         verdict: helped, hurt, no clear difference, or empty.
         counts: How many synthetic arms got each verdict.
         survives: Whether the verdict stands when the interval allows for the best having been picked.
-        rival: The best arm without synthetic faces other than the baseline; None where there is none.
-        against_rival: The best synthetic arm against the rival.
     """
 
     arm: str | None
+    reference: str
+    comparisons: dict[str, Comparison]
     verdict: str
     counts: dict[str, int]
     survives: bool
-    rival: str | None
-    against_rival: Comparison | None
 
 
 def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportData:
@@ -142,8 +144,8 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     order = [name for name in inputs.arms if name in inputs.predictions]
     order += [name for name in inputs.predictions if name not in inputs.arms]
     predictions = read_all_predictions({name: inputs.predictions[name] for name in order}, split=settings.split)
-    baseline = _choose_baseline(inputs, settings)
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
+    baseline = _choose_baseline(inputs, settings, summaries)
     candidates = sum(inputs.arms.get(name, {}).get("kind") == "synthetic" for name in predictions)
     comparisons = {
         name: compare_arms(arm, predictions[baseline], settings.bootstrap, candidates=candidates)
@@ -160,7 +162,7 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
         baseline=baseline,
         not_run=_not_run(inputs),
         faces=read_json_object(inputs.faces_report) if inputs.faces_report else {},
-        scores={name: read_json_object(path) for name, path in inputs.scores.items()},
+        scores={name: _read_scores(path) for name, path in inputs.scores.items()},
         selections={
             name: [read_json_object(file) for file in sorted(path.glob("fold-*/report.json"))]
             for name, path in inputs.selections.items()
@@ -179,27 +181,49 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     )
 
 
+def real_only_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
+    """Which of these arms train on no synthetic face."""
+    return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in (None, *SYNTHETIC_KINDS)]
+
+
+def strongest_real_only(arms: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, ArmSummary]) -> str | None:
+    """The arm without synthetic faces that was right most often; the first of equals; None where there is none.
+
+    It is picked on the test faces themselves, which can only work against the synthetic arms.
+    """
+    real_only = real_only_arms(arms, summaries)
+    return max(real_only, key=lambda name: summaries[name].accuracy) if real_only else None
+
+
 def find_headline(data: ReportData) -> Headline:
-    """Which synthetic arm did best, and whether that is more than luck."""
-    arms = [name for name in data.synthetic_arms() if name != data.baseline]
-    counts = {word: sum(data.comparisons[name].verdict == word for name in arms) for word in (HELPED, HURT, UNCLEAR)}
-    others = [
-        name for name in data.predictions if name != data.baseline and data.arm(name).get("kind") not in SYNTHETIC_KINDS
-    ]
+    """Which synthetic arm did best against the strongest arm without synthetic faces, and whether it is more than luck.
+
+    Where that is not the baseline arm, the synthetic arms are compared anew.
+    """
+    reference = strongest_real_only(data.inputs.arms, data.summaries) or data.baseline
+    arms = [name for name in data.synthetic_arms() if name not in (data.baseline, reference)]
+    comparisons = {
+        name: (
+            data.comparisons[name]
+            if reference == data.baseline
+            else compare_arms(
+                data.predictions[name], data.predictions[reference], data.settings.bootstrap, candidates=len(arms)
+            )
+        )
+        for name in arms
+    }
+    counts = {word: sum(found.verdict == word for found in comparisons.values()) for word in (HELPED, HURT, UNCLEAR)}
     if not arms:
-        return Headline(None, "", counts, False, None, None)
-    best = max(arms, key=lambda name: data.comparisons[name].accuracy.value)
-    verdict = data.comparisons[best].verdict
-    rival = max(others, key=lambda name: data.summaries[name].accuracy) if others else None
+        return Headline(None, reference, comparisons, "", counts, False)
+    best = max(arms, key=lambda name: comparisons[name].accuracy.value)
+    verdict = comparisons[best].verdict
     return Headline(
         arm=best,
+        reference=reference,
+        comparisons=comparisons,
         verdict=verdict,
         counts=counts,
-        survives=data.comparisons[best].accuracy_adjusted.verdict == verdict,
-        rival=rival,
-        against_rival=(
-            compare_arms(data.predictions[best], data.predictions[rival], data.settings.bootstrap) if rival else None
-        ),
+        survives=comparisons[best].accuracy_adjusted.verdict == verdict,
     )
 
 
@@ -250,7 +274,7 @@ def read_json_lines(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _choose_baseline(inputs: ReportInputs, settings: ReportSettings) -> str:
+def _choose_baseline(inputs: ReportInputs, settings: ReportSettings, summaries: Mapping[str, ArmSummary]) -> str:
     names = list(inputs.predictions)
     if settings.baseline_arm is not None:
         if settings.baseline_arm not in names:
@@ -260,14 +284,12 @@ def _choose_baseline(inputs: ReportInputs, settings: ReportSettings) -> str:
                 )
             )
         return settings.baseline_arm
-    if "real" in names:
-        return "real"
-    for name in names:
-        if inputs.arms.get(name, {}).get("kind") == "real":
-            return name
-    raise InputError(
-        Problem("arms", "none is of kind real, so there is nothing to measure the others against", "add `real`")
-    )
+    strongest = strongest_real_only(inputs.arms, summaries)
+    if strongest is None:
+        raise InputError(
+            Problem("arms", "none is of kind real, so there is nothing to measure the others against", "add `real`")
+        )
+    return strongest
 
 
 def _not_run(inputs: ReportInputs) -> dict[str, str]:
@@ -282,6 +304,14 @@ def _not_run(inputs: ReportInputs) -> dict[str, str]:
         else:
             missing[name] = "no predictions were handed to the report"
     return missing
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    scores = read_json_object(path)
+    if scores.get("version") != SCORES_VERSION:
+        why = f"is of version {scores.get('version')}, and this report reads version {SCORES_VERSION}"
+        raise InputError(Problem(str(path), why, "run the stage that writes it (assess) again"))
+    return scores
 
 
 def loss_terms(log: pd.DataFrame) -> list[str]:

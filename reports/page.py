@@ -13,15 +13,26 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.colours import heat_step, heat_style
 from reports.figures import RenderedFigure, render_figures, row_shares
-from reports.inputs import Headline, ReportData, find_headline
-from reports.preparation import data_counts, data_facts, data_shortfalls
+from reports.inputs import Headline, ReportData, find_headline, real_only_arms
+from reports.measurements import record_facts, record_rows
+from reports.preparation import data_counts, data_facts
 from reports.published import published_for
-from reports.statistics import HELPED, HURT, UNCLEAR, Comparison
-from reports.tables import accuracy_table, format_cell, score_table, signed
+from reports.shortfalls import find_shortfalls, sample_words
+from reports.statistics import HELPED, HURT, POWER, SEEMS, UNCLEAR, Comparison, Interval
+from reports.tables import (
+    accuracy_against_n,
+    accuracy_table,
+    design_words,
+    difference_words,
+    format_cell,
+    score_table,
+    signed,
+)
 
 TEMPLATES = Path(__file__).parent / "templates"
-SIGNS = {HELPED: "▲", HURT: "▼", UNCLEAR: "◆"}
+SIGNS = {HELPED: "▲", HURT: "▼", UNCLEAR: "◆", SEEMS[HELPED]: "△", SEEMS[HURT]: "▽"}
 TONES = {HELPED: "helped", HURT: "hurt"}
 
 
@@ -59,7 +70,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
     amount = published_for("amount:5000")
     scores = _score_rows(data)
     context: dict[str, Any] = {
-        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8") + heat_style()),
         "title": data.settings.title,
         "data_name": data.inputs.data_name,
         "date": date,
@@ -77,10 +88,12 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "chance": f"{100 / len(data.class_names):.1f}",
         "majority": f"{100 * counts_by_class.max() / counts_by_class.sum():.1f}",
         "interval_words": _interval_words(data),
+        "design": _design(data),
         "headline": _headline_words(data, headline),
         "forest": _forest(data),
         "accuracy": _accuracy_rows(data),
         "against_n": _picture(figures.get("accuracy_against_n")),
+        "single_n": _series_of_one_n(data),
         "published_amount": (
             f"{amount['value'].iloc[0]:.2f} % on {amount['dataset'].iloc[0]} at {amount['row'].iloc[0]}"
             if len(amount) and any(data.arm(name).get("translator") == "lssl" for name in data.predictions)
@@ -99,7 +112,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "scores": scores["rows"],
         "score_columns": scores["columns"],
         "score_warnings": scores["warnings"],
-        "judge_accuracy": scores["judge_accuracy"],
+        "judge_words": scores["judge_words"],
         "recognition": _recognition(data),
         "selection": _selection_rows(data),
         "losses": _losses(data, figures),
@@ -109,6 +122,8 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "shortfalls": find_shortfalls(data, headline),
         "command": data.inputs.command,
         "environment": list(data.inputs.environment.items()),
+        "record_facts": record_facts(data.inputs.record) if data.inputs.record else [],
+        "record_rows": record_rows(data.inputs.record) if data.inputs.record else [],
         "params": yaml.safe_dump(data.inputs.params, sort_keys=False, allow_unicode=True) if data.inputs.params else "",
     }
     context["sections"] = [
@@ -131,77 +146,6 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
     return context
 
 
-def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
-    """What a reader should hold against the figures; found in the results, not written by hand."""
-    found = [f"{refusal.name}: refused: {refusal.reason}" for refusal in data.inputs.refused]
-    found += [f"Arm {name} was not run: {reason}." for name, reason in data.not_run.items()]
-    for name in data.synthetic_arms():
-        comparison = data.comparisons.get(name)
-        if comparison and comparison.verdict != HELPED:
-            words = "did not clearly help" if comparison.verdict == UNCLEAR else "hurt"
-            found.append(f"{name} {words}: {_difference_words(comparison)}.")
-    if headline.verdict == HELPED and not headline.survives:
-        found.append(
-            f"{headline.arm} is the best of {sum(headline.counts.values())} synthetic arms; an interval that allows "
-            "for the picking reaches nought."
-        )
-    found += _statistical_shortfalls(data)
-    found += _score_shortfalls(data)
-    return found + data_shortfalls(data.faces) + list(data.inputs.notes)
-
-
-def _statistical_shortfalls(data: ReportData) -> list[str]:
-    found = []
-    seeds = min(summary.seeds for summary in data.summaries.values())
-    if seeds < 3:
-        names = [name for name, summary in data.summaries.items() if summary.seeds < 3]
-        found.append(
-            f"Fewer than three seeds in {', '.join(names)}: "
-            + ("the interval does not cover the chance of training." if seeds == 1 else "the spread is a rough one.")
-        )
-    comparisons = list(data.comparisons.values())
-    if comparisons and not comparisons[0].by_subject and data.settings.bootstrap.by_subject:
-        found.append(
-            "The faces don't name their subjects: faces were drawn one by one, and the intervals are too narrow where "
-            "several are of one person."
-        )
-    if data.settings.split != "test":
-        found.append(f"These are {data.settings.split} faces, which chose the checkpoints: the figures flatter.")
-    return found
-
-
-def _score_shortfalls(data: ReportData) -> list[str]:
-    found: dict[str, None] = {}
-    for name, scores in data.scores.items():
-        for item in scores["unavailable"]:
-            prefix = "" if item["name"].startswith("FID") else f"{name}: "
-            found[f"{prefix}{item['name']}: not available: {item['reason']}."] = None
-        recognition, moved = scores["recognition"], scores["movement"]
-        untranslated = scores["untranslated"]
-        if untranslated["real_accuracy"] < 1.5 / len(scores["class_names"]):
-            found[
-                f"The judge is right on {100 * untranslated['real_accuracy']:.1f} % of real faces, little more than "
-                "chance: recognition, FCD and KCD say next to nothing. Train it longer."
-            ] = None
-        if recognition and recognition["accuracy_changed"] is not None:
-            gain = recognition["accuracy_changed"] - untranslated["accuracy_changed"]
-            if gain < 0.05:
-                found[
-                    f"{name}: the judge sees the wanted class in {100 * recognition['accuracy_changed']:.1f} % of "
-                    f"faces translated to another class, in {100 * untranslated['accuracy_changed']:.1f} % without "
-                    "translation: its outputs hardly show it."
-                ] = None
-        if moved and moved["unmoved_share"] is not None and moved["unmoved_share"] > 0.2:
-            found[f"{name}: {100 * moved['unmoved_share']:.0f} % of its outputs hardly differ from the input."] = None
-        for space in scores["distances"]:
-            if space["short_of_synthetic"]:
-                found[
-                    f"{name}: fewer synthetic faces than real ones in some class; its {space['frechet_name']} is on "
-                    f"{space['overall']['n']:,} faces."
-                ] = None
-    return list(found)
-
-
 def _headline_words(data: ReportData, headline: Headline) -> dict[str, Any]:
     if headline.arm is None:
         return {
@@ -211,58 +155,74 @@ def _headline_words(data: ReportData, headline: Headline) -> dict[str, Any]:
             "sentence": "Add an arm of kind synthetic and run again.",
             "points": [],
         }
-    comparison = data.comparisons[headline.arm]
-    total = sum(headline.counts.values())
+    comparison = headline.comparisons[headline.arm]
+    interval = comparison.accuracy
     # The difference is paired: with other seeds than the arm's the two accuracies need not differ by it.
     accuracy = 100 * data.summaries[headline.arm].accuracy
-    base = 100 * data.summaries[data.baseline].accuracy
-    answers = {
-        HELPED: "Yes: the synthetic faces helped." if headline.survives else "It seems so: the best arm helped.",
-        UNCLEAR: "No clear difference.",
-        HURT: "No: the synthetic faces hurt.",
-    }
+    base = 100 * data.summaries[headline.reference].accuracy
     units = f"{comparison.clusters:,} {'subjects' if comparison.by_subject else 'faces'}"
     seeds = f"{comparison.seeds} seed{'s' if comparison.seeds != 1 else ''}"
-    points = []
-    if total > 1:
-        tally = [f"{count} {word}" for word, count in headline.counts.items() if count]
-        points.append(
-            f"Of {total} arms with synthetic faces: {', '.join(tally).replace(UNCLEAR, 'without clear difference')}."
-        )
-        adjusted = comparison.accuracy_adjusted
-        points.append(
-            f"Allowing for the best of {total} having been picked, the interval is "
-            f"{signed(100 * adjusted.low)} to {signed(100 * adjusted.high)}"
-            + (": the verdict stands." if headline.survives else ": the verdict does not stand.")
-        )
-    if headline.rival and headline.against_rival:
-        words = {HELPED: "better", HURT: "worse", UNCLEAR: "no clear difference"}[headline.against_rival.verdict]
-        points.append(
-            f"Against the best other arm without synthetic faces, {headline.rival} "
-            f"({100 * data.summaries[headline.rival].accuracy:.1f} %): "
-            f"{_difference_words(headline.against_rival)} – {words}."
-        )
     return {
         "arm": headline.arm,
-        "verdict": headline.verdict,
-        "answer": answers[headline.verdict],
-        "difference": signed(100 * comparison.accuracy.value),
-        "low": signed(100 * comparison.accuracy.low),
-        "high": signed(100 * comparison.accuracy.high),
+        "verdict": comparison.words,
+        "answer": _answer(headline, interval),
+        "difference": signed(100 * interval.value),
+        "low": signed(100 * interval.low),
+        "high": signed(100 * interval.high),
+        "reference": headline.reference,
         "accuracy": f"{accuracy:.1f}",
-        "baseline_accuracy": f"{base:.1f}",
+        "reference_accuracy": f"{base:.1f}",
         "sentence": (
             f"Classifiers trained on {data.describe(headline.arm)} (arm {headline.arm}) were "
-            f"right on {accuracy:.1f} % of real {data.settings.split} faces, those of {data.baseline} on {base:.1f} %, "
-            f"over {units} and {seeds}, paired face by face."
+            f"right on {accuracy:.1f} % of real {data.settings.split} faces, those of {headline.reference} on "
+            f"{base:.1f} %, over {units} and {seeds}, paired face by face."
         ),
-        "points": points,
+        "points": _headline_points(data, headline, comparison),
     }
 
 
-def _difference_words(comparison: Comparison) -> str:
-    interval = comparison.accuracy
-    return f"{signed(100 * interval.value)} points [{signed(100 * interval.low)} to {signed(100 * interval.high)}]"
+def _answer(headline: Headline, interval: Interval) -> str:
+    if headline.verdict == UNCLEAR:
+        if not interval.detectable > 0:
+            return "No clear difference."
+        return f"No clear difference; this design could have seen {100 * interval.detectable:.1f} points."
+    if headline.verdict == HURT:
+        return "No: the synthetic faces hurt." if interval.firm else "It seems not: even the best arm seems to hurt."
+    firm = interval.firm and headline.survives
+    return "Yes: the synthetic faces helped." if firm else "It seems so: the best arm seems to help."
+
+
+def _headline_points(data: ReportData, headline: Headline, comparison: Comparison) -> list[str]:
+    points = []
+    if design := design_words(comparison.accuracy):
+        design = design if comparison.verdict == UNCLEAR else f"the observed difference is {design}"
+        points.append(f"{design[:1].upper()}{design[1:]}.")
+    total = sum(headline.counts.values())
+    if total > 1:
+        tally: dict[str, int] = {}
+        for found in headline.comparisons.values():
+            word = {UNCLEAR: "without clear difference"}.get(found.words, found.words.replace("seems", "seem"))
+            tally[word] = tally.get(word, 0) + 1
+        points.append(
+            f"Of {total} arms with synthetic faces: {', '.join(f'{count} {word}' for word, count in tally.items())}."
+        )
+        points.append(
+            f"Allowing for the best of {total} having been picked, the interval is "
+            f"{difference_words(comparison.accuracy_adjusted, value=False)[1:-1]}"
+            + (": the verdict stands." if headline.survives else ": the verdict does not stand.")
+        )
+    rivals = real_only_arms(data.inputs.arms, data.summaries)
+    if len(rivals) > 1:
+        points.append(
+            f"{headline.reference} is the strongest of {len(rivals)} arms without synthetic faces; beating a weaker "
+            "one would say nothing."
+        )
+    if headline.reference != data.baseline:
+        points.append(
+            f"Differences further down are taken from {data.baseline} (report.baseline_arm), which is weaker than "
+            f"{headline.reference}."
+        )
+    return points
 
 
 def _interval_words(data: ReportData) -> str:
@@ -273,6 +233,29 @@ def _interval_words(data: ReportData) -> str:
     units = "subjects" if comparisons[0].by_subject else "faces"
     drawn = f"{units} and seeds" if any(comparison.seeds_drawn for comparison in comparisons) else units
     return f"{level} paired bootstrap intervals over {drawn}: both arms see the same faces with the same seeds."
+
+
+def _design(data: ReportData) -> dict[str, str]:
+    """What the comparisons rest on, in words."""
+    comparisons = list(data.comparisons.values())
+    if not comparisons:
+        return {}
+    units = "subjects" if comparisons[0].by_subject else "faces"
+    numbers = {
+        units: max(comparison.clusters for comparison in comparisons),
+        "seeds": max(comparison.seeds for comparison in comparisons),
+        "folds": data.summaries[data.baseline].folds,
+    }
+    # "1 seeds" is none.
+    sizes = [f"{number:,} {name if number != 1 else name[:-1]}" for name, number in numbers.items()]
+    return {"sizes": ", ".join(sizes), "power": f"{100 * POWER:.0f} %"}
+
+
+def _series_of_one_n(data: ReportData) -> str:
+    """Whether `all`, `some` or no series of accuracy against n has one n only, so that no line may be drawn."""
+    table = accuracy_against_n(data)
+    single = (table[table["n"] > 0].groupby("series").size() == 1).tolist()
+    return "all" if single and all(single) else "some" if any(single) else ""
 
 
 def _forest(data: ReportData) -> dict[str, Any]:
@@ -294,7 +277,8 @@ def _forest(data: ReportData) -> dict[str, Any]:
             {
                 "arm": name,
                 "training": data.describe(name),
-                "verdict": interval.verdict,
+                "verdict": interval.words,
+                "detectable": f"{100 * interval.detectable:.1f}",
                 "left": place(100 * interval.low),
                 "width": round(place(100 * interval.high) - place(100 * interval.low), 2),
                 "at": place(100 * interval.value),
@@ -321,6 +305,7 @@ def _accuracy_rows(data: ReportData) -> list[dict[str, Any]]:
         shown["spread"] = "" if pd.isna(spread) else f"{spread:.1f}"
         if pd.isna(row["difference"]):
             shown["difference"] = ""
+        shown["detectable"] = "" if pd.isna(row["detectable"]) else f"{row['detectable']:.1f}"
         rows.append(shown)
     return rows
 
@@ -334,6 +319,7 @@ def _recall_rows(data: ReportData) -> list[dict[str, Any]]:
             cell = _heat_cell(recall)
             interval = comparison.recalls[label] if comparison else None
             cell["difference"] = signed(100 * interval.value) if interval and not np.isnan(interval.value) else ""
+            cell["css"] = cell["heat"]
             cell["sure"] = bool(interval and interval.verdict != UNCLEAR)
             cells.append(cell)
         rows.append({"arm": name, "cells": cells})
@@ -345,16 +331,15 @@ def _heat_rows(confusion: np.ndarray, names: Sequence[str]) -> list[dict[str, An
     for label, shares in enumerate(row_shares(confusion)):
         cells = [_heat_cell(share) for share in shares]
         for column, cell in enumerate(cells):
-            classes = (["over"] if cell["over"] else []) + (["diag"] if column == label else [])
-            cell["css"] = " ".join(classes)
+            cell["css"] = f"{cell['heat']} diag".strip() if column == label else cell["heat"]
         rows.append({"name": names[label], "cells": cells})
     return rows
 
 
 def _heat_cell(share: float) -> dict[str, Any]:
     if np.isnan(share):
-        return {"share": None, "over": False, "text": "–"}
-    return {"share": f"{share:.3f}", "over": share > 0.66, "text": f"{100 * share:.0f}"}
+        return {"heat": "", "text": "–"}
+    return {"heat": f"h{heat_step(share)}", "text": f"{100 * share:.0f}"}
 
 
 def _score_rows(data: ReportData) -> dict[str, Any]:
@@ -383,11 +368,15 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
                 {
                     "value": _distance_text(kind, overall[kind]),
                     "floor": _distance_text(kind, overall[f"{kind}_floor"]),
-                    "n": f"{overall['n']:,}",
+                    "n": f"{overall['n']:,}" + (f" of {space['of']:,}" if space["of"] > overall["n"] else ""),
                 }
             )
         shown = {str(key): format_cell(str(key), value) for key, value in row.items()}
-        shown["real_pairs"] = "" if pd.isna(row["movement_of_real_pairs"]) else shown["movement_of_real_pairs"]
+        pairs = (
+            f"{shown['movement_of_real_pairs']} ({scores['movement']['real_pairs_n']:,})" if scores["movement"] else ""
+        )
+        shown["real_pairs"] = "" if pd.isna(row["movement_of_real_pairs"]) else pairs
+        shown["sample"] = sample_words(scores)
         rows.append({**shown, "distances": cells})
     warnings = []
     if data.scores and "FID" not in names:
@@ -412,12 +401,13 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
         )
     if len({space["overall"]["n"] for space in spaces_used if space["space"] == "judge"}) > 1:
         warnings.append("The translators were scored on different n: their Fréchet distances must not be compared.")
-    judged = [scores["untranslated"]["real_accuracy"] for scores in data.scores.values()]
+    # One judge, and always all test faces: the same for every translator.
+    judge = next((scores["judge_on_real"] for scores in data.scores.values()), None)
     return {
         "rows": rows,
         "columns": names,
         "warnings": warnings,
-        "judge_accuracy": f"{100 * float(np.mean(judged)):.1f}" if judged else "",
+        "judge_words": f"{100 * judge['accuracy']:.1f} % of all {judge['n']:,} real test faces" if judge else "",
     }
 
 
@@ -446,6 +436,7 @@ def _recognition(data: ReportData) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "rows": _heat_rows(np.array(confusion), scores["class_names"]) if confusion else [],
+                "sample": sample_words(scores),
                 "distance_names": [name for space in spaces for name in (space["frechet_name"], space["kernel_name"])],
                 "by_class": by_class,
             }

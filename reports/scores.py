@@ -37,8 +37,8 @@ from reports.features import (
 )
 from reports.fid import SMALL_SAMPLE, frechet_distance_of_features
 from reports.kid import kernel_distance
-
-SCORES_VERSION = 1
+from reports.patterns import line_scores
+from reports.settings import SCORES_VERSION
 
 
 class ScoreSettings(BaseModel):
@@ -267,8 +267,8 @@ def untranslated_baseline(labels: np.ndarray, judged: np.ndarray, num_classes: i
         num_classes: Number of classes.
 
     Returns:
-        `accuracy` (1 / K by construction), `accuracy_changed` over targets other than the face's class, `per_class`
-        for each target, and `real_accuracy`, the judge's accuracy on the faces as they are.
+        `accuracy` (1 / K by construction), `accuracy_changed` over targets other than the face's class, and `per_class`
+        for each target.
     """
     correct = judged == labels
     count = len(labels)
@@ -277,7 +277,6 @@ def untranslated_baseline(labels: np.ndarray, judged: np.ndarray, num_classes: i
         "accuracy": 1 / num_classes,
         "accuracy_changed": _ratio((~correct).sum(), count * (num_classes - 1)),
         "per_class": shares.tolist(),
-        "real_accuracy": _ratio(correct.sum(), count),
     }
 
 
@@ -362,8 +361,12 @@ def score_translator(
 
     Returns:
         What was written. `distances` holds one entry a feature space: FID and KID on Inception where its weights can
-        be had, FCD and KCD (Frechet and kernel classifier distance) on the judge's features always. `unavailable`
-        says what could not be had and why. `recognition`, `untranslated`, `movement` and `gallery` follow.
+        be had, FCD and KCD (Frechet and kernel classifier distance) on the judge's features always; `of` is how many
+        faces a side there would have been without `max_images`. `unavailable` says what could not be had and why.
+        `lines` is how far stripes and grids stand out (`reports.patterns`), null for tiny pictures. `judge_on_real` is
+        the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and `movement` are of
+        the test faces that `translated_faces` counts: `n` of `of`, of which the translator could take `accepted`.
+        `gallery` follows.
 
     Raises:
         InputError: A fold has no test faces or no synthetic faces.
@@ -428,19 +431,20 @@ def _score_fold(
             raise InputError(Problem(f"fold {fold}", f"has no {split} faces to score on", "see folds.*"))
     test = face_tensors(tables["test"], **shape)
     reference = test if settings.reference_split == "test" else face_tensors(tables[settings.reference_split], **shape)
-    found: dict[str, Any] = {
-        "distances": _distances(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
-    }
+    found = _beside_real_faces(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
+    judged = _judged(judge, test.images)
+    found["judge_on_real"] = (test.labels.cpu().numpy(), judged)
     usable = translator.usable_sources(test).cpu()
     # Where none is, translation says why.
-    accepted = test.take(torch.nonzero(usable)[:, 0]) if bool(usable.any()) else test
-    found.update(_recognition(fold, accepted, translator, judge, settings, device))
+    positions = np.flatnonzero(usable.numpy()) if bool(usable.any()) else np.arange(len(test))
+    accepted = test.take(positions)
+    found.update(_recognition(fold, accepted, judged[positions], translator, judge, settings, device))
     if with_gallery:
         found["gallery"] = _gallery(accepted, translator, settings, device)
     return found
 
 
-def _distances(
+def _beside_real_faces(
     fold: int,
     names: Sequence[str],
     reference: FaceTensors,
@@ -450,7 +454,8 @@ def _distances(
     settings: ScoreSettings,
     cache: Path | None,
     shape: dict[str, int],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Any]:
+    """Distances of the synthetic faces to the real ones in each feature space, and lines that real faces don't have."""
     labels = reference.labels.cpu().numpy()
     halves = split_in_halves(labels, reference.subjects, settings.seed)
     first, second = reference.take(halves.first), reference.take(halves.second)
@@ -467,7 +472,8 @@ def _distances(
         spaces.insert(0, ("inception", lambda images: cached_features(images, extractor, cache), limit))
     distances = {}
     for space, features, limit in spaces:
-        positions = matched_positions([first_labels, second_labels, synthetic.labels.numpy()], len(names), limit)
+        label_sets = [first_labels, second_labels, synthetic.labels.numpy()]
+        positions = matched_positions(label_sets, len(names), limit)
         if len(positions[0]) < 2:
             raise InputError(_why_too_few(fold, wanted, available, settings))
         sets = [
@@ -483,14 +489,21 @@ def _distances(
             kernel_subset_size=settings.kernel_subset_size,
             seed=settings.seed,
         )
+        distances[space]["of"] = len(matched_positions(label_sets, len(names), len(reference))[0])
         distances[space]["dimension"] = sets[0].shape[1]
         distances[space]["short_of_synthetic"] = bool((available < wanted).any())
-    return distances
+    # Of the faces that the judge's space was taken on, which come last.
+    matched = [
+        images[torch.from_numpy(rows)]
+        for images, rows in zip((first.images, second.images, synthetic.images), positions, strict=True)
+    ]
+    return {"distances": distances, "lines": line_scores(*matched)}
 
 
 def _recognition(
     fold: int,
     test: FaceTensors,
+    judged_real: np.ndarray,
     translator: Translator,
     judge: Judge,
     settings: ScoreSettings,
@@ -498,22 +511,16 @@ def _recognition(
 ) -> dict[str, Any]:
     """Counts of what the judge takes translated faces for, and how far they moved.
 
-    A translator that keeps its sources' class is asked for that class alone.
+    A translator that keeps its sources' class is asked for that class alone. `judged_real` is what the judge takes the
+    untranslated faces for.
     """
     num_classes = len(test.class_names)
+    found: dict[str, Any] = {"accepted": len(test), "real_movement": _real_movement(test, settings.seed)}
     if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
-        test = test.take(_stratified(test.labels.numpy(), settings.max_test_faces, settings.seed))
+        sample = _stratified(test.labels.numpy(), settings.max_test_faces, settings.seed)
+        test, judged_real = test.take(sample), judged_real[sample]
     labels = test.labels.cpu().numpy()
-    judged_real = np.concatenate(
-        [
-            np.asarray(judge.probabilities(test.images[start : start + 512])).argmax(axis=1)
-            for start in range(0, len(test), 512)
-        ]
-    )
-    found: dict[str, Any] = {
-        "untranslated": (labels, judged_real),
-        "real_movement": _real_movement(test, settings.seed),
-    }
+    found["untranslated"] = (labels, judged_real)
     by_source = np.zeros((num_classes, num_classes, num_classes), int)
     moved: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
@@ -539,6 +546,14 @@ def _recognition(
     return {**found, "by_source": by_source, "moved": columns}
 
 
+def _judged(judge: Judge, images: torch.Tensor, batch_size: int = 512) -> np.ndarray:
+    """What the judge takes each picture for, int [N]."""
+    starts = range(0, len(images), batch_size)
+    return np.concatenate(
+        [np.asarray(judge.probabilities(images[start : start + batch_size])).argmax(axis=1) for start in starts]
+    )
+
+
 def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """`count` positions, spread over the classes by their shares (largest remainders), in the faces' own order."""
     random = np.random.default_rng(seed)
@@ -551,8 +566,8 @@ def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(chosen))
 
 
-def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> float | None:
-    """The mean movement between two real faces of one subject and different classes: a yardstick for outputs."""
+def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> np.ndarray:
+    """The movements between two real faces of one subject and different classes: a yardstick for outputs."""
     random = np.random.default_rng(seed)
     labels = test.labels.cpu().numpy()
     members: dict[str, list[int]] = {}
@@ -566,9 +581,9 @@ def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> float | No
         if labels[one] != labels[other]
     ][:pairs]
     if not candidates:
-        return None
+        return np.zeros(0)
     first, second = np.array(candidates).T
-    return float(movement(test.images[torch.from_numpy(first)], test.images[torch.from_numpy(second)]).mean())
+    return movement(test.images[torch.from_numpy(first)], test.images[torch.from_numpy(second)])
 
 
 def _gallery(
@@ -654,14 +669,29 @@ def _combine(
                     "features": features,
                     "reference": f"real {settings.reference_split} faces, one half",
                     "dimension": per_fold[0]["dimension"],
+                    "of": min(fold["of"] for fold in per_fold),
                     "short_of_synthetic": any(fold["short_of_synthetic"] for fold in per_fold),
                     "overall": _mean_distances([fold["overall"] for fold in per_fold]),
                     "per_class": {c: _mean_distances([fold["per_class"][c] for fold in per_fold]) for c in names},
                     "per_fold": [fold["overall"] for fold in per_fold],
                 }
             )
-    labels = np.concatenate([fold["untranslated"][0] for fold in scored])
-    judged = np.concatenate([fold["untranslated"][1] for fold in scored])
+    lines = [fold["lines"] for fold in scored]
+    # A mean over folds, and none where a fold has none.
+    result["lines"] = (
+        {key: float(np.mean([found[key] for found in lines])) for key in ("excess", "excess_floor")}
+        | {"n": min(found["n"] for found in lines)}
+        if all(lines)
+        else None
+    )
+    real, judged_real = (np.concatenate(column) for column in zip(*(f["judge_on_real"] for f in scored), strict=True))
+    result["judge_on_real"] = {"n": len(real), "accuracy": _ratio((real == judged_real).sum(), len(real))}
+    labels, judged = (np.concatenate(column) for column in zip(*(f["untranslated"] for f in scored), strict=True))
+    result["translated_faces"] = {
+        "n": len(labels),
+        "accepted": sum(fold["accepted"] for fold in scored),
+        "of": len(real),
+    }
     result["untranslated"] = untranslated_baseline(labels, judged, len(names))
     refusals = sorted({fold["refused"] for fold in scored if "refused" in fold})
     if refusals:
@@ -674,8 +704,8 @@ def _combine(
             np.concatenate(column) for column in zip(*(fold["moved"] for fold in scored), strict=True)
         )
         result["movement"] = _movement_scores(source, target, distance, len(names), settings.moved_threshold)
-        yardsticks = [fold["real_movement"] for fold in scored if fold["real_movement"] is not None]
-        result["movement"]["real_pairs"] = float(np.mean(yardsticks)) if yardsticks else None
+        yardsticks = np.concatenate([fold["real_movement"] for fold in scored])
+        result["movement"] |= {"real_pairs": _mean(yardsticks), "real_pairs_n": len(yardsticks)}
     sheet = scored[0].get("gallery")
     if sheet:
         sheet = {**sheet, "publishable": publishable, "sources": list(sources)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SCORES_VERSION = 2  # of scores.json; it stands here because reading one should not load torch
+
 
 class BootstrapSettings(BaseModel):
     """Settings of the intervals."""
@@ -29,7 +31,8 @@ class ReportSettings(BaseModel):
     title: str = "Do the synthetic faces help?"
     baseline_arm: str | None = Field(
         default=None,
-        description="The arm that all are measured against; null: `real`, or the first of kind real.",
+        description="The arm that all differences are taken from; null: the strongest arm without synthetic faces. The "
+        "answer on the page is always against the strongest, whatever is named here.",
     )
     split: str = Field(default="test", pattern="^(validation|test)$")
     bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)

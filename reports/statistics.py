@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from augment.problems import InputError, Problem
 from reports.predictions import Predictions, confusion_counts
@@ -22,6 +23,8 @@ from reports.settings import BootstrapSettings
 HELPED = "helped"
 HURT = "hurt"
 UNCLEAR = "no clear difference"
+SEEMS = {HELPED: "seems to help", HURT: "seems to hurt", UNCLEAR: UNCLEAR}
+POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,13 @@ class Interval:
         value: The estimate.
         low: The interval's lower end.
         high: Its upper end.
+        detectable: The smallest difference that the design sees (see `detectable_difference`); NaN where unknown.
     """
 
     value: float
     low: float
     high: float
+    detectable: float = float("nan")
 
     @property
     def verdict(self) -> str:
@@ -46,6 +51,35 @@ class Interval:
         if self.high < 0:
             return HURT
         return UNCLEAR
+
+    @property
+    def firm(self) -> bool:
+        """Whether the observed difference is clear and no smaller than what the design sees."""
+        return self.verdict != UNCLEAR and not abs(self.value) < self.detectable
+
+    @property
+    def words(self) -> str:
+        """The verdict as it may be said: a clear difference below what the design sees only *seems* to help or hurt.
+
+        Of true differences that small the design finds fewer than four in five, and those that it finds come out too
+        large (Gelman and Carlin, "Beyond Power Calculations", 2014).
+        """
+        return self.verdict if self.firm else SEEMS[self.verdict]
+
+
+def detectable_difference(standard_error: float, *, level: float, power: float = POWER) -> float:
+    """The smallest true difference whose interval would leave nought out with the given power.
+
+    (z of the interval + z of the power) times the standard error of the *paired* difference; that of an unpaired one is
+    larger and would make the design look blunter than it is. With few seeds the bootstrap's standard error is itself
+    a little small, and so is this.
+
+    Args:
+        standard_error: Of the paired difference, such as the standard deviation of its bootstrap replicates.
+        level: Of the two-sided interval, 0..1.
+        power: Chance to see a difference of this size, 0..1.
+    """
+    return float((norm.ppf((1 + level) / 2) + norm.ppf(power)) * standard_error)
 
 
 @dataclass(frozen=True)
@@ -57,6 +91,7 @@ class Comparison:
         accuracy_adjusted: The same value with the interval for the best of several arms (Bonferroni).
         balanced_accuracy: Difference of balanced accuracy.
         recalls: Difference of each class's recall; NaN for a class without test faces.
+        recalls_adjusted: The same values with the interval for one class picked of all (Bonferroni).
         faces: Number of test faces that were paired.
         seeds: Number of seeds that were paired.
         clusters: Number of units drawn: subjects, or faces.
@@ -68,6 +103,7 @@ class Comparison:
     accuracy_adjusted: Interval
     balanced_accuracy: Interval
     recalls: tuple[Interval, ...]
+    recalls_adjusted: tuple[Interval, ...]
     faces: int
     seeds: int
     clusters: int
@@ -78,6 +114,11 @@ class Comparison:
     def verdict(self) -> str:
         """See `Interval.verdict`; by accuracy."""
         return self.accuracy.verdict
+
+    @property
+    def words(self) -> str:
+        """See `Interval.words`; by accuracy."""
+        return self.accuracy.words
 
 
 @dataclass(frozen=True)
@@ -199,14 +240,17 @@ def compare_arms(
     draws_seeds = settings.resample_seeds and int(paired["seed"].nunique()) > 1
     estimate = _differences([fold.sum(axis=(0, 1))[None] for fold in counts])
     resampled = _resample(counts, num_clusters, settings, draws_seeds)
+
+    def recalls(level: float) -> tuple[Interval, ...]:
+        columns = range(2, 2 + len(arm.class_names))
+        return tuple(_interval(estimate[0, column], resampled[:, column], level) for column in columns)
+
     return Comparison(
         accuracy=_interval(estimate[0, 0], resampled[:, 0], settings.level),
         accuracy_adjusted=_interval(estimate[0, 0], resampled[:, 0], 1 - (1 - settings.level) / max(candidates, 1)),
         balanced_accuracy=_interval(estimate[0, 1], resampled[:, 1], settings.level),
-        recalls=tuple(
-            _interval(estimate[0, 2 + label], resampled[:, 2 + label], settings.level)
-            for label in range(len(arm.class_names))
-        ),
+        recalls=recalls(settings.level),
+        recalls_adjusted=recalls(1 - (1 - settings.level) / len(arm.class_names)),
         faces=int(paired["face_id"].nunique()),
         seeds=int(paired["seed"].nunique()),
         clusters=num_clusters,
@@ -274,4 +318,5 @@ def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
     if not len(finite):
         return Interval(float("nan"), float("nan"), float("nan"))
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(value), float(low), float(high))
+    detectable = detectable_difference(float(np.std(finite, ddof=1)), level=level)
+    return Interval(float(value), float(low), float(high), detectable)

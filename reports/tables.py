@@ -12,10 +12,14 @@ import pandas as pd
 from augment.files import atomic_write_text
 from reports.inputs import ReportData
 from reports.published import describe_published, published_for
+from reports.statistics import POWER, UNCLEAR, Interval
 
 
 def accuracy_table(data: ReportData) -> pd.DataFrame:
-    """One row an arm: how it was trained, what it scored, the paired difference, and what was published."""
+    """One row an arm: how it was trained, what it scored, the paired difference, and what was published.
+
+    `detectable` is the smallest difference that the design sees (`reports.statistics.detectable_difference`).
+    """
     rows = []
     for name, summary in data.summaries.items():
         settings = data.arm(name)
@@ -36,7 +40,8 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "difference": _percent(comparison.accuracy.value) if comparison else None,
             "low": _percent(comparison.accuracy.low) if comparison else None,
             "high": _percent(comparison.accuracy.high) if comparison else None,
-            "verdict": comparison.verdict if comparison else "the measure of all",
+            "detectable": _percent(comparison.accuracy.detectable) if comparison else None,
+            "verdict": comparison.words if comparison else "the measure of all",
             "balanced_difference": _percent(comparison.balanced_accuracy.value) if comparison else None,
             "balanced_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
             "balanced_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
@@ -64,14 +69,15 @@ def recall_table(data: ReportData) -> pd.DataFrame:
                     "difference": _percent(interval.value) if interval else None,
                     "low": _percent(interval.low) if interval else None,
                     "high": _percent(interval.high) if interval else None,
-                    "verdict": interval.verdict if interval else "",
+                    "detectable": _percent(interval.detectable) if interval else None,
+                    "verdict": interval.words if interval else "",
                 }
             )
     return pd.DataFrame(rows)
 
 
 def score_table(data: ReportData) -> pd.DataFrame:
-    """One row a translator: distances with their floors, recognition beside the untranslated, and movement.
+    """One row a translator: distances with their floors, recognition beside the untranslated, movement, and lines.
 
     A distance's columns bear its own name, FID and KID or FCD and KCD.
     """
@@ -83,6 +89,7 @@ def score_table(data: ReportData) -> pd.DataFrame:
             frechet, kernel = space["frechet_name"], space["kernel_name"]
             row |= {
                 f"{frechet}_n": overall["n"],
+                f"{frechet}_of": space["of"],
                 frechet: overall["frechet"],
                 f"{frechet}_floor": overall["frechet_floor"],
                 kernel: overall["kernel"],
@@ -90,16 +97,22 @@ def score_table(data: ReportData) -> pd.DataFrame:
                 f"{frechet}_small_sample": overall["small_sample"],
             }
         recognition, moved = scores["recognition"] or {}, scores["movement"] or {}
-        untranslated = scores["untranslated"]
+        untranslated, lines = scores["untranslated"], scores["lines"] or {}
         row |= {
+            "translated_faces": scores["translated_faces"]["n"],
+            "translated_of": scores["translated_faces"]["of"],
             "recognition": _percent(recognition.get("accuracy")),
             "recognition_changed": _percent(recognition.get("accuracy_changed")),
             "untranslated": _percent(untranslated["accuracy"]),
             "untranslated_changed": _percent(untranslated["accuracy_changed"]),
-            "judge_on_real_test_faces": _percent(untranslated["real_accuracy"]),
+            "judge_on_real_test_faces": _percent(scores["judge_on_real"]["accuracy"]),
+            "judged_test_faces": scores["judge_on_real"]["n"],
             "movement": _percent(moved.get("mean")),
             "unmoved": _percent(moved.get("unmoved_share")),
             "movement_of_real_pairs": _percent(moved.get("real_pairs")),
+            "lines": lines.get("excess"),
+            "lines_floor": lines.get("excess_floor"),
+            "pairs_of_real_faces": moved.get("real_pairs_n"),
         }
         row["data"] = data.inputs.data_name
         row["published"], row["published_data"] = describe_published(
@@ -136,8 +149,8 @@ def class_distance_table(data: ReportData) -> pd.DataFrame:
 def accuracy_against_n(data: ReportData) -> pd.DataFrame:
     """The accuracy for each number of synthetic faces, one series a translator and way of mixing.
 
-    Every series begins with the baseline arm at n = 0. Columns: series, arm, n, accuracy, difference, low, high; low
-    and high bound the accuracy as baseline accuracy + the difference's interval.
+    Every series begins with the baseline arm at n = 0. Columns: series, arm, n, accuracy, difference, accuracy_low,
+    accuracy_high; the last two bound the accuracy as baseline accuracy + the difference's interval.
     """
     base = 100.0 * data.summaries[data.baseline].accuracy
     rows: list[dict[str, Any]] = []
@@ -152,8 +165,8 @@ def accuracy_against_n(data: ReportData) -> pd.DataFrame:
                 "n": 0,
                 "accuracy": base,
                 "difference": 0.0,
-                "low": base,
-                "high": base,
+                "accuracy_low": base,
+                "accuracy_high": base,
             }
         )
         for name in sorted(names, key=lambda arm: data.arm(arm).get("per_class") or 0):
@@ -167,11 +180,11 @@ def accuracy_against_n(data: ReportData) -> pd.DataFrame:
                     "n": data.arm(name).get("per_class") or 0,
                     "accuracy": _percent(data.summaries[name].accuracy),
                     "difference": _percent(interval.value),
-                    "low": base + 100.0 * interval.low,
-                    "high": base + 100.0 * interval.high,
+                    "accuracy_low": base + 100.0 * interval.low,
+                    "accuracy_high": base + 100.0 * interval.high,
                 }
             )
-    columns = ["series", "arm", "n", "accuracy", "difference", "low", "high"]
+    columns = ["series", "arm", "n", "accuracy", "difference", "accuracy_low", "accuracy_high"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -228,6 +241,25 @@ def signed(points: float) -> str:
     """A difference in points with its sign, a true minus, and no minus nought."""
     text = f"{points:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
+
+
+def difference_words(interval: Interval, *, value: bool = True) -> str:
+    """A difference with its interval, in points: `+1.8 points [−1.9 to +5.2]`; without `value` the interval alone."""
+    bounds = f"{signed(100 * interval.low)} to {signed(100 * interval.high)}"
+    return f"{signed(100 * interval.value)} points [{bounds}]" if value else f"[{bounds}]"
+
+
+def design_words(interval: Interval) -> str:
+    """What the design sees, where a difference is not clear or below that; empty for one that is firm."""
+    if interval.firm or not interval.detectable > 0:
+        return ""
+    seen = f"{100 * interval.detectable:.1f} points"
+    power = f"with {100 * POWER:.0f} % power"
+    return (
+        f"this design could have seen {seen} {power}"
+        if interval.verdict == UNCLEAR
+        else f"below the {seen} that this design sees {power}"
+    )
 
 
 def published_variant(name: str) -> str:

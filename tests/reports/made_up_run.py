@@ -14,10 +14,15 @@ from augment.images import encode_png
 from augment.leakage import SplitDuplicates
 from augment.prepare import PreparationReport
 from augment.selection import SelectionReport
+from reports.code_version import CodeVersion
 from reports.inputs import Refusal, ReportInputs
+from reports.measurements import RunRecord, StageRecord
 from reports.scores import feature_distances, recognition_scores, untranslated_baseline
+from reports.settings import SCORES_VERSION
 
 NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+CODE = CodeVersion(commit="0123456789abcdef0123456789abcdef01234567", changed=("params.yaml",))
+OLDER = CodeVersion(commit="fedcba9876543210fedcba9876543210fedcba98", changed=())
 ARMS: dict[str, dict[str, Any]] = {
     "real": {"kind": "real", "translator": None, "per_class": None},
     "classical": {"kind": "real", "augmentation": "classical"},
@@ -142,7 +147,7 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
             ]
         )
         content = {
-            "version": 1,
+            "version": SCORES_VERSION,
             "translator": name,
             "class_names": list(NAMES),
             "sources": ["rig" if publishable else "fer2013"],
@@ -162,6 +167,7 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
                     "features": "the fold's judge, penultimate layer",
                     "reference": "real test faces, one half",
                     "dimension": 12,
+                    "of": 280,
                     "short_of_synthetic": False,
                     "per_fold": [distances["overall"]],
                     **distances,
@@ -169,6 +175,9 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
             ],
             "recognition": recognition_scores(by_source.sum(axis=0), by_source),
             "untranslated": untranslated_baseline(real, judged_real, 7),
+            "lines": {"excess": 0.2, "excess_floor": -0.03, "n": 210},
+            "judge_on_real": {"n": 560, "accuracy": 0.655},
+            "translated_faces": {"n": 210, "accepted": 560, "of": 560},
             "movement": {
                 "mean": 0.03 + 0.01 * len(name),
                 "median": 0.03,
@@ -177,6 +186,7 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
                 "per_class": [0.04] * 7,
                 "mean_to_own_class": 0.01,
                 "real_pairs": 0.072,
+                "real_pairs_n": 480,
             },
             "gallery": {
                 "png": base64.b64encode(encode_png(tiles)).decode(),
@@ -288,4 +298,12 @@ def write_run(folder: Path, *, publishable: bool = True, **keywords: Any) -> Rep
         params={"dataset": {"name": "rig", "preset": "rare"}, "seeds": [0, 1, 2]},
         environment={"machine": "a machine, 2 cores", "Python": "3.11", "packages": "torch 2.11"},
         command="dvc repro",
+        record=RunRecord(
+            code=CODE,
+            stages=(
+                StageRecord(name="judge", seconds=61.5, peak_memory=900 * 2**20, code=CODE),
+                StageRecord(name="train@lssl", seconds=125.0, peak_memory=1200 * 2**20, sessions=2, code=OLDER),
+            ),
+            unmeasured=("train@stargan",),
+        ),
     )

@@ -21,7 +21,7 @@ from reports.settings import BootstrapSettings, ReportSettings
 from reports.statistics import HELPED, HURT
 from reports.tables import accuracy_against_n, format_cell, markdown_table, signed
 
-SETTINGS = ReportSettings(bootstrap=BootstrapSettings(resamples=1000))
+SETTINGS = ReportSettings(bootstrap=BootstrapSettings(resamples=1000), baseline_arm="real")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_accuracy_against_n_begins_with_real_only(data) -> None:
     table = accuracy_against_n(data)
     warp = table[table.series == "warp, selected"]
     assert warp.n.tolist() == [0, 200, 400] and warp.arm.tolist() == ["real", "warp-200", "warp-400"]
-    assert (warp.low <= warp.accuracy + 1e-9).all() and (warp.accuracy <= warp.high + 1e-9).all()
+    assert (warp.accuracy_low <= warp.accuracy + 1e-9).all() and (warp.accuracy <= warp.accuracy_high + 1e-9).all()
     assert "warp-only" not in table.arm.tolist()
 
 
@@ -185,14 +185,15 @@ def visible(page: str) -> str:
 
 def test_the_answer_comes_first_with_its_interval(page, data) -> None:
     text = visible(page)
-    comparison = data.comparisons["warp-400"].accuracy
+    comparison = find_headline(data).comparisons["warp-400"].accuracy
     start = text.index("Yes: the synthetic faces helped.")
     answer = text[start : text.index("How much, and how sure", start)]
     for part in (comparison.value, comparison.low, comparison.high):
         assert signed(100 * part) in answer
     assert "80 subjects and 3 seeds" in answer
     assert "Of 4 arms with synthetic faces" in answer and "Allowing for the best of 4" in answer
-    assert "Against the best other arm without synthetic faces, classical" in answer
+    assert "classical is the strongest of 4 arms without synthetic faces" in answer
+    assert "real faces only, arm classical" in answer
 
 
 def test_the_page_says_what_falls_short(page) -> None:
@@ -211,11 +212,11 @@ def test_the_page_says_what_falls_short(page) -> None:
 
 def test_a_judge_that_knows_nothing_is_told(run, tmp_path) -> None:
     scores = json.loads(run[1].scores["warp"].read_text())
-    scores["untranslated"]["real_accuracy"] = 0.16
+    scores["judge_on_real"]["accuracy"] = 0.16
     (tmp_path / "warp.json").write_text(json.dumps(scores))
     inputs = only(run[1], "real", "warp-400").model_copy(update={"scores": {"warp": tmp_path / "warp.json"}})
     text = visible(render_page(load_report_data(inputs, SETTINGS), figures={}))
-    assert "The judge is right on 16.0 % of real faces, little more than chance" in text
+    assert "The judge is right on 16.0 % of all 560 real test faces, little more than chance" in text
 
 
 def test_published_figures_stand_apart_with_their_data(page, run) -> None:
@@ -325,7 +326,7 @@ def test_a_baseline_that_was_not_run_is_refused(run) -> None:
     with pytest.raises(InputError, match=r"report\.baseline_arm"):
         load_report_data(run[1], ReportSettings(baseline_arm="absent"))
     with pytest.raises(InputError, match="nothing to measure"):
-        load_report_data(only(run[1], "warp-400"), SETTINGS)
+        load_report_data(only(run[1], "warp-400"), ReportSettings())
 
 
 def test_json_lines_forgive_a_killed_run_s_last_line_only(tmp_path) -> None:

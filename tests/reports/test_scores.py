@@ -111,7 +111,7 @@ def write_run(folder, *, source="rig", licence="cc0-1.0", test_subjects=8, synth
     return folder
 
 
-def score(folder, translator, monkeypatch, **settings):
+def score(folder, translator, monkeypatch, judge=None, **settings):
     monkeypatch.setattr(augment.translators, "load_translator", lambda path, device: translator)
     return score_translator(
         "painter",
@@ -119,7 +119,7 @@ def score(folder, translator, monkeypatch, **settings):
         folds_path=folder / "folds.parquet",
         synthetic_dir=folder / "synthetic",
         translator_dir=folder / "translators" / "painter",
-        judge_for_fold=lambda fold: LevelJudge(),
+        judge_for_fold=lambda fold: judge or LevelJudge(),
         settings=ScoreSettings(**settings),
         out=folder / "scores" / "painter.json",
     )
@@ -142,12 +142,14 @@ def test_a_translator_that_does_all(tmp_path, monkeypatch) -> None:
     assert np.array(result["recognition"]["confusion"]).tolist() == (48 * np.eye(3, dtype=int)).tolist()
     assert result["untranslated"]["accuracy"] == pytest.approx(1 / 3)
     assert result["untranslated"]["accuracy_changed"] == 0
-    assert result["untranslated"]["real_accuracy"] == 1.0
+    assert result["judge_on_real"] == {"n": 48, "accuracy": 1.0}
     steps = [abs(a - b) / 255 for a in LEVELS for b in LEVELS if a != b]
     assert result["movement"]["mean"] == pytest.approx(np.mean(steps), abs=0.02)
     assert result["movement"]["unmoved_share"] == 0
     assert result["movement"]["mean_to_own_class"] < 0.03
     assert result["movement"]["real_pairs"] == pytest.approx(np.mean(steps), abs=0.06)
+    assert 0 < result["movement"]["real_pairs_n"] <= 48
+    assert result["translated_faces"] == {"n": 48, "accepted": 48, "of": 48}
     assert json.loads((tmp_path / "scores" / "painter.json").read_text()) == result
 
 
@@ -155,6 +157,7 @@ def test_a_translator_that_does_nothing_scores_chance(tmp_path, monkeypatch) -> 
     result = score(write_run(tmp_path), Idler(), monkeypatch)
     assert result["recognition"]["accuracy"] == pytest.approx(1 / 3)
     assert result["recognition"]["accuracy_changed"] == 0 == result["untranslated"]["accuracy_changed"]
+    assert result["lines"] is None  # pictures of 8 px
     assert result["movement"]["mean"] == 0 and result["movement"]["unmoved_share"] == 1
 
 
@@ -263,6 +266,40 @@ def test_a_cap_on_test_faces_keeps_the_classes_shares(tmp_path, monkeypatch) -> 
     assert result["recognition"]["n"] == 30
     confusion = np.array(result["recognition"]["confusion"])
     assert confusion.sum() == 30
+    assert result["translated_faces"] == {"n": 10, "accepted": 48, "of": 48}
+
+
+class MistakenJudge(LevelJudge):
+    """Right on the first test subject's faces alone, which no small sample shows."""
+
+    def __init__(self, right: torch.Tensor) -> None:
+        self.right = right
+
+    def probabilities(self, images: torch.Tensor) -> np.ndarray:
+        found = super().probabilities(images)
+        known = [any(torch.equal(image, face) for face in self.right) for image in images]
+        return np.where(np.array(known)[:, None], found, np.roll(found, 1, axis=1))
+
+
+def test_the_judge_s_accuracy_is_of_all_test_faces_whatever_is_translated(tmp_path, monkeypatch) -> None:
+    from augment.faces import read_faces
+    from augment.tensors import face_tensors
+
+    folder = write_run(tmp_path)
+    faces = face_tensors(read_faces(folder / "faces"), size=SIZE, channels=1)
+    first = torch.tensor([name.startswith("test-0-") for name in faces.face_ids])
+    judge = MistakenJudge(faces.images[first])
+    found = {
+        cap: score(folder, Painter(), monkeypatch, judge, max_test_faces=cap)["judge_on_real"] for cap in (None, 6, 12)
+    }
+    assert found[None] == found[6] == found[12] == {"n": 48, "accuracy": 6 / 48}
+
+
+def test_distances_say_how_many_faces_there_would_have_been(tmp_path, monkeypatch) -> None:
+    [space] = score(write_run(tmp_path), Painter(), monkeypatch, max_images=9)["distances"]
+    assert (space["overall"]["n"], space["of"]) == (9, 24)
+    [space] = score(write_run(tmp_path / "again"), Painter(), monkeypatch)["distances"]
+    assert space["overall"]["n"] == space["of"] == 24
 
 
 def test_no_synthetic_faces_are_an_error_that_says_so(tmp_path, monkeypatch) -> None:

@@ -1,0 +1,114 @@
+"""What a run cost and which code made it: wall time and peak memory of every stage, as the page tells them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reports.code_version import CodeVersion
+
+MEBIBYTE = 2**20
+
+
+class StageRecord(BaseModel):
+    """One stage's run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    seconds: float = Field(ge=0, description="Wall time of the session that finished the stage.")
+    peak_memory: int | None = Field(default=None, ge=0, description="Bytes of the largest process; null: unknown.")
+    gpu_memory: int | None = Field(default=None, ge=0, description="Bytes of GPU memory at the peak; null: no GPU.")
+    sessions: int = Field(default=1, ge=1, description="2 and more: the stage was broken off, and gone on with.")
+    code: CodeVersion = CodeVersion()
+
+
+class RunRecord(BaseModel):
+    """A whole run, up to the report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: CodeVersion = Field(description="The code that wrote the report.")
+    stages: tuple[StageRecord, ...] = ()
+    unmeasured: tuple[str, ...] = Field(default=(), description="Stages whose results were not made here.")
+
+    @property
+    def seconds(self) -> float:
+        """Of all measured stages; each counted as if it ran alone."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def peak_memory(self) -> int | None:
+        """Of the largest process of all measured stages."""
+        return max((stage.peak_memory for stage in self.stages if stage.peak_memory is not None), default=None)
+
+
+def record_facts(record: RunRecord) -> list[tuple[str, str]]:
+    """Pairs of name and value: code, total time, peak memory."""
+    facts = [("git commit", record.code.words)]
+    others = sorted({stage.code.commit for stage in record.stages} - {record.code.commit})
+    if others:
+        facts.append(("stages made by other commits", ", ".join(others)))
+    if record.stages:
+        facts.append(
+            ("wall time", f"{duration(record.seconds)}, the sum of {len(record.stages)} stages before this page")
+        )
+        if record.peak_memory is not None:
+            facts.append(("peak memory", f"{_mebibytes(record.peak_memory)} MiB, the largest process of any stage"))
+    if record.unmeasured:
+        facts.append(
+            ("not measured", f"{', '.join(record.unmeasured)}: their results were not made here, or changed since")
+        )
+    return facts
+
+
+def record_rows(record: RunRecord) -> list[dict[str, str]]:
+    """A row a stage: name, time, memory, code."""
+    rows = []
+    for stage in record.stages:
+        again = (
+            f"; gone on with after {stage.sessions - 1} broken off, which are not counted" if stage.sessions > 1 else ""
+        )
+        rows.append(
+            {
+                "stage": stage.name,
+                "time": duration(stage.seconds) + again,
+                "memory": _mebibytes(stage.peak_memory),
+                "gpu_memory": _mebibytes(stage.gpu_memory),
+                "commit": stage.code.commit[:10] + (" + changes" if stage.code.changed else ""),
+            }
+        )
+    return rows
+
+
+def record_metrics(record: RunRecord) -> dict[str, Any]:
+    """For metrics.json: the commit, whether the tree was changed, seconds and MiB, in all and by stage."""
+    changed = record.code.changed
+    found: dict[str, Any] = {
+        "commit": record.code.commit,
+        "tree": "unknown" if changed is None else ("changed" if changed else "unchanged"),
+    }
+    if record.stages:
+        found |= _cost(record.seconds, record.peak_memory)
+        found["stages"] = {stage.name: _cost(stage.seconds, stage.peak_memory) for stage in record.stages}
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Wall time as people read it: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _cost(seconds: float, memory: int | None) -> dict[str, float]:
+    cost = {"seconds": round(seconds, 1)}
+    return cost if memory is None else {**cost, "peak_memory_mib": round(memory / MEBIBYTE, 1)}
+
+
+def _mebibytes(size: int | None) -> str:
+    return "–" if size is None else f"{size / MEBIBYTE:,.0f}"

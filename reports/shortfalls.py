@@ -1,0 +1,185 @@
+"""What a reader should hold against the figures; found in the results, not written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reports.inputs import Headline, ReportData
+from reports.preparation import data_shortfalls
+from reports.statistics import HELPED, HURT, UNCLEAR
+from reports.tables import design_words, difference_words
+
+# A Fréchet distance so many times that between two halves of the real faces is no longer the noise of small samples:
+# the floor itself differs by about a fifth from one split into halves to the next.
+FAR_FROM_REAL = 3.0
+WELL_RECOGNIZED = 0.5
+# Standard deviations of real faces. Real faces of another half, compressed, blurred, noisy or brighter ones stay below
+# 0.6, clean warps too; the striped outputs of networks that learned for minutes lie at 1.2 and more.
+STRIPED = 1.0
+
+
+def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
+    """What falls short, one sentence or two each."""
+    found = [f"{refusal.name}: refused: {refusal.reason}" for refusal in data.inputs.refused]
+    found += [f"Arm {name} was not run: {reason}." for name, reason in data.not_run.items()]
+    found += _arm_shortfalls(headline)
+    found += _class_shortfalls(data, headline)
+    if headline.verdict == HELPED and not headline.survives:
+        found.append(
+            f"{headline.arm} is the best of {sum(headline.counts.values())} synthetic arms; an interval that allows "
+            "for the picking reaches nought."
+        )
+    found += _statistical_shortfalls(data)
+    found += _look_shortfalls(data, headline)
+    found += _score_shortfalls(data)
+    return found + data_shortfalls(data.faces) + list(data.inputs.notes)
+
+
+def _arm_shortfalls(headline: Headline) -> list[str]:
+    """Arms that did not clearly help, or by less than the design sees."""
+    found = []
+    for name, comparison in headline.comparisons.items():
+        interval = comparison.accuracy
+        if interval.verdict == HELPED and interval.firm:
+            continue
+        words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(comparison.words, comparison.words)
+        parts = [difference_words(interval), *filter(None, [design_words(interval)])]
+        found.append(f"{name} {words}, against {headline.reference}: {'; '.join(parts)}.")
+    return found
+
+
+def _class_shortfalls(data: ReportData, headline: Headline) -> list[str]:
+    """The class that each synthetic arm lost most in, whatever it won in all."""
+    found = []
+    for name, comparison in headline.comparisons.items():
+        losses = [interval.value for interval in comparison.recalls]
+        if np.isnan(losses).all() or np.nanmin(losses) >= 0:
+            continue
+        label = int(np.nanargmin(losses))
+        interval, adjusted = comparison.recalls[label], comparison.recalls_adjusted[label]
+        sure = {HURT: "a loss either way", UNCLEAR: "it may be chance"}.get(adjusted.verdict, "")
+        found.append(
+            f"{name} lost most on {data.class_names[label]}: recall {difference_words(interval)} against "
+            f"{headline.reference}; allowing for the worst of {len(losses)} classes having been picked, "
+            f"{difference_words(adjusted, value=False)}: {sure}."
+        )
+    return found
+
+
+def _statistical_shortfalls(data: ReportData) -> list[str]:
+    found = []
+    seeds = min(summary.seeds for summary in data.summaries.values())
+    if seeds < 3:
+        names = [name for name, summary in data.summaries.items() if summary.seeds < 3]
+        found.append(
+            f"Fewer than three seeds in {', '.join(names)}: "
+            + ("the interval does not cover the chance of training." if seeds == 1 else "the spread is a rough one.")
+        )
+    comparisons = list(data.comparisons.values())
+    if comparisons and not comparisons[0].by_subject and data.settings.bootstrap.by_subject:
+        found.append(
+            "The faces don't name their subjects: faces were drawn one by one, and the intervals are too narrow where "
+            "several are of one person."
+        )
+    if data.settings.split != "test":
+        found.append(f"These are {data.settings.split} faces, which chose the checkpoints: the figures flatter.")
+    return found
+
+
+def _look_shortfalls(data: ReportData, headline: Headline) -> list[str]:
+    """That no figure here says whether a face looks like one, and what can be measured of those that may not."""
+    if not data.scores:
+        return []
+    found = [
+        "Whether a synthetic face looks like a face, this report can't know. That the judge recognizes it is no "
+        "evidence: a classifier also recognizes what no person would. Look at the galleries."
+    ]
+    for name in data.scores:
+        if signs := _signs_of_unlike_faces(data, headline, name):
+            found.append(f"{name}: signs that its faces may not look real: {'; '.join(signs)}. See its gallery.")
+    return found
+
+
+def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str) -> list[str]:
+    scores = data.scores[translator]
+    signs = []
+    recognition, real = scores["recognition"], scores["judge_on_real"]["accuracy"]
+    if recognition and recognition["accuracy"] > real:
+        signs.append(
+            f"the judge recognizes them more often ({100 * recognition['accuracy']:.1f} %) than real ones "
+            f"({100 * real:.1f} %)"
+        )
+    for space in scores["distances"]:
+        distance, floor = space["overall"]["frechet"], space["overall"]["frechet_floor"]
+        if distance is not None and floor and distance >= FAR_FROM_REAL * floor:
+            signs.append(
+                f"their {space['frechet_name']} is {distance / floor:.0f} times that of two halves of the real faces"
+            )
+    lines = scores["lines"]
+    if lines and lines["excess"] >= STRIPED:
+        signs.append(
+            f"stripes or grids: energy along rows and columns lies {lines['excess']:.1f} standard deviations above "
+            f"that of real faces (two halves of these differ by {abs(lines['excess_floor']):.1f})"
+        )
+    changed = recognition["accuracy_changed"] if recognition else None
+    differences = {
+        name: comparison.accuracy
+        for name, comparison in headline.comparisons.items()
+        if data.arm(name).get("translator") == translator
+    }
+    if changed is not None and changed >= WELL_RECOGNIZED and differences:
+        name, best = max(differences.items(), key=lambda item: item[1].value)
+        if best.value < 0:
+            signs.append(
+                f"the judge sees the wanted class in {100 * changed:.1f} % of them, and yet arm {name} did worse with "
+                f"them ({difference_words(best)})"
+            )
+    return signs
+
+
+def _score_shortfalls(data: ReportData) -> list[str]:
+    found: dict[str, None] = {}
+    for name, scores in data.scores.items():
+        for item in scores["unavailable"]:
+            prefix = "" if item["name"].startswith("FID") else f"{name}: "
+            found[f"{prefix}{item['name']}: not available: {item['reason']}."] = None
+        recognition, moved = scores["recognition"], scores["movement"]
+        untranslated, judge = scores["untranslated"], scores["judge_on_real"]
+        if judge["accuracy"] < 1.5 / len(scores["class_names"]):
+            found[
+                f"The judge is right on {100 * judge['accuracy']:.1f} % of all {judge['n']:,} real test faces, little "
+                "more than chance: recognition, FCD and KCD say next to nothing. Train it longer."
+            ] = None
+        if recognition and recognition["accuracy_changed"] is not None:
+            gain = recognition["accuracy_changed"] - untranslated["accuracy_changed"]
+            if gain < 0.05:
+                found[
+                    f"{name}: the judge sees the wanted class in {100 * recognition['accuracy_changed']:.1f} % of "
+                    f"faces translated to another class, in {100 * untranslated['accuracy_changed']:.1f} % without "
+                    f"translation: its outputs hardly show it. Translated: {sample_words(scores)}."
+                ] = None
+        if moved and moved["unmoved_share"] is not None and moved["unmoved_share"] > 0.2:
+            found[
+                f"{name}: {100 * moved['unmoved_share']:.0f} % of its outputs hardly differ from the input. "
+                f"Translated: {sample_words(scores)}."
+            ] = None
+        for space in scores["distances"]:
+            if space["short_of_synthetic"]:
+                found[
+                    f"{name}: fewer synthetic faces than real ones in some class; its {space['frechet_name']} is on "
+                    f"{space['overall']['n']:,} faces."
+                ] = None
+    return list(found)
+
+
+def sample_words(scores: dict[str, dict[str, int]]) -> str:
+    """Which real test faces were translated for recognition and movement: all, or how many of how many."""
+    faces = scores["translated_faces"]
+    if faces["n"] == faces["of"]:
+        return f"all {faces['of']:,} real test faces"
+    words = f"{faces['n']:,} of {faces['of']:,} real test faces"
+    if faces["n"] < faces["accepted"]:
+        words = f"a sample of {words} (scores.max_test_faces)"
+    if faces["accepted"] < faces["of"]:
+        words += f"; the translator takes {faces['accepted']:,} of them"
+    return words

@@ -1,0 +1,254 @@
+"""The page praises no win over a weak rival, keeps no loss to itself, and names the sample of every figure."""
+
+import json
+import re
+from dataclasses import replace
+
+import made_up_run
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from augment.problems import InputError
+from reports.build import build_report
+from reports.figures import LIGHT, draw_accuracy_against_n, draw_classifier_curves
+from reports.inputs import ReportInputs, find_headline, load_report_data
+from reports.page import render_page
+from reports.settings import BootstrapSettings, ReportSettings
+from reports.shortfalls import find_shortfalls
+from reports.statistics import HELPED, HURT
+from reports.tables import accuracy_against_n, signed
+
+SETTINGS = ReportSettings(bootstrap=BootstrapSettings(resamples=600))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> ReportInputs:
+    return made_up_run.write_run(tmp_path_factory.mktemp("run"))
+
+
+def only(inputs: ReportInputs, *arms: str, **update) -> ReportInputs:
+    kept = {
+        "predictions": {arm: inputs.predictions[arm] for arm in arms},
+        "arms": {arm: inputs.arms[arm] for arm in arms},
+    }
+    return inputs.model_copy(update={"scores": {}, "refused": (), **kept, **update})
+
+
+def text_of(page: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.S)))
+
+
+def with_scores(inputs: ReportInputs, folder, name: str, change) -> dict:
+    """One translator's scores, changed."""
+    scores = json.loads(inputs.scores[name].read_text())
+    change(scores)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(scores))
+    return {name: folder / f"{name}.json"}
+
+
+# Against what
+
+
+def test_the_strongest_real_only_arm_is_the_measure(inputs) -> None:
+    data = load_report_data(inputs, SETTINGS)
+    real_only = {name: data.summaries[name].accuracy for name in ("real", "classical", "oversampled", "hog")}
+    assert data.baseline == max(real_only, key=real_only.__getitem__) == "classical"
+    assert find_headline(data).reference == "classical"
+
+
+def test_a_win_over_a_weaker_rival_is_no_headline(inputs) -> None:
+    """lssl-400 beats `hog` by far and `real` clearly, but not `classical`; nothing praises it."""
+    for named in (None, "real", "hog"):
+        settings = SETTINGS.model_copy(update={"baseline_arm": named})
+        data = load_report_data(only(inputs, "real", "classical", "hog", "lssl-400"), settings)
+        headline = find_headline(data)
+        assert headline.reference == "classical" and headline.verdict not in (HELPED,)
+        text = text_of(render_page(data, figures={}))
+        answer = text[: text.index("How much, and how sure")]
+        assert "helped" not in answer and "better" not in answer
+        assert "classical is the strongest of 3 arms without synthetic faces" in answer
+        assert ("taken from" in answer) is (named is not None)
+    # Negative control: against the weak arm alone the same arm does help.
+    assert data.comparisons["lssl-400"].verdict == HELPED
+
+
+def test_a_named_baseline_keeps_the_differences_and_not_the_answer(inputs) -> None:
+    data = load_report_data(inputs, SETTINGS.model_copy(update={"baseline_arm": "real"}))
+    headline = find_headline(data)
+    assert data.baseline == "real" and headline.reference == "classical"
+    lead = data.comparisons["warp-400"].accuracy.value - headline.comparisons["warp-400"].accuracy.value
+    assert lead == pytest.approx(data.summaries["classical"].accuracy - data.summaries["real"].accuracy)
+
+
+# What was lost
+
+
+def test_the_class_that_lost_most_is_named_with_its_interval(inputs, tmp_path) -> None:
+    """An arm that wins in all and loses one class whole: the page must not keep that to itself."""
+    table = pq.read_table(inputs.predictions["warp-400"])
+    frame = table.to_pandas()
+    neutral = made_up_run.NAMES.index("neutral")
+    lost = (frame.label == neutral) & (frame.split == "test") & (np.arange(len(frame)) // 2 % 2 == 0)
+    frame.loc[lost, "predicted"] = 0
+    changed = table.set_column(
+        table.schema.get_field_index("predicted"), table.schema.field("predicted"), [frame.predicted.to_numpy()]
+    )
+    pq.write_table(changed, tmp_path / "warp.parquet")
+    arms = only(inputs, "classical", "warp-400")
+    arms.predictions["warp-400"] = tmp_path / "warp.parquet"
+    data = load_report_data(arms, SETTINGS)
+    headline = find_headline(data)
+    assert headline.verdict == HELPED
+    interval, adjusted = (
+        getattr(headline.comparisons["warp-400"], key)[neutral] for key in ("recalls", "recalls_adjusted")
+    )
+    assert interval.verdict == HURT and adjusted.low < interval.low
+    [found] = [line for line in find_shortfalls(data, headline) if "lost most" in line]
+    assert found.startswith("warp-400 lost most on neutral: recall ")
+    for value in (interval.value, interval.low, interval.high, adjusted.low, adjusted.high):
+        assert signed(100 * value) in found
+    assert "worst of 7 classes" in found and found.endswith("a loss either way.")
+
+
+def test_an_arm_that_lost_no_class_is_not_blamed(inputs) -> None:
+    data = load_report_data(only(inputs, "real", "warp-400"), SETTINGS)
+    assert min(interval.value for interval in data.comparisons["warp-400"].recalls) > 0
+    assert not [line for line in find_shortfalls(data, find_headline(data)) if "lost most" in line]
+
+
+# What the judge can't know
+
+
+def test_agreement_is_never_sold_as_likeness(inputs) -> None:
+    data = load_report_data(inputs, SETTINGS)
+    found = find_shortfalls(data, find_headline(data))
+    assert any("That the judge recognizes it is no evidence" in line and "galleries" in line for line in found)
+    without = load_report_data(only(inputs, "real", "warp-400"), SETTINGS)
+    assert not any("no evidence" in line for line in find_shortfalls(without, find_headline(without)))
+
+
+def test_signs_of_faces_that_no_person_would_take_for_one(inputs, tmp_path) -> None:
+    def unlike(scores) -> None:
+        scores["recognition"] |= {"accuracy": 0.9, "accuracy_changed": 0.88}
+        scores["distances"][0]["overall"] |= {"frechet": 16.05, "frechet_floor": 1.14}
+        scores["lines"] |= {"excess": 1.27}
+
+    scores = with_scores(inputs, tmp_path, "stargan", unlike)
+    data = load_report_data(only(inputs, "real", "stargan-400", scores=scores), SETTINGS)
+    [found] = [line for line in find_shortfalls(data, find_headline(data)) if line.startswith("stargan: signs")]
+    assert "recognizes them more often (90.0 %) than real ones (65.5 %)" in found
+    assert "FCD is 14 times that of two halves of the real faces" in found
+    assert "stripes or grids: energy along rows and columns lies 1.3 standard deviations" in found
+    assert "wanted class in 88.0 % of them, and yet arm stargan-400 did worse" in found
+    assert found.endswith("See its gallery.")
+
+
+def test_a_translator_near_the_floor_bears_no_such_sign(inputs, tmp_path) -> None:
+    """Negative control: recognized less than real faces, at the floor, and its arm gained."""
+
+    def near(scores) -> None:
+        scores["recognition"] |= {"accuracy": 0.6, "accuracy_changed": 0.55}
+        scores["distances"][0]["overall"] |= {"frechet": 2.85, "frechet_floor": 1.14}
+        scores["lines"] |= {"excess": 0.6}
+
+    scores = with_scores(inputs, tmp_path, "warp", near)
+    data = load_report_data(only(inputs, "real", "warp-400", scores=scores), SETTINGS)
+    assert not [line for line in find_shortfalls(data, find_headline(data)) if "signs that" in line]
+
+
+# Of how many
+
+
+def test_the_judge_s_accuracy_and_every_sample_are_said_with_their_size(inputs) -> None:
+    text = text_of(render_page(load_report_data(inputs, SETTINGS), figures={}))
+    assert "The judge is right on 65.5 % of all 560 real test faces." in text
+    assert text.count("a sample of 210 of 560 real test faces (scores.max_test_faces)") >= 6
+    assert "n 210 of 280" in text and "real pairs 7.2 (480)" in text
+    assert re.search(r"hardly differ from the input\. Translated: a sample of 210 of 560", text)
+
+
+def test_all_faces_are_called_no_sample(inputs, tmp_path) -> None:
+    def whole(scores) -> None:
+        scores["translated_faces"] = {"n": 560, "accepted": 560, "of": 560}
+        scores["distances"][0]["of"] = scores["distances"][0]["overall"]["n"]
+
+    scores = with_scores(inputs, tmp_path, "warp", whole)
+    text = text_of(render_page(load_report_data(only(inputs, "real", "warp-400", scores=scores), SETTINGS), figures={}))
+    assert (
+        "all 560 real test faces" in text and "a sample of" not in text and "n 210 of" not in text.replace("n 150", "")
+    )
+
+
+def test_scores_of_an_older_version_are_refused_by_name(inputs, tmp_path) -> None:
+    scores = with_scores(inputs, tmp_path, "warp", lambda scores: scores.update(version=1))
+    with pytest.raises(InputError, match=r"warp\.json: is of version 1.*assess"):
+        load_report_data(only(inputs, "real", "warp-400", scores=scores), SETTINGS)
+
+
+# Lines
+
+
+def courses(figure) -> list:
+    return [line for line in figure.axes[0].lines if line.get_linestyle() == "-" and len(set(line.get_xdata())) > 1]
+
+
+def test_no_line_is_drawn_through_one_n(inputs) -> None:
+    data = load_report_data(only(inputs, "real", "lssl-400", "stargan-400"), SETTINGS)
+    figure = draw_accuracy_against_n(data, LIGHT)
+    assert figure is not None and courses(figure) == [] and len(figure.axes[0].containers) == 2
+    page = render_page(data)
+    assert "Every translator was run with one number of faces: points without a line" in text_of(page)
+
+
+def test_a_line_is_drawn_through_two_and_more(inputs) -> None:
+    """Negative control; lssl and stargan have one n in the same figure."""
+    data = load_report_data(inputs, SETTINGS)
+    figure = draw_accuracy_against_n(data, LIGHT)
+    assert figure is not None and len(courses(figure)) == 1
+    text = text_of(render_page(data))
+    assert (
+        "A series with one number of faces is a point without a line." in text
+        and "Every translator was run" not in text
+    )
+
+
+def test_one_look_at_the_validation_faces_is_a_point(inputs) -> None:
+    data = load_report_data(only(inputs, "real", "warp-400"), SETTINGS)
+    assert len(courses(draw_classifier_curves(data, LIGHT))) == len(data.histories) > 1
+    short = replace(data, histories={name: rows[rows.step == 50] for name, rows in data.histories.items()})
+    figure = draw_classifier_curves(short, LIGHT)
+    assert figure is not None and courses(figure) == [] and len(figure.axes[0].lines) == len(data.histories)
+    assert all(line.get_marker() == "o" for line in figure.axes[0].lines)
+
+
+def test_bounds_of_accuracies_bear_no_sign(inputs, tmp_path) -> None:
+    """They are accuracies and no differences: `54.4`, not `+54.4`."""
+    build_report(only(inputs, "real", "warp-400", histories={}, translators={}), SETTINGS, tmp_path / "report")
+    table = accuracy_against_n(load_report_data(only(inputs, "real", "warp-400"), SETTINGS))
+    lines = (tmp_path / "report" / "tables" / "accuracy_against_n.md").read_text().splitlines()
+    assert lines[-1].endswith(f"| {table.accuracy_low.iloc[-1]:.1f} | {table.accuracy_high.iloc[-1]:.1f} |")
+
+
+# What it cost
+
+
+def test_the_page_and_the_metrics_name_commit_time_and_memory(inputs, tmp_path) -> None:
+    build_report(only(inputs, "real", "warp-400"), SETTINGS, tmp_path / "report")
+    text = text_of((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
+    assert f"{made_up_run.CODE.commit}, and changed since: params.yaml" in text
+    assert f"stages made by other commits {made_up_run.OLDER.commit}" in text
+    assert "wall time 3 min 06 s, the sum of 2 stages" in text and "peak memory 1,200 MiB" in text
+    assert "train@lssl 2 min 05 s; gone on with after 1 broken off" in text
+    assert "not measured train@stargan: their results were not made here" in text
+    run = json.loads((tmp_path / "report" / "metrics.json").read_text())["run"]
+    assert run["commit"] == made_up_run.CODE.commit and run["tree"] == "changed"
+    assert run["seconds"] == 186.5 and run["peak_memory_mib"] == 1200
+    assert run["stages"]["judge"] == {"seconds": 61.5, "peak_memory_mib": 900}
+
+
+def test_without_a_record_nothing_is_made_up(inputs, tmp_path) -> None:
+    data = load_report_data(only(inputs, "real", "warp-400", record=None), SETTINGS)
+    text = text_of(render_page(data, figures={}))
+    assert "git commit" not in text and "wall time" not in text.lower().replace("wall time of", "")
