@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
-from tqdm.auto import tqdm
 
 from augment.annotate import WITHOUT_LANDMARKS_FILE, AnnotatedSource, AnnotationReport, AnnotationSettings, annotated
 from augment.attributes import Attribute, with_attribute
@@ -23,6 +22,7 @@ from augment.images import encode_png, fit_image
 from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.problems import InputError, Problem, write_quarantine
+from augment.progress import track
 from augment.sources.base import RawFace, Source
 
 _OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask", "simulated")
@@ -100,7 +100,7 @@ class _Reader:
             InputError: At the end, where there are problems and no quarantine takes them.
         """
         total = length_hint(self.source) or None
-        for found in tqdm(self.source.faces(), desc="prepare", unit=" faces", total=total, mininterval=1.0):
+        for found in track(self.source.faces(), desc="prepare", unit="faces", total=total):
             problem = found if isinstance(found, Problem) else self._check(found)
             if problem is not None:
                 self.problems.append(problem)

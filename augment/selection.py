@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from augment.dataset import ROW_GROUP_ROWS, shard_is_complete, write_card
 from augment.faces import data_files, read_class_names, schema_metadata
@@ -26,6 +25,7 @@ from augment.files import atomic_path, atomic_write_text, sha256_of_file
 from augment.images import decode_image
 from augment.licences import Licence, as_licence, read_card
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.synthesis import Judge
 
 _BATCH = 250
@@ -132,7 +132,7 @@ def select(
     notes = out_dir / ".judged"
     total = sum(pq.read_metadata(file).num_rows for file in files)
     judged = []
-    with tqdm(total=total, unit="face", desc=f"judging fold {fold}") as bar:
+    with track(total=total, unit="faces", desc=f"judging fold {fold}") as bar:
         for file, judge_hash in zip(files, judge_hashes, strict=True):
             judged.append(_judge_file(file, judge, fold, class_names, notes / f"{judge_hash}.npz"))
             bar.update(len(judged[-1].label))

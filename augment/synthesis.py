@@ -28,7 +28,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.dataset import shard_is_complete, shard_path, write_card, write_shard
@@ -37,6 +36,7 @@ from augment.files import atomic_write_text
 from augment.images import encode_png
 from augment.licences import Licence, as_licence
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.splits import fold_splits
 from augment.tensors import FaceTensors
 from augment.translators.base import CannotTranslateError, Translator
@@ -183,7 +183,7 @@ def synthesize(
     device_faces = train.to(device)
     made = 0
     with (
-        tqdm(total=settings.per_class * len(class_names), unit="face", desc=f"{translator_name} fold {fold}") as bar,
+        track(total=settings.per_class * len(class_names), unit="faces", desc=f"{translator_name} fold {fold}") as bar,
         ThreadPoolExecutor(settings.encoding_threads) as encoders,
     ):
         for shard, path in zip(shards, paths, strict=True):

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.faces import read_faces
 from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.selection import read_kept
 from augment.splits import fold_tables, read_folds
 from augment.tensors import FaceTensors, face_tensors
@@ -227,7 +227,7 @@ def run_arm(
     tables: list[pa.Table] = []
     curves: list[str] = []
     resumed = 0
-    with tqdm(total=len(numbers) * len(seeds), desc=name, unit="cell", disable=not progress) as bar:
+    with track(total=len(numbers) * len(seeds), desc=name, unit="cells", disable=not progress) as bar:
         for fold in numbers:
             data = _fold_faces(name, arm, faces, folds, fold, synthetic_dir)
             about = _fingerprint(name, arm, settings, data, device, weights_out is not None)

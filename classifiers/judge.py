@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.faces import read_faces
 from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.splits import fold_tables, read_folds
 from augment.tensors import FaceTensors, face_tensors
 from classifiers.cells import hash_code, hash_faces
@@ -121,7 +121,7 @@ def train_judge(
     faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject"))
     folds = read_folds(folds_path)
     reports = []
-    for fold in tqdm(sorted(set(folds.column("fold").to_pylist())), desc="judge", unit="fold", disable=not progress):
+    for fold in track(sorted(set(folds.column("fold").to_pylist())), desc="judge", unit="folds", disable=not progress):
         check_leakage(faces, folds, fold=fold)
         splits = fold_tables(faces, folds, fold)
         train, validation = face_tensors(splits["train"]), face_tensors(splits["validation"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-import tqdm
 
 import augment
 import classifiers
@@ -33,8 +32,11 @@ from augment.translators import create_translator, load_translator
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
 from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, processors, set_up_threads
+from pipeline.messages import RESULT
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+
+LOG = logging.getLogger(__name__)
 
 # Half-done work is not gone on with by other code.
 CODE = {package.__name__: Path(str(package.__file__)).parent for package in (augment, classifiers)}
@@ -44,16 +46,22 @@ def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
     """What every stage begins with: the whole of params.yaml is checked before any work."""
     parameters = load_parameters(root / "params.yaml")
     set_up_threads(parameters.runtime.threads)
-    return parameters, Artifacts(root), torch.device(choose_device(parameters.runtime.device))
+    device = torch.device(choose_device(parameters.runtime.device))
+    LOG.debug(
+        "torch %s on %s, %d threads, seed %d", torch.__version__, device, torch.get_num_threads(), parameters.seed
+    )
+    return parameters, Artifacts(root), device
 
 
 def _key(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
     """Names a stage's scratch folder by all that determines its result: parameters, inputs, code."""
-    return fingerprint(values, {**inputs, **CODE})
+    key = fingerprint(values, {**inputs, **CODE})
+    LOG.debug("scratch key %s of the inputs %s", key, ", ".join(map(str, inputs.values())) or "none")
+    return key
 
 
 def _say(text: str) -> None:
-    tqdm.tqdm.write(text, file=sys.stderr)
+    LOG.info(text)
 
 
 def _write_json(path: Path, values: Any) -> None:
@@ -111,9 +119,10 @@ def check(root: Path) -> None:
     if parameters.parsing.enabled and teacher.has_helen:
         open_source("helen", root / teacher.root, **teacher.settings)
     arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
-    _say(
+    LOG.log(
+        RESULT,
         f"params.yaml is sound: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
-        f"{arms} arms x {len(parameters.seeds)} seeds, on {device}"
+        f"{arms} arms x {len(parameters.seeds)} seeds, on {device}",
     )
 
 
@@ -273,7 +282,7 @@ def train(root: Path, name: str) -> None:
         except CannotTranslateError as error:
             if entry.on_refusal == "stop":
                 raise InputError(Problem(f"translators.{name}", str(error))) from error
-            _say(f"translator {name} is refused: {error}")
+            LOG.warning(f"translator {name} is refused: {error}")
             _write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
         move_into_place(built, artifacts.translator(name))
 
@@ -288,7 +297,7 @@ def _pass_refusal_on(source: Path, *outs: Path) -> bool:
     refusal = _refusal(source)
     if refusal is None:
         return False
-    _say(f"translator {refusal['name']} was refused: {refusal['reason']}")
+    LOG.warning(f"translator {refusal['name']} was refused: {refusal['reason']}")
     for out in outs:
         _write_json(out / REFUSAL_FILE, refusal)
     return True
@@ -464,7 +473,7 @@ def report(root: Path) -> None:
         artifacts.report,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
-    _say(f"the report is written: {artifacts.report / 'index.html'}")
+    LOG.log(RESULT, f"the report is written: {artifacts.report / 'index.html'}")
 
 
 def _data_name(parameters: Parameters) -> str:
@@ -483,4 +492,4 @@ def results(root: Path, destination: Path, note: str = "") -> None:
 
     _, _, device = _start(root)
     files = keep_results(root, root / destination, device=name_of(str(device)), note=note)
-    _say(f"{destination}: {', '.join(file.name for file in files)}")
+    LOG.log(RESULT, f"{destination}: {', '.join(file.name for file in files)}")
