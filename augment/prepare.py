@@ -158,6 +158,7 @@ class _Reader:
             "landmarks": landmarks,
             "mask": mask,
             "simulated": simulated,
+            "synthetic": False,
         }
         self.columns.update(name for name in _OPTIONAL_COLUMNS if row[name] is not None)
         return row

@@ -178,7 +178,7 @@ def read_kept(
 ) -> pa.Table:
     """Reads the first kept faces of each class, in the order they were made; fewer where there are fewer.
 
-    The first 500 are the first of the first 1,000. Reading stops, class by class, as soon as there are enough.
+    The first 500 are the first of the first 1,000. Reading stops as soon as there are enough.
 
     Args:
         directory: A dataset directory written by synthesis or by selection. Where selection never ran (`kept` is
@@ -205,6 +205,8 @@ def read_kept(
     for file in files:
         with pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
+                if per_class is not None and all(counts[name] >= per_class for name in wanted):
+                    break
                 if per_class is not None and _is_satisfied(parquet, group, names, counts, wanted, per_class):
                     continue
                 marks = parquet.read_row_group(group, columns=["label_name", "kept"])

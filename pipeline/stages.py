@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
+from filelock import FileLock
 
 import augment
 import classifiers
@@ -20,6 +21,7 @@ from augment.faces import read_class_names, read_faces
 from augment.files import atomic_write_text, sha256_of_file
 from augment.leakage import check_leakage
 from augment.licences import Licence, LicenceLine, licence_of
+from augment.parent_card import write_parent_card
 from augment.parsing import load_parsing, parsing_statistics, save_parsing, train_parsing
 from augment.parsing_teachers import HELEN, choose_teachers
 from augment.prepare import prepare_faces
@@ -310,6 +312,7 @@ def synthesize(root: Path, name: str) -> None:
     parameters, artifacts, device = _start(root)
     parameters.translator(name)
     if _pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
+        _update_card_of_all(artifacts, artifacts.all_synthetic)
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
     inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
@@ -337,7 +340,19 @@ def synthesize(root: Path, name: str) -> None:
             )
             speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
             _say(f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}")
+        write_parent_card(scratch / "out", name=name, title=f"Synthetic faces by {name}, fold by fold")
         move_into_place(scratch / "out", artifacts.synthetic(name))
+    _update_card_of_all(artifacts, artifacts.all_synthetic)
+
+
+def _update_card_of_all(artifacts: Artifacts, folder: Path) -> None:
+    """Names what lies in the folder of all translators' datasets now: who reads it whole must choose one.
+
+    No stage's output, since every translator's stage writes it, and so DVC ignores it (.dvcignore).
+    """
+    artifacts.scratch.mkdir(parents=True, exist_ok=True)
+    with FileLock(artifacts.scratch / f"card-of-{folder.name}.lock"):  # stages of two translators may end at once
+        write_parent_card(folder, title="Synthetic faces of all translators")
 
 
 def _licence(file: Path) -> Licence:
@@ -364,6 +379,7 @@ def assess(root: Path, name: str) -> None:
 
     parameters, artifacts, device = _start(root)
     if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name), artifacts.scores(name)):
+        _update_card_of_all(artifacts, artifacts.all_selected)
         return
     faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
     folds, names = read_folds(artifacts.folds), read_class_names(artifacts.faces)
@@ -400,8 +416,10 @@ def assess(root: Path, name: str) -> None:
             device=device,
             cache=artifacts.scratch / "features",
         )
+        write_parent_card(selected, name=name, title=f"Selected synthetic faces by {name}, fold by fold")
         move_into_place(selected, artifacts.selected(name))
         move_into_place(scratch / "scores", artifacts.scores(name))
+    _update_card_of_all(artifacts, artifacts.all_selected)
 
 
 def classify(root: Path, name: str) -> None:
@@ -473,6 +491,8 @@ def report(root: Path) -> None:
         artifacts.report,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
+    for folder in (artifacts.all_synthetic, artifacts.all_selected):
+        _update_card_of_all(artifacts, folder)  # a translator may have gone since the last stage wrote them
     LOG.log(RESULT, f"the report is written: {artifacts.report / 'index.html'}")
 
 

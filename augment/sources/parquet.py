@@ -68,7 +68,7 @@ class ParquetSource:
             raise InputError(Problem(str(root), "holds no table", "looked for *.parquet in it and below it"))
         schemas = [_read_schema(file) for file in self.files]
         schema = schemas[0]
-        if "synthetic" in schema.names and "translator" in schema.names:
+        if any(_holds_synthetic(file, other) for file, other in zip(self.files, schemas, strict=True)):
             why = "holds synthetic faces; taken as a source they would pass for real ones in every test"
             raise InputError(Problem(str(root), why, "name the real faces; synthesis writes its faces by itself"))
         self._is_own = {field.name for field in FACE_FIELDS} - set(LATER_COLUMNS) <= set(schema.names)
@@ -246,6 +246,17 @@ def _read_schema(file: Path) -> pa.Schema:
         return pq.read_schema(file)
     except (OSError, pa.ArrowException) as error:
         raise InputError(Problem(str(file), f"is no Parquet file: {error}", "copy it again")) from error
+
+
+def _holds_synthetic(file: Path, schema: pa.Schema) -> bool:
+    """Whether a row of one of our tables says that it is a synthetic face."""
+    if "synthetic" not in schema.names or "translator" not in schema.names:
+        return False
+    try:
+        column = pq.read_table(file, columns=["synthetic"]).column(0)
+    except (OSError, pa.ArrowException):
+        return False  # reading the rows will say where the file is damaged
+    return any(column.to_pylist())
 
 
 def _split_of_file(file: Path, root: Path) -> str | None:

@@ -67,7 +67,7 @@ def completions(shell: str, *words: str) -> list[str]:
     lines = done.stdout.splitlines()
     if shell == "zsh":
         return lines[1::3]
-    return [line.split(",", 1)[1].split("\t")[0] for line in lines]
+    return [line.split(",", 1)[1].split("\t")[0] for line in lines if line]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
