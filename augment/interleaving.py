@@ -36,7 +36,7 @@ class RowStream:
     def __init__(self, files: Sequence[Path], batch_rows: int) -> None:
         self.rows = sum(pq.read_metadata(file).num_rows for file in files)
         self._batches = self._read(files, batch_rows)
-        self._left: list[pa.RecordBatch] = []
+        self._left: pa.RecordBatch | None = None
 
     @staticmethod
     def _read(files: Sequence[Path], batch_rows: int) -> Iterator[pa.RecordBatch]:
@@ -47,14 +47,13 @@ class RowStream:
 
     def take(self, count: int) -> list[pa.RecordBatch]:
         """The next `count` rows; fewer where the files end."""
-        taken, waiting, self._left = [], self._left, []
+        taken = []
         while count > 0:
-            batch = waiting.pop(0) if waiting else next(self._batches, None)
+            batch = self._left if self._left is not None else next(self._batches, None)
             if batch is None:
                 break
             taken.append(batch.slice(0, count))
-            if len(batch) > count:
-                self._left = [batch.slice(count)]
+            self._left = batch.slice(count) if len(batch) > count else None
             count -= len(taken[-1])
         return taken
 

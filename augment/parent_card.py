@@ -18,7 +18,7 @@ def write_parent_card(directory: Path, *, name: str = "", title: str) -> Path | 
 
     Each becomes a configuration: `artifacts/selected/warp/fold-0` is `warp-fold-0` in the card of `artifacts/selected`.
     `load_dataset` of the folder must then be told which, unless there is one only. Without this card it would take all
-    files below for one table, the folds' test faces' doubles included.
+    files below for one table: several translators' faces, of folds that test on each other's training faces.
 
     Args:
         directory: The folder. What it holds now is named; whoever adds or removes a dataset writes the card again.
