@@ -90,6 +90,27 @@ def test_bash_which_splits_words_at_the_sign_gets_values_alone(words: tuple[str,
     assert completions("bash", "s2l", "profile", *words) == wanted
 
 
+def test_the_line_that_the_page_gives_for_bash_completes_in_bash() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    line = page.split("| bash | `~/.bashrc` | `")[1].split("`")[0]
+    script = f"""
+{line}
+COMP_WORDS=(s2l profile landmarks = ""); COMP_CWORD=4
+$(complete -p s2l | sed -E "s/.*-F ([^ ]+) s2l/\\1/") s2l
+printf "%s\\n" "${{COMPREPLY[@]}}"
+"""
+    scripts = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PATH": scripts + os.pathsep + os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["dlib", "none"], done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["profile", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """What makes `s2l --help` answer in under a second: nothing is timed here, since machines differ."""
