@@ -6,11 +6,10 @@ from pathlib import Path
 
 import yaml
 
+from augment.dataset import UNSPLIT
 from augment.faces import SPLITS
 from augment.files import atomic_write_text
 from augment.licences import Licence, read_card
-
-UNSPLIT = "all"
 
 
 def write_parent_card(directory: Path, *, name: str = "", title: str) -> Path | None:

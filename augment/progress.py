@@ -130,8 +130,8 @@ class _Lines(tqdm):
 
     def refresh(self, *_: Any, **__: Any) -> None:
         """Called by tqdm whenever a bar would be drawn; writes where a line is due."""
-        if self.disable or time.monotonic() < self._line_due:
-            return
+        if self.disable or time.monotonic() < self._line_due or (self.leave and self.n == self.total):
+            return  # in the last case the last line follows at once
         facts = self.format_dict
         rate, total = facts["rate"] or (self.n - self.initial) / max(facts["elapsed"], 1e-9), self.total
         parts = [f"{self._count()}, {self.format_interval(facts['elapsed'])} elapsed"]
