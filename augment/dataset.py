@@ -1,8 +1,8 @@
 """Writing the table of faces: shards, their completeness, and the card that lies beside them.
 
-A dataset directory holds `data/<split>-<class>-<shard>.parquet` and a `README.md` card that `datasets.load_dataset`
-reads. Faces without a split lie in `data/all-*` and are the card's `train` split, since Hugging Face knows no rows
-outside a split; their own `split` column stays null.
+A dataset directory holds `data/<split>-<shard>.parquet`, whose rows mix the classes evenly, and a `README.md` card that
+`datasets.load_dataset` reads. Faces without a split lie in `data/all-*` and are the card's `train` split, since Hugging
+Face knows no rows outside a split; their own `split` column stays null.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from augment.faces import (
-    FACE_FIELDS,
+    FIELDS,
     SCHEMA_VERSION,
     SPLITS,
     SYNTHETIC_FIELDS,
@@ -33,6 +34,7 @@ from augment.faces import (
     schema_metadata,
 )
 from augment.files import atomic_path, atomic_write_text, sha256_of_file
+from augment.interleaving import RowStream, interleave
 from augment.licences import Licence, as_licence
 from augment.problems import InputError, Problem
 from augment.replacing import folder_in_place
@@ -61,11 +63,22 @@ class CardFacts:
     licence: Licence | str | None = None
 
 
-def shard_path(directory: Path, split: str | None, class_name: str, index: int) -> Path:
-    """Where a shard lies: `data/<split>-<class>-<shard>.parquet`.
+def shard_path(directory: Path, split: str | None, index: int) -> Path:
+    """Where a shard lies: `data/<split>-<shard>.parquet`.
 
     Args:
         directory: The dataset directory.
+        split: train, validation or test; None (no split) is filed as `all`.
+        index: The shard's number within its split.
+    """
+    return Path(directory) / "data" / f"{split or UNSPLIT}-{index:05d}.parquet"
+
+
+def class_shard_path(directory: Path, split: str | None, class_name: str, index: int) -> Path:
+    """Where the rows of one class wait to be mixed with others: `data/<split>-<class>-<shard>.parquet`.
+
+    Args:
+        directory: A scratch folder.
         split: train, validation or test; None (no split) is filed as `all`.
         class_name: The class. Characters that a file name can't hold everywhere become `_`, with a short hash after
             them, so that two classes never share a file.
@@ -95,15 +108,21 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema
     """
     path = Path(path)
     _check_rows(rows, schema, str(path))
-    encoded = json.dumps({**schema_metadata(schema), "rows": len(rows)}, sort_keys=True).encode()
+    starts = range(0, len(rows), ROW_GROUP_ROWS)
+    groups = (faces_from_rows(rows[start : start + ROW_GROUP_ROWS], schema) for start in starts)
+    return _write_groups(path, groups, len(rows), schema)
+
+
+def _write_groups(path: Path, groups: Iterable[pa.Table], rows: int, schema: pa.Schema) -> Path:
+    encoded = json.dumps({**schema_metadata(schema), "rows": rows}, sort_keys=True).encode()
     schema = schema.with_metadata({**(schema.metadata or {}), b"s2l": encoded})
     with (
         sealed_shard(path) as scratch,
         # Pages of encoded pictures are never alike: a dictionary would only cost memory.
         pq.ParquetWriter(scratch, schema, compression="zstd", use_dictionary=_dictionary_columns(schema)) as writer,
     ):
-        for start in range(0, len(rows), ROW_GROUP_ROWS):
-            writer.write_table(faces_from_rows(rows[start : start + ROW_GROUP_ROWS], schema))
+        for group in groups:
+            writer.write_table(group.replace_schema_metadata(schema.metadata))
     return path
 
 
@@ -138,14 +157,17 @@ def _dictionary_columns(schema: pa.Schema) -> list[str]:
 
 def _check_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, where: str) -> None:
     names = class_names(schema)
-    required = [
-        field.name for field in FACE_FIELDS + SYNTHETIC_FIELDS if not field.nullable and field.name in schema.names
-    ]
+    required = [field.name for field in FIELDS if not field.nullable and field.name != "synthetic"]
+    of_synthetic = {field.name for field in SYNTHETIC_FIELDS}
     known = set(schema.names)
     problems: list[Problem] = []
     for position, row in enumerate(rows):
         here = f"{where} row {position}"
-        problems += [Problem(here, f"{name} is missing") for name in required if row.get(name) is None]
+        problems += [
+            Problem(here, f"{name} is missing")
+            for name in required
+            if row.get(name) is None and (row.get("synthetic") or name not in of_synthetic)
+        ]
         problems += [Problem(here, f"no column is called {name!r}") for name in row if name not in known]
         label = row.get("label")
         if label is not None and not (0 <= label < len(names) and names[label] == row.get("label_name")):
@@ -188,16 +210,21 @@ def shard_is_complete(path: Path, expected_rows: int | None, configuration_hash:
 
 
 class ShardWriter:
-    """Sorts a stream of rows into shards by split and class, with bounded memory.
+    """Sorts a stream of rows, in whatever order they come, into shards by split and class, with bounded memory.
 
     Rows wait in memory until a shard is full, or until all waiting pictures together pass `buffered_bytes`: then the
     fullest waiting shard is written as it is. What it writes depends on the rows and their order alone.
 
     Args:
-        directory: The dataset directory.
+        directory: A scratch folder, from which `mix_classes` reads.
         schema: Made by `augment.faces.face_schema`.
         rows_per_shard: A shard's largest number of rows.
         buffered_bytes: Largest number of bytes of pictures and masks that wait in memory.
+
+    Attributes:
+        paths: The shards written.
+        largest_row: Bytes of the largest row's pictures and masks.
+        rows_by_split: Rows by the card's splits.
     """
 
     def __init__(
@@ -213,6 +240,7 @@ class ShardWriter:
         self.rows_per_shard = rows_per_shard
         self.buffered_bytes = buffered_bytes
         self.paths: list[Path] = []
+        self.largest_row = 1
         self.rows_by_split: Counter[str] = Counter()
         self._waiting: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
         self._waiting_bytes: Counter[tuple[str, str]] = Counter()
@@ -235,7 +263,9 @@ class ShardWriter:
         waiting = self._waiting.setdefault(key, [])
         waiting.append(row)
         pictures = ((row.get("image") or {}).get("bytes"), row.get("mask"), row.get("simulated"))
-        self._waiting_bytes[key] += sum(len(picture or b"") for picture in pictures)
+        size = sum(len(picture or b"") for picture in pictures)
+        self._waiting_bytes[key] += size
+        self.largest_row = max(self.largest_row, size)
         if len(waiting) >= self.rows_per_shard:
             self._flush(key)
         elif self._waiting_bytes.total() > self.buffered_bytes:
@@ -249,7 +279,7 @@ class ShardWriter:
     def _flush(self, key: tuple[str, str]) -> None:
         rows = self._waiting.pop(key)
         del self._waiting_bytes[key]
-        path = shard_path(self.directory, key[0], key[1], self._next_index[key])
+        path = class_shard_path(self.directory, key[0], key[1], self._next_index[key])
         self._next_index[key] += 1
         self.paths.append(write_shard(path, rows, self.schema))
         self.rows_by_split["train" if key[0] == UNSPLIT else key[0]] += len(rows)
@@ -262,6 +292,28 @@ class ShardWriter:
     ) -> None:
         if error is None:
             self.close()
+
+
+def mix_classes(writer: ShardWriter, directory: Path) -> None:
+    """Writes the shards of a dataset directory from those that a writer sorted by class; their rows mix the classes.
+
+    Args:
+        writer: Closed. Its limits on rows and bytes hold here too.
+        directory: The dataset directory.
+    """
+    order = {name: label for label, name in enumerate(class_names(writer.schema))}
+    by_key: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(writer.paths):
+        split, name = path.stem.split("-")[:2]
+        by_key.setdefault((split, name), []).append(path)
+    for split in sorted({split for split, _ in by_key}):
+        keys = sorted((key for key in by_key if key[0] == split), key=lambda key: (order.get(key[1], len(order)), key))
+        rows = min(writer.rows_per_shard, max(1, writer.buffered_bytes // writer.largest_row))
+        streams = [RowStream(by_key[key], max(1, min(ROW_GROUP_ROWS, rows // len(keys)))) for key in keys]
+        for index, table in enumerate(interleave(streams, rows)):
+            groups = (table.slice(start, ROW_GROUP_ROWS) for start in range(0, len(table), ROW_GROUP_ROWS))
+            path = shard_path(directory, None if split == UNSPLIT else split, index)
+            _write_groups(path, groups, len(table), writer.schema)
 
 
 def write_faces(
@@ -284,7 +336,7 @@ def write_faces(
         rows: Row mappings of the schema, in any order.
         directory: The dataset directory.
         class_names: The classes in label order.
-        synthetic: Whether the rows carry provenance.
+        synthetic: Whether the faces are; the card says it.
         rows_per_shard: A shard's largest number of rows.
         buffered_bytes: Largest number of bytes of pictures that wait in memory.
         metadata: JSON values for the schema metadata, such as `configuration_hash`.
@@ -299,13 +351,16 @@ def write_faces(
     """
     directory = Path(directory)
     licence = as_licence(card.licence)
-    schema = face_schema(class_names, synthetic=synthetic, metadata=metadata)
+    schema = face_schema(class_names, metadata=metadata)
+    limits = {"rows_per_shard": rows_per_shard, "buffered_bytes": buffered_bytes}
     with folder_in_place(directory) as scratch:
-        with ShardWriter(scratch, schema, rows_per_shard=rows_per_shard, buffered_bytes=buffered_bytes) as writer:
+        with ShardWriter(scratch / "sorted", schema, **limits) as writer:
             for row in rows:
                 writer.write(row)
         if not writer.paths:
             raise InputError(Problem("the dataset", "would hold no faces", "look at the source's root and settings"))
+        mix_classes(writer, scratch)
+        shutil.rmtree(scratch / "sorted")
         counts = {split: writer.rows_by_split[split] for split in SPLITS if writer.rows_by_split[split]}
         write_card(
             scratch,
@@ -338,7 +393,7 @@ def write_card(
         licence: Under which terms the faces stand: a licence, an identifier or a sentence.
         class_names: The classes in label order.
         splits: Rows by split. Faces without a split count as `train`; splits without rows are left out.
-        synthetic: Whether the rows carry provenance.
+        synthetic: Whether the faces are; the card says it.
 
     Returns:
         The card's path.
@@ -365,7 +420,7 @@ def write_card(
             {"config_name": "default", "data_files": [{"split": s, "path": patterns[s]} for s in filled]},
         ],
         "dataset_info": {
-            "features": _card_features(class_names, synthetic),
+            "features": _card_features(class_names),
             "splits": [{"name": s, "num_bytes": sizes[s], "num_examples": n} for s, n in filled.items()],
             "download_size": sum(path.stat().st_size for path in (directory / "data").glob("*.parquet")),
             "dataset_size": sum(sizes.values()),
@@ -387,7 +442,8 @@ def write_card(
         "",
         f"Classes: {', '.join(class_names)}.",
         "",
-        "Read it with `datasets.load_dataset`, `pandas.read_parquet` or `pyarrow.dataset`.",
+        "`datasets.load_dataset` reads this folder. pandas, pyarrow and Polars take every file of a folder for a",
+        "table, this card too: give them its folder `data`. The rows mix the classes evenly.",
         "",
         *licence.section(),
     ]
@@ -401,10 +457,10 @@ def _uncompressed_bytes(path: Path) -> int:
     return sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
 
 
-def _card_features(names: Sequence[str], synthetic: bool) -> list[dict[str, Any]]:
+def _card_features(names: Sequence[str]) -> list[dict[str, Any]]:
     """The features in the form that a card's YAML wants; it differs from the form in the schema metadata."""
     features: list[dict[str, Any]] = []
-    for field in FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ()):
+    for field in FIELDS:
         if field.name == "image":
             features.append({"name": "image", "dtype": "image"})
         elif field.name == "label":

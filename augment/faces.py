@@ -1,7 +1,7 @@
 """The table of faces: the one schema that everything reads and writes.
 
-A face is a row. Real and synthetic faces share the schema; synthetic rows carry their provenance in the further
-columns. Missing is null, never a made-up value.
+A face is a row. Real and synthetic faces share the schema, so that their tables join; synthetic rows carry their
+provenance in the last columns, which are null in real ones. Missing is null, never a made-up value.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from augment.landmark_bounds import landmarks_fault
 from augment.problems import InputError, Problem
 from augment.seals import SEAL, read_seal, seal_problems
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"  # since 2 real faces have the provenance columns too
+READ_VERSIONS = ("1", "2")
 SPLITS = ("train", "validation", "test")
 LANDMARK_COUNT = 68
 # iBUG order: where each landmark lands when the picture is mirrored.
@@ -51,8 +53,7 @@ FACE_FIELDS: tuple[pa.Field, ...] = (
     pa.field("mask", pa.binary()),
     pa.field("simulated", pa.binary()),
 )
-LATER_COLUMNS = ("simulated",)  # tables written before these columns came may lack them: that means null
-
+# What is not nullable here is null in real faces all the same, but for `synthetic`.
 SYNTHETIC_FIELDS: tuple[pa.Field, ...] = (
     pa.field("synthetic", pa.bool_(), nullable=False),
     pa.field("source_id", pa.string()),
@@ -66,23 +67,23 @@ SYNTHETIC_FIELDS: tuple[pa.Field, ...] = (
     pa.field("kept", pa.bool_()),
     pa.field("reject_reason", pa.string()),
 )
+FIELDS = FACE_FIELDS + SYNTHETIC_FIELDS
+# Tables written before these columns came may lack them: that means null, and of `synthetic` false.
+LATER_COLUMNS = ("simulated", *(field.name for field in SYNTHETIC_FIELDS))
 
 
-def face_schema(
-    class_names: Sequence[str], *, synthetic: bool = False, metadata: Mapping[str, Any] | None = None
-) -> pa.Schema:
-    """The schema of a table of faces.
+def face_schema(class_names: Sequence[str], *, metadata: Mapping[str, Any] | None = None) -> pa.Schema:
+    """The schema of a table of faces, real or synthetic.
 
     Args:
         class_names: Names of the classes; a row's `label` is an index into them.
-        synthetic: Whether the provenance columns of synthetic faces follow.
         metadata: Further JSON values for the schema metadata (configuration hash, row count).
 
     Returns:
         A schema whose `huggingface` metadata makes `datasets` decode the image and name the classes. Its fields are
         all nullable (`datasets` ignores the metadata of a field that is not); `validate_faces` refuses the nulls.
     """
-    fields = [field.with_nullable(True) for field in FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ())]
+    fields = [field.with_nullable(True) for field in FIELDS]
     features: dict[str, Any] = {}
     for field in fields:
         if field.name == "image":
@@ -126,10 +127,14 @@ def schema_metadata(schema: pa.Schema) -> dict[str, Any]:
 
 
 def faces_from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Builds a table from row mappings; absent keys become null. Landmarks may be [68, 2] arrays or 136 numbers."""
+    """Builds a table from row mappings.
+
+    Absent keys become null, but for `synthetic`: a row that doesn't say it is a real face. Landmarks may be [68, 2]
+    arrays or 136 numbers.
+    """
 
     def value(row: Mapping[str, Any], name: str) -> Any:
-        found = row.get(name)
+        found = row.get(name, False if name == "synthetic" else None)
         if name == "landmarks" and found is not None:
             return np.asarray(found, np.float32).reshape(-1)
         return found
@@ -151,8 +156,7 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
     """
     problems: list[Problem] = []
     names = class_names(table.schema)
-    synthetic = "synthetic" in table.column_names
-    for field in FACE_FIELDS + (SYNTHETIC_FIELDS if synthetic else ()):
+    for field in FIELDS:
         if field.name not in table.column_names:
             if field.name in LATER_COLUMNS:
                 continue
@@ -160,8 +164,7 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
         elif table.schema.field(field.name).type != field.type:
             found = table.schema.field(field.name).type
             problems.append(Problem(f"{where}, column {field.name}", f"has type {found}, not {field.type}"))
-        elif not field.nullable and table.column(field.name).null_count:
-            count = table.column(field.name).null_count
+        elif not field.nullable and (count := _nulls(table, field.name)):
             problems.append(Problem(f"{where}, column {field.name}", f"{count} rows are null"))
     if problems:
         raise InputError(problems, "not a table of faces:")
@@ -186,6 +189,28 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
             problems.append(Problem(f"{where} row {row}", f"landmarks {fault}", "use null for missing"))
     if problems:
         raise InputError(problems, f"{len(problems)} problems in the table of faces:")
+
+
+def _nulls(table: pa.Table, name: str) -> int:
+    """Rows that are null where none may be; of provenance those of synthetic faces count."""
+    nulls = table.column(name).is_null()
+    if name in LATER_COLUMNS and name != "synthetic" and "synthetic" in table.column_names:
+        nulls = pc.and_(nulls, pc.fill_null(table.column("synthetic"), False))
+    return pc.sum(nulls).as_py() or 0
+
+
+def with_all_columns(table: pa.Table) -> pa.Table:
+    """A table of an older version with the columns that came since: null, and `synthetic` false."""
+    if all(name in table.column_names for name in LATER_COLUMNS):
+        return table
+    for field in FIELDS:
+        if field.name in LATER_COLUMNS and field.name not in table.column_names:
+            value = False if field.name == "synthetic" else None
+            table = table.append_column(field.with_nullable(True), pa.array([value] * len(table), field.type))
+    ours = [field.name for field in FIELDS if field.name in table.column_names]
+    table = table.select([*ours, *(name for name in table.column_names if name not in ours)])
+    said = {**schema_metadata(table.schema), "schema_version": SCHEMA_VERSION}
+    return table.replace_schema_metadata(face_schema(class_names(table.schema), metadata=said).metadata)
 
 
 def data_files(directory: Path) -> list[Path]:
@@ -215,13 +240,14 @@ def read_faces(directory: Path, *, columns: Sequence[str] | None = None) -> pa.T
         columns: Which columns to read; all by default.
 
     Returns:
-        The rows of all files in the files' order; the metadata's row count is that of the whole.
+        The rows of all files in the files' order, of older versions with the columns that came since; the metadata's
+        row count is that of the whole.
 
     Raises:
-        InputError: There is no data, or two files name different classes.
+        InputError: There is no data, two files name different classes, or a newer version wrote one.
     """
     files = data_files(directory)
-    tables = [pq.read_table(file, columns=list(columns) if columns else None) for file in files]
+    tables = [_read_file(file, columns) for file in files]
     first = tables[0].schema
     for file, table in zip(files, tables, strict=True):
         if class_names(table.schema) != class_names(first):
@@ -233,6 +259,20 @@ def read_faces(directory: Path, *, columns: Sequence[str] | None = None) -> pa.T
     metadata = {**(first.metadata or {}), b"s2l": json.dumps(counted, sort_keys=True).encode()}
     # By name, so that files with and without the later columns join.
     return pa.concat_tables([table.replace_schema_metadata(metadata) for table in tables], promote_options="default")
+
+
+def _read_file(file: Path, columns: Sequence[str] | None) -> pa.Table:
+    """The wanted columns of a file of this version or an older one."""
+    schema = pq.read_schema(file)
+    version = schema_metadata(schema).get("schema_version", SCHEMA_VERSION)
+    if version not in READ_VERSIONS:
+        why = f"is of version {version!r} of the table of faces; versions {' and '.join(READ_VERSIONS)} are known here"
+        raise InputError(Problem(str(file), why, "update this program, or write the table again"))
+    if columns is None:
+        return with_all_columns(pq.read_table(file))
+    present = [name for name in columns if name in schema.names or name not in LATER_COLUMNS]
+    table = pq.read_table(file, columns=present)
+    return table if len(present) == len(columns) else with_all_columns(table).select(list(columns))
 
 
 def read_class_names(directory: Path) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from statistics import median
 
 from pydantic import BaseModel, ConfigDict, computed_field
-from tqdm.auto import tqdm
 
 from augment.attributes import signed_degrees
 from augment.duplicates import FingerprintCollector, find_duplicates
@@ -21,6 +20,7 @@ from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.prepare import face_problem
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.sources.base import PublishedCount, RawFace, Source, reading_notes
 from augment.sources.listed import ListedFace, ListedSource
 
@@ -333,7 +333,7 @@ def _found(source: Source, data_set: str, pictures: bool) -> Iterator[RawFace | 
         yield from source.listed()
         return
     total = len(source) if isinstance(source, Sized) else None
-    yield from tqdm(source.faces(), desc=data_set or source.name, unit=" faces", total=total, mininterval=0.5)
+    yield from track(source.faces(), desc=data_set or source.name, unit="faces", total=total)
 
 
 def _problem_of(face: RawFace | ListedFace, source: Source, names: set[str], data_set: str) -> Problem | None:

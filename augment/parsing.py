@@ -15,12 +15,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from augment.appearance_augmentation import AppearanceAugmentation, augment_appearance
 from augment.faces import MASK_CLASSES
 from augment.layers import check_halvings
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.sealed_tensors import load_tensors, save_tensors
 from augment.tensors import FaceTensors, to_unit_range
 
@@ -198,7 +198,7 @@ def train_parsing(
     )
     losses: list[torch.Tensor] = []
     network.train()
-    progress = tqdm(range(settings.steps), desc="parsing network", unit="step", mininterval=1.0)
+    progress = track(range(settings.steps), desc="parsing network", unit="steps")
     for step in progress:
         batch, target = _draw_batch(usable, shares, settings, generator)
         loss = F.cross_entropy(network(batch), target, weight=weights, ignore_index=NO_MASK)

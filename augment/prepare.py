@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
-from tqdm.auto import tqdm
 
 from augment.annotate import WITHOUT_LANDMARKS_FILE, AnnotatedSource, AnnotationReport, AnnotationSettings, annotated
 from augment.attributes import Attribute, with_attribute
@@ -25,6 +24,7 @@ from augment.landmark_bounds import landmarks_fault
 from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.problems import InputError, Problem, write_quarantine
+from augment.progress import track
 from augment.replacing import recover, replace_folder
 from augment.seals import check_replaceable
 from augment.sources.base import RawFace, Source, reading_notes
@@ -114,7 +114,7 @@ class _Reader:
             InputError: At the end, where there are problems and no quarantine takes them.
         """
         total = length_hint(self.source) or None
-        for found in tqdm(self.source.faces(), desc="prepare", unit=" faces", total=total, mininterval=1.0):
+        for found in track(self.source.faces(), desc="prepare", unit="faces", total=total):
             problem = found if isinstance(found, Problem) else self._check(found)
             if problem is not None:
                 self.problems.append(problem)
@@ -179,6 +179,7 @@ class _Reader:
             "landmarks": landmarks,
             "mask": mask,
             "simulated": simulated,
+            "synthetic": False,
         }
         self.columns.update(name for name in _OPTIONAL_COLUMNS if row[name] is not None)
         return row

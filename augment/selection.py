@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from augment.dataset import ROW_GROUP_ROWS, keep_only_shards, sealed_shard, shard_is_complete, write_card
 from augment.faces import data_files, read_class_names, schema_metadata
@@ -26,6 +25,7 @@ from augment.files import atomic_write_text
 from augment.images import decode_image
 from augment.licences import Licence, as_licence, read_card
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.sealed_tensors import load_tensors, save_tensors
 from augment.seals import claim_folder, file_digest, seal_folder
 from augment.synthesis import Judge
@@ -135,7 +135,7 @@ def select(
     notes = out_dir / ".judged"
     total = sum(pq.read_metadata(file).num_rows for file in files)
     judged = []
-    with tqdm(total=total, unit="face", desc=f"judging fold {fold}") as bar:
+    with track(total=total, unit="faces", desc=f"judging fold {fold}") as bar:
         for file, judge_hash in zip(files, judge_hashes, strict=True):
             judged.append(_judge_file(file, judge, fold, class_names, notes / f"{judge_hash}.safetensors"))
             bar.update(len(judged[-1].label))
@@ -179,7 +179,7 @@ def read_kept(
 ) -> pa.Table:
     """Reads the first kept faces of each class, in the order they were made; fewer where there are fewer.
 
-    The first 500 are the first of the first 1,000. Reading stops, class by class, as soon as there are enough.
+    The first 500 are the first of the first 1,000. Reading stops as soon as there are enough.
 
     Args:
         directory: A dataset directory written by synthesis or by selection. Where selection never ran (`kept` is
@@ -206,6 +206,8 @@ def read_kept(
     for file in files:
         with pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
+                if per_class is not None and all(counts[name] >= per_class for name in wanted):
+                    break
                 if per_class is not None and _is_satisfied(parquet, group, names, counts, wanted, per_class):
                     continue
                 marks = parquet.read_row_group(group, columns=["label_name", "kept"])

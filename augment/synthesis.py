@@ -27,7 +27,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.dataset import keep_only_shards, shard_is_complete, shard_path, write_card, write_shard
@@ -36,6 +35,7 @@ from augment.files import atomic_write_text
 from augment.images import encode_png
 from augment.licences import Licence, as_licence
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.replacing import replace_folder
 from augment.seals import check_replaceable, claim_folder, seal_folder
 from augment.splits import fold_splits
@@ -55,7 +55,7 @@ class SynthesisSettings(BaseModel):
             ones have no preference), `any` takes every training face that it accepts.
         exclude_same_class: A face isn't translated to the class that it has already, where others can be.
         block_size: Faces generated together; part of what makes a face what it is (see the module).
-        rows_per_shard: Largest shard; rounded up to whole blocks.
+        rows_per_shard: Largest shard, of all classes together; rounded up to whole blocks of each.
         encoding_threads: Threads that encode PNG files; pays on many cores.
     """
 
@@ -98,7 +98,8 @@ class SynthesisReport:
 
 @dataclass(frozen=True)
 class _Shard:
-    label: int
+    """The faces start ... stop - 1 of every class."""
+
     index: int
     start: int
     stop: int
@@ -179,34 +180,35 @@ def synthesize(
     pools = _source_pools(translator, train, settings)
     full_hash = _full_hash(train, settings, configuration_hash, seed, fold, translator_name, weights_sha256, judge)
     metadata = {"configuration_hash": full_hash, "run_configuration_hash": configuration_hash}
-    schema = face_schema(class_names, synthetic=True, metadata=metadata)
+    schema = face_schema(class_names, metadata=metadata)
     shards = list(_shards(settings, len(class_names)))
-    paths = [shard_path(built_in, "train", class_names[shard.label], shard.index) for shard in shards]
+    paths = [shard_path(built_in, "train", shard.index) for shard in shards]
     claim_folder(built_in)
     keep_only_shards(built_in, paths)
     device_faces = train.to(device)
     made = 0
     with (
-        tqdm(total=settings.per_class * len(class_names), unit="face", desc=f"{translator_name} fold {fold}") as bar,
+        track(total=settings.per_class * len(class_names), unit="faces", desc=f"{translator_name} fold {fold}") as bar,
         ThreadPoolExecutor(settings.encoding_threads) as encoders,
     ):
         for shard, path in zip(shards, paths, strict=True):
-            wanted = shard.stop - shard.start
+            wanted = (shard.stop - shard.start) * len(class_names)
             if shard_is_complete(path, wanted, full_hash):
                 bar.update(wanted)
                 continue
             rows: list[dict[str, Any]] = []
-            for block in range(shard.start // settings.block_size, -(-shard.stop // settings.block_size)):
+            blocks = range(shard.start // settings.block_size, -(-shard.stop // settings.block_size))
+            for label, block in ((label, block) for label in range(len(class_names)) for block in blocks):
                 first = block * settings.block_size
-                positions = _sources_of_block(pools[shard.label], shard.label, block, settings, seed, fold)
+                positions = _sources_of_block(pools[label], label, block, settings, seed, fold)
                 sources = device_faces.take(positions)
-                targets = torch.full((len(sources),), shard.label, dtype=torch.int64, device=sources.images.device)
+                targets = torch.full((len(sources),), label, dtype=torch.int64, device=sources.images.device)
                 generator = torch.Generator().manual_seed(
-                    derive_seed(seed, "synthesis", fold, class_names[shard.label], block)
+                    derive_seed(seed, "synthesis", fold, class_names[label], block)
                 )
                 outputs = translator.translate(sources, targets, generator)
                 shifts = identity_shift(outputs, sources.images).cpu().numpy()
-                confidence = None if judge is None else judge(outputs)[:, shard.label]
+                confidence = None if judge is None else judge(outputs)[:, label]
                 pixels = outputs.permute(0, 2, 3, 1).cpu().numpy()
                 kept = min(settings.block_size, shard.stop - first)
                 encoded = encoders.map(encode_png, pixels[:kept])
@@ -214,9 +216,9 @@ def synthesize(
                     rows.append(
                         {
                             "image": {"bytes": data, "path": None},
-                            "label": shard.label,
-                            "label_name": class_names[shard.label],
-                            "face_id": f"{translator_name}-f{fold}-{class_names[shard.label]}-{first + position:06d}",
+                            "label": label,
+                            "label_name": class_names[label],
+                            "face_id": f"{translator_name}-f{fold}-{class_names[label]}-{first + position:06d}",
                             "subject": sources.subjects[position],
                             "source": source,
                             "split": "train",
@@ -233,7 +235,7 @@ def synthesize(
                     )
                 made += kept
                 bar.update(kept)
-            write_shard(path, rows, schema)
+            write_shard(path, _in_turn(rows, len(class_names)), schema)
     counts, report = _summary(paths, translator_name, fold, seed, made, time.monotonic() - started)
     write_card(
         built_in,
@@ -317,10 +319,23 @@ def _sources_of_block(
 
 
 def _shards(settings: SynthesisSettings, classes: int) -> Iterator[_Shard]:
-    rows = -(-settings.rows_per_shard // settings.block_size) * settings.block_size
-    for label in range(classes):
-        for index, start in enumerate(range(0, settings.per_class, rows)):
-            yield _Shard(label, index, start, min(start + rows, settings.per_class))
+    rows = -(-settings.rows_per_shard // (settings.block_size * classes)) * settings.block_size
+    for index, start in enumerate(range(0, settings.per_class, rows)):
+        yield _Shard(index, start, min(start + rows, settings.per_class))
+
+
+def _in_turn(rows: Sequence[Mapping[str, Any]], classes: int) -> list[Mapping[str, Any]]:
+    """Rows that come class by class, in turn: the first of each class, the second of each, and so on.
+
+    So the rows for a smaller number per class are the first rows of those for a larger one, and a reader that does not
+    shuffle meets every class.
+    """
+    seen = [0] * classes
+    places = []
+    for row in rows:
+        places.append((seen[row["label"]], row["label"]))
+        seen[row["label"]] += 1
+    return [rows[index] for index in sorted(range(len(rows)), key=places.__getitem__)]
 
 
 def _full_hash(
@@ -366,11 +381,11 @@ def _summary(
     for path in paths:
         table = pq.read_table(path, columns=["label_name", "source_id", "identity_shift"])
         uses.update(table.column("source_id").to_pylist())
-        name = table.column("label_name")[0].as_py()
-        faces[name] += len(table)
-        shifts[name] = shifts.get(name, 0.0) + float(
-            np.sum(table.column("identity_shift").to_numpy(), dtype=np.float64)
-        )
+        shift = table.column("identity_shift").to_numpy().astype(np.float64)
+        names = np.asarray(table.column("label_name").to_pylist(), dtype=object)
+        for name in dict.fromkeys(names):
+            faces[name] += int((names == name).sum())
+            shifts[name] = shifts.get(name, 0.0) + float(shift[names == name].sum())
     report = SynthesisReport(
         translator=translator,
         fold=fold,

@@ -23,7 +23,6 @@ import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
-from tqdm.auto import tqdm
 
 from augment.batches import BatchMaker
 from augment.chance import derive_seed, seeded
@@ -33,6 +32,7 @@ from augment.fingerprint import run_fingerprint
 from augment.loss_terms import LossTerms
 from augment.moving_average import MovingAverage
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.sample_sheet import choose_rows, sample_sheet
 from augment.tensors import FaceTensors
 from augment.training_augmentation import TrainingAugmentation
@@ -324,14 +324,7 @@ class _Run:
         self._set_phase()
         self.began = self.interval_began = time.monotonic()
         self.interval_first_step = self.step
-        progress = tqdm(
-            total=settings.steps,
-            initial=self.step,
-            desc=f"train {self.translator.name}",
-            unit="step",
-            file=sys.stderr,
-            mininterval=1.0,
-        )
+        progress = track(total=settings.steps, initial=self.step, desc=f"train {self.translator.name}", unit="steps")
         try:
             with progress, _deferred_interrupt() as interrupted:
                 while self.step < settings.steps:

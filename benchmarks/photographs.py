@@ -18,13 +18,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, ImageDraw
-from tqdm import tqdm
 
 from augment.annotate import AnnotatedSource, AnnotationSettings, annotated
 from augment.crops import CropSettings, FaceSquare, crop_image, face_square
 from augment.files import atomic_write_text
 from augment.landmark_detection import LandmarkDetector, LandmarkSettings
 from augment.problems import Problem
+from augment.progress import track
 from augment.rig import FaceSpec, render
 from augment.rig.action_units import EXPRESSIONS
 from augment.rig.sheet import grid
@@ -62,7 +62,7 @@ def draw_annotated(source: Source, cache: Path | None, workers: int) -> Iterator
     """Every face of a source with what was detected in it."""
     found = annotated(source, DLIB, cache=cache, workers=workers)
     assert isinstance(found, AnnotatedSource)
-    for face in tqdm(found.faces(), unit=" faces", mininterval=5.0):
+    for face in track(found.faces(), desc="faces", unit="faces"):
         if isinstance(face, Problem):
             raise SystemExit(str(face))
         yield face, found.detection

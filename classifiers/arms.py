@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.faces import read_faces
@@ -23,6 +22,7 @@ from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
 from augment.processes import run_in_processes
+from augment.progress import track
 from augment.seals import is_sealed, seal_folder
 from augment.selection import read_kept
 from augment.splits import fold_tables, read_folds
@@ -255,7 +255,7 @@ def run_arm(
         "device": str(device),
     }
     resumed = len(found)
-    with tqdm(total=len(numbers) * len(seeds), initial=resumed, desc=name, unit="cell", disable=not progress) as bar:
+    with track(total=len(numbers) * len(seeds), initial=resumed, desc=name, unit="cells", disable=not progress) as bar:
         alone = processes == 1 or len(missing) <= 1
         calls = [{**common, **call, "progress": progress and alone} for call in missing]
         for _, cell in run_in_processes(_make_cell, calls, processes=processes, threads=threads):

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.faces import read_faces
@@ -24,6 +23,7 @@ from augment.files import atomic_path, atomic_write_text
 from augment.leakage import check_leakage
 from augment.problems import InputError, Problem
 from augment.processes import run_in_processes
+from augment.progress import track
 from augment.seals import is_sealed, seal_folder
 from augment.splits import fold_tables, read_folds
 from augment.tensors import FaceTensors, face_tensors
@@ -142,7 +142,7 @@ def train_judge(
         for fold in numbers
     ]
     reports: dict[int, JudgeFold] = {}
-    with tqdm(total=len(numbers), desc="judge", unit="fold", disable=not progress) as bar:
+    with track(total=len(numbers), desc="judge", unit="folds", disable=not progress) as bar:
         for number, report in run_in_processes(_judge_of_fold, calls, processes=processes, threads=threads):
             reports[number] = report
             bar.update()

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.tensors import FaceTensors
 from classifiers.augmentations import AugmentationName, AugmentationSettings, augment_images
 from classifiers.evaluation import ScoreName, autocast, predict, score_predictions
@@ -184,7 +184,7 @@ def train_classifier(
     first_bad = torch.zeros((), device=device, dtype=torch.int64)
     since = 0
     model.train()
-    bar = tqdm(range(1, settings.steps + 1), desc="classifier", unit="step", leave=False, disable=not progress)
+    bar = track(range(1, settings.steps + 1), desc="classifier", unit="steps", leave=False, disable=not progress)
     for step in bar:
         drawn = [(images, labels, torch.from_numpy(draws.take(count))) for images, labels, draws, count in streams]
         batch = torch.cat([images[positions.to(device)] for images, _, positions in drawn])

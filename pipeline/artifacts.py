@@ -61,17 +61,27 @@ class Artifacts:
         """Wall time and memory of the stages; no stage's output, for a time differs with every run."""
         return self.home / "timings"
 
+    @property
+    def all_synthetic(self) -> Path:
+        """All translators' faces before selection."""
+        return self.home / "synthetic"
+
+    @property
+    def all_selected(self) -> Path:
+        """All translators' faces after selection."""
+        return self.home / "selected"
+
     def translator(self, name: str) -> Path:
         """A translator's weights and logs, a folder a fold."""
         return self.translators / name
 
     def synthetic(self, name: str) -> Path:
         """A translator's faces before selection, a dataset a fold."""
-        return self.home / "synthetic" / name
+        return self.all_synthetic / name
 
     def selected(self, name: str) -> Path:
         """A translator's faces with the judge's confidence and what was kept, a dataset a fold."""
-        return self.home / "selected" / name
+        return self.all_selected / name
 
     def scores(self, name: str) -> Path:
         """A translator's scores."""

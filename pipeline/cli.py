@@ -5,16 +5,36 @@ Nothing heavy is imported here: `s2l --help` answers at once; a subcommand impor
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pipeline.command_line import Group, ProfileCommand, complete_override
+
+SECTIONS = {
+    "Before a run": ("profile", "check", "data"),
+    "Stages, in the order in which `dvc repro` runs them": (
+        "prepare",
+        "parsing",
+        "judge",
+        "train",
+        "synthesize",
+        "assess",
+        "classify",
+        "report",
+    ),
+    "After a run": ("translate", "results"),
+}
+
 
 def _run(stage: str, **arguments: Any) -> None:
     """Runs a stage of `pipeline.stages` in the current folder."""
+    began = time.monotonic()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # timm would otherwise ask a network for names it already has
     from pipeline.devices import die_with_parent
 
@@ -22,12 +42,17 @@ def _run(stage: str, **arguments: Any) -> None:
         die_with_parent()
     from augment.problems import InputError
     from pipeline.measurements import measured
+    from pipeline.messages import RESULT
 
     try:
         with measured(Path.cwd(), stage, arguments.get("name")):
             from pipeline import stages  # seconds, which are the stage's
 
             getattr(stages, stage)(Path.cwd(), **arguments)
+        if stage not in ("check", "report", "results"):  # these say themselves what came of it
+            minutes, seconds = divmod(round(time.monotonic() - began), 60)
+            name = f" {arguments['name']}" if "name" in arguments else ""
+            logging.getLogger(__name__).log(RESULT, "%s%s: done in %d:%02d", stage, name, minutes, seconds)
     except InputError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
@@ -35,28 +60,14 @@ def _run(stage: str, **arguments: Any) -> None:
         sys.exit(130)
 
 
-class _Commands(click.Group):
-    """Commands that tell a full disk or a read-only folder in words."""
-
-    def invoke(self, context: click.Context) -> Any:
-        """Runs the command; what the system refuses ends it without a traceback."""
-        from pipeline.system_errors import told
-
-        try:
-            return super().invoke(context)
-        except OSError as error:
-            words = told(error)
-            if words is None:
-                raise
-            raise click.ClickException(words) from error
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="synthesize-to-learn")
 def main() -> None:
     """Learn to synthesize missing faces, and see honestly whether learning from them helps.
 
     `dvc repro` runs every stage below that is not up to date; `s2l profile` writes the parameters that it follows.
+
+    The environment's S2L_VERBOSITY (quiet, normal, verbose) does what -q and -v do, for stages that `dvc repro` starts.
     """
 
 
@@ -117,8 +128,8 @@ def report() -> None:
     _run("report")
 
 
-@main.command()
-@click.argument("overrides", nargs=-1)
+@main.command(cls=ProfileCommand)
+@click.argument("overrides", nargs=-1, metavar="[GROUP=VALUE|KEY=VALUE]...", shell_complete=complete_override)
 @click.option("--show", is_flag=True, help="Print the parameters instead of writing params.yaml.")
 def profile(overrides: tuple[str, ...], show: bool) -> None:
     """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=500`."""
@@ -219,10 +230,13 @@ def translate(photos: tuple[Path, ...], weights: Path, **options: Any) -> None:
     NAME.CLASS.png beside it.
     """
     from augment.problems import InputError
+    from pipeline.messages import RESULT
     from pipeline.translate import TranslateSettings, translate_pictures
 
     try:
-        translate_pictures(photos, weights, TranslateSettings(**options))
+        written = translate_pictures(photos, weights, TranslateSettings(**options))
+        files = f"{len(written):,} file{'s' * (len(written) != 1)}"
+        logging.getLogger(__name__).log(RESULT, "translate: %s written", files)
     except InputError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

@@ -50,10 +50,12 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     return header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 
+def profile_groups(root: Path) -> dict[str, list[str]]:
+    """The groups of conf/ and the values that each offers; empty where there is no conf/."""
+    found = {group: sorted(file.stem for file in (Path(root) / "conf" / group).glob("*.yaml")) for group in GROUPS}
+    return {group: names for group, names in found.items() if names}
+
+
 def describe_profiles(root: Path) -> str:
     """Which groups there are, and what each offers."""
-    lines = ["groups:"]
-    for group in GROUPS:
-        names = sorted(file.stem for file in (Path(root) / "conf" / group).glob("*.yaml"))
-        lines.append(f"  {group}: {', '.join(names)}")
-    return "\n".join(lines)
+    return "\n".join(["groups:", *(f"  {group}: {', '.join(names)}" for group, names in profile_groups(root).items())])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import tqdm
+from filelock import FileLock
 
 import augment
 import classifiers
@@ -25,6 +25,7 @@ from augment.fold_choice import choose_folds, known_splits, report_folds
 from augment.json_files import read_json_object
 from augment.leakage import check_leakage
 from augment.licences import Licence, LicenceLine, licence_of
+from augment.parent_card import write_parent_card
 from augment.parsing import load_parsing, parsing_statistics, save_parsing, train_parsing
 from augment.parsing_teachers import HELEN, choose_teachers
 from augment.prepare import PreparationReport, prepare_faces, write_report
@@ -41,9 +42,12 @@ from augment.translators.base import CannotTranslateError, LearnedTranslator, Us
 from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, processes_for
 from pipeline.measurements import read_run_record
+from pipeline.messages import RESULT
 from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+
+LOG = logging.getLogger(__name__)
 
 # Half-done work is not gone on with by other code.
 CODE = {package.__name__: Path(str(package.__file__)).parent for package in (augment, classifiers)}
@@ -53,7 +57,11 @@ def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
     """What every stage begins with: the whole of params.yaml is checked before any work."""
     parameters = load_parameters(root / "params.yaml")
     use_threads(parameters.runtime.threads)
-    return parameters, Artifacts(root), torch.device(choose_device(parameters.runtime.device))
+    device = torch.device(choose_device(parameters.runtime.device))
+    LOG.debug(
+        "torch %s on %s, %d threads, seed %d", torch.__version__, device, torch.get_num_threads(), parameters.seed
+    )
+    return parameters, Artifacts(root), device
 
 
 def _processes(parameters: Parameters, device: torch.device) -> int:
@@ -74,11 +82,13 @@ def _run_folds(
 
 def _key(parameters: Parameters, values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
     """Names a stage's scratch folder by all that determines its result: parameters, threads, inputs, code."""
-    return fingerprint({**values, "threads": parameters.runtime.threads}, {**inputs, **CODE})
+    key = fingerprint({**values, "threads": parameters.runtime.threads}, {**inputs, **CODE})
+    LOG.debug("scratch key %s of the inputs %s", key, ", ".join(map(str, inputs.values())) or "none")
+    return key
 
 
 def _say(text: str) -> None:
-    tqdm.tqdm.write(text, file=sys.stderr)
+    LOG.info(text)
 
 
 def _write_json(path: Path, values: Any) -> None:
@@ -146,9 +156,10 @@ def check(root: Path) -> None:
     if parameters.parsing.enabled and teacher.has_helen:
         open_source("helen", root / teacher.root, **teacher.settings)
     arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
-    _say(
+    LOG.log(
+        RESULT,
         f"params.yaml is sound: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
-        f"{arms} arms x {len(parameters.seeds)} seeds, on {device}"
+        f"{arms} arms x {len(parameters.seeds)} seeds, on {device}",
     )
 
 
@@ -353,7 +364,7 @@ def train(root: Path, name: str) -> None:
         except CannotTranslateError as error:
             if entry.on_refusal == "stop":
                 raise InputError(Problem(f"translators.{name}", str(error))) from error
-            _say(f"translator {name} is refused: {error}")
+            LOG.warning(f"translator {name} is refused: {error}")
             _write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
         move_into_place(built, artifacts.translator(name))
 
@@ -407,7 +418,7 @@ def _pass_refusal_on(source: Path, *outs: Path) -> bool:
     refusal = _refusal(source)
     if refusal is None:
         return False
-    _say(f"translator {refusal['name']} was refused: {refusal['reason']}")
+    LOG.warning(f"translator {refusal['name']} was refused: {refusal['reason']}")
     for out in outs:
         with folder_in_place(out) as built:
             _write_json(built / REFUSAL_FILE, refusal)
@@ -423,6 +434,7 @@ def synthesize(root: Path, name: str) -> None:
     trained = Need(artifacts.translator(name), f"s2l train {name}")
     check_needs([*_prepared(artifacts), trained], [artifacts.synthetic(name)])
     if _pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
+        _update_card_of_all(artifacts, artifacts.all_synthetic)
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
     inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
@@ -450,7 +462,19 @@ def synthesize(root: Path, name: str) -> None:
             )
             speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
             _say(f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}")
+        write_parent_card(scratch / "out", name=name, title=f"Synthetic faces by {name}, fold by fold")
         move_into_place(scratch / "out", artifacts.synthetic(name))
+    _update_card_of_all(artifacts, artifacts.all_synthetic)
+
+
+def _update_card_of_all(artifacts: Artifacts, folder: Path) -> None:
+    """Names what lies in the folder of all translators' datasets now: who reads it whole must choose one.
+
+    No stage's output, since every translator's stage writes it, and so DVC ignores it (.dvcignore).
+    """
+    artifacts.scratch.mkdir(parents=True, exist_ok=True)
+    with FileLock(artifacts.scratch / f"card-of-{folder.name}.lock"):  # stages of two translators may end at once
+        write_parent_card(folder, title="Synthetic faces of all translators")
 
 
 def _licence(file: Path) -> Licence:
@@ -488,6 +512,7 @@ def assess(root: Path, name: str) -> None:
     ]
     check_needs([*_prepared(artifacts), *earlier], [artifacts.selected(name), artifacts.scores(name)])
     if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name), artifacts.scores(name)):
+        _update_card_of_all(artifacts, artifacts.all_selected)
         return
     faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
     folds, names = read_folds(artifacts.folds), read_class_names(artifacts.faces)
@@ -524,8 +549,10 @@ def assess(root: Path, name: str) -> None:
             device=device,
             cache=artifacts.scratch / "features",
         )
+        write_parent_card(selected, name=name, title=f"Selected synthetic faces by {name}, fold by fold")
         move_into_place(selected, artifacts.selected(name))
         move_into_place(scratch / "scores", artifacts.scores(name))
+    _update_card_of_all(artifacts, artifacts.all_selected)
 
 
 def classify(root: Path, name: str) -> None:
@@ -611,7 +638,9 @@ def report(root: Path) -> None:
         artifacts.report,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
-    _say(f"the report is written: {artifacts.report / 'index.html'}")
+    for folder in (artifacts.all_synthetic, artifacts.all_selected):
+        _update_card_of_all(artifacts, folder)  # a translator may have gone since the last stage wrote them
+    LOG.log(RESULT, f"the report is written: {artifacts.report / 'index.html'}")
 
 
 def _data_name(parameters: Parameters) -> str:
@@ -631,4 +660,4 @@ def results(root: Path, destination: Path, note: str = "") -> None:
     _, artifacts, device = _start(root)
     check_needs([Need(artifacts.report, "s2l report")])
     files = keep_results(root, root / destination, device=name_of(str(device)), note=note)
-    _say(f"{destination}: {', '.join(file.name for file in files)}")
+    LOG.log(RESULT, f"{destination}: {', '.join(file.name for file in files)}")

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,6 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from augment.chance import derive_seed
 from augment.crops import CropSettings
@@ -28,17 +28,21 @@ from augment.files import atomic_write_bytes, sha256_of_file
 from augment.images import encode_png, png_text
 from augment.landmark_detection import MEND, landmarks_installed
 from augment.problems import InputError, Problem
+from augment.progress import track, verbosity, write_line
 from augment.regular_files import read_regular_file
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.tensors import FaceTensors
 from augment.translators import load_translator, translator_header
 from augment.translators.base import CannotTranslateError, Translator
+from pipeline.artifacts import Artifacts
 from pipeline.devices import choose_device
 from pipeline.photographs import Photograph, PhotographReader
 
 BATCH = 32
 MARK = "s2l translate"  # the PNG text chunk that tells an output from a photograph, whatever its name
 UNKNOWN_CLASS = -1
+WEIGHTS_FILE = "weights.safetensors"
+MOST_NAMED = 12
 
 
 class TranslateSettings(BaseModel):
@@ -82,8 +86,14 @@ class _Wanted:
         return picture.folder / f"{picture.path.stem}{self.ending}"
 
 
+def _tell(line: str) -> None:
+    """Says on stdout what was done to a picture; the work goes on though nobody reads it to the end."""
+    if verbosity() != "quiet" or line.startswith("warning"):
+        write_line(line, sys.stdout)
+
+
 def translate_pictures(
-    paths: Sequence[Path], weights: Path, settings: TranslateSettings, *, say: Callable[[str], None] = tqdm.write
+    paths: Sequence[Path], weights: Path, settings: TranslateSettings, *, say: Callable[[str], None] = _tell
 ) -> list[Path]:
     """Translates pictures to wanted classes.
 
@@ -158,6 +168,9 @@ def _device(name: str) -> torch.device:
 
 def _class_names(weights: Path) -> tuple[str, ...]:
     """The class names in a weights file."""
+    if not weights.is_file():
+        why = "is a folder, no weights file" if weights.is_dir() else "is not there"
+        raise InputError(Problem(f"--weights {weights}", why, _weights_here(weights)))
     header = translator_header(weights)
     names = tuple(header.get("class_names") or ())
     if len(names) != header["num_classes"]:
@@ -165,6 +178,17 @@ def _class_names(weights: Path) -> tuple[str, ...]:
         mend = "write it again with save_translator(..., class_names=...)"
         raise InputError(Problem(str(weights), why, mend))
     return names
+
+
+def _weights_here(wanted: Path) -> str:
+    """What else there is to name: the trained translators of this folder's run, or the command that trains some."""
+    translators = Artifacts(Path()).translators
+    inside = wanted.glob("**/" + WEIGHTS_FILE) if wanted.is_dir() and wanted.is_relative_to(translators) else ()
+    found = sorted(inside) or sorted(translators.glob(f"*/fold-*/{WEIGHTS_FILE}"))
+    if not found:
+        return f"no trained translator is below {translators}/ here: `dvc repro` trains those of params.yaml"
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return f"there are {', '.join(map(str, found[:MOST_NAMED]))}{more}; `dvc repro` trains those of params.yaml"
 
 
 def _file_word(name: str) -> str:
@@ -299,7 +323,7 @@ def _read(
 ) -> tuple[list[_Picture], list[Problem]]:
     """Decodes pictures and brings them to the translator's form."""
     pictures, problems = [], []
-    for picture in tqdm(found, desc="read", unit=" pictures", leave=False, delay=1):
+    for picture in track(found, desc="read", unit="pictures", leave=False, delay=1):
         photograph = reader.read(picture.path, looks=looks, simulate=simulate)
         if isinstance(photograph, Problem):
             problems.append(photograph)
@@ -483,7 +507,7 @@ def _write_all(
     faces, pictures = accepted.faces, accepted.pictures
     written: list[Path] = []
     differ = False
-    with tqdm(total=len(pictures) * len(wanted), desc=f"translate by {translator.name}", unit=" faces") as bar:
+    with track(total=len(pictures) * len(wanted), desc=f"translate by {translator.name}", unit="faces") as bar:
         for start in range(0, len(pictures), BATCH):
             part = pictures[start : start + BATCH]
             sources = faces.take(range(start, start + len(part)))

@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
 from augment.faces import class_names, data_files, read_faces
 from augment.files import atomic_write_text
 from augment.images import encode_png
 from augment.licences import read_card
 from augment.problems import InputError, Problem
+from augment.progress import track
 from augment.tensors import FaceTensors, face_tensors
 from augment.translators.base import CannotTranslateError, Translator
 from reports.features import (
@@ -384,7 +384,7 @@ def score_translator(
     )
     fold_numbers = sorted(int(fold) for fold in pc.unique(folds.column("fold")).to_pylist())
     scored = []
-    with tqdm(fold_numbers, desc=f"scores {name}", unit="fold", disable=None) as progress:
+    with track(fold_numbers, desc=f"scores {name}", unit="folds") as progress:
         for fold in progress:
             tables = fold_tables(faces, folds, fold)
             translator = load_translator(translator_dir / f"fold-{fold}" / "weights.safetensors", device)
@@ -526,7 +526,7 @@ def _recognition(
     generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
     starts = range(0, len(test), settings.batch_size)
     try:
-        for start in tqdm(starts, desc=f"fold {fold}: translating test faces", leave=False, disable=None):
+        for start in track(starts, desc=f"fold {fold}: translating test faces", unit="batches", leave=False):
             rows = np.arange(start, min(start + settings.batch_size, len(test)))
             batch = test.take(rows).to(device)
             for target in range(num_classes):

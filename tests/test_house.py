@@ -45,10 +45,24 @@ def test_a_wrong_import_would_be_found() -> None:
 def test_stage_code_knows_no_dvc_and_no_prefect() -> None:
     for room in ("augment", "classifiers", "reports"):
         for file in (ROOT / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                assert not {"dvc", "prefect"} & {name.split(".")[0] for name in names}, file
+            assert not {"dvc", "prefect"} & imported_packages(file.read_text(encoding="utf-8")), file
+
+
+def test_every_loop_goes_through_the_one_module_that_uses_tqdm() -> None:
+    using = {
+        str(file.relative_to(ROOT))
+        for room in (*MAY_USE, "benchmarks")
+        for file in (ROOT / room).rglob("*.py")
+        if "tqdm" in imported_packages(file.read_text(encoding="utf-8"))
+    }
+    assert using == {"augment/progress.py"}
+
+
+def imported_packages(source: str) -> set[str]:
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in names}
 
 
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]])

@@ -88,7 +88,7 @@ class ParquetSource:
             raise InputError(Problem(str(root), "holds no table", "looked for *.parquet in it and below it"))
         schemas = [read_schema(file) for file in self.files]
         schema = schemas[0]
-        if "synthetic" in schema.names and "translator" in schema.names:
+        if any(_holds_synthetic(file, other) for file, other in zip(self.files, schemas, strict=True)):
             why = "holds synthetic faces; taken as a source they would pass for real ones in every test"
             raise InputError(Problem(str(root), why, "name the real faces; synthesis writes its faces by itself"))
         self._is_own = {field.name for field in FACE_FIELDS} - set(LATER_COLUMNS) <= set(schema.names)
@@ -322,6 +322,16 @@ def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
         is_list = pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
         return is_list and pa.types.is_floating(found.value_type)
     return pa.types.is_integer(found) or (pa.types.is_floating(wanted) and pa.types.is_floating(found))
+
+
+def _holds_synthetic(file: Path, schema: pa.Schema) -> bool:
+    """Whether a row of one of our tables says that it is a synthetic face."""
+    if "synthetic" not in schema.names or "translator" not in schema.names:
+        return False
+    try:
+        return True in distinct_values(file, "synthetic")
+    except UnreadableTableError:
+        return False  # reading the rows will say where the file is damaged
 
 
 def _split_of_file(file: Path, root: Path) -> str | None:

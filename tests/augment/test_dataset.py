@@ -17,6 +17,7 @@ from small_faces import CARD, CLASSES, face_row, noise
 from augment.dataset import (
     CardFacts,
     ShardWriter,
+    class_shard_path,
     shard_is_complete,
     shard_path,
     write_card,
@@ -43,12 +44,12 @@ def test_written_rows_come_back(tmp_path: Path) -> None:
     assert counts == {"train": 15, "validation": 8, "test": 7}
     table = read_faces(tmp_path)
     validate_faces(table)
-    assert schema_metadata(table.schema) == {"configuration_hash": "h", "rows": 30, "schema_version": "1"}
+    assert schema_metadata(table.schema) == {"configuration_hash": "h", "rows": 30, "schema_version": "2"}
     by_id = {row["face_id"]: row for row in table.to_pylist()}
     for row in rows:
         assert {key: by_id[row["face_id"]][key] for key in row} == row
     names = sorted(path.name for path in (tmp_path / "data").iterdir())
-    assert names[0] == "all-angry-00000.parquet" and "train-angry-00001.parquet" in names
+    assert names[0] == "all-00000.parquet" and "train-00001.parquet" in names
     assert not list(tmp_path.rglob("*.part")) and not (tmp_path / ".building").exists()
 
 
@@ -76,7 +77,7 @@ def test_hugging_face_datasets_reads_the_files_without_the_card_too(tmp_path: Pa
     import datasets
 
     row = face_row(0) | SYNTHETIC
-    path = write_shard(tmp_path / "s.parquet", [row], face_schema(CLASSES, synthetic=True))
+    path = write_shard(tmp_path / "s.parquet", [row], face_schema(CLASSES))
     loaded = datasets.load_dataset("parquet", data_files=str(path), cache_dir=str(tmp_path / "cache"))["train"]
     assert isinstance(loaded.features["image"], datasets.Image)
     assert loaded.features["label"].names == list(CLASSES)
@@ -108,8 +109,8 @@ def test_card_says_what_it_must(tmp_path: Path) -> None:
 
 def test_a_complete_shard_is_known_and_nothing_else_is(tmp_path: Path) -> None:
     schema = face_schema(CLASSES, metadata={"configuration_hash": "h"})
-    path = shard_path(tmp_path, "train", "angry", 3)
-    assert path == tmp_path / "data" / "train-angry-00003.parquet"
+    path = shard_path(tmp_path, "train", 3)
+    assert path == tmp_path / "data" / "train-00003.parquet"
     assert not shard_is_complete(path, 5, "h")
     write_shard(path, [face_row(number) for number in range(5)], schema)
     assert shard_is_complete(path, 5, "h") and shard_is_complete(path, None, None)
@@ -133,7 +134,7 @@ def test_a_shard_whose_metadata_disagrees_with_its_footer_is_not_complete(tmp_pa
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=6, unique=True))
 def test_class_names_of_any_kind_get_files_of_their_own(names: list[str]) -> None:
-    paths = [shard_path(Path("x"), "train", name, 0).name for name in names]
+    paths = [class_shard_path(Path("x"), "train", name, 0).name for name in names]
     assert len(set(paths)) == len(names)
     assert all(path.isascii() and "/" not in path and "*" not in path for path in paths)
 

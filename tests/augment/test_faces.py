@@ -11,7 +11,7 @@ from small_faces import CLASSES, face_row, face_table
 
 from augment.dataset import write_shard
 from augment.faces import (
-    FACE_FIELDS,
+    FIELDS,
     class_names,
     face_schema,
     faces_from_rows,
@@ -27,8 +27,8 @@ from augment.problems import InputError
 def test_schema_remembers_classes_and_metadata() -> None:
     schema = face_schema(CLASSES, metadata={"configuration_hash": "abc"})
     assert class_names(schema) == CLASSES
-    assert schema_metadata(schema) == {"schema_version": "1", "configuration_hash": "abc"}
-    assert schema.names == [field.name for field in FACE_FIELDS]
+    assert schema_metadata(schema) == {"schema_version": "2", "configuration_hash": "abc"}
+    assert schema.names == [field.name for field in FIELDS]
     with pytest.raises(InputError, match="names no classes"):
         class_names(schema.remove_metadata())
 
@@ -93,7 +93,7 @@ def test_no_data_is_an_error_that_names_the_directory(tmp_path: Path) -> None:
 
 
 def test_synthetic_rows_carry_provenance() -> None:
-    schema = face_schema(CLASSES, synthetic=True)
+    schema = face_schema(CLASSES)
     row = face_row(0) | {"synthetic": True, "translator": "warp", "seed": 1, "fold": 0, "source_id": "made/9"}
     table = faces_from_rows([row], schema)
     validate_faces(table)

@@ -30,7 +30,7 @@ def synthetic_row(number: int, source_id: str | None, **values) -> dict:
 
 
 def synthetic_table(*rows: dict) -> pa.Table:
-    return faces_from_rows(rows, face_schema(CLASSES, synthetic=True))
+    return faces_from_rows(rows, face_schema(CLASSES))
 
 
 FACES = face_table([face_row(n, subject=f"s{n // 2}", split=("train", "validation", "test")[n // 2]) for n in range(6)])

@@ -41,7 +41,7 @@ def _confidence(label: int, index: int) -> int:
 
 
 def _synthetic(directory: Path, *, shard: int = 20, fold: int = 0, channels: int = 1) -> Path:
-    schema = face_schema(CLASSES, synthetic=True, metadata={"configuration_hash": "made"})
+    schema = face_schema(CLASSES, metadata={"configuration_hash": "made"})
     for label, name in enumerate(CLASSES):
         rows = []
         for index in range(PER_CLASS):

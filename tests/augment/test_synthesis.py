@@ -89,8 +89,8 @@ def test_faces_are_balanced_valid_and_carry_their_provenance(tmp_path: Path) -> 
     validate_faces(table)
     assert report.faces == {"angry": 45, "happy": 45, "sad": 45}
     assert sorted(path.name for path in (tmp_path / "data").iterdir())[:2] == [
-        "train-angry-00000.parquet",
-        "train-angry-00001.parquet",
+        "train-00000.parquet",
+        "train-00001.parquet",
     ]
     row = _rows(tmp_path)["brightener-f1-happy-000007"]
     assert row["synthetic"] is True
@@ -106,6 +106,17 @@ def test_faces_are_balanced_valid_and_carry_their_provenance(tmp_path: Path) -> 
     assert report.identity_shift["happy"] == pytest.approx(
         np.mean([r["identity_shift"] for r in _rows(tmp_path).values() if r["label"] == 1])
     )
+
+
+def test_a_stream_that_is_not_shuffled_sees_the_classes_in_turn(tmp_path: Path) -> None:
+    _make(tmp_path / "large", 30)
+    rows = read_faces(tmp_path / "large", columns=["label", "face_id"]).to_pylist()
+    assert [row["label"] for row in rows] == [0, 1, 2] * 30
+    assert [int(row["face_id"][-6:]) for row in rows] == [number for number in range(30) for _ in CLASSES]
+    # So the rows of a smaller set are the first rows of a larger one.
+    _make(tmp_path / "small", 13)
+    small = read_faces(tmp_path / "small", columns=["label", "face_id"]).to_pylist()
+    assert small == rows[: 3 * 13]
 
 
 @pytest.mark.parametrize("smaller", [1, 8, 29, 40])
@@ -174,8 +185,8 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(synthesis, "write_shard", write)
     translator = Brightener()
     resumed = _make(tmp_path / "out", 45, translator, scratch=tmp_path / "scratch")
-    # Shards hold whole blocks: 24 and 21 faces a class; two classes were done.
-    assert resumed.made_now == 45
+    # Shards hold a block of 8 of each class: four of them were done, and 13 of 45 faces a class are left.
+    assert resumed.made_now == 3 * 13
     assert _rows(tmp_path / "out") == _rows(tmp_path / "whole")
     for file in (tmp_path / "whole" / "data").iterdir():
         assert file.read_bytes() == (tmp_path / "out" / "data" / file.name).read_bytes()
@@ -202,10 +213,10 @@ def test_what_is_there_is_not_made_again_unless_something_changed(tmp_path: Path
 
 def test_a_shard_cut_short_is_built_again(tmp_path: Path) -> None:
     _make(tmp_path, 20)
-    shard = tmp_path / "data" / "train-happy-00000.parquet"
+    shard = tmp_path / "data" / "train-00000.parquet"
     good = shard.read_bytes()
     shard.write_bytes(good[:-40])
-    assert _make(tmp_path, 20).made_now == 20
+    assert _make(tmp_path, 20).made_now == 3 * 8
     assert shard.read_bytes() == good
 
 

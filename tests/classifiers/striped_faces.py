@@ -39,9 +39,9 @@ def tensors(labels: list[int] | np.ndarray, seed: int, prefix: str = "face") -> 
     )
 
 
-def write_table(path: Path, rows: list[dict], *, synthetic: bool = False) -> None:
+def write_table(path: Path, rows: list[dict]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(faces_from_rows(rows, face_schema(NAMES, synthetic=synthetic)), path)
+    pq.write_table(faces_from_rows(rows, face_schema(NAMES)), path)
 
 
 def face_rows(labels: np.ndarray, seed: int, prefix: str) -> list[dict]:
@@ -94,4 +94,4 @@ def write_synthetic(
                 "fold": fold,
                 "kept": number >= rejected,
             }
-        write_table(root / "synthetic" / f"fold-{fold}" / "data" / f"train-{name}-00000.parquet", rows, synthetic=True)
+        write_table(root / "synthetic" / f"fold-{fold}" / "data" / f"train-{name}-00000.parquet", rows)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
-from pipeline.cli import main
+from pipeline.cli import SECTIONS, main
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -27,11 +29,94 @@ def test_help_lists_every_stage_of_the_run() -> None:
         assert stage in help_text
 
 
-def test_help_imports_nothing_heavy() -> None:
+def test_help_lists_each_command_once_in_its_section() -> None:
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(main.commands)
+    lines = CliRunner().invoke(main, ["--help"]).output.splitlines()
+    at = [lines.index(f"{heading}:") for heading in SECTIONS]
+    assert at == sorted(at)
+    for start, stop, names in zip(at, [*at[1:], len(lines)], SECTIONS.values(), strict=True):
+        assert [line.split()[0] for line in lines[start + 1 : stop] if line.strip()] == list(names)
+
+
+def test_help_of_profile_lists_what_conf_offers_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    here = " ".join(CliRunner().invoke(main, ["profile", "--help"]).output.split())
+    assert "scale cpu, gpu, paper, smoke" in here and "landmarks dlib, none" in here
+    (tmp_path / "conf" / "scale").mkdir(parents=True)
+    (tmp_path / "conf" / "scale" / "mine.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    own = " ".join(CliRunner().invoke(main, ["profile", "--help"]).output.split())
+    assert "scale mine" in own and "landmarks" not in own
+    monkeypatch.chdir(tmp_path / "conf")
+    assert "No conf/ is here" in CliRunner().invoke(main, ["profile", "--help"]).output
+
+
+def completions(shell: str, *words: str) -> list[str]:
+    """What a shell is offered for the last word, as the shell's own script asks for it."""
+    environment = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    if shell == "fish":  # hands over the word at the cursor itself
+        environment["COMP_CWORD"] = words[-1]
+    done = subprocess.run(
+        [sys.executable, "-c", "from pipeline.cli import main; main(prog_name='s2l')"],
+        cwd=ROOT,
+        env={**os.environ, "_S2L_COMPLETE": f"{shell}_complete", "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    if shell == "zsh":
+        return lines[1::3]
+    return [line.split(",", 1)[1].split("\t")[0] for line in lines if line]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_profiles(shell: str) -> None:
+    assert {"prepare", "profile"} <= set(completions(shell, "s2l", "pr"))
+    assert "dataset=fer2013" in completions(shell, "s2l", "profile", "data")
+    if shell != "bash":
+        assert completions(shell, "s2l", "profile", "dataset=rig", "scale=g") == ["scale=gpu"]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("scale", "=", "g"), ["gpu"]),
+        (("dataset", "=", "rig", "scale", "="), ["cpu", "gpu", "paper", "smoke"]),
+        (("nothing", "=", "g"), []),
+    ],
+)
+def test_bash_which_splits_words_at_the_sign_gets_values_alone(words: tuple[str, ...], wanted: list[str]) -> None:
+    assert completions("bash", "s2l", "profile", *words) == wanted
+
+
+def test_the_line_that_the_page_gives_for_bash_completes_in_bash() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    line = page.split("| bash | `~/.bashrc` | `")[1].split("`")[0]
+    script = f"""
+{line}
+COMP_WORDS=(s2l profile landmarks = ""); COMP_CWORD=4
+$(complete -p s2l | sed -E "s/.*-F ([^ ]+) s2l/\\1/") s2l
+printf "%s\\n" "${{COMPREPLY[@]}}"
+"""
+    scripts = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PATH": scripts + os.pathsep + os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["dlib", "none"], done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["profile", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     """What makes `s2l --help` answer in under a second: nothing is timed here, since machines differ."""
     code = (
         "import sys\nfrom pipeline.cli import main\n"
-        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'timm', 'pandas', 'pyarrow', 'numpy', 'sklearn', 'dvc', 'prefect', 'pydantic', 'hydra'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )

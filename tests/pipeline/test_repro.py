@@ -59,7 +59,8 @@ def make_workspace(folder: Path, *overrides: str) -> Path:
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke", "experiment=tiny_gan")
-    run(folder, "dvc", "repro")
+    done = run(folder, "dvc", "repro")
+    (folder / ".dvc" / "tmp" / "repro.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     return folder
 
 
@@ -71,6 +72,37 @@ def test_the_report_is_there(workspace: Path) -> None:
     assert list((report / "figures").glob("*.png"))
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     assert metrics
+
+
+def test_the_log_off_a_terminal_is_some_kilobytes_of_short_lines(workspace: Path) -> None:
+    log = (workspace / ".dvc" / "tmp" / "repro.log").read_text(encoding="utf-8")
+    assert "prepare: done in " in log and "train warp: done in " in log and "report is written" in log
+    assert "\r" not in log and "\x1b" not in log and len(log) < 20_000
+    assert max(len(line) for line in log.splitlines() if str(workspace) not in line) < 120
+
+
+def test_the_folder_of_all_translators_must_be_told_which(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    for place in ("selected", "synthetic"):
+        folder = workspace / "artifacts" / place
+        with pytest.raises(ValueError, match="warp-fold-0"):
+            datasets.load_dataset(str(folder))
+        faces = datasets.load_dataset(str(folder), "stargan-fold-0", split="train")
+        assert set(faces["translator"]) == {"stargan"} and len(faces) == 7 * 20
+        assert sorted(faces["label"][:7]) == list(range(7))
+        assert len(datasets.load_dataset(str(folder / "warp"), split="train")) == 7 * 20  # one fold: no choice
+    # The card is no output of a stage: whatever it says, nothing runs again.
+    card = workspace / "artifacts" / "selected" / "README.md"
+    said = card.read_text(encoding="utf-8")
+    card.unlink()
+    try:
+        assert json.loads(run(workspace, "dvc", "status", "--json").stdout) == {}
+    finally:
+        card.write_text(said, encoding="utf-8")
 
 
 def test_nothing_changed_runs_nothing(workspace: Path) -> None:

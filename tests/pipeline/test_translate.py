@@ -227,7 +227,8 @@ def test_weights_that_are_none_or_name_no_classes(photos: Path, tmp_path: Path) 
     assert result.exit_code == 1 and "is no readable weights file" in result.output
     for other in (tmp_path / "absent", tmp_path):
         result = run(photos, "--to", "happy", "--weights", other)
-        assert result.exit_code == 1 and "is no readable weights file" in result.output, other
+        assert result.exit_code == 1, other
+        assert ("is a folder, no weights file" if other.is_dir() else "is not there") in said(result)
     save_translator(create_translator("stargan", num_classes=3, channels=1, size=SIZE, settings=TINY), path)
     result = run(photos, "--to", "happy", "--weights", path)
     assert result.exit_code == 1 and "names 0 of its 3 classes" in said(result)
@@ -401,3 +402,53 @@ def test_help_names_it_and_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--weights" in done.stdout and "translate" in CliRunner().invoke(main, ["--help"]).output
+
+
+def test_weights_that_are_not_there_name_those_that_are(
+    photos: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lost = run(photos / "anna.jpg", "--to", "happy", "--weights", "weights.pt")
+    assert lost.exit_code == 1
+    assert "--weights weights.pt: is not there" in said(lost) and "`dvc repro` trains" in said(lost)
+    assert "train it again" not in lost.output
+    home = Path("artifacts/translators")
+    for name in ("warp", "stargan"):
+        (home / name / "fold-0").mkdir(parents=True)
+        (home / name / "fold-0" / "weights.safetensors").write_bytes(weights.read_bytes())
+    lost = run(photos / "anna.jpg", "--to", "happy", "--weights", home / "lssl" / "fold-0" / "weights.safetensors")
+    assert f"there are {home}/stargan/fold-0/weights.safetensors, {home}/warp/fold-0/weights" in said(lost)
+    folder = run(photos / "anna.jpg", "--to", "happy", "--weights", home / "warp")
+    assert "is a folder, no weights file" in said(folder) and "warp/fold-0/weights" in said(folder)
+    assert "stargan" not in said(folder)
+    # What is there and damaged is another matter.
+    Path("damaged.safetensors").write_bytes(b"nothing")
+    assert "is no readable weights file" in said(run(photos / "anna.jpg", "--weights", "damaged.safetensors"))
+
+
+def test_a_reader_that_goes_away_after_a_line_stops_nothing(photos: Path, weights: Path, tmp_path: Path) -> None:
+    """`s2l translate ... | head -1`: every picture is done, whole, and the exit says so."""
+    for number in range(70):  # three batches, so that lines are written while work is left
+        (photos / f"copy {number}.png").write_bytes((photos / "bert.png").read_bytes())
+    arguments = [str(photos), "--to", "all", "--weights", str(weights), "--device", "cpu", "--out", str(tmp_path / "o")]
+    command = '"$0" -m pipeline.cli translate "$@" | head -1; echo "exit ${PIPESTATUS[0]}"'
+    for silent in (command, command.replace("|", "2>&1 |", 1)):
+        done = subprocess.run(
+            ["bash", "-c", silent, sys.executable, *arguments, "--overwrite"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[2],
+        )
+        assert done.stdout.splitlines()[-1] == "exit 0", done.stderr
+        assert "rror" not in done.stderr
+        made = names_in(tmp_path / "o")
+        assert len(made) == 72 * 3 and all(name.endswith(".png") for name in made)
+        for name in made:
+            assert decode_image((tmp_path / "o" / name).read_bytes()).shape == (SIZE, SIZE)
+            (tmp_path / "o" / name).unlink()
+
+
+def test_quiet_says_how_many_files_there_are_and_warnings(photos: Path, weights: Path) -> None:
+    result = run(photos / "anna.jpg", "--to", "happy", "--weights", weights, "--quiet")
+    assert result.output == "translate: 1 file written\n"
