@@ -129,10 +129,11 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     }
     if changed is not None and changed >= WELL_RECOGNIZED and differences:
         name, best = max(differences.items(), key=lambda item: item[1].value)
-        if best.value < 0:
+        if best.verdict != HELPED:
+            words = "made no clear difference" if best.verdict == UNCLEAR else best.words
             signs.append(
-                f"the judge sees the wanted class in {100 * changed:.1f} % of them, and yet arm {name} did worse with "
-                f"them ({difference_words(best)})"
+                f"the judge sees the wanted class in {100 * changed:.1f} % of them, and yet arm {name} {words} "
+                f"({difference_words(best)})"
             )
     return signs
 
