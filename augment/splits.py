@@ -20,15 +20,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from augment.duplicates import DisjointSets, find_duplicates
 from augment.faces import SPLITS
-from augment.files import atomic_path
+from augment.files import atomic_write_bytes
 from augment.fold_choice import choose_folds, count_splits
 from augment.problems import InputError, Problem
 
 FOLD_SCHEMA = pa.schema(
     [pa.field("face_id", pa.string()), pa.field("fold", pa.int64()), pa.field("split", pa.string())]
 )
-# What the metadata's `s2l` holds beside settings and seed: of whose faces these are the folds, and the rows' SHA-256.
-_FACES, _ROWS = "faces_sha256", "rows_sha256"
+# What the metadata's `s2l` holds beside settings and seed: of whose faces these are the folds, and the file's SHA-256.
+_FACES, _DIGEST = "faces_sha256", "file_sha256"
+_NOUGHTS = b"0" * 64
 _FACE_COLUMNS = ("face_id", "label_name", "subject")
 _MOST_PARTS = 20  # a share is taken as m of k equal parts, with k at most this
 
@@ -278,14 +279,21 @@ def _parts(positions: np.ndarray, labels: np.ndarray, groups: np.ndarray, count:
 
 
 def write_folds(folds: pa.Table, path: Path) -> Path:
-    """Writes a table of folds as Parquet with the SHA-256 of its rows in the metadata, whole or not at all.
+    """Writes a table of folds as Parquet with the file's SHA-256 in its metadata, whole or not at all.
 
-    The digest stands inside, since the file is one output of its own to whoever keeps or restores outputs.
+    The digest stands inside, since the file is an output of its own to whoever keeps or restores outputs. It is that of
+    the file with noughts in its place.
     """
-    facts = {**_facts(folds), _ROWS: _rows_digest(folds)}
-    sealed = folds.replace_schema_metadata({b"s2l": json.dumps(facts, sort_keys=True).encode()})
-    with atomic_path(path) as scratch:
-        pq.write_table(sealed, scratch, compression="zstd")
+    facts = {**_facts(folds), _DIGEST: _NOUGHTS.decode()}
+    bare = folds.replace_schema_metadata(None)
+    sink = pa.BufferOutputStream()
+    # Without Arrow's own schema, which would repeat the metadata.
+    with pq.ParquetWriter(sink, bare.schema, compression="zstd", store_schema=False) as writer:
+        writer.write_table(bare)
+        writer.add_key_value_metadata({"s2l": json.dumps(facts, sort_keys=True)})
+    data = sink.getvalue().to_pybytes()
+    before, _, after = data.rpartition(_NOUGHTS)
+    atomic_write_bytes(path, before + hashlib.sha256(data).hexdigest().encode() + after)
     return Path(path)
 
 
@@ -301,11 +309,12 @@ def read_folds(path: Path, *, sealed: bool = False) -> pa.Table:
     """
     mend = "run the stage that writes it"
     try:
-        folds = pq.read_table(path)
-        missing = [field.name for field in FOLD_SCHEMA if field.name not in folds.column_names]
-        written, found = _facts(folds).get(_ROWS), None if missing else _rows_digest(folds)
+        data = Path(path).read_bytes()
+        folds = pq.read_table(pa.BufferReader(data))
+        written = _facts(folds).get(_DIGEST)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise InputError(Problem(str(path), f"is no table of folds: {error}", mend)) from error
+    missing = [field.name for field in FOLD_SCHEMA if field.name not in folds.column_names]
     if missing:
         raise InputError(Problem(str(path), f"has no column {', '.join(missing)}", mend))
     if written is None:
@@ -313,8 +322,9 @@ def read_folds(path: Path, *, sealed: bool = False) -> pa.Table:
             why = "carries no SHA-256: it was written by an older version or by another program"
             raise InputError(Problem(str(path), why, mend))
         return folds
-    if written != found:
-        why = "is damaged or was changed: its rows are not those that its SHA-256 says were written"
+    before, _, after = data.rpartition(str(written).encode())
+    if hashlib.sha256(before + _NOUGHTS + after).hexdigest() != written:
+        why = "is damaged or was changed: its bytes are not those that its SHA-256 says were written"
         raise InputError(Problem(str(path), why, mend))
     return folds
 
@@ -350,21 +360,9 @@ def _facts(folds: pa.Table) -> dict[str, Any]:
     return facts
 
 
-def _rows_digest(folds: pa.Table) -> str:
-    """Over every row in order, and over what the metadata say of them."""
-    facts = {key: value for key, value in _facts(folds).items() if key != _ROWS}
-    return _digest(folds, FOLD_SCHEMA.names, json.dumps(facts, sort_keys=True))
-
-
 def _faces_digest(faces: pa.Table) -> str:
-    return _digest(faces, _FACE_COLUMNS, "")
-
-
-def _digest(table: pa.Table, columns: Sequence[str], more: str) -> str:
-    digest = hashlib.sha256(more.encode())
-    for column in columns:
-        digest.update(json.dumps([column, table.column(column).to_pylist()], ensure_ascii=True).encode())
-    return digest.hexdigest()
+    columns = [[column, faces.column(column).to_pylist()] for column in _FACE_COLUMNS]
+    return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
 
 
 def fold_splits(folds: pa.Table, fold: int) -> dict[str, str]:

@@ -187,20 +187,8 @@ def faces(count: int = 24, prefix: str = "face") -> pa.Table:
 
 
 def test_flipped_bits_in_the_folds(tmp_path: Path) -> None:
-    """Bits that say nothing (the writer's name) may turn; what is read is what was written, or nothing is."""
     path = write_folds(assign_folds(faces(), FoldSettings(kind="subjects"), 0), tmp_path / "folds.parquet")
-    whole, written = path.read_bytes(), read_folds(path, sealed=True)
-    refused = 0
-    for damaged in [*flipped(whole), whole[:-1], b""]:
-        path.write_bytes(damaged)
-        try:
-            found = read_folds(path, sealed=True)
-        except InputError as error:
-            assert "folds.parquet" in str(error) and "run the stage" in str(error)
-            refused += 1
-        else:
-            assert found.equals(written, check_metadata=True)
-    assert refused > FLIPS // 2
+    assert_refused(path, lambda: read_folds(path, sealed=True), "run the stage that writes it")
 
 
 def test_train_and_test_swapped_in_the_folds(tmp_path: Path) -> None:
@@ -215,8 +203,8 @@ def test_train_and_test_swapped_in_the_folds(tmp_path: Path) -> None:
     pq.write_table(changed.replace_schema_metadata(None), path)  # by a program that drops what it does not know
     with pytest.raises(InputError, match="carries no SHA-256"):
         read_folds(path, sealed=True)
-    pq.write_table(table, path)  # the control: written again by another program, the rows and what is said of them same
-    read_folds(path, sealed=True)
+    write_folds(table, path)  # the control
+    assert read_folds(path, sealed=True).equals(table)
 
 
 @pytest.mark.parametrize("column", ["label_name", "subject", "order"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ def test_the_file_appears_only_when_the_block_ends(tmp_path: Path) -> None:
         assert not path.exists()
         assert scratch.parent == path.parent  # a rename within one file system
     assert path.read_bytes() == b"x"
+
+
+def test_what_killed_runs_left_half_written_goes_and_nothing_else(tmp_path: Path) -> None:
+    dead, living = 2**22 + 1, os.getppid()
+    stale = tmp_path / f".report.json.{dead}.part"
+    others = [
+        tmp_path / name
+        for name in (f".report.json.{living}.part", f".other.json.{dead}.part", f"report.json.{dead}.part", ".a.part")
+    ]
+    for path in (stale, *others):
+        path.write_text("half")
+    atomic_write_text(tmp_path / "report.json", "new")
+    assert set(tmp_path.iterdir()) == {tmp_path / "report.json", *others}
 
 
 def test_sha256(tmp_path: Path) -> None:

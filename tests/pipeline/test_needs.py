@@ -6,6 +6,7 @@ import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -70,9 +71,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chance = random.Random(0)
     rows = [
         {
-            "image": {
-                "bytes": encode_png(pa.array([chance.randrange(256)] * 64).to_numpy().astype("u1").reshape(8, 8))
-            },
+            "image": {"bytes": encode_png(np.full((8, 8), chance.randrange(256), np.uint8))},
             "label": number % 2,
             "label_name": ("angry", "happy")[number % 2],
             "face_id": f"f{number}",
