@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -15,10 +16,12 @@ import tqdm
 
 import augment
 import classifiers
+import pipeline
+import reports
 from augment.annotate import check_annotation
 from augment.chance import derive_seed
 from augment.faces import read_class_names, read_faces
-from augment.files import atomic_write_text, sha256_of_file
+from augment.files import atomic_write_bytes, atomic_write_text, sha256_of_file
 from augment.leakage import check_leakage
 from augment.licences import Licence, LicenceLine, licence_of
 from augment.parsing import load_parsing, parsing_statistics, save_parsing, train_parsing
@@ -35,9 +38,10 @@ from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_direc
 from pipeline.devices import choose_device, name_of, processors, set_up_threads
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+from pipeline.workspace import git_advice
 
-# Half-done work is not gone on with by other code.
-CODE = {package.__name__: Path(str(package.__file__)).parent for package in (augment, classifiers)}
+# Half-done work is not gone on with by other code: the rooms that dvc.yaml names as dependencies.
+CODE = {room.__name__: Path(str(room.__file__)).parent for room in (augment, classifiers, pipeline, reports)}
 
 
 def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
@@ -115,6 +119,8 @@ def check(root: Path) -> None:
         f"params.yaml is sound: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
         f"{arms} arms x {len(parameters.seeds)} seeds, on {device}"
     )
+    if advice := git_advice(root):
+        _say(advice)
 
 
 def prepare(root: Path, quarantine: Path | None = None) -> None:
@@ -464,6 +470,10 @@ def report(root: Path) -> None:
         artifacts.report,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
+    with scratch_folder(artifacts.scratch, "report", "kept") as scratch:
+        shutil.copytree(artifacts.report / "plots", scratch / "plots", dirs_exist_ok=True)
+        move_into_place(scratch / "plots", artifacts.plots)
+    atomic_write_bytes(artifacts.metrics, (artifacts.report / "metrics.json").read_bytes())
     _say(f"the report is written: {artifacts.report / 'index.html'}")
 
 
