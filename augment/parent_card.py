@@ -15,9 +15,10 @@ from augment.licences import Licence, read_card
 def write_parent_card(directory: Path, *, name: str = "", title: str) -> Path | None:
     """Writes `README.md` into a folder that holds datasets, at whatever depth.
 
-    Each becomes a configuration: `artifacts/selected/warp/fold-0` is `warp-fold-0` in the card of `artifacts/selected`.
-    `load_dataset` of the folder must then be told which, unless there is one only. Without this card it would take all
-    files below for one table: several translators' faces, of folds that test on each other's training faces.
+    Each becomes a configuration: `artifacts/selected/warp.s2l/fold-0` is `warp-fold-0` in the card of
+    `artifacts/selected`. `load_dataset` of the folder must then be told which, unless there is one only. Without this
+    card it would take all files below for one table: several translators' faces, of folds that test on each other's
+    training faces.
 
     Args:
         directory: The folder. What it holds now is named; whoever adds or removes a dataset writes the card again.
@@ -37,7 +38,7 @@ def write_parent_card(directory: Path, *, name: str = "", title: str) -> Path | 
         if licence is None:
             continue
         place = folder.relative_to(directory)
-        config = "-".join([*([name] if name else []), *place.parts])
+        config = "-".join([*([name] if name else []), *(part.removesuffix(".s2l") for part in place.parts)])
         files = [
             {"split": split, "path": [f"{place.as_posix()}/data/{file_word}-*.parquet" for file_word in found]}
             for split in SPLITS

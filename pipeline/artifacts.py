@@ -1,9 +1,15 @@
-"""Where a run's files lie. The only place that knows; `dvc.yaml` declares the same paths as outs."""
+"""Where a run's files lie. The only place that knows; `dvc.yaml` declares the same paths as outs.
+
+What bears a user's name ends in `.s2l`: DVC removes outs before a stage's command can check the name, so a translator
+called `../../docs` may cost no folder but one that ends so.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+
+OURS = ".s2l"
 
 
 @dataclass(frozen=True)
@@ -71,25 +77,35 @@ class Artifacts:
         """All translators' faces after selection."""
         return self.home / "selected"
 
+    @property
+    def metrics(self) -> Path:
+        """The report's metrics once more, where git keeps them for `dvc metrics`."""
+        return self.root / "metrics.json"
+
+    @property
+    def plots(self) -> Path:
+        """The report's plots once more, where git keeps them for `dvc plots`."""
+        return self.root / "plots"
+
     def translator(self, name: str) -> Path:
         """A translator's weights and logs, a folder a fold."""
-        return self.translators / name
+        return self.translators / f"{name}{OURS}"
 
     def synthetic(self, name: str) -> Path:
         """A translator's faces before selection, a dataset a fold."""
-        return self.all_synthetic / name
+        return self.all_synthetic / f"{name}{OURS}"
 
     def selected(self, name: str) -> Path:
         """A translator's faces with the judge's confidence and what was kept, a dataset a fold."""
-        return self.all_selected / name
+        return self.all_selected / f"{name}{OURS}"
 
     def scores(self, name: str) -> Path:
         """A translator's scores."""
-        return self.home / "scores" / name
+        return self.home / "scores" / f"{name}{OURS}"
 
     def arm(self, name: str) -> Path:
         """An arm's predictions and training curves."""
-        return self.home / "arms" / name
+        return self.home / "arms" / f"{name}{OURS}"
 
 
 def fold_directory(directory: Path, fold: int) -> Path:

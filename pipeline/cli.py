@@ -60,6 +60,18 @@ def _run(stage: str, **arguments: Any) -> None:
         sys.exit(130)
 
 
+def _name(name: str | None, stage: str) -> str:
+    """NAME as it was given, or as DVC calls the stage that it runs: `train@lssl`.
+
+    dvc.yaml's commands hold no name, since DVC would hand it to a shell as part of the command.
+    """
+    if name is None:
+        _, at, name = os.environ.get("DVC_STAGE", "").rpartition("@")
+        if not at:
+            raise click.UsageError(f"Say which one: `s2l {stage} NAME`; params.yaml lists them.")
+    return name
+
+
 @click.group(cls=Group, sections=SECTIONS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="synthesize-to-learn")
 def main() -> None:
@@ -95,31 +107,31 @@ def judge() -> None:
 
 
 @main.command()
-@click.argument("name")
-def train(name: str) -> None:
+@click.argument("name", required=False)
+def train(name: str | None) -> None:
     """Train the translator NAME on each fold's training faces."""
-    _run("train", name=name)
+    _run("train", name=_name(name, "train"))
 
 
 @main.command()
-@click.argument("name")
-def synthesize(name: str) -> None:
+@click.argument("name", required=False)
+def synthesize(name: str | None) -> None:
     """Generate n faces a class with the translator NAME."""
-    _run("synthesize", name=name)
+    _run("synthesize", name=_name(name, "synthesize"))
 
 
 @main.command()
-@click.argument("name")
-def assess(name: str) -> None:
+@click.argument("name", required=False)
+def assess(name: str | None) -> None:
     """Let the judge look at NAME's faces: keep those that pass, and score the translator."""
-    _run("assess", name=name)
+    _run("assess", name=_name(name, "assess"))
 
 
 @main.command()
-@click.argument("name")
-def classify(name: str) -> None:
+@click.argument("name", required=False)
+def classify(name: str | None) -> None:
     """Train and test the classifiers of the arm NAME."""
-    _run("classify", name=name)
+    _run("classify", name=_name(name, "classify"))
 
 
 @main.command()
@@ -133,20 +145,27 @@ def report() -> None:
 @click.option("--show", is_flag=True, help="Print the parameters instead of writing params.yaml.")
 def profile(overrides: tuple[str, ...], show: bool) -> None:
     """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=500`."""
+    from augment.files import atomic_write_text
     from augment.problems import InputError
-    from pipeline.profile import compose_profile, describe_profiles
+    from pipeline.profile import compose_profile
 
     try:
         text = compose_profile(Path.cwd(), overrides)
-    except InputError as error:
-        raise click.ClickException(f"{error}\n{describe_profiles(Path.cwd())}") from error
-    if show:
-        click.echo(text, nl=False)
-        return
-    from augment.files import atomic_write_text
+        if show:
+            click.echo(text, nl=False)
+            return
+        atomic_write_text(Path("params.yaml"), text)
+        from pipeline.readiness import lacking
 
-    atomic_write_text(Path("params.yaml"), text)
-    click.echo("params.yaml is written; `dvc repro` runs it.")
+        lacks = lacking(Path.cwd())
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
+    if lacks:
+        click.echo("params.yaml is written. Before `dvc repro` can run it:")
+        for problem in lacks:
+            click.echo(f"  {problem}")
+    else:
+        click.echo("params.yaml is written; `dvc repro` runs it.")
 
 
 @main.command()

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from augment.files import atomic_write_text
 from augment.fold_choice import choose_folds
 from augment.inventory import NONE, Inventory, PictureFacts, take_inventory
 from augment.problems import InputError, Problem
 from augment.sources import open_source
 from augment.splits import FoldSettings
+from pipeline.yaml_text import parse_yaml
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*\Z", re.ASCII)
 _GROUPS = {"joint": "rig_joint"}  # profiles that are not called as their source
@@ -26,7 +25,7 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """`key=value` pairs as settings; values are YAML, so that lists and booleans work.
 
     Raises:
-        InputError: Lists every pair that is none, is no YAML, or names a key twice.
+        InputError: Lists every pair that is none, can't be read as YAML, or names a key twice.
     """
     settings: dict[str, Any] = {}
     problems = []
@@ -39,9 +38,9 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
             problems.append(Problem(f"--set {pair}", "names a key twice", "say each once"))
             continue
         try:
-            settings[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            problems.append(Problem(f"--set {pair}", f"its value is no YAML: {' '.join(str(error).split())}"))
+            settings[key.strip()] = parse_yaml(text, f"--set {key.strip()}")
+        except InputError as error:
+            problems += error.problems
     if problems:
         raise InputError(problems)
     return settings

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from augment.problems import InputError, Problem
 from augment.processes import processors
 
 
@@ -15,18 +16,26 @@ def processes_for(wanted: int, device: str) -> int:
     return wanted or (processors() if device == "cpu" else 1)
 
 
-def choose_device(name: str) -> str:
+def choose_device(name: str, where: str = "params.yaml: runtime.device") -> str:
     """`auto` becomes `cuda` where a GPU is there, else `cpu`.
 
+    Args:
+        name: auto, cpu, cuda, cuda:1 ...
+        where: How to name the setting in errors.
+
     Raises:
-        RuntimeError: CUDA is asked for and not there.
+        InputError: CUDA is asked for, and torch sees no such GPU.
     """
     import torch
 
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RuntimeError("runtime.device is cuda, but torch sees no GPU here; set runtime.device to auto or cpu")
+    if name.startswith("cuda"):
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        _, _, number = name.partition(":")
+        if int(number or 0) >= count:
+            why = f"is {name}, but torch sees {count} GPUs here" if count else f"is {name}, but torch sees no GPU here"
+            raise InputError(Problem(where, why, f"set it to auto{', cuda' if count else ''} or cpu"))
     return name
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augment.annotate import AnnotationSettings
@@ -26,6 +26,9 @@ from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator
 from classifiers.arms import Arm
 from classifiers.training import ClassifierSettings
+from pipeline.groups import GROUPS
+from pipeline.workspace import is_project, where_to_run
+from pipeline.yaml_text import parse_yaml
 from reports.scores import ScoreSettings
 from reports.settings import ReportSettings
 
@@ -182,14 +185,23 @@ def load_parameters(path: Path) -> Parameters:
     """Reads and checks a params.yaml.
 
     Raises:
-        InputError: Lists every key that is unknown, missing, of a wrong type or impossible, with the mend.
+        InputError: Lists every key that is unknown, missing, of a wrong type or impossible, with the mend; or the file
+            can't be read.
     """
+    path = Path(path)
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise InputError(Problem(str(path), "is not there", "write it with `s2l profile`")) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(Problem(str(path), f"is not YAML: {error}")) from error
+        folder = path.resolve().parent
+        mend = "write it with `s2l profile`"
+        if not is_project(folder):
+            mend = f"{where_to_run(folder)}, where `s2l profile` writes it"
+        raise InputError(Problem(str(path), "is not there", mend)) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(str(path), f"is not UTF-8: {error.reason}", "write it with `s2l profile`")) from error
+    except OSError as error:
+        raise InputError(Problem(str(path), f"can't be read: {error.strerror}")) from error
+    values = parse_yaml(text, path.name)
     if not isinstance(values, dict):
         raise InputError(Problem(str(path), "holds no mapping of keys", "write it with `s2l profile`"))
     return parse_parameters(values, where=Path(path).name)
@@ -210,9 +222,9 @@ def parse_parameters(values: Mapping[str, Any], *, where: str) -> Parameters:
     except ValidationError as error:
         problems = [_problem_of(details, where) for details in error.errors()]
         raise InputError(problems, f"{where} can't be run:") from error
-    problems = _cross_check(parameters, where)
+    problems = [*_not_finite(parameters.model_dump(), where), *_cross_check(parameters, where)]
     if problems:
-        raise InputError(problems, f"{where} can't be run:")
+        raise InputError(list(dict.fromkeys(problems)), f"{where} can't be run:")
     return parameters
 
 
@@ -220,21 +232,41 @@ def _problem_of(details: Any, where: str) -> Problem:
     """One of pydantic's errors in our words."""
     location = [str(part) for part in details["loc"] if part != "[key]"]
     path = ".".join(location)
+    given = details.get("input")
+    if location and location[0] in GROUPS and len(location) == 1 and isinstance(given, str):
+        mend = f"`s2l profile {location[0]}={given}` chooses from conf/{location[0]} and composes params.yaml anew"
+        return Problem(f"{where}: {path}", f"{given!r} is the name of a group's member, not a value of a key", mend)
     if details["type"] == "extra_forbidden":
-        known = _keys_at(Parameters, location[:-1])
+        known = keys_at(Parameters, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
         mend = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(known))}"
         return Problem(f"{where}: {path}", "unknown key", mend)
     if details["type"] == "missing":
         return Problem(f"{where}: {path}", "is missing", "`s2l profile` writes every key")
     message = details["msg"].removeprefix("Value error, ")
-    given = details.get("input")
     shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) and repr(given) not in message else ""
     return Problem(f"{where}: {path}", message[:1].lower() + message[1:] + shown)
 
 
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    """The keys that a section takes, following a path through models and mappings of models."""
+def _not_finite(values: Any, path: str, joint: str = ": ") -> list[Problem]:
+    """Infinities and NaN, which a bound such as "greater than 0" lets pass; `1e999` is one."""
+    if isinstance(values, float) and not math.isfinite(values):
+        return [Problem(path, f"{values} is no number to work with")]
+    inner: list[tuple[Any, Any]] = []
+    if isinstance(values, Mapping):
+        inner = list(values.items())
+    elif isinstance(values, (list, tuple)):
+        inner = list(enumerate(values))
+    return [problem for key, value in inner for problem in _not_finite(value, f"{path}{joint}{key}", ".")]
+
+
+def keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """The keys that a section takes, following a path through models and mappings of models.
+
+    Args:
+        model: The outermost section.
+        location: The section's path, as `["translators", "lssl", "training"]`.
+    """
     current: Any = model
     for part in location:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -245,6 +277,14 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     if isinstance(current, type) and issubclass(current, BaseModel):
         return list(current.model_fields)
     return []
+
+
+def known_settings(values: Mapping[str, Any], location: Sequence[str]) -> list[str]:
+    """The settings of the work that a translator names, where the location is that of its settings."""
+    if len(location) != 3 or location[0] != "translators" or location[2] != "settings":
+        return []
+    work = values["translators"][location[1]].get("work")
+    return list(translator_class(work).Settings.model_fields) if work in translator_names() else []
 
 
 def _model_in(annotation: Any) -> Any:
@@ -299,6 +339,7 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
                 else:
                     problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
             continue
+        problems += _not_finite(settings.model_dump(), f"{where}: translators.{name}.settings", ".")
         try:
             work.check_size(parameters.dataset.image_size, settings)
         except (InputError, ValueError) as error:

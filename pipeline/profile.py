@@ -1,15 +1,19 @@
-"""Profiles: conf/ composed into params.yaml by Hydra, as `dvc exp run -S` does it."""
+"""Profiles: conf/ composed into params.yaml by Hydra."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from augment.problems import InputError, Problem
+from pipeline.groups import GROUPS
+from pipeline.workspace import is_project, where_to_run
 
-GROUPS = ("dataset", "scale", "landmarks", "masks", "experiment")
 HEADER = "# Written by `s2l profile {overrides}`; conf/ and the settings classes say what each key means.\n"
 
 
@@ -26,27 +30,16 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     Raises:
         InputError: A group, a key or a value does not exist or can't be.
     """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    folder = (Path(root) / "conf").resolve()
-    if not folder.is_dir():
-        raise InputError(Problem(str(folder), "is not there", "run the command in the project's folder"))
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(folder), version_base=None):
-            config = compose(config_name="config", overrides=list(overrides))
-        values = OmegaConf.to_container(config, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(Problem(" ".join(overrides) or "conf", str(error).strip())) from error
     from pipeline.parameters import parse_parameters
 
-    assert isinstance(values, dict)
-    parse_parameters({str(key): value for key, value in values.items()}, where="profile")
-    header = HEADER.format(overrides=" ".join(overrides)).replace(" `;", "`;")
+    if not is_project(root):
+        raise InputError(Problem(str((Path(root) / "conf").resolve()), "is not there", where_to_run(root)))
+    values = _compose(Path(root), overrides)
+    parse_parameters(values, where="profile")
+    shown = "".join(
+        sign if sign.isprintable() else " " for sign in " ".join(overrides)
+    )  # a line end would end the comment
+    header = HEADER.format(overrides=shown).replace(" `;", "`;")
     return header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -59,3 +52,91 @@ def profile_groups(root: Path) -> dict[str, list[str]]:
 def describe_profiles(root: Path) -> str:
     """Which groups there are, and what each offers."""
     return "\n".join(["groups:", *(f"  {group}: {', '.join(names)}" for group, names in profile_groups(root).items())])
+
+
+def _members(root: Path, group: str) -> list[str]:
+    return sorted(file.stem for file in (root / "conf" / group).glob("*.yaml"))
+
+
+def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Lets Hydra compose; what it says is put into our words.
+
+    Raises:
+        InputError: Hydra can't.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException, OverrideParseException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    _refuse_unknown_members(root, overrides)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str((root / "conf").resolve()), version_base=None):
+            config = compose(config_name="config", overrides=list(overrides))
+        values = OmegaConf.to_container(config, resolve=True)
+    except OverrideParseException as error:
+        why = f"can't be read as an override: {error.args[0].splitlines()[0]}"
+        mend = "write key=value, and quote a value with blanks or signs twice: \"title='a, b'\""
+        raise InputError(Problem(str(error.override), why, mend)) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        missing = re.match(r"Could not override '([^']+)'", str(error))
+        if missing:
+            raise InputError(_unknown_key(root, missing[1], overrides)) from error
+        lines = [line for line in str(error).strip().splitlines() if "--multirun" not in line]
+        raise InputError(Problem(" ".join(overrides) or "conf", "\n".join(lines))) from error
+    except ValueError as error:  # such as a number of thousands of digits
+        raise InputError(Problem("an override", f"holds a value that can't be read: {error}")) from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _refuse_unknown_members(root: Path, overrides: Sequence[str]) -> None:
+    """Refuses `dataset=nowhere`, with what there is.
+
+    Raises:
+        InputError: A group has no such member.
+    """
+    problems = []
+    for override in overrides:
+        group, equals, name = override.partition("=")
+        if not equals or group not in GROUPS or name in (members := _members(root, group)):
+            continue
+        close = difflib.get_close_matches(name, members, n=1)
+        mend = f"did you mean {close[0]}? There is {', '.join(members)}" if close else f"there is {', '.join(members)}"
+        problems.append(Problem(override, f"there is no {name!r} in conf/{group}", mend))
+    if problems:
+        raise InputError(problems)
+
+
+def _unknown_key(root: Path, path: str, overrides: Sequence[str]) -> Problem:
+    """Says what is wrong with a key that the profile doesn't have: misspelt, or to be added with a plus."""
+    from pipeline.parameters import Parameters, keys_at, known_settings
+
+    groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
+    section: Any = _compose(root, groups)
+    *parents, last = path.split(".")
+    reached: list[str] = []
+    for part in parents:
+        if not isinstance(section, Mapping) or part not in section:
+            last = part
+            break
+        section = section[part]
+        reached.append(part)
+    if not isinstance(section, Mapping):
+        return Problem(path, f"{'.'.join(reached)} is a value and has no keys")
+    here = {str(key) for key in section} | (set() if reached else set(GROUPS))
+    addable = {*keys_at(Parameters, reached), *known_settings(_compose(root, groups), reached)} - here
+    where = ".".join(reached) or "the parameters"
+    if last in addable:
+        given = next((override for override in overrides if override.partition("=")[0] == path), f"{path}=...")
+        return Problem(path, "is not in this profile, though it can be", f"add it: +{given}")
+    close = difflib.get_close_matches(last, sorted(here | addable), n=1)
+    if close:
+        plus = "+" if close[0] in addable else ""
+        return Problem(path, "unknown key", f"did you mean {plus}{'.'.join([*reached, close[0]])}?")
+    mend = f"{where} has {', '.join(sorted(here | addable))}" if reached else "see params.yaml for the keys"
+    if not reached:
+        mend += "\n" + describe_profiles(root)
+    return Problem(path, "unknown key", mend)

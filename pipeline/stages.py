@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,10 +18,12 @@ from filelock import FileLock
 
 import augment
 import classifiers
+import pipeline
+import reports
 from augment.annotate import check_annotation
 from augment.chance import derive_seed
 from augment.faces import SPLITS, read_class_names, read_faces
-from augment.files import atomic_write_text, sha256_of_file
+from augment.files import atomic_write_bytes, atomic_write_text, sha256_of_file
 from augment.fold_choice import choose_folds, known_splits, report_folds
 from augment.json_files import read_json_object
 from augment.leakage import check_leakage
@@ -46,11 +49,12 @@ from pipeline.messages import RESULT
 from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+from pipeline.workspace import git_advice
 
 LOG = logging.getLogger(__name__)
 
-# Half-done work is not gone on with by other code.
-CODE = {package.__name__: Path(str(package.__file__)).parent for package in (augment, classifiers)}
+# Half-done work is not gone on with by other code: the rooms that dvc.yaml names as dependencies.
+CODE = {room.__name__: Path(str(room.__file__)).parent for room in (augment, classifiers, pipeline, reports)}
 
 
 def _start(root: Path) -> tuple[Parameters, Artifacts, torch.device]:
@@ -161,6 +165,8 @@ def check(root: Path) -> None:
         f"params.yaml is sound: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
         f"{arms} arms x {len(parameters.seeds)} seeds, on {device}",
     )
+    if advice := git_advice(root):
+        LOG.warning(advice)
 
 
 def prepare(root: Path, quarantine: Path | None = None) -> None:
@@ -638,6 +644,10 @@ def report(root: Path) -> None:
         artifacts.report,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
     )
+    with scratch_folder(artifacts.scratch, "report", "kept") as scratch:
+        shutil.copytree(artifacts.report / "plots", scratch / "plots", dirs_exist_ok=True)
+        move_into_place(scratch / "plots", artifacts.plots)
+    atomic_write_bytes(artifacts.metrics, (artifacts.report / "metrics.json").read_bytes())
     for folder in (artifacts.all_synthetic, artifacts.all_selected):
         _update_card_of_all(artifacts, folder)  # a translator may have gone since the last stage wrote them
     LOG.log(RESULT, f"the report is written: {artifacts.report / 'index.html'}")

@@ -160,10 +160,7 @@ def _count(number: int, thing: str) -> str:
 def _device(name: str) -> torch.device:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise InputError(Problem(f"--device {name}", "is no device", "use auto, cpu, cuda or cuda:1"))
-    try:
-        return torch.device(choose_device(name))
-    except RuntimeError as error:
-        raise InputError(Problem(f"--device {name}", "torch sees no GPU here", "use auto or cpu")) from error
+    return torch.device(choose_device(name, where="--device"))
 
 
 def _class_names(weights: Path) -> tuple[str, ...]:

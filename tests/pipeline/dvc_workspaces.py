@@ -1,0 +1,106 @@
+"""Workspaces that DVC runs in: copies of the project's code, with the real `s2l` or one that only leaves files behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+SHARED = (
+    "augment",
+    "classifiers",
+    "reports",
+    "pipeline",
+    "conf",
+    "dvc.yaml",
+    ".dvcignore",
+    ".gitattributes",
+    ".gitignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+)
+
+# Instead of s2l: writes every stage's outputs and who was called how. It checks nothing, so what DVC does is seen alone.
+STAND_IN = """#!/bin/sh
+name="${DVC_STAGE##*@}"
+echo "$DVC_STAGE: $*" >> "$S2L_CALLS"
+case "$1" in
+prepare) out=artifacts/faces; mkdir -p artifacts; cp params.yaml artifacts/folds.parquet ;;
+parsing | judge | report) out="artifacts/$1" ;;
+train) out="artifacts/translators/$name.s2l" ;;
+synthesize) out="artifacts/synthetic/$name.s2l" ;;
+assess) out="artifacts/selected/$name.s2l"; mkdir -p "artifacts/scores/$name.s2l"; cp params.yaml "artifacts/scores/$name.s2l" ;;
+classify) out="artifacts/arms/$name.s2l" ;;
+esac
+mkdir -p "$out"
+cp params.yaml "$out"
+if [ "$1" = report ]; then
+    mkdir -p plots/confusion
+    echo '{"accuracy": 0.5}' > metrics.json
+    printf 'actual,predicted\\nhappy,sad\\n' > plots/confusion/real.csv
+    printf 'n,accuracy\\n1,0.5\\n' > plots/accuracy_against_n.csv
+    printf 'step,accuracy\\n1,0.5\\n' > plots/classifiers.csv
+fi
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This environment's commands first on the PATH, and somebody whom git can name."""
+    scripts = str(Path(sys.executable).parent)
+    who = {f"GIT_{role}_{what}": "tests@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    values = os.environ | who | {"PATH": scripts + os.pathsep + os.environ["PATH"]} | more
+    return {key: value for key, value in values.items() if key != "DVC_STAGE"}
+
+
+def run(
+    workspace: Path, *command: str, check: bool = True, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a workspace."""
+    done = subprocess.run(
+        command, cwd=workspace, env=env or environment(), capture_output=True, text=True, timeout=900, check=False
+    )
+    assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done
+
+
+def make_workspace(folder: Path, *overrides: str) -> Path:
+    """Copies the project's code to a new git repository and composes a profile there."""
+    for name in SHARED:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, target)
+    run(folder, "git", "init", "-q")
+    run(folder, "s2l", "profile", *overrides)
+    return folder
+
+
+def commit(workspace: Path) -> None:
+    """Commits all that git does not ignore."""
+    run(workspace, "git", "add", "--all")
+    run(workspace, "git", "commit", "-q", "-m", "all")
+
+
+def clone(workspace: Path, place: Path) -> Path:
+    """A fresh clone: no artifacts, no cache, no remote of DVC."""
+    run(workspace, "git", "clone", "-q", str(workspace), str(place))
+    return place
+
+
+def write_stand_in(folder: Path) -> dict[str, str]:
+    """Writes the stand-in for `s2l` to a folder of its own; the environment finds it first.
+
+    The calls are written to `folder/calls`.
+    """
+    command = folder / "commands" / "s2l"
+    command.parent.mkdir(parents=True)
+    command.write_text(STAND_IN, encoding="utf-8")
+    command.chmod(0o755)
+    values = environment(S2L_CALLS=str(folder / "calls"))
+    return values | {"PATH": str(command.parent) + os.pathsep + values["PATH"]}
