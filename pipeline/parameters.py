@@ -339,7 +339,6 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
                 else:
                     problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
             continue
-        problems += _not_finite(settings.model_dump(), f"{where}: translators.{name}.settings", ".")
         try:
             work.check_size(parameters.dataset.image_size, settings)
         except (InputError, ValueError) as error:

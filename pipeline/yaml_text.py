@@ -88,7 +88,7 @@ class _Loader(yaml.SafeLoader):
             raise ConstructorError(None, None, f"{value} is no number to work with", node.start_mark)
         return value
 
-    def construct_mapping(self, node: Node, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Constructs a mapping whose keys occur once; a merge (`<<`) may still be overridden."""
         if isinstance(node, MappingNode):
             seen: dict[Any, int] = {}

@@ -1,4 +1,4 @@
-"""Workspaces that DVC runs in: copies of the project's code, with the real `s2l` or one that only leaves files behind."""
+"""Workspaces that DVC runs in: copies of the project, with the real `s2l` or one that only leaves files behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARED = (
     ".dvc/.gitignore",
 )
 
-# Instead of s2l: writes every stage's outputs and who was called how. It checks nothing, so what DVC does is seen alone.
+# Instead of s2l: writes outputs and who was called how. It checks nothing, so that what DVC does is seen alone.
 STAND_IN = """#!/bin/sh
 name="${DVC_STAGE##*@}"
 echo "$DVC_STAGE: $*" >> "$S2L_CALLS"
@@ -33,7 +33,10 @@ prepare) out=artifacts/faces; mkdir -p artifacts; cp params.yaml artifacts/folds
 parsing | judge | report) out="artifacts/$1" ;;
 train) out="artifacts/translators/$name.s2l" ;;
 synthesize) out="artifacts/synthetic/$name.s2l" ;;
-assess) out="artifacts/selected/$name.s2l"; mkdir -p "artifacts/scores/$name.s2l"; cp params.yaml "artifacts/scores/$name.s2l" ;;
+assess)
+    mkdir -p "artifacts/scores/$name.s2l"
+    cp params.yaml "artifacts/scores/$name.s2l"
+    out="artifacts/selected/$name.s2l" ;;
 classify) out="artifacts/arms/$name.s2l" ;;
 esac
 mkdir -p "$out"

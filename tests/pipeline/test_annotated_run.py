@@ -90,7 +90,7 @@ def test_warp_runs_on_photographs(workspace: Path) -> None:
     for stage in (stages.parsing, stages.judge):
         stage(workspace)
     stages.train(workspace, "warp")
-    folder = workspace / "artifacts" / "translators" / "warp"
+    folder = workspace / "artifacts" / "translators" / "warp.s2l"
     assert not (folder / "refused.json").exists() and (folder / "fold-0" / "weights.safetensors").is_file()
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
 from pipeline.cli import SECTIONS, main
@@ -129,3 +131,62 @@ def test_a_stage_outside_a_project_says_what_is_missing(tmp_path: Path, monkeypa
     result = CliRunner().invoke(main, ["check"])
     assert result.exit_code == 1
     assert "params.yaml" in result.output and "s2l profile" in result.output
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder with what `s2l profile` needs, and git."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copytree(ROOT / ".dvc", tmp_path / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache"))
+    shutil.copy2(ROOT / "dvc.yaml", tmp_path)
+    (tmp_path / "augment" / "rig").mkdir(parents=True)
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return tmp_path
+
+
+def invoke(*command: str) -> tuple[int, str]:
+    result = CliRunner().invoke(main, command)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_profile_says_that_the_data_are_not_there_and_writes_all_the_same(project: Path) -> None:
+    code, output = invoke("profile", "dataset=folder", "dataset.root=/nonexistent", "dataset.licence=mit")
+    assert code == 0 and "dataset.root: /nonexistent is not there" in output and "`dvc repro` runs it" not in output
+    assert "root: /nonexistent" in (project / "params.yaml").read_text(encoding="utf-8")
+    (project / "faces").mkdir()
+    code, output = invoke("profile", "dataset=folder", "dataset.root=faces", "dataset.licence=mit")
+    assert code == 0 and output == "params.yaml is written; `dvc repro` runs it.\n"
+
+
+def test_a_gpu_that_is_not_there_is_named_by_profile_and_check(project: Path) -> None:
+    code, output = invoke("profile", "runtime.device=cuda")
+    assert code == 0 and "runtime.device: is cuda, but torch sees no GPU here" in output
+    code, output = invoke("check")
+    assert code == 1 and output.startswith("Error: params.yaml: runtime.device: is cuda, but torch sees no GPU here")
+
+
+def test_one_gpu_is_not_two(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert "torch sees 1 GPUs here" in invoke("profile", "runtime.device=cuda:1")[1]
+    assert "GPU" not in invoke("profile", "runtime.device=cuda:0")[1]
+
+
+@pytest.mark.parametrize("command", ["check", "profile"])
+def test_in_a_subfolder_the_advice_names_the_projects_folder(
+    project: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(project / "conf" / "scale")
+    code, output = invoke(command)
+    assert code == 1 and f"run the command in {project}" in output
+
+
+def test_without_git_the_advice_is_what_dvc_needs(project: Path) -> None:
+    (project / ".git").rmdir()
+    assert "`git init`" in invoke("profile", "scale=smoke")[1]
+    assert "`git init`" in invoke("check")[1]
+    (project / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+    assert "git" not in invoke("check")[1]

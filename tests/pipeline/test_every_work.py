@@ -50,7 +50,9 @@ def test_every_work_goes_through_every_stage(tmp_path: Path) -> None:
         stages.train(tmp_path, name)
         stages.synthesize(tmp_path, name)
         stages.assess(tmp_path, name)
-        made = read_faces(tmp_path / "artifacts" / "selected" / name / "fold-0", columns=["label_name", "translator"])
+        made = read_faces(
+            tmp_path / "artifacts" / "selected" / f"{name}.s2l" / "fold-0", columns=["label_name", "translator"]
+        )
         assert made.num_rows == 14 and set(made.column("translator").to_pylist()) == {name}
     for arm in [*values["arms"]["real"], *arms]:
         stages.classify(tmp_path, arm)

@@ -53,8 +53,10 @@ def learn(root: Path) -> dict[str, object]:
         stages.train(root, name)
         stages.synthesize(root, name)
         stages.assess(root, name)
-        made[name] = sha256_of_file(root / "artifacts" / "translators" / name / "fold-0" / "weights.safetensors")
-        faces = read_faces(root / "artifacts" / "selected" / name / "fold-0")
+        made[name] = sha256_of_file(
+            root / "artifacts" / "translators" / f"{name}.s2l" / "fold-0" / "weights.safetensors"
+        )
+        faces = read_faces(root / "artifacts" / "selected" / f"{name}.s2l" / "fold-0")
         made[f"{name} faces"] = faces.select(["face_id", "image", "source_id", "confidence", "kept"]).to_pylist()
     return made
 

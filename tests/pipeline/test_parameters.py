@@ -11,6 +11,7 @@ from augment.problems import InputError
 from pipeline import stages
 from pipeline.parameters import load_parameters, parse_parameters
 from pipeline.profile import compose_profile
+from pipeline.yaml_text import parse_yaml
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -55,6 +56,12 @@ REFUSALS = [
     ("dataset.annotation.landmarks.detector", "mediapipe", ["dataset.annotation.landmarks.detector", "none", "dlib"]),
     ("dataset.annotation.crop.by", "eyes", ["dataset.annotation.crop.by", "none", "face"]),
     ("dataset.annotation.crop.marign", 0.1, ["dataset.annotation.crop.marign", "did you mean margin?"]),
+    ("scale", "smoke", ["scale", "s2l profile scale=smoke"]),
+    ("dataset", "fer2013", ["dataset", "s2l profile dataset=fer2013"]),
+    ("classifier.learning_rate", "1e999", ["classifier.learning_rate"]),
+    ("translators.lssl.settings.lambda_cls", float("inf"), ["translators.lssl.settings.lambda_cls", "inf"]),
+    ("translators.lssl.settings.lambda_cls", "1e999", ["translators.lssl.settings.lambda_cls", "finite"]),
+    ("translators", {"x; touch pwned": {"work": "warp"}}, ["x; touch pwned", "should match pattern"]),
     ("dataset.attribute", "age", ["dataset.attribute", "illumination", "pose"]),
     ("dataset.attribute", "pose", ["lssl.training.mirror", "set it to false", "augmentation_settings.flip"]),
 ]
@@ -105,8 +112,40 @@ def test_every_profile_can_be_composed(dataset: str, scale: str) -> None:
 
 
 def test_unknown_groups_are_refused_with_what_exists() -> None:
-    with pytest.raises(InputError, match="nowhere"):
-        compose_profile(ROOT, ["dataset=nowhere"])
+    with pytest.raises(InputError, match="nowhere") as error:
+        compose_profile(ROOT, ["dataset=nowhere", "scale=cpuu"])
+    assert "fer2013" in str(error.value) and "did you mean cpu?" in str(error.value)
+    assert "experiment" not in str(error.value)  # the groups that are right need no list
+
+
+MISSPELT = [
+    # override, the mend, what must not be advised
+    ("translators.lssl.training.step=3", "did you mean translators.lssl.training.steps?", "+translators"),
+    ("translators.lssl.settings.widht=3", "did you mean translators.lssl.settings.width?", "+translators"),
+    ("translators.lssl.training.miror=false", "did you mean +translators.lssl.training.mirror?", "add it"),
+    ("translators.lssl.training.mirror=false", "add it: +translators.lssl.training.mirror=false", "did you mean"),
+    ("sead=3", "did you mean seed?", "+sead"),
+    ("datset=fer2013", "did you mean dataset?", "+datset"),
+    ("seed.x=3", "seed is a value and has no keys", "+seed"),
+    ("seed=" + "9" * 5000, "can't be read", "Traceback"),
+    ("report.title=a, b", "quote the value", "--multirun"),
+    ("seed", "key=value", "Traceback"),
+    ("synthesis.per_class=0", "greater than", "+synthesis"),
+]
+
+
+@pytest.mark.parametrize(("override", "mend", "not_said"), MISSPELT, ids=[case[0][:40] for case in MISSPELT])
+def test_a_wrong_override_gets_its_mend_and_no_list_of_groups(override: str, mend: str, not_said: str) -> None:
+    with pytest.raises(InputError) as error:
+        compose_profile(ROOT, [override])
+    assert mend in str(error.value) and not_said not in str(error.value)
+    assert "groups:" not in str(error.value)
+
+
+def test_an_override_cannot_write_lines_of_its_own() -> None:
+    text = compose_profile(ROOT, ['report.title="a\nb: \x00"'])
+    assert text.splitlines()[0].startswith("# Written by") and text.splitlines()[1].startswith("seed:")
+    assert parse_yaml(text, "profile")["report"]["title"] == "a\nb: \x00"
 
 
 def test_more_folds_than_subjects_are_refused_before_a_face_is_drawn(tmp_path: Path) -> None:

@@ -3,57 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from dvc_workspaces import clone, commit, make_workspace, run
 
 from augment.faces import read_faces
 from augment.splits import fold_splits, read_folds
-
-ROOT = Path(__file__).parent.parent.parent
-SHARED = (
-    "augment",
-    "classifiers",
-    "reports",
-    "pipeline",
-    "conf",
-    "dvc.yaml",
-    ".dvcignore",
-    ".gitignore",
-    ".dvc/config",
-)
-
-
-def environment() -> dict[str, str]:
-    scripts = str(Path(sys.executable).parent)
-    return os.environ | {"PATH": scripts + os.pathsep + os.environ["PATH"]}
-
-
-def run(workspace: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        command, cwd=workspace, env=environment(), capture_output=True, text=True, timeout=900, check=False
-    )
-    assert not check or done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    return done
-
-
-def make_workspace(folder: Path, *overrides: str) -> Path:
-    for name in SHARED:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(ROOT / name, target)
-    run(folder, "git", "init", "-q")
-    run(folder, "s2l", "profile", *overrides)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -125,18 +83,26 @@ def test_another_threshold_runs_selection_and_what_follows_only(workspace: Path)
 
 
 def test_dvc_shows_metrics_and_plots(workspace: Path) -> None:
-    shown = json.loads(run(workspace, "dvc", "metrics", "show", "--json").stdout)
-    assert "artifacts/report/metrics.json" in json.dumps(shown)
-    assert "accuracy" in json.dumps(shown)
-    run(workspace, "dvc", "plots", "show", "--out", "plots_out")
-    page = (workspace / "plots_out" / "index.html").read_text(encoding="utf-8")
+    show_metrics_and_plots(workspace)
+
+
+def test_a_fresh_clone_has_metrics_and_plots(workspace: Path, tmp_path: Path) -> None:
+    commit(workspace)
+    show_metrics_and_plots(clone(workspace, tmp_path / "clone"))
+
+
+def show_metrics_and_plots(folder: Path) -> None:
+    shown = json.loads(run(folder, "dvc", "metrics", "show", "--json").stdout)
+    assert "metrics.json" in json.dumps(shown) and "accuracy" in json.dumps(shown)
+    run(folder, "dvc", "plots", "show", "--out", "plots_out")
+    page = (folder / "plots_out" / "index.html").read_text(encoding="utf-8")
     assert "confusion" in page and "predicted" in page and "accuracy_against_n" in page
 
 
 def test_synthetic_faces_come_from_training_faces_only(workspace: Path) -> None:
     splits = fold_splits(read_folds(workspace / "artifacts" / "folds.parquet"), 0)
     for translator in ("warp", "stargan"):
-        faces = read_faces(workspace / "artifacts" / "selected" / translator / "fold-0")
+        faces = read_faces(workspace / "artifacts" / "selected" / f"{translator}.s2l" / "fold-0")
         assert faces.num_rows == 7 * 20
         assert {splits[source] for source in faces.column("source_id").to_pylist()} == {"train"}
         assert faces.column("confidence").null_count == 0
@@ -146,7 +112,7 @@ def test_predictions_are_kept_for_every_seed_and_test_face(workspace: Path) -> N
     splits = fold_splits(read_folds(workspace / "artifacts" / "folds.parquet"), 0)
     tested = {face for face, split in splits.items() if split == "test"}
     for arm in ("real", "warp"):
-        table = pq.read_table(workspace / "artifacts" / "arms" / arm / "predictions.parquet").to_pandas()
+        table = pq.read_table(workspace / "artifacts" / "arms" / f"{arm}.s2l" / "predictions.parquet").to_pandas()
         assert set(table.loc[table["split"] == "test", "face_id"]) == tested
 
 
