@@ -53,7 +53,7 @@ LATER_COLUMNS = ("simulated",)  # tables written before these columns came may l
 
 SYNTHETIC_FIELDS: tuple[pa.Field, ...] = (
     pa.field("synthetic", pa.bool_(), nullable=False),
-    pa.field("source_id", pa.string()),
+    pa.field("source_id", pa.string(), nullable=False),
     pa.field("source_label", pa.string()),
     pa.field("translator", pa.string(), nullable=False),
     pa.field("weights_sha256", pa.string()),

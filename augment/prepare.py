@@ -24,6 +24,7 @@ from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
 from augment.problems import InputError, Problem, write_quarantine
 from augment.sources.base import RawFace, Source
+from augment.subjects import Spellings
 
 _OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask", "simulated")
 
@@ -50,6 +51,8 @@ class PreparationReport(BaseModel):
         duplicates_with_other_label: Byte-identical groups whose faces have different labels.
         duplicates_across: Pictures that lie in two of the source's own splits.
         annotation: What was looked for in the pictures and found (`augment.annotate`); None where nothing was.
+        subject_spellings: Subjects whose names came in several spellings (`S01`, `s01`): the one that was written, and
+            the others, which were taken for the same person.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,6 +75,7 @@ class PreparationReport(BaseModel):
     duplicates_with_other_label: int
     duplicates_across: tuple[SplitDuplicates, ...]
     annotation: AnnotationReport | None = None
+    subject_spellings: dict[str, tuple[str, ...]] = {}
 
 
 class _Reader:
@@ -89,6 +93,7 @@ class _Reader:
         self.left_out: Counter[str] = Counter()
         self.columns: Counter[str] = Counter()
         self.subjects: dict[str, set[str]] = {}
+        self.people = Spellings()
         self.splits: dict[str, str | None] = {}
         self.labels: dict[str, str] = {}
         self.collector = FingerprintCollector()
@@ -137,8 +142,9 @@ class _Reader:
         self.collector.add(face_id, pixels)
         self.splits[face_id] = face.split
         self.labels[face_id] = face.label_name
-        if face.subject is not None:
-            self.subjects.setdefault(face.split or "none", set()).add(face.subject)
+        subject = None if face.subject is None else self.people.name(face.subject)
+        if subject is not None:
+            self.subjects.setdefault(face.split or "none", set()).add(subject)
         landmarks = None if face.landmarks is None else fit_landmarks(face.landmarks, *face.image.shape[:2])
         mask = None if face.mask is None else encode_png(fit_mask(face.mask, self.image_size))
         simulated = None
@@ -149,7 +155,7 @@ class _Reader:
             "label": self.classes.index(face.label_name),
             "label_name": face.label_name,
             "face_id": face_id,
-            "subject": face.subject,
+            "subject": subject,
             "source": self._source_of(face),
             "split": face.split,
             "yaw": face.yaw,
@@ -339,6 +345,7 @@ def prepare_faces(
         ),
         duplicates_across=duplicates_across(duplicates, reader.splits),
         annotation=looked_at.report() if isinstance(looked_at, AnnotatedSource) else None,
+        subject_spellings=reader.people.several(),
     )
     if isinstance(looked_at, AnnotatedSource):
         looked_at.write_names(out / WITHOUT_LANDMARKS_FILE)

@@ -56,6 +56,10 @@ class Artifacts:
         """The page, the tables, the figures."""
         return self.home / "report"
 
+    def timings(self, stage: str) -> Path:
+        """What a stage took; no stage's output, so that none runs again for it."""
+        return self.home / "timings" / f"{stage}.json"
+
     def translator(self, name: str) -> Path:
         """A translator's weights and logs, a folder a fold."""
         return self.translators / name

@@ -190,6 +190,10 @@ def _notes(found: Inventory) -> str:
     if parted := found.subjects_in_several_splits:
         shown = ", ".join(parted[:5]) + (" ..." if len(parted) > 5 else "")
         lines.append(f"{_count(len(parted), 'subject')} in several splits ({shown}): use folds.kind=subjects")
+    if found.subject_spellings:
+        spelt = [f"{name!r} and {', '.join(map(repr, others))}" for name, others in found.subject_spellings.items()]
+        more = " ..." if len(spelt) > 5 else ""
+        lines.append(f"subjects written in several ways, each taken for one person: {'; '.join(spelt[:5])}{more}")
     if facts := found.pictures:
         if facts.near_identical:
             lines.append(

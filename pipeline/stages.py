@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ import augment
 import classifiers
 from augment.annotate import check_annotation
 from augment.chance import derive_seed
-from augment.faces import read_class_names, read_faces
+from augment.faces import iterate_faces, read_class_names, read_faces
 from augment.files import atomic_write_text, sha256_of_file
 from augment.leakage import check_leakage
 from augment.licences import Licence, LicenceLine, licence_of
@@ -35,6 +36,7 @@ from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_direc
 from pipeline.devices import choose_device, name_of, processors, set_up_threads
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+from pipeline.timings import take_measurements
 
 # Half-done work is not gone on with by other code.
 CODE = {package.__name__: Path(str(package.__file__)).parent for package in (augment, classifiers)}
@@ -127,7 +129,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         quarantine = root / dataset.quarantine
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
     with scratch_folder(artifacts.scratch, "prepare", _key(values, {})) as scratch:
-        prepare_faces(
+        prepared = prepare_faces(
             source,
             scratch / "faces",
             image_size=dataset.image_size,
@@ -141,6 +143,8 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
             workers=parameters.runtime.threads or processors(),
             quarantine=quarantine,
         )
+        for name, others in prepared.subject_spellings.items():
+            _say(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
         faces = read_faces(scratch / "faces")
         duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
         folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
@@ -196,6 +200,7 @@ def parsing(root: Path) -> None:
             facts["own"] = parsing_statistics(network, faces["validation"].images) if "validation" in faces else None
             save_parsing(network, folder / "weights.safetensors")
             _write_json(folder / "report.json", {"available": True, **facts})
+        _write_json(artifacts.timings("parsing"), take_measurements(built))
         move_into_place(built, artifacts.parsing)
 
 
@@ -216,6 +221,7 @@ def judge(root: Path) -> None:
             device,
             scratch=scratch / "folds",
         )
+        _write_json(artifacts.timings("judge"), take_measurements(scratch / "out"))
         move_into_place(scratch / "out", artifacts.judge)
 
 
@@ -275,6 +281,7 @@ def train(root: Path, name: str) -> None:
                 raise InputError(Problem(f"translators.{name}", str(error))) from error
             _say(f"translator {name} is refused: {error}")
             _write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
+        _write_json(artifacts.timings(f"train-{name}"), take_measurements(built))
         move_into_place(built, artifacts.translator(name))
 
 
@@ -299,7 +306,7 @@ def synthesize(root: Path, name: str) -> None:
     from augment.synthesis import synthesize as synthesize_faces
 
     parameters, artifacts, device = _start(root)
-    parameters.translator(name)
+    entry = parameters.translator(name)
     if _pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
@@ -308,26 +315,33 @@ def synthesize(root: Path, name: str) -> None:
     with scratch_folder(artifacts.scratch, f"synthesize-{name}", key) as scratch:
         licence = _licence(artifacts.translator(name) / LICENCE_FILE)
         folds = read_folds(artifacts.folds)
-        for fold, faces in _each_fold(artifacts):
-            weights = fold_directory(artifacts.translator(name), fold) / "weights.safetensors"
-            train_faces = faces["train"].to(device)
-            report = synthesize_faces(
-                load_translator(weights, device),
-                train_faces,
-                parameters.synthesis,
-                out=fold_directory(scratch / "out", fold),
-                seed=parameters.seed,
-                fold=fold,
-                translator_name=name,
-                weights_sha256=sha256_of_file(weights),
-                configuration_hash=key,
-                class_names=train_faces.class_names,
-                device=device,
-                licence=licence,
-                folds=folds,
-            )
-            speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
-            _say(f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}")
+        try:
+            for fold, faces in _each_fold(artifacts):
+                weights = fold_directory(artifacts.translator(name), fold) / "weights.safetensors"
+                train_faces = faces["train"].to(device)
+                report = synthesize_faces(
+                    load_translator(weights, device),
+                    train_faces,
+                    parameters.synthesis,
+                    out=fold_directory(scratch / "out", fold),
+                    seed=parameters.seed,
+                    fold=fold,
+                    translator_name=name,
+                    weights_sha256=sha256_of_file(weights),
+                    configuration_hash=key,
+                    class_names=train_faces.class_names,
+                    device=device,
+                    licence=licence,
+                    folds=folds,
+                )
+                speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
+                _say(f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}")
+        except CannotTranslateError as error:
+            if entry.on_refusal == "stop":
+                raise InputError(Problem(f"translators.{name}", str(error))) from error
+            _say(f"translator {name} is refused: {error}")
+            shutil.rmtree(scratch / "out", ignore_errors=True)
+            _write_json(scratch / "out" / REFUSAL_FILE, {"name": name, "reason": str(error)})
         move_into_place(scratch / "out", artifacts.synthetic(name))
 
 
@@ -356,7 +370,7 @@ def assess(root: Path, name: str) -> None:
     parameters, artifacts, device = _start(root)
     if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name), artifacts.scores(name)):
         return
-    faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
+    faces = read_faces(artifacts.faces, columns=["face_id", "subject", "image"])
     folds, names = read_folds(artifacts.folds), read_class_names(artifacts.faces)
     judges = {fold: load_judge(artifacts.judge, fold, device) for fold in _fold_numbers(folds)}
     values = parameters.model_dump(mode="json", include={"selection", "scores"})
@@ -377,8 +391,8 @@ def assess(root: Path, name: str) -> None:
             )
             kept = sum(report.kept.values())
             _say(f"{name}, fold {fold}: {kept} of {sum(report.faces.values())} faces are kept")
-            synthetic = read_faces(out, columns=["face_id", "source_id", "fold"])
-            check_leakage(faces, folds, synthetic=synthetic, fold=fold)
+            synthetic = iterate_faces(out, columns=["face_id", "source_id", "fold", "image"])
+            check_leakage(faces, folds, synthetic=synthetic, fold=fold, pictures="synthetic")
         score_translator(
             name,
             faces_dir=artifacts.faces,
@@ -429,6 +443,7 @@ def classify(root: Path, name: str) -> None:
             scratch=scratch / "cells",
             device=device,
         )
+        _write_json(artifacts.timings(f"classify-{name}"), take_measurements(built))
         move_into_place(built, artifacts.arm(name))
 
 
@@ -441,7 +456,8 @@ def report(root: Path) -> None:
 
     parameters, artifacts, device = _start(root)
     arms = {**parameters.arms.real, **parameters.arms.synthetic}
-    refusals = {name: _refusal(artifacts.translator(name)) for name in parameters.translators}
+    # Where training or synthesis refused, it was passed on.
+    refusals = {name: _refusal(artifacts.selected(name)) for name in parameters.translators}
     ran = [name for name, refusal in refusals.items() if refusal is None]
     ran_arms = [name for name in arms if _refusal(artifacts.arm(name)) is None]
     build_report(
@@ -453,6 +469,7 @@ def report(root: Path) -> None:
             histories={name: artifacts.arm(name) / "history.jsonl" for name in ran_arms},
             scores={name: artifacts.scores(name) / "scores.json" for name in ran},
             translators={name: artifacts.translator(name) for name in ran},
+            timings={name: file for name in ran if (file := artifacts.timings(f"train-{name}")).is_file()},
             selections={name: artifacts.selected(name) for name in ran},
             refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
             notes=parsing_notes(artifacts.parsing),

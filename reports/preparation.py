@@ -36,6 +36,9 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("pictures", f"{report['image_size']} x {report['image_size']} px, {colour}"))
     if subjects := report.get("subjects"):
         facts.append(("subjects", _by_split(subjects)))
+    if spellings := report.get("subject_spellings"):
+        shown = "; ".join(f"{name} ({', '.join(map(repr, others))})" for name, others in spellings.items())
+        facts.append(("subjects written in several ways, each taken for one person", shown))
     if columns := report.get("columns"):
         facts.append(("also known", ", ".join(f"{name} of {count:,}" for name, count in columns.items() if count)))
     if left_out := report.get("left_out"):
