@@ -1,7 +1,8 @@
-"""Pictures that occur more than once: byte-identical ones by SHA-256, near-identical ones by perceptual hash.
+"""Pictures that occur more than once: byte-identical ones by SHA-256, near-identical ones by hash or as twins.
 
-Near-identical means: the 64-bit perceptual hashes (`imagehash.phash`) differ in at most 2 bits, and the 16 x 16 block
-means of the two grey pictures correlate by at least 0.95. Both numbers were measured. Of 1,500 FER2013 pictures saved
+Near-identical means one of two. One picture moved a little, or in the mirror: `augment.twins`. Or: the 64-bit
+perceptual hashes (`imagehash.phash`) differ in at most 2 bits, and the 16 x 16 block means of the two grey pictures
+correlate by at least 0.95. Both numbers were measured. Of 1,500 FER2013 pictures saved
 again as JPEG (quality 90, 75 or 50), scaled by 4/3 or 5/6 and back, brightened by 12 or made noisy (sigma 4), 0 bits
 find 64 to 92 %, 2 bits 98.3 to 99.9 %. Among the 35,887 FER2013 pictures 2 bits find 590 pairs that are not
 byte-identical; on a sheet of twelve of them, down to a correlation of 0.90, all were copies of one photograph.
@@ -21,6 +22,7 @@ import pyarrow as pa
 from PIL import Image
 
 from augment.images import decode_image
+from augment.twins import VIEW_SIZE, twin_pairs, view_of
 
 HASH_BITS = 2
 CORRELATION = 0.95
@@ -47,12 +49,14 @@ class Fingerprints:
         digests: N SHA-256 digests of shape and pixels.
         hashes: uint64 [N], perceptual hashes.
         thumbnails: float32 [N, 256], block means without their mean, of unit length; zeros where a picture is blank.
+        views: uint8 [N, 48, 48], what twins are found by.
     """
 
     face_ids: tuple[str, ...]
     digests: tuple[bytes, ...]
     hashes: np.ndarray
     thumbnails: np.ndarray
+    views: np.ndarray
 
     def __len__(self) -> int:
         return len(self.face_ids)
@@ -62,15 +66,26 @@ class Fingerprints:
         """bool [N]: the picture shows nothing."""
         return np.logical_not(self.thumbnails.any(axis=1))
 
+    def take(self, positions: np.ndarray) -> Fingerprints:
+        """Those at some positions, int64 [n]."""
+        return Fingerprints(
+            tuple(self.face_ids[position] for position in positions),
+            tuple(self.digests[position] for position in positions),
+            self.hashes[positions],
+            self.thumbnails[positions],
+            self.views[positions],
+        )
+
 
 class FingerprintCollector:
-    """Takes pictures one by one and keeps some 1,100 bytes of each."""
+    """Takes pictures one by one and keeps some 3,500 bytes of each."""
 
     def __init__(self) -> None:
         self._face_ids: list[str] = []
         self._digests: list[bytes] = []
         self._hashes: list[int] = []
         self._thumbnails: list[np.ndarray] = []
+        self._views: list[np.ndarray] = []
 
     def add(self, face_id: str, pixels: np.ndarray) -> None:
         """Takes one picture, uint8 [H, W], [H, W, 1] or [H, W, 3]."""
@@ -86,6 +101,12 @@ class FingerprintCollector:
         self._digests.append(hashlib.sha256(str(pixels.shape).encode() + np.ascontiguousarray(pixels).data).digest())
         self._hashes.append(int.from_bytes(bits.tobytes(), "big"))
         self._thumbnails.append(np.zeros_like(thumbnail) if is_blank else thumbnail / length)
+        self._views.append(view_of(grey))
+
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        """Takes the pictures of a batch with the columns `face_id` and `image`."""
+        for face_id, image in zip(batch.column("face_id"), batch.column("image"), strict=True):
+            self.add(face_id.as_py(), decode_image(image.as_py()["bytes"]))
 
     def fingerprints(self) -> Fingerprints:
         """Everything taken so far."""
@@ -95,6 +116,7 @@ class FingerprintCollector:
             tuple(self._digests),
             np.array(self._hashes, np.uint64),
             np.stack(self._thumbnails) if self._thumbnails else empty,
+            np.stack(self._views) if self._views else np.zeros((0, VIEW_SIZE, VIEW_SIZE), np.uint8),
         )
 
 
@@ -103,13 +125,26 @@ def fingerprint_faces(faces: pa.Table | Iterable[pa.RecordBatch]) -> Fingerprint
     collector = FingerprintCollector()
     batches = faces.to_batches(max_chunksize=1000) if isinstance(faces, pa.Table) else faces
     for batch in batches:
-        for face_id, image in zip(batch.column("face_id"), batch.column("image"), strict=True):
-            collector.add(face_id.as_py(), decode_image(image.as_py()["bytes"]))
+        collector.add_batch(batch)
     return collector.fingerprints()
 
 
 def near_pairs(first: Fingerprints, second: Fingerprints | None = None) -> np.ndarray:
-    """Pairs of near-identical pictures, byte-identical ones included unless they are blank.
+    """Pairs of near-identical pictures, by hash or as twins; byte-identical ones included unless they are blank.
+
+    Args:
+        first: Pictures.
+        second: Other pictures; without them the pairs are sought within `first`.
+
+    Returns:
+        int64 [P, 2], sorted, each pair once: positions in `first` and `second` (in `first`, ascending, without it).
+    """
+    twins = twin_pairs(first.views, None if second is None else second.views)
+    return np.unique(np.concatenate([hash_pairs(first, second), twins]), axis=0)
+
+
+def hash_pairs(first: Fingerprints, second: Fingerprints | None = None) -> np.ndarray:
+    """Pairs whose perceptual hashes and thumbnails agree: pictures that were saved, scaled or brightened anew.
 
     Args:
         first: Pictures.
@@ -174,13 +209,7 @@ def find_duplicates(faces: pa.Table | Iterable[pa.RecordBatch] | Fingerprints) -
         by_digest.setdefault(digest, []).append(position)
     # One picture of each byte-identical group is enough to find its near-identical ones.
     representatives = np.array([members[0] for members in by_digest.values()], np.int64)
-    reduced = Fingerprints(
-        tuple(prints.face_ids[position] for position in representatives),
-        tuple(prints.digests[position] for position in representatives),
-        prints.hashes[representatives],
-        prints.thumbnails[representatives],
-    )
-    pairs = representatives[near_pairs(reduced)]
+    pairs = representatives[near_pairs(prints.take(representatives))]
     groups = DisjointSets(len(prints))
     exact: dict[int, int] = {}
     for members in by_digest.values():

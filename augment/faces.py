@@ -56,7 +56,7 @@ FACE_FIELDS: tuple[pa.Field, ...] = (
 # What is not nullable here is null in real faces all the same, but for `synthetic`.
 SYNTHETIC_FIELDS: tuple[pa.Field, ...] = (
     pa.field("synthetic", pa.bool_(), nullable=False),
-    pa.field("source_id", pa.string()),
+    pa.field("source_id", pa.string(), nullable=False),
     pa.field("source_label", pa.string()),
     pa.field("translator", pa.string(), nullable=False),
     pa.field("weights_sha256", pa.string()),

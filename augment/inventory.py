@@ -23,6 +23,7 @@ from augment.problems import InputError, Problem
 from augment.progress import track
 from augment.sources.base import PublishedCount, RawFace, Source, reading_notes
 from augment.sources.listed import ListedFace, ListedSource
+from augment.subjects import Spellings
 
 NONE = "none"  # a face that has no split, pose, light or intensity
 FIELDS = ("split", "pose", "light", "intensity")
@@ -115,6 +116,8 @@ class Inventory(BaseModel):
             are unknown, or have more than `MOST_VALUES` values, are left out.
         further: The source's own counts.
         subjects_in_several_splits: Subjects that the data set's own splits part.
+        subject_spellings: Subjects whose names come in several spellings (`S01`, `s01`), and the others; they count as
+            one person.
         pictures: None where the pictures were not read.
         published: The published counts beside those found.
         missing: What the whole data set has and this copy lacks.
@@ -140,6 +143,7 @@ class Inventory(BaseModel):
     crossed: dict[str, dict[str, dict[str, int]]]
     further: dict[str, int]
     subjects_in_several_splits: tuple[str, ...]
+    subject_spellings: dict[str, tuple[str, ...]]
     pictures: PictureFacts | None
     published: tuple[Comparison, ...]
     missing: tuple[Problem, ...]
@@ -276,19 +280,22 @@ def take_inventory(source: Source, *, pictures: bool = True) -> Inventory:
     further: Counter[str] = Counter()
     sets: dict[str, int] = {}
     names: set[str] = set()
+    spellings: dict[str, tuple[str, ...]] = {}
     for data_set, part in parts.items():
-        tally = _Tally()
+        tally, people = _Tally(), Spellings()
         for found in _found(part, data_set, pictures):
             problem = found if isinstance(found, Problem) else _problem_of(found, part, names, data_set)
             if problem is not None:
                 problems.append(_named(data_set, problem))
                 continue
             assert not isinstance(found, Problem)
-            subject = found.subject if found.subject is None or not data_set else f"{data_set}/{found.subject}"
-            tally.add(found, found.subject)
+            person = None if found.subject is None else people.name(found.subject)
+            subject = person if person is None or not data_set else f"{data_set}/{person}"
+            tally.add(found, person)
             whole.add(found, subject)
             if pictures and isinstance(found, RawFace):
                 facts.add(f"{data_set}/{found.name}" if data_set else found.name, found, subject)
+        spellings |= {_word(data_set, name): others for name, others in people.several().items()}
         own = Counter(getattr(part, "further_counts", Counter)())
         further.update({_word(data_set, what): count for what, count in own.items()})
         missing += [_named(data_set, problem) for problem in getattr(part, "missing", tuple)()]
@@ -320,6 +327,7 @@ def take_inventory(source: Source, *, pictures: bool = True) -> Inventory:
         crossed=whole.crossed_known(class_names),
         further=dict(further),
         subjects_in_several_splits=tuple(sorted(name for name, splits in whole.splits_of.items() if len(splits) > 1)),
+        subject_spellings=spellings,
         pictures=facts.summary() if pictures else None,
         published=tuple(compared),
         missing=tuple(missing),

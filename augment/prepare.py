@@ -28,6 +28,7 @@ from augment.progress import track
 from augment.replacing import recover, replace_folder
 from augment.seals import check_replaceable
 from augment.sources.base import RawFace, Source, reading_notes
+from augment.subjects import Spellings
 
 _OPTIONAL_COLUMNS = ("subject", "split", "yaw", "illumination", "intensity", "landmarks", "mask", "simulated")
 
@@ -57,6 +58,8 @@ class PreparationReport(BaseModel):
         reading: How the source was read, where that is not to be seen from it (wrappers gone through, files ignored).
         folds: The folds that the run uses, beside `counts`, which are by the source's own splits; None before they are
             made.
+        subject_spellings: Subjects whose names came in several spellings (`S01`, `s01`): the one that was written, and
+            the others, which were taken for the same person.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,6 +84,7 @@ class PreparationReport(BaseModel):
     annotation: AnnotationReport | None = None
     reading: tuple[str, ...] = ()
     folds: FoldsReport | None = None
+    subject_spellings: dict[str, tuple[str, ...]] = {}
 
 
 def write_report(report: PreparationReport, directory: Path) -> None:
@@ -103,6 +107,7 @@ class _Reader:
         self.left_out: Counter[str] = Counter()
         self.columns: Counter[str] = Counter()
         self.subjects: dict[str, set[str]] = {}
+        self.people = Spellings()
         self.splits: dict[str, str | None] = {}
         self.labels: dict[str, str] = {}
         self.collector = FingerprintCollector()
@@ -158,8 +163,9 @@ class _Reader:
         self.collector.add(face_id, pixels)
         self.splits[face_id] = face.split
         self.labels[face_id] = face.label_name
-        if face.subject is not None:
-            self.subjects.setdefault(face.split or "none", set()).add(face.subject)
+        subject = None if face.subject is None else self.people.name(face.subject)
+        if subject is not None:
+            self.subjects.setdefault(face.split or "none", set()).add(subject)
         landmarks = None if face.landmarks is None else fit_landmarks(face.landmarks, *face.image.shape[:2])
         mask = None if face.mask is None else encode_png(fit_mask(face.mask, self.image_size))
         simulated = None
@@ -170,7 +176,7 @@ class _Reader:
             "label": self.classes.index(face.label_name),
             "label_name": face.label_name,
             "face_id": face_id,
-            "subject": face.subject,
+            "subject": subject,
             "source": self._source_of(face),
             "split": face.split,
             "yaw": face.yaw,
@@ -361,6 +367,7 @@ def prepare_faces(
         duplicates_across=duplicates_across(duplicates, reader.splits),
         annotation=looked_at.report() if isinstance(looked_at, AnnotatedSource) else None,
         reading=reading_notes(source),
+        subject_spellings=reader.people.several(),
     )
     if isinstance(looked_at, AnnotatedSource):
         looked_at.write_names(built / WITHOUT_LANDMARKS_FILE)

@@ -67,7 +67,8 @@ class SelectionReport:
         enabled: Whether faces could be rejected.
         faces: Faces by class.
         kept: Kept faces by class.
-        rejected: By class and kind of reason (`confidence`, `quota`, `shift`).
+        rejected: By class and kind of reason (`confidence`, `quota`, `shift`). Where synthesis put others in the place
+            of copies of training faces, also `copy, replaced`: those are not among `faces`.
         mean_confidence: By class, over all its faces.
         agreement: By class: the share of its faces whose surest class is the target.
     """
@@ -148,7 +149,7 @@ def select(
             _write(file, path, verdict, kept[start:stop], kinds[start:stop], settings, class_names, full_hash)
         start = stop
     keep_only_shards(out_dir, {out_dir / "data" / file.name for file in files})
-    report = _report(judged, kept, kinds, settings, fold, class_names)
+    report = _report(judged, kept, kinds, settings, fold, class_names, _copies(files))
     write_card(
         out_dir,
         title=f"Selected synthetic faces, fold {fold}",
@@ -379,6 +380,15 @@ def _write(
                 start += len(batch)
 
 
+def _copies(files: Sequence[Path]) -> Counter[str]:
+    """By class, the copies of training faces that synthesis put others in the place of; it says so in its footers."""
+    found: Counter[str] = Counter()
+    for file in files:
+        for name, reasons in schema_metadata(pq.read_schema(file)).get("rejected", {}).items():
+            found[name] += sum(reasons.values())
+    return found
+
+
 def _report(
     judged: Sequence[_Judged],
     kept: np.ndarray,
@@ -386,6 +396,7 @@ def _report(
     settings: SelectionSettings,
     fold: int,
     class_names: Sequence[str],
+    copies: Counter[str],
 ) -> SelectionReport:
     labels = np.concatenate([verdict.label for verdict in judged])
     confidence = np.concatenate([verdict.confidence for verdict in judged])
@@ -398,6 +409,7 @@ def _report(
         kept={name: int(kept[labels == label].sum()) for label, name in present},
         rejected={
             name: {kind: int((kinds[labels == label] == kind).sum()) for kind in ("confidence", "quota", "shift")}
+            | ({"copy, replaced": copies[name]} if copies[name] else {})
             for label, name in present
         },
         mean_confidence={name: float(confidence[labels == label].mean()) for label, name in present},

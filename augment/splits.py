@@ -23,6 +23,7 @@ from augment.faces import SPLITS
 from augment.files import atomic_write_bytes
 from augment.fold_choice import choose_folds, count_splits
 from augment.problems import InputError, Problem
+from augment.subjects import person_key
 
 FOLD_SCHEMA = pa.schema(
     [pa.field("face_id", pa.string()), pa.field("fold", pa.int64()), pa.field("split", pa.string())]
@@ -124,7 +125,7 @@ def _groups(face_ids: Sequence[str], subjects: Sequence[str | None], duplicates:
     first_of: dict[str, int] = {}
     for position, subject in enumerate(subjects):
         if subject is not None:
-            sets.join(first_of.setdefault(subject, position), position)
+            sets.join(first_of.setdefault(person_key(subject), position), position)
     if duplicates is not None:
         positions = {face_id: position for position, face_id in enumerate(face_ids)}
         first_in: dict[int, int] = {}
@@ -146,7 +147,7 @@ def _source_fold(
     parted: dict[str, set[str]] = {}
     for subject, split in zip(faces.column("subject").to_pylist(), splits, strict=True):
         if subject is not None:
-            parted.setdefault(subject, set()).add(split)
+            parted.setdefault(person_key(subject), set()).add(split)
     on_both = sorted(subject for subject, where in parted.items() if len(where) > 1)
     if on_both:
         why = (

@@ -5,6 +5,10 @@
 faces of a class are made in blocks of a fixed size: block b of a class always has the same sources and a generator
 seeded by (seed, fold, class, b), and is always generated whole, even where only its first faces are wanted.
 
+**No copies.** A face that is a copy of a training face, of whichever and as it is or mirrored, is rejected. In its
+place comes that position's face of the block made again, from other sources and with another generator, seeded by
+(seed, fold, class, b, attempt). So the number per class is reached, and nesting holds.
+
 **Bounded.** One shard at a time: its blocks are generated, encoded, written and forgotten.
 
 **Resumable.** A shard whose footer, row count and configuration hash check out is not built again.
@@ -29,8 +33,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from augment.chance import derive_seed
+from augment.copies import TrainingFaces
 from augment.dataset import keep_only_shards, shard_is_complete, shard_path, write_card, write_shard
-from augment.faces import face_schema
+from augment.faces import face_schema, schema_metadata
 from augment.files import atomic_write_text
 from augment.images import encode_png
 from augment.licences import Licence, as_licence
@@ -42,6 +47,9 @@ from augment.splits import fold_splits
 from augment.tensors import FaceTensors
 from augment.translators.base import CannotTranslateError, Translator
 
+ATTEMPTS = 20  # to put another face in the place of a copy
+COPY_OF_TRAINING_FACE = "copy of a training face"
+
 Judge = Callable[[torch.Tensor], np.ndarray]
 """Probabilities of the classes, float [N, K], for pictures, uint8 [N, C, H, W]."""
 
@@ -52,7 +60,8 @@ class SynthesisSettings(BaseModel):
     Attributes:
         per_class: Faces of each target class.
         source_selection: `preferred` takes the sources that the translator prefers (warp: neutral faces; the learned
-            ones have no preference), `any` takes every training face that it accepts.
+            ones have no preference) wherever one of another class is among them, `any` every training face that it
+            accepts.
         exclude_same_class: A face isn't translated to the class that it has already, where others can be.
         block_size: Faces generated together; part of what makes a face what it is (see the module).
         rows_per_shard: Largest shard, of all classes together; rounded up to whole blocks of each.
@@ -81,6 +90,7 @@ class SynthesisReport:
         sources: Distinct source faces.
         most_uses_of_a_source: How often the most used source was used.
         identity_shift: Mean over each class's faces of the mean absolute pixel difference from the source (0..1).
+        rejected: By class and reason, the faces that others stand in place of.
         made_now: Faces that this call made, beside shards that were there.
         images_per_second: Of this call; None where it made none.
     """
@@ -92,6 +102,7 @@ class SynthesisReport:
     sources: int
     most_uses_of_a_source: int
     identity_shift: dict[str, float]
+    rejected: dict[str, dict[str, int]]
     made_now: int
     images_per_second: float | None
 
@@ -169,7 +180,7 @@ def synthesize(
     Raises:
         InputError: The classes disagree, `train` is empty, or holds faces that are not the fold's training rows; the
             licence says nothing; or `out` or `scratch` holds files that this tool did not write.
-        CannotTranslateError: No training face can be this translator's source.
+        CannotTranslateError: No training face can be this translator's source, or it makes copies of training faces.
     """
     started = time.monotonic()
     out, built_in = Path(out), Path(scratch) if scratch is not None else Path(out)
@@ -179,13 +190,12 @@ def synthesize(
         check_replaceable(out)
     pools = _source_pools(translator, train, settings)
     full_hash = _full_hash(train, settings, configuration_hash, seed, fold, translator_name, weights_sha256, judge)
-    metadata = {"configuration_hash": full_hash, "run_configuration_hash": configuration_hash}
-    schema = face_schema(class_names, metadata=metadata)
+    metadata: dict[str, Any] = {"configuration_hash": full_hash, "run_configuration_hash": configuration_hash}
     shards = list(_shards(settings, len(class_names)))
     paths = [shard_path(built_in, "train", shard.index) for shard in shards]
     claim_folder(built_in)
     keep_only_shards(built_in, paths)
-    device_faces = train.to(device)
+    blocks = _BlockMaker(translator, train.to(device), pools, settings, seed, fold)
     made = 0
     with (
         track(total=settings.per_class * len(class_names), unit="faces", desc=f"{translator_name} fold {fold}") as bar,
@@ -197,21 +207,17 @@ def synthesize(
                 bar.update(wanted)
                 continue
             rows: list[dict[str, Any]] = []
-            blocks = range(shard.start // settings.block_size, -(-shard.stop // settings.block_size))
-            for label, block in ((label, block) for label in range(len(class_names)) for block in blocks):
+            copies: Counter[str] = Counter()
+            numbers = range(shard.start // settings.block_size, -(-shard.stop // settings.block_size))
+            for label, block in ((label, block) for label in range(len(class_names)) for block in numbers):
                 first = block * settings.block_size
-                positions = _sources_of_block(pools[label], label, block, settings, seed, fold)
-                sources = device_faces.take(positions)
-                targets = torch.full((len(sources),), label, dtype=torch.int64, device=sources.images.device)
-                generator = torch.Generator().manual_seed(
-                    derive_seed(seed, "synthesis", fold, class_names[label], block)
-                )
-                outputs = translator.translate(sources, targets, generator)
+                kept = min(settings.block_size, shard.stop - first)
+                outputs, sources, rejected = blocks.make(label, block, kept)
+                copies[class_names[label]] += rejected
                 shifts = identity_shift(outputs, sources.images).cpu().numpy()
                 confidence = None if judge is None else judge(outputs)[:, label]
                 pixels = outputs.permute(0, 2, 3, 1).cpu().numpy()
-                kept = min(settings.block_size, shard.stop - first)
-                encoded = encoders.map(encode_png, pixels[:kept])
+                encoded = encoders.map(encode_png, pixels)
                 for position, data in enumerate(encoded):
                     rows.append(
                         {
@@ -235,7 +241,8 @@ def synthesize(
                     )
                 made += kept
                 bar.update(kept)
-            write_shard(path, _in_turn(rows, len(class_names)), schema)
+            metadata |= {"rejected": {name: {COPY_OF_TRAINING_FACE: count} for name, count in copies.items() if count}}
+            write_shard(path, _in_turn(rows, len(class_names)), face_schema(class_names, metadata=metadata))
     counts, report = _summary(paths, translator_name, fold, seed, made, time.monotonic() - started)
     write_card(
         built_in,
@@ -284,24 +291,80 @@ def _source_pools(translator: Translator, train: FaceTensors, settings: Synthesi
             "it needs, such as landmarks. Annotate the faces, or choose another translator."
         )
     prefers = translator.preferred_sources(train.labels, train.class_names)
+    preferred = usable
     if settings.source_selection == "preferred" and prefers is not None:
         preferred = usable & prefers.cpu()
-        usable = preferred if bool(preferred.any()) else usable
     labels = train.labels.cpu()
     pools = []
     for label, name in enumerate(train.class_names):
-        pool = usable
+        allowed = torch.ones_like(usable)
         if translator.keeps_class:
-            pool = usable & (labels == label)
-            if not bool(pool.any()):
+            allowed = labels == label
+            if not bool((usable & allowed).any()):
                 raise CannotTranslateError(
                     f"{type(translator).__name__} keeps its sources' class, and no training face of {name} can be a "
                     "source. Leave the class out, or choose a translator that hears the wanted class."
                 )
         elif settings.exclude_same_class and bool((usable & (labels != label)).any()):
-            pool = usable & (labels != label)
+            allowed = labels != label
+        # Preference gives way: where the preferred sources are all of the target's class, others are taken.
+        pool = next(pool for pool in (preferred & allowed, usable & allowed) if bool(pool.any()))
         pools.append(torch.nonzero(pool)[:, 0].numpy())
     return pools
+
+
+class _BlockMaker:
+    """Makes blocks of faces, none of them a copy of a training face."""
+
+    def __init__(
+        self,
+        translator: Translator,
+        train: FaceTensors,
+        pools: Sequence[np.ndarray],
+        settings: SynthesisSettings,
+        seed: int,
+        fold: int,
+    ) -> None:
+        self._translator, self._train, self._pools = translator, train, pools
+        self._settings, self._seed, self._fold = settings, seed, fold
+        self._training_faces = TrainingFaces(train.images)
+
+    def make(self, label: int, block: int, kept: int) -> tuple[torch.Tensor, FaceTensors, int]:
+        """The first `kept` faces of a block, their sources, and how many copies were rejected on the way.
+
+        Raises:
+            CannotTranslateError: Copies came at every attempt.
+        """
+        positions, outputs = self._attempt(label, block, 0)
+        positions, outputs = positions[:kept], outputs[:kept].clone()
+        copies = self._training_faces.copied_by(outputs)
+        rejected = int(copies.sum())
+        for attempt in range(1, ATTEMPTS):
+            if not bool(copies.any()):
+                return outputs, self._train.take(positions), rejected
+            again = copies.clone()
+            others, made = self._attempt(label, block, attempt)
+            positions[again.numpy()] = others[:kept][again.numpy()]
+            outputs[again.to(outputs.device)] = made[:kept][again.to(outputs.device)]
+            copies[again] = self._training_faces.copied_by(outputs[again.to(outputs.device)])
+            rejected += int(copies.sum())
+        raise CannotTranslateError(
+            f"{type(self._translator).__name__} copies training faces: of {kept} faces of "
+            f"{self._train.class_names[label]}, {int(copies.sum())} were copies of one at each of {ATTEMPTS} attempts. "
+            "Train it longer or with other settings, or leave it out."
+        )
+
+    def _attempt(self, label: int, block: int, attempt: int) -> tuple[np.ndarray, torch.Tensor]:
+        again = (attempt,) if attempt else ()
+        positions = _sources_of_block(self._pools[label], label, block, self._settings, self._seed, self._fold)
+        if attempt:
+            chance = np.random.default_rng(derive_seed(self._seed, "other sources", self._fold, label, block, attempt))
+            positions = chance.choice(self._pools[label], self._settings.block_size)
+        sources = self._train.take(positions)
+        targets = torch.full((len(sources),), label, dtype=torch.int64, device=sources.images.device)
+        name = self._train.class_names[label]
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "synthesis", self._fold, name, block, *again))
+        return positions, self._translator.translate(sources, targets, generator)
 
 
 def _sources_of_block(
@@ -378,6 +441,7 @@ def _summary(
     faces: Counter[str] = Counter()
     shifts: dict[str, float] = {}
     uses: Counter[str] = Counter()
+    rejected: dict[str, Counter[str]] = {}
     for path in paths:
         table = pq.read_table(path, columns=["label_name", "source_id", "identity_shift"])
         uses.update(table.column("source_id").to_pylist())
@@ -386,6 +450,9 @@ def _summary(
         for name in dict.fromkeys(names):
             faces[name] += int((names == name).sum())
             shifts[name] = shifts.get(name, 0.0) + float(shift[names == name].sum())
+            rejected.setdefault(name, Counter())
+        for name, found in schema_metadata(pq.read_schema(path))["rejected"].items():
+            rejected[name].update(found)
     report = SynthesisReport(
         translator=translator,
         fold=fold,
@@ -394,6 +461,7 @@ def _summary(
         sources=len(uses),
         most_uses_of_a_source=max(uses.values()),
         identity_shift={name: shifts[name] / faces[name] for name in faces},
+        rejected={name: dict(found) for name, found in rejected.items()},
         made_now=made,
         images_per_second=made / max(seconds, 1e-9) if made else None,
     )

@@ -300,7 +300,8 @@ def _fold_faces(
             only_kept=arm.selected,
         )
     if guard:
-        check_leakage(faces, folds, fold=fold, synthetic=synthetic_table)
+        # Here, where they are trained on: what lies on disk may have changed since it was assessed.
+        check_leakage(faces, folds, fold=fold, synthetic=synthetic_table, pictures="synthetic")
     train = face_tensors(splits["train"])
     shape = {"size": train.size, "channels": train.channels} if len(train) else {}
     validation, test = (face_tensors(splits[split], **shape) for split in ("validation", "test"))

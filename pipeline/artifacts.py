@@ -67,6 +67,10 @@ class Artifacts:
         """Wall time and memory of the stages; no stage's output, for a time differs with every run."""
         return self.home / "timings"
 
+    def measurements(self, stage: str) -> Path:
+        """What was measured within a stage's work and taken out of its results: rates and times by file."""
+        return self.timings / "within" / f"{stage}.json"
+
     @property
     def all_synthetic(self) -> Path:
         """All translators' faces before selection."""

@@ -208,6 +208,10 @@ def _notes(found: Inventory) -> str:
             f"{_count(len(parted), 'subject')} in several splits ({shown}): splits that part people are refused; move "
             "them into one, or use folds.kind=subjects, which makes new folds and leaves the splits unused"
         )
+    if found.subject_spellings:
+        spelt = [f"{name!r} and {', '.join(map(repr, others))}" for name, others in found.subject_spellings.items()]
+        more = " ..." if len(spelt) > 5 else ""
+        lines.append(f"subjects written in several ways, each taken for one person: {'; '.join(spelt[:5])}{more}")
     if facts := found.pictures:
         if facts.near_identical:
             lines.append(

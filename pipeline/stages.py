@@ -22,7 +22,7 @@ import pipeline
 import reports
 from augment.annotate import check_annotation
 from augment.chance import derive_seed
-from augment.faces import SPLITS, read_class_names, read_faces
+from augment.faces import SPLITS, iterate_faces, read_class_names, read_faces
 from augment.files import atomic_write_bytes, atomic_write_text, sha256_of_file
 from augment.fold_choice import choose_folds, known_splits, report_folds
 from augment.json_files import read_json_object
@@ -49,6 +49,7 @@ from pipeline.messages import RESULT
 from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+from pipeline.timings import take_measurements
 from pipeline.workspace import git_advice
 
 LOG = logging.getLogger(__name__)
@@ -194,6 +195,8 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
             workers=processes_for(parameters.runtime.processes, "cpu"),
             quarantine=quarantine,
         )
+        for name, others in report.subject_spellings.items():
+            _say(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
         faces = read_faces(scratch / "faces")
         duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
         folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
@@ -270,6 +273,7 @@ def parsing(root: Path) -> None:
             if not (fold_directory(built, fold) / "report.json").is_file()
         ]
         _run_folds(_parsing_of_fold, calls, parameters, device)
+        _write_json(artifacts.measurements("parsing"), take_measurements(built))
         move_into_place(built, artifacts.parsing)
 
 
@@ -326,6 +330,7 @@ def judge(root: Path) -> None:
             processes=_processes(parameters, device),
             threads=parameters.runtime.threads,
         )
+        _write_json(artifacts.measurements("judge"), take_measurements(scratch / "out"))
         move_into_place(scratch / "out", artifacts.judge)
 
 
@@ -372,6 +377,7 @@ def train(root: Path, name: str) -> None:
                 raise InputError(Problem(f"translators.{name}", str(error))) from error
             LOG.warning(f"translator {name} is refused: {error}")
             _write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
+        _write_json(artifacts.measurements(f"train-{name}"), take_measurements(built))
         move_into_place(built, artifacts.translator(name))
 
 
@@ -436,7 +442,7 @@ def synthesize(root: Path, name: str) -> None:
     from augment.synthesis import synthesize as synthesize_faces
 
     parameters, artifacts, device = _start(root)
-    parameters.translator(name)
+    entry = parameters.translator(name)
     trained = Need(artifacts.translator(name), f"s2l train {name}")
     check_needs([*_prepared(artifacts), trained], [artifacts.synthetic(name)])
     if _pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
@@ -448,27 +454,34 @@ def synthesize(root: Path, name: str) -> None:
     with scratch_folder(artifacts.scratch, f"synthesize-{name}", key) as scratch:
         licence = _licence(artifacts.translator(name) / LICENCE_FILE)
         folds = read_folds(artifacts.folds)
-        for fold, faces in _each_fold(artifacts):
-            weights = fold_directory(artifacts.translator(name), fold) / "weights.safetensors"
-            train_faces = faces["train"].to(device)
-            report = synthesize_faces(
-                load_translator(weights, device),
-                train_faces,
-                parameters.synthesis,
-                out=fold_directory(scratch / "out", fold),
-                seed=parameters.seed,
-                fold=fold,
-                translator_name=name,
-                weights_sha256=sha256_of_file(weights),
-                configuration_hash=key,
-                class_names=train_faces.class_names,
-                device=device,
-                licence=licence,
-                folds=folds,
-            )
-            speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
-            _say(f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}")
-        write_parent_card(scratch / "out", name=name, title=f"Synthetic faces by {name}, fold by fold")
+        try:
+            for fold, faces in _each_fold(artifacts):
+                weights = fold_directory(artifacts.translator(name), fold) / "weights.safetensors"
+                train_faces = faces["train"].to(device)
+                report = synthesize_faces(
+                    load_translator(weights, device),
+                    train_faces,
+                    parameters.synthesis,
+                    out=fold_directory(scratch / "out", fold),
+                    seed=parameters.seed,
+                    fold=fold,
+                    translator_name=name,
+                    weights_sha256=sha256_of_file(weights),
+                    configuration_hash=key,
+                    class_names=train_faces.class_names,
+                    device=device,
+                    licence=licence,
+                    folds=folds,
+                )
+                speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
+                _say(f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}")
+            write_parent_card(scratch / "out", name=name, title=f"Synthetic faces by {name}, fold by fold")
+        except CannotTranslateError as error:
+            if entry.on_refusal == "stop":
+                raise InputError(Problem(f"translators.{name}", str(error))) from error
+            LOG.warning(f"translator {name} is refused: {error}")
+            shutil.rmtree(scratch / "out", ignore_errors=True)
+            _write_json(scratch / "out" / REFUSAL_FILE, {"name": name, "reason": str(error)})
         move_into_place(scratch / "out", artifacts.synthetic(name))
     _update_card_of_all(artifacts, artifacts.all_synthetic)
 
@@ -520,7 +533,7 @@ def assess(root: Path, name: str) -> None:
     if _pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name), artifacts.scores(name)):
         _update_card_of_all(artifacts, artifacts.all_selected)
         return
-    faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
+    faces = read_faces(artifacts.faces, columns=["face_id", "subject", "image"])
     folds, names = read_folds(artifacts.folds), read_class_names(artifacts.faces)
     judges = {fold: load_judge(artifacts.judge, fold, device) for fold in _fold_numbers(folds)}
     values = parameters.model_dump(mode="json", include={"selection", "scores"})
@@ -541,8 +554,8 @@ def assess(root: Path, name: str) -> None:
             )
             kept = sum(report.kept.values())
             _say(f"{name}, fold {fold}: {kept} of {sum(report.faces.values())} faces are kept")
-            synthetic = read_faces(out, columns=["face_id", "source_id", "fold"])
-            check_leakage(faces, folds, synthetic=synthetic, fold=fold)
+            synthetic = iterate_faces(out, columns=["face_id", "source_id", "fold", "image"])
+            check_leakage(faces, folds, synthetic=synthetic, fold=fold, pictures="synthetic")
         score_translator(
             name,
             faces_dir=artifacts.faces,
@@ -601,6 +614,7 @@ def classify(root: Path, name: str) -> None:
             processes=_processes(parameters, device),
             threads=parameters.runtime.threads,
         )
+        _write_json(artifacts.measurements(f"classify-{name}"), take_measurements(built))
         move_into_place(built, artifacts.arm(name))
 
 
@@ -620,7 +634,8 @@ def report(root: Path) -> None:
         needs += [Need(artifacts.selected(translator), assess_it), Need(artifacts.scores(translator), assess_it)]
     needs += [Need(artifacts.arm(arm), f"s2l classify {arm}") for arm in arms]
     check_needs(needs, [artifacts.report])
-    refusals = {name: _refusal(artifacts.translator(name)) for name in parameters.translators}
+    # Where training or synthesis refused, it was passed on.
+    refusals = {name: _refusal(artifacts.selected(name)) for name in parameters.translators}
     ran = [name for name, refusal in refusals.items() if refusal is None]
     ran_arms = [name for name in arms if _refusal(artifacts.arm(name)) is None]
     build_report(
@@ -632,6 +647,7 @@ def report(root: Path) -> None:
             histories={name: artifacts.arm(name) / "history.jsonl" for name in ran_arms},
             scores={name: artifacts.scores(name) / "scores.json" for name in ran},
             translators={name: artifacts.translator(name) for name in ran},
+            timings={name: file for name in ran if (file := artifacts.measurements(f"train-{name}")).is_file()},
             selections={name: artifacts.selected(name) for name in ran},
             refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
             notes=parsing_notes(artifacts.parsing),

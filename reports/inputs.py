@@ -51,6 +51,7 @@ class ReportInputs(BaseModel):
     scores: dict[str, Path] = Field(default={}, description="Translator -> scores, JSON.")
     translators: dict[str, Path] = Field(default={}, description="Translator -> folder that holds fold-<k>/.")
     selections: dict[str, Path] = Field(default={}, description="Translator -> folder that holds fold-<k>/report.json.")
+    timings: dict[str, Path] = Field(default={}, description="Translator -> what its training took, JSON; by file.")
     refused: tuple[Refusal, ...] = ()
     notes: tuple[str, ...] = Field(default=(), description="Further things that fall short, to be said on the page.")
     params: dict[str, Any] = Field(default={}, description="The parameters of the run, printed whole.")
@@ -168,7 +169,7 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
             for name, path in inputs.selections.items()
         },
         trainings={
-            name: read_json_object(path / "fold-0" / "training.json")
+            name: read_json_object(path / "fold-0" / "training.json") | _measured(inputs.timings.get(name))
             for name, path in inputs.translators.items()
             if (path / "fold-0" / "training.json").is_file()
         },
@@ -312,6 +313,11 @@ def _read_scores(path: Path) -> dict[str, Any]:
         why = f"is of version {scores.get('version')}, and this report reads version {SCORES_VERSION}"
         raise InputError(Problem(str(path), why, "run the stage that writes it (assess) again"))
     return scores
+
+
+def _measured(timings: Path | None) -> dict[str, Any]:
+    """What the training of fold 0 took."""
+    return {} if timings is None else dict(read_json_object(timings).get("fold-0/training.json", {}))
 
 
 def loss_terms(log: pd.DataFrame) -> list[str]:

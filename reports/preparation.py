@@ -65,6 +65,9 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("subjects", ", ".join(each)))
     if reading := report.get("reading"):
         facts.append(("how they were read", "; ".join(reading)))
+    if spellings := report.get("subject_spellings"):
+        shown = "; ".join(f"{name} ({', '.join(map(repr, others))})" for name, others in spellings.items())
+        facts.append(("subjects written in several ways, each taken for one person", shown))
     if columns := report.get("columns"):
         facts.append(("also known", ", ".join(f"{name} of {count:,}" for name, count in columns.items() if count)))
     if left_out := report.get("left_out"):

@@ -12,7 +12,7 @@ from PIL import Image
 from small_faces import face_row, face_table, noise
 
 from augment import duplicates as module
-from augment.duplicates import DisjointSets, FingerprintCollector, Fingerprints, find_duplicates, near_pairs
+from augment.duplicates import DisjointSets, FingerprintCollector, Fingerprints, find_duplicates, hash_pairs, near_pairs
 from augment.images import encode_png
 from augment.rig import preset, render
 
@@ -102,7 +102,9 @@ def test_bands_find_every_pair_that_comparing_all_would_find(seed: int, count: i
         flips ^= np.uint64(1) << generator.integers(0, 64, count).astype(np.uint64)
     hashes = base[generator.integers(0, 3, count)] ^ flips
     same = np.full((count, 256), 1 / 16, np.float32)
-    prints = Fingerprints(tuple(map(str, range(count))), (b"",) * count, hashes, same)
+    prints = Fingerprints(
+        tuple(map(str, range(count))), (b"",) * count, hashes, same, np.zeros((count, 48, 48), np.uint8)
+    )
     expected = {
         (i, j)
         for i in range(count)
@@ -111,8 +113,8 @@ def test_bands_find_every_pair_that_comparing_all_would_find(seed: int, count: i
     }
     previous, module._PAIRS_AT_A_TIME = module._PAIRS_AT_A_TIME, at_a_time
     try:
-        assert {tuple(pair) for pair in near_pairs(prints).tolist()} == expected
-        both = {tuple(pair) for pair in near_pairs(prints, prints).tolist()}
+        assert {tuple(pair) for pair in hash_pairs(prints).tolist()} == expected
+        both = {tuple(pair) for pair in hash_pairs(prints, prints).tolist()}
     finally:
         module._PAIRS_AT_A_TIME = previous
     assert both == expected | {(j, i) for i, j in expected} | {(i, i) for i in range(count)}

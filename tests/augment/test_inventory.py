@@ -203,3 +203,10 @@ def test_it_can_be_written_as_json_and_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("yaw", "name"), [(0.0, "0"), (-0.0, "0"), (45, "+45"), (-22.5, "-22.5")])
 def test_poses_have_signs(yaw: float, name: str) -> None:
     assert signed_degrees(yaw) == name
+
+
+def test_one_person_in_several_spellings_is_counted_once_and_said() -> None:
+    subjects = ("S01", "s01", "S02")
+    faces = [RawFace(f"f{n}", noise(n), "calm", subject=subject) for n, subject in enumerate(subjects)]
+    found = take_inventory(MadeSource(*faces), pictures=False)
+    assert found.subjects == 2 and found.subject_spellings == {"S01": ("s01",)}

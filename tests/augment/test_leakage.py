@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from small_faces import CLASSES, face_row, face_table, noise
 
 from augment.duplicates import find_duplicates
 from augment.faces import face_schema, faces_from_rows
-from augment.images import encode_png
+from augment.images import decode_image, encode_png
 from augment.leakage import LeakageError, check_leakage, duplicates_across
 from augment.problems import InputError
+from augment.rig import preset, render
 from augment.splits import FOLD_SCHEMA, FoldSettings, assign_folds
 
 
@@ -39,7 +41,7 @@ FOLDS = folds_of(SPLITS)
 
 
 def test_a_clean_fold_passes_and_says_what_was_checked() -> None:
-    made = synthetic_table(synthetic_row(0, "made/0"), synthetic_row(1, None))
+    made = synthetic_table(synthetic_row(0, "made/0"), synthetic_row(1, "made/1"))
     report = check_leakage(FACES, FOLDS, fold=0, synthetic=made, pictures=True)
     assert report.model_dump(mode="json") == {
         "fold": 0,
@@ -63,6 +65,7 @@ def test_a_subject_on_both_sides() -> None:
     [
         (synthetic_row(0, "made/2"), "its source made/2 is a validation face"),
         (synthetic_row(0, "made/5"), "its source made/5 is a test face"),
+        (synthetic_row(0, None), "names no source face"),
         (synthetic_row(0, "other/1"), "its source other/1 is no face of the fold"),
         (synthetic_row(0, "made/0", fold=1), "belongs to fold 1, not 0"),
         (synthetic_row(0, "made/0", face_id="made/4"), "has the id of a real face"),
@@ -146,6 +149,72 @@ def test_a_synthetic_copy_is_excused_where_the_source_face_has_that_twin() -> No
         check_leakage(
             faces, folds, fold=0, pictures=True, synthetic=synthetic_table(synthetic_row(0, "made/2", image=shared))
         )
+
+
+def moved(pixels: np.ndarray, kind: str) -> np.ndarray:
+    """What a test picture becomes when somebody hides it."""
+    picture, edge = Image.fromarray(pixels), len(pixels)
+    changed = {
+        "as it is": lambda: picture,
+        "shifted": lambda: picture.transform(picture.size, Image.Transform.AFFINE, (1, 0, 2, 0, 1, -1)),
+        "mirrored": lambda: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+        "cropped": lambda: picture.crop((1, 1, edge - 1, edge - 1)).resize(picture.size, Image.Resampling.BICUBIC),
+        "turned": lambda: picture.rotate(2, Image.Resampling.BICUBIC),
+    }
+    return np.asarray(changed[kind]())
+
+
+@pytest.fixture(scope="module")
+def drawn() -> pa.Table:
+    """Embedded faces of 48 px: three people train, one validates, two test."""
+    faces = preset("rare", seed=3, subjects=3, neutral_subjects=3, validation_subjects=1, test_subjects=2).specs
+    images = render(faces, size=48, channels=1, seed=3).images
+    rows = [
+        face_row(number, subject=spec.subject_name, split=spec.split, image=picture(pixels[:, :, 0]))
+        for number, (spec, pixels) in enumerate(zip(faces, images, strict=True))
+    ]
+    return face_table(rows)
+
+
+def of_split(faces: pa.Table, split: str) -> list[dict]:
+    return [row for row in faces.to_pylist() if row["split"] == split]
+
+
+@pytest.mark.parametrize("kind", ["as it is", "shifted", "mirrored", "cropped", "turned"])
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_held_out_picture_among_the_synthetic_ones_is_refused_however_it_is_hidden(
+    drawn: pa.Table, kind: str, split: str
+) -> None:
+    folds = folds_of(dict(zip(drawn.column("face_id").to_pylist(), drawn.column("split").to_pylist(), strict=True)))
+    source, hidden = of_split(drawn, "train")[0], of_split(drawn, split)[1]
+    pixels = moved(decode_image(hidden["image"]["bytes"]), kind)
+    row = synthetic_row(0, source["face_id"], image=picture(pixels))
+    with pytest.raises(LeakageError, match=rf"new/0: is the same picture as {hidden['face_id']} \({split}\)"):
+        check_leakage(drawn, folds, fold=0, synthetic=synthetic_table(row), pictures="synthetic")
+    # The control: training faces, treated likewise, resemble no held-out face.
+    rows = [
+        synthetic_row(number, face["face_id"], image=picture(moved(decode_image(face["image"]["bytes"]), kind)))
+        for number, face in enumerate(of_split(drawn, "train"))
+    ]
+    report = check_leakage(drawn, folds, fold=0, synthetic=synthetic_table(*rows), pictures="synthetic")
+    assert report.pictures_checked and report.synthetic_near_held_out == 0
+
+
+def test_comparing_synthetic_pictures_leaves_real_ones_alone() -> None:
+    folds = folds_of({"made/0": "train", "made/1": "test", "made/2": "train"})
+    made = synthetic_table(synthetic_row(0, "made/2"))
+    report = check_leakage(twins(None, None), folds, fold=0, synthetic=made, pictures="synthetic")
+    assert report.duplicates == ()
+    with pytest.raises(LeakageError, match="same picture"):
+        check_leakage(twins(None, None), folds, fold=0, synthetic=made, pictures=True)
+
+
+@pytest.mark.parametrize("spelling", ["S01", "s01", "S01 ", "\uff33\uff10\uff11"])
+def test_one_person_in_two_spellings_lies_in_two_splits(spelling: str) -> None:
+    faces = face_table([face_row(0, subject="s01"), face_row(1, subject=spelling), face_row(2, subject="s02")])
+    with pytest.raises(LeakageError, match=r"subject s01.*lies in test and train"):
+        check_leakage(faces, folds_of({"made/0": "train", "made/1": "test", "made/2": "train"}), fold=0)
+    assert check_leakage(faces, folds_of(dict.fromkeys(("made/0", "made/1", "made/2"), "train")), fold=0).subjects == 2
 
 
 def test_counting_across_splits() -> None:

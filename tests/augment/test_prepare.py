@@ -235,3 +235,12 @@ def test_what_was_annotated_is_written_and_counted(tmp_path: Path) -> None:
     # Without annotation nothing is said of it, and the older list is gone.
     plain = prepare_faces(MadeSource([made_face(0)]), tmp_path / "out", image_size=20, channels=1)
     assert plain.annotation is None and not (tmp_path / "out" / "faces_without_landmarks.jsonl").exists()
+
+
+def test_one_person_in_several_spellings_is_written_as_one_and_said(tmp_path: Path) -> None:
+    spelt = ("Zo\u00eb", "zoe\u0308", "Zo\u00eb ", "Zoe")
+    items = [made_face(number, subject=subject) for number, subject in enumerate(spelt)]
+    report = prepare_faces(MadeSource(items), tmp_path, image_size=16, channels=1)
+    assert report.subjects == {"none": 2}
+    assert report.subject_spellings == {spelt[0]: (spelt[1], spelt[2])}
+    assert sorted(read_faces(tmp_path).column("subject").to_pylist()) == sorted([spelt[0]] * 3 + ["Zoe"])

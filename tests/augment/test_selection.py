@@ -56,6 +56,7 @@ def _synthetic(directory: Path, *, shard: int = 20, fold: int = 0, channels: int
                     "source": "synthetic",
                     "split": "train",
                     "synthetic": True,
+                    "source_id": f"real/{index}",
                     "translator": "t",
                     "seed": 0,
                     "fold": fold,
@@ -302,3 +303,15 @@ def test_rules_hold_whatever_the_confidences(
         assert (np.flatnonzero(kept) == np.flatnonzero(passed)[: kept.sum()]).all()
     elif kept.any() and (kinds == "quota").any():
         assert values[kept].min() >= values[kinds == "quota"].max()
+
+
+def test_copies_that_synthesis_replaced_are_counted(tmp_path: Path) -> None:
+    synthetic = _synthetic(tmp_path / "synthetic")
+    shard = sorted((synthetic / "data").glob("*happy*.parquet"))[0]
+    table = pq.read_table(shard)
+    values = schema_metadata(table.schema) | {"rejected": {"copy of a training face": 4}}
+    metadata = {**table.schema.metadata, b"s2l": json.dumps(values).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), shard)
+    report, _ = _select(tmp_path)
+    assert report.rejected["happy"]["copy, replaced"] == 4
+    assert all("copy, replaced" not in report.rejected[name] for name in CLASSES if name != "happy")

@@ -228,3 +228,14 @@ def test_pictures_are_compared_where_the_table_has_them() -> None:
     faces = faces_from_rows(rows, face_schema(CLASSES))
     splits = fold_splits(assign_folds(faces, FoldSettings(kind="subjects", folds=1), 0), 0)
     assert all(splits[f"f{n}"] == splits[f"f{n + 30}"] for n in range(30))
+
+
+def test_spellings_of_one_person_are_not_parted() -> None:
+    spelt = [f"{'s' if label % 2 else 'S'}{n:02d}{' ' * (label == 2)}" for n in range(12) for label in range(3)]
+    faces = table([(number % 3, subject, None) for number, subject in enumerate(spelt)])
+    splits = splits_of(faces, assign_folds(faces, FoldSettings(kind="subjects"), 0), 0)
+    assert len(set(spelt)) == 36
+    assert all(len({splits[3 * n + label] for label in range(3)}) == 1 for n in range(12))
+    own = table([(0, "S1", "train"), (1, "s1", "test"), (1, "s2", "train"), (2, "s3", "train")])
+    with pytest.raises(InputError, match="part 1 subjects"):
+        assign_folds(own, FoldSettings(), 0)

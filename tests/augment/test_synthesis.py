@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from small_faces import CLASSES, noise
 
 import augment.synthesis as synthesis
+from augment.copies import TrainingFaces
 from augment.faces import read_faces, validate_faces
 from augment.images import decode_image
 from augment.problems import InputError
@@ -162,10 +163,80 @@ def test_sources_take_turns_and_are_of_other_classes(tmp_path: Path) -> None:
 
 def test_preferred_sources_are_preferred(tmp_path: Path) -> None:
     _make(tmp_path / "a", 8, Fussy())
-    assert {row["source_label"] for row in _rows(tmp_path / "a").values()} == {"angry"}
+    sources = {(row["label_name"], row["source_label"]) for row in _rows(tmp_path / "a").values()}
+    # Preference gives way where it would make a face of a class from that class.
+    assert sources == {("happy", "angry"), ("sad", "angry"), ("angry", "happy"), ("angry", "sad")}
     _make(tmp_path / "b", 30, Fussy(), source_selection="any")
     found = {row["source_id"] for row in _rows(tmp_path / "b").values()}
     assert found == set(_train().face_ids) - {"real/11"}
+
+
+class Lazy(Brightener):
+    """Gives back every face of an even number, or its mirror image; of the others it makes what it should."""
+
+    def translate(
+        self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        made = super().translate(faces, targets, generator)
+        numbers = [int(face_id.removeprefix("real/")) for face_id in faces.face_ids]
+        for row, number in enumerate(numbers):
+            if number % 2 == 0:
+                made[row] = faces.images[row] if number % 4 else faces.images[row].flip(-1)
+        return made
+
+
+def _copies(out: Path) -> int:
+    train = _train().images[:, 0].numpy()
+    known = {picture.tobytes() for picture in (*train, *train[:, :, ::-1])}
+    return sum(decode_image(row["image"]["bytes"]).tobytes() in known for row in _rows(out).values())
+
+
+def test_copies_of_training_faces_are_rejected_and_others_take_their_places(tmp_path: Path) -> None:
+    report = _make(tmp_path / "a", 45, Lazy())
+    assert report.faces == dict.fromkeys(CLASSES, 45) and _copies(tmp_path / "a") == 0
+    assert all(found["copy of a training face"] > 10 for found in report.rejected.values())
+    assert json.loads((tmp_path / "a" / "report.json").read_text())["rejected"] == report.rejected
+    assert _make(tmp_path / "b", 45).rejected == {name: {} for name in CLASSES}
+    # Nested all the same, the sources and the shift of what stands there now among the rest.
+    _make(tmp_path / "small", 13, Lazy())
+    large, small = _rows(tmp_path / "a"), _rows(tmp_path / "small")
+    assert len(small) == 39 and all(row == large[face_id] for face_id, row in small.items())
+    train = _train()
+    for row in large.values():
+        source = train.images[train.face_ids.index(row["source_id"]), 0].numpy().astype(float)
+        shift = np.abs(decode_image(row["image"]["bytes"]) - source).mean() / 255
+        assert row["identity_shift"] == pytest.approx(shift, abs=1e-6)
+
+
+def test_a_killed_run_with_copies_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    _make(tmp_path / "whole", 45, Lazy())
+    _make(tmp_path / "cut", 45, Lazy())
+    shard = tmp_path / "cut" / "data" / "train-happy-00001.parquet"
+    shard.unlink()
+    assert _make(tmp_path / "cut", 45, Lazy()).made_now == 21
+    for file in [*(tmp_path / "whole" / "data").iterdir(), tmp_path / "whole" / "report.json"]:
+        assert file.read_bytes() == (tmp_path / "cut" / file.relative_to(tmp_path / "whole")).read_bytes()
+
+
+def test_a_translator_that_only_copies_is_refused(tmp_path: Path) -> None:
+    class Copier(Brightener):
+        def translate(
+            self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
+        ) -> torch.Tensor:
+            return faces.images.clone()
+
+    with pytest.raises(CannotTranslateError, match="Copier copies training faces: of 8 faces of angry, 8 were copies"):
+        _make(tmp_path, 20, Copier())
+
+
+def test_a_copy_of_a_face_other_than_the_source_is_a_copy() -> None:
+    images = _train().images
+    almost = (images[3].int() + 1).clamp(max=255).to(torch.uint8)
+    changed = images[3].clone()
+    changed[:, 4:12, 4:12] += 40
+    made = torch.stack([images[3], images[5].flip(-1), almost, changed])
+    assert TrainingFaces(images).copied_by(made).tolist() == [True, True, True, False]
+    assert TrainingFaces(images[:3]).copied_by(made).tolist() == [False] * 4
 
 
 def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from striped_faces import NAMES, write_dataset, write_synthetic
 
 import classifiers.arms as arms
+from augment.faces import faces_from_rows, read_faces
+from augment.images import decode_image, encode_png
 from augment.leakage import LeakageError
 from augment.problems import InputError
 from classifiers.arms import Arm, ArmReport, run_arm
@@ -146,6 +148,23 @@ def test_leaks_are_refused(data: Path) -> None:
     pq.write_table(pa.Table.from_pylist(folds), data / "folds.parquet")
     with pytest.raises(LeakageError):
         run(data)
+
+
+@pytest.mark.parametrize(("mirrored", "source_id"), [(False, "a-0000"), (True, "a-0000"), (False, None)])
+def test_a_test_picture_put_into_a_shard_after_it_was_assessed_is_refused(
+    data: Path, monkeypatch: pytest.MonkeyPatch, mirrored: bool, source_id: str | None
+) -> None:
+    recorded_calls(monkeypatch)
+    shard = next((data / "synthetic" / "fold-0" / "data").glob("*happy*"))
+    table = pq.read_table(shard)
+    rows = table.to_pylist()
+    hidden = next(row for row in read_faces(data / "faces").to_pylist() if row["face_id"] == "test-0001")
+    pixels = decode_image(hidden["image"]["bytes"])
+    bytes_now = encode_png(np.ascontiguousarray(pixels[:, ::-1])) if mirrored else hidden["image"]["bytes"]
+    rows[2] |= {"image": {"bytes": bytes_now, "path": None}, "source_id": source_id}
+    pq.write_table(faces_from_rows(rows, table.schema), shard)
+    with pytest.raises(LeakageError, match="names no source face" if source_id is None else r"picture as test-0001"):
+        run(data, "beside", BESIDE)
 
 
 def test_test_faces_change_nothing_but_their_own_predictions(data: Path) -> None:

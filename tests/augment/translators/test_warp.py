@@ -9,7 +9,10 @@ from pydantic import ValidationError
 from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 
+from augment.faces import read_faces
+from augment.images import decode_image
 from augment.rig import preset, render
+from augment.synthesis import SynthesisSettings, synthesize
 from augment.tensors import FaceTensors
 from augment.translators import create_translator, load_translator, save_translator
 from augment.translators.base import CannotTranslateError
@@ -260,3 +263,26 @@ def test_the_registry_knows_it() -> None:
     translator = create_translator("warp", num_classes=7, channels=1, size=SIZE, settings={"components": 4})
     assert isinstance(translator, WarpTranslator)
     assert translator.settings.components == 4
+
+
+def test_neutral_faces_are_made_from_expressions_and_none_is_a_training_face(tmp_path: Path) -> None:
+    train, _ = _all_faces()
+    report = synthesize(
+        _fitted(),
+        train,
+        SynthesisSettings(per_class=30),
+        out=tmp_path,
+        seed=0,
+        fold=0,
+        translator_name="warp",
+        weights_sha256=None,
+        configuration_hash="",
+        class_names=train.class_names,
+        licence="cc0-1.0",
+    )
+    rows = read_faces(tmp_path).to_pylist()
+    sources = {(row["label_name"] == "neutral", row["source_label"]) for row in rows}
+    assert sources == {(True, name) for name in train.class_names if name != "neutral"} | {(False, "neutral")}
+    known = {picture.tobytes() for picture in train.images[:, 0].numpy()}
+    assert not known & {decode_image(row["image"]["bytes"]).tobytes() for row in rows}
+    assert min(report.identity_shift.values()) > 0.01
