@@ -196,7 +196,7 @@ def test_binary_images_and_numbers_with_given_names(tmp_path: Path) -> None:
 
 
 def test_synthetic_faces_are_no_source(tmp_path: Path) -> None:
-    row = face_row(0) | {"synthetic": True, "translator": "warp", "seed": 0, "fold": 0}
+    row = face_row(0) | {"synthetic": True, "translator": "warp", "seed": 0, "fold": 0, "source_id": "made/1"}
     write_faces([row], tmp_path, CLASSES, card=CARD, synthetic=True)
     with pytest.raises(InputError, match="synthetic faces"):
         open_source("parquet", tmp_path)

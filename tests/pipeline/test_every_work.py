@@ -34,7 +34,13 @@ def test_every_work_goes_through_every_stage(tmp_path: Path) -> None:
     assert {entry["work"] for entry in entries.values()} == ours
     for entry in entries.values():
         if entry["work"] != "warp":
-            entry["training"] |= {"steps": 6, "log_every": 3, "validate_every": 6, "checkpoint_every": 6}
+            entry["training"] |= {
+                "steps": 6,
+                "generator_learning_rate": 0.02,
+                "log_every": 3,
+                "validate_every": 6,
+                "checkpoint_every": 6,
+            }
     values["synthesis"]["per_class"] = 2
     arms = values["arms"]["synthetic"]
     for name in set(entries) - {arm["translator"] for arm in arms.values()}:

@@ -94,7 +94,14 @@ def rows(random, *, split, subjects, per_class=2, source="rig", synthetic=False,
                     "split": split,
                 }
                 if synthetic:
-                    row |= {"synthetic": True, "translator": "painter", "seed": 0, "fold": 0, "kept": None}
+                    row |= {
+                        "synthetic": True,
+                        "translator": "painter",
+                        "seed": 0,
+                        "fold": 0,
+                        "kept": None,
+                        "source_id": "real",
+                    }
                 yield row
 
 
