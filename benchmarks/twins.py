@@ -47,7 +47,7 @@ def jpeg(quality: int) -> Change:
     def save(view: np.ndarray) -> np.ndarray:
         buffer = io.BytesIO()
         Image.fromarray(view).save(buffer, "JPEG", quality=quality)
-        return np.asarray(Image.open(buffer))
+        return np.asarray(Image.open(buffer, formats=("JPEG",)))
 
     return save
 

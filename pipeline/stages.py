@@ -44,12 +44,12 @@ from augment.translators import create_translator, load_translator, translator_c
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
 from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, processes_for
+from pipeline.measured_fields import take_measurements
 from pipeline.measurements import read_run_record
 from pipeline.messages import RESULT
 from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
-from pipeline.timings import take_measurements
 from pipeline.workspace import git_advice
 
 LOG = logging.getLogger(__name__)

@@ -85,10 +85,9 @@ def test_classes_are_the_values_that_occur() -> None:
 def test_faces_without_the_value_are_problems(tmp_path: Path) -> None:
     faces: list[RawFace | Problem] = [lit(0, "weak"), lit(1, "dark"), lit(2, None), lit(3, "dark", float("nan"))]
     with pytest.raises(InputError, match="2: has no illumination, which attribute: illumination makes the class"):
-        prepare_faces(MadeSource(faces), tmp_path, image_size=16, channels=1, attribute="illumination")
-    report = prepare_faces(
-        MadeSource(faces), tmp_path, image_size=16, channels=1, attribute="illumination", quarantine=tmp_path / "q"
-    )
+        prepare_faces(MadeSource(faces), tmp_path / "faces", image_size=16, channels=1, attribute="illumination")
+    options = {"attribute": "illumination", "quarantine": tmp_path / "q"}
+    report = prepare_faces(MadeSource(faces), tmp_path / "faces", image_size=16, channels=1, **options)
     assert report.faces == 3 and report.problems == 1 and report.class_names == ("dark", "weak")
     faces[:2] = [lit(0, None, 10.0), lit(1, None, -10.0)]
     found = list(with_attribute(MadeSource(faces), "pose").faces())
@@ -153,7 +152,7 @@ def test_lssl_learns_illuminations_as_it_learns_expressions(tmp_path: Path) -> N
     }
     translator = create_translator("lssl", num_classes=3, channels=1, size=32, settings=settings, seed=0)
     training = TrainingSettings(
-        steps=40,
+        steps=80,
         batch_size=8,
         discriminator_steps=1,
         generator_learning_rate=0.004,

@@ -181,7 +181,7 @@ CASES: dict[str, Case] = {
         {},
         "sad/0.pgm: does not decode: the picture has 13300 x 13300 pixels",
     ),
-    "a named pipe among the pictures": ("folder", with_pipe, {}, "happy/0.png: can't be read: is a named pipe"),
+    "a named pipe among the pictures": ("folder", with_pipe, {}, "happy/0.png: is a named pipe .delete it"),
     "truncated PNG": ("folder", folder_with("sad/0.png", file_bytes(noise(5))[:70]), {}, "sad/0.png: does not decode"),
     "floats that are not finite": (
         "folder",

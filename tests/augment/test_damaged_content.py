@@ -252,13 +252,14 @@ def test_flipped_bits_in_a_shard(tmp_path: Path) -> None:
 
 def test_a_shard_that_is_gone_or_was_added(tmp_path: Path) -> None:
     folder = tmp_path / "faces"
-    write_faces(rows(), folder, CLASSES, card=CardFacts("t", "d", "mit"))
-    first = data_files(folder)[0]
+    write_faces(rows(), folder, CLASSES, card=CardFacts("t", "d", "mit"), rows_per_shard=3)
+    first, *others = data_files(folder)
+    assert others
     stranger = {**rows(1)[0], "face_id": "a test face"}
-    pq.write_table(faces_from_rows([stranger], face_schema(CLASSES)), folder / "data" / "train-angry-00001.parquet")
-    with pytest.raises(InputError, match=r"train-angry-00001\.parquet: was added later"):
+    pq.write_table(faces_from_rows([stranger], face_schema(CLASSES)), folder / "data" / "train-00099.parquet")
+    with pytest.raises(InputError, match=r"train-00099\.parquet: was added later"):
         read_faces(folder)
-    (folder / "data" / "train-angry-00001.parquet").unlink()
+    (folder / "data" / "train-00099.parquet").unlink()
     whole = first.read_bytes()
     first.unlink()
     with pytest.raises(InputError, match=rf"{first.name}: is missing"):

@@ -133,7 +133,12 @@ def test_pictures_that_occur_twice() -> None:
             face(1, "happy", image=twin, subject="b", split="test"),
             face(2, image=noise(51, 32), subject="a", split="train"),
             face(3, image=near, subject="a", split="train"),
-            face(4, image=noise(52, 32), landmarks=np.zeros((68, 2), np.float32), mask=np.zeros((32, 32), np.uint8)),
+            face(
+                4,
+                image=noise(52, 32),
+                landmarks=np.linspace(0, 1, 136, dtype=np.float32).reshape(68, 2),
+                mask=np.zeros((32, 32), np.uint8),
+            ),
             face(5, image=np.full((32, 32), 7, np.uint8)),
         )
     ).pictures

@@ -21,6 +21,7 @@ from augment.faces import FACE_FIELDS, FIELDS, read_faces, validate_faces
 from augment.interleaving import mixed_order
 from augment.parent_card import write_parent_card
 from augment.problems import InputError
+from augment.seals import SEAL
 from augment.sources import open_source
 
 PAGE = Path(__file__).parents[2] / "docs" / "dataset-format.md"
@@ -44,8 +45,10 @@ def write_run(root: Path, translators: tuple[str, ...] = ("lssl", "warp"), folds
     for name in translators:
         for fold in range(folds):
             card = CardFacts("Made", "Noise.", "cc0-1.0" if name == "warp" else "Ask *us*.")
-            write_faces(synthetic_rows(name, fold), home / name / f"fold-{fold}", CLASSES, synthetic=True, card=card)
-        write_parent_card(home / name, name=name, title="By one")
+            write_faces(
+                synthetic_rows(name, fold), home / f"{name}.s2l" / f"fold-{fold}", CLASSES, synthetic=True, card=card
+            )
+        write_parent_card(home / f"{name}.s2l", name=name, title="By one")
     write_parent_card(home, title="By all")
     return home
 
@@ -95,7 +98,7 @@ def test_torch_refuses_the_null_columns_that_the_page_leaves_out(tmp_path: Path)
 
 
 def test_the_folder_with_the_card_fails_and_its_data_folder_does_not(tmp_path: Path) -> None:
-    folder = write_run(tmp_path) / "warp" / "fold-0"
+    folder = write_run(tmp_path) / "warp.s2l" / "fold-0"
     for read in (
         pd.read_parquet,
         lambda path: pyarrow.dataset.dataset(path).to_table().to_pandas(),
@@ -110,7 +113,7 @@ def test_the_folder_with_the_card_fails_and_its_data_folder_does_not(tmp_path: P
     assert "pandas, pyarrow and Polars take every file of a folder for a table" in card and "folder `data`" in card
 
 
-@pytest.mark.parametrize("place", ["", "warp"])
+@pytest.mark.parametrize("place", ["", "warp.s2l"])
 def test_a_folder_above_datasets_must_be_told_which(tmp_path: Path, place: str) -> None:
     home = write_run(tmp_path)
     with pytest.raises(ValueError, match="warp-fold-1"):
@@ -123,7 +126,7 @@ def test_a_folder_above_datasets_must_be_told_which(tmp_path: Path, place: str) 
 def test_without_the_card_above_they_would_be_mixed(tmp_path: Path) -> None:
     """What the cards are for; the day this fails they can go."""
     home = write_run(tmp_path)
-    for card in (home / "README.md", home / "warp" / "README.md", home / "lssl" / "README.md"):
+    for card in (home / "README.md", home / "warp.s2l" / "README.md", home / "lssl.s2l" / "README.md"):
         card.unlink()
     mixed = datasets.load_dataset(str(home), split="train")
     assert set(mixed["translator"]) == {"lssl", "warp"}
@@ -133,7 +136,7 @@ def test_a_card_above_follows_what_comes_and_goes(tmp_path: Path) -> None:
     import shutil
 
     home = write_run(tmp_path)
-    shutil.rmtree(home / "lssl")
+    shutil.rmtree(home / "lssl.s2l")
     # Before anybody wrote the card again it is an error, and never a mixture.
     with pytest.raises((datasets.exceptions.DataFilesNotFoundError, ValueError)):
         datasets.load_dataset(str(home))
@@ -144,7 +147,7 @@ def test_a_card_above_follows_what_comes_and_goes(tmp_path: Path) -> None:
     front = yaml.safe_load(text.split("---")[1])
     assert [config["config_name"] for config in front["configs"]] == ["warp-fold-0", "warp-fold-1"]
     assert front["license"] == "cc0-1.0"  # lssl's went with it
-    shutil.rmtree(home / "warp")
+    shutil.rmtree(home / "warp.s2l")
     assert write_parent_card(home, title="By all") is None and not (home / "README.md").exists()
 
 
@@ -193,7 +196,7 @@ def test_an_order_holds_every_row_once_and_each_class_by_its_share(counts: list[
 
 def test_real_and_synthetic_tables_join(tmp_path: Path) -> None:
     home = write_run(tmp_path)
-    folders = (tmp_path / "artifacts" / "faces", home / "warp" / "fold-0")
+    folders = (tmp_path / "artifacts" / "faces", home / "warp.s2l" / "fold-0")
     tables = [read_faces(folder) for folder in folders]
     assert tables[0].schema.equals(tables[1].schema) and tables[0].schema.names == [field.name for field in FIELDS]
     joined = pa.concat_tables(tables)
@@ -216,6 +219,7 @@ def as_version_1(folder: Path) -> None:
     metadata = {**table.schema.metadata, b"s2l": table.schema.metadata[b"s2l"].replace(b'"2"', b'"1"')}
     assert b'"schema_version": "1"' in metadata[b"s2l"]
     file.unlink()
+    (folder / SEAL).unlink()  # it knew no seals either
     pq.write_table(table.replace_schema_metadata(metadata), folder / "data" / "train-angry-00000.parquet")
 
 
@@ -242,7 +246,7 @@ def test_a_real_table_is_a_source_and_a_synthetic_one_is_not(tmp_path: Path) -> 
     home = write_run(tmp_path)
     assert len(list(open_source("parquet", tmp_path / "artifacts" / "faces").faces())) == 30
     with pytest.raises(InputError, match="synthetic faces"):
-        open_source("parquet", home / "warp" / "fold-0")
+        open_source("parquet", home / "warp.s2l" / "fold-0")
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_the_packages_are_asked_for_before_any_picture(tmp_path: Path, monkeypat
     write_face(tmp_path / "faces" / "train" / "happy" / "s.png", "happy")
     write_parameters(tmp_path)
     for stage in (stages.check, stages.prepare):
-        with pytest.raises(InputError, match=r"landmarks\.detector: dlib: .*\[landmarks\]"):
+        with pytest.raises(InputError, match=r"landmarks\.detector: dlib: .*uv sync --extra landmarks"):
             stage(tmp_path)
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from augment.problems import InputError
+from augment.seals import seal_folder
 from augment.translators.warp import WarpTranslator
 from pipeline import stages
 from pipeline.artifacts import Artifacts
@@ -26,13 +27,14 @@ def test_a_translator_that_only_copies_is_refused_and_passed_on(
     stages.parsing(tmp_path)
     artifacts = Artifacts(tmp_path)
     artifacts.judge.mkdir()
+    seal_folder(artifacts.judge)
     stages.train(tmp_path, "warp")
     monkeypatch.setattr(WarpTranslator, "translate", lambda self, faces, targets, generator=None: faces.images.clone())
     stages.synthesize(tmp_path, "warp")
     stages.assess(tmp_path, "warp")
     stages.classify(tmp_path, "warp")
     for place in (artifacts.synthetic("warp"), artifacts.selected("warp"), artifacts.arm("warp")):
-        assert [file.name for file in place.iterdir()] == ["refused.json"]
+        assert {file.name for file in place.iterdir()} == {".s2l", "refused.json"}
         assert "copies training faces" in json.loads((place / "refused.json").read_text())["reason"]
     values = yaml.safe_load(params.read_text(encoding="utf-8"))
     values["translators"]["warp"]["on_refusal"] = "stop"

@@ -94,7 +94,7 @@ def test_what_helens_parsing_network_helped_to_make_stands_under_helens_terms_to
         stages.synthesize(tmp_path, name)
         stages.assess(tmp_path, name)
         for kind in ("synthetic", "selected"):
-            folder = tmp_path / "artifacts" / kind / name / "fold-0"
+            folder = tmp_path / "artifacts" / kind / f"{name}.s2l" / "fold-0"
             licence = read_card(folder)
             assert licence is not None and licence.is_public_domain is public
             text = (folder / "README.md").read_text(encoding="utf-8")

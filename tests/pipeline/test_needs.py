@@ -26,25 +26,25 @@ NEEDS = {
     "parsing": {"faces": "prepare", "folds.parquet": "prepare"},
     "judge": {"faces": "prepare", "folds.parquet": "prepare"},
     "train warp": {"faces": "prepare", "folds.parquet": "prepare", "judge": "judge", "parsing": "parsing"},
-    "synthesize warp": {"faces": "prepare", "folds.parquet": "prepare", "translators/warp": "train warp"},
+    "synthesize warp": {"faces": "prepare", "folds.parquet": "prepare", "translators/warp.s2l": "train warp"},
     "assess warp": {
         "faces": "prepare",
         "folds.parquet": "prepare",
         "judge": "judge",
-        "translators/warp": "train warp",
-        "synthetic/warp": "synthesize warp",
+        "translators/warp.s2l": "train warp",
+        "synthetic/warp.s2l": "synthesize warp",
     },
     "classify real": {"faces": "prepare", "folds.parquet": "prepare"},
-    "classify warp": {"faces": "prepare", "folds.parquet": "prepare", "selected/warp": "assess warp"},
+    "classify warp": {"faces": "prepare", "folds.parquet": "prepare", "selected/warp.s2l": "assess warp"},
     "report": {
         "faces": "prepare",
         "folds.parquet": "prepare",
         "parsing": "parsing",
-        "translators/warp": "train warp",
-        "selected/warp": "assess warp",
-        "scores/warp": "assess warp",
-        "arms/real": "classify real",
-        "arms/warp": "classify warp",
+        "translators/warp.s2l": "train warp",
+        "selected/warp.s2l": "assess warp",
+        "scores/warp.s2l": "assess warp",
+        "arms/real.s2l": "classify real",
+        "arms/warp.s2l": "classify warp",
     },
     "results kept": {"report": "report"},
 }
@@ -53,12 +53,12 @@ FILES = {
     "faces": "report.json",
     "judge": "fold-0/judge.json",
     "parsing": "fold-0/report.json",
-    "translators/warp": "licence.json",
-    "synthetic/warp": "fold-0/data/train-happy-00000.parquet",
-    "selected/warp": "fold-0/report.json",
-    "scores/warp": "scores.json",
-    "arms/real": "predictions.parquet",
-    "arms/warp": "history.jsonl",
+    "translators/warp.s2l": "licence.json",
+    "synthetic/warp.s2l": "fold-0/data/train-00000.parquet",
+    "selected/warp.s2l": "fold-0/report.json",
+    "scores/warp.s2l": "scores.json",
+    "arms/real.s2l": "predictions.parquet",
+    "arms/warp.s2l": "history.jsonl",
     "report": "metrics.json",
 }
 
@@ -154,7 +154,12 @@ def test_train_and_test_swapped_in_folds_parquet_is_refused(workspace: Path) -> 
 
 @pytest.mark.parametrize(
     ("command", "out"),
-    [("prepare", "faces"), ("judge", "judge"), ("train warp", "translators/warp"), ("classify real", "arms/real")],
+    [
+        ("prepare", "faces"),
+        ("judge", "judge"),
+        ("train warp", "translators/warp.s2l"),
+        ("classify real", "arms/real.s2l"),
+    ],
 )
 def test_a_stage_refuses_a_folder_of_somebody_elses_before_it_works(command: str, out: str, workspace: Path) -> None:
     notes = workspace / out / "my notes.md"

@@ -52,7 +52,7 @@ def test_the_folder_of_all_translators_must_be_told_which(
         faces = datasets.load_dataset(str(folder), "stargan-fold-0", split="train")
         assert set(faces["translator"]) == {"stargan"} and len(faces) == 7 * 20
         assert sorted(faces["label"][:7]) == list(range(7))
-        assert len(datasets.load_dataset(str(folder / "warp"), split="train")) == 7 * 20  # one fold: no choice
+        assert len(datasets.load_dataset(str(folder / "warp.s2l"), split="train")) == 7 * 20  # one fold: no choice
     # The card is no output of a stage: whatever it says, nothing runs again.
     card = workspace / "artifacts" / "selected" / "README.md"
     said = card.read_text(encoding="utf-8")

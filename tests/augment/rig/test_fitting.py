@@ -8,9 +8,10 @@ import pytest
 from augment.problems import InputError
 from augment.rig import EXPRESSIONS, FaceSpec, rasterizer, render
 from augment.rig.action_units import SIDED_UNITS, action_unit_basis, draw_style, perform
-from augment.rig.fitting import FitSettings, HeadFit, fit_head, hold_openings_apart
+from augment.rig.fitting import FitSettings, HeadFit, fit_head
 from augment.rig.geometry import head_mesh
 from augment.rig.landmarks import MIRROR, landmark_weights
+from augment.rig.openings import hold_openings_apart
 from augment.rig.render import rotation
 
 PIXELS = 1000
@@ -25,7 +26,7 @@ def head_points(
     neutral, local = np.empty_like(mesh.mean), np.empty_like(mesh.mean)
     rasterizer.morph(mesh.mean, mesh.identity, identity.astype(np.float32), neutral)
     rasterizer.morph(neutral, action_unit_basis(1), actions.astype(np.float32), local)
-    hold_openings_apart(local, mesh)
+    hold_openings_apart(local, 1)
     camera, screen = np.empty_like(local), np.empty_like(local)
     turn = rotation(*np.radians([yaw, pitch, roll]))
     view = np.array([1.05, 0.02, -0.01])
@@ -155,7 +156,7 @@ def test_the_head_projects_to_its_points() -> None:
     grid = mesh.rows * mesh.columns
     vertices = (mesh.mean[:grid] + np.tensordot(fit.identity, mesh.identity[:, :grid], 1)).astype(np.float32)
     vertices += np.tensordot(fit.action_units, action_unit_basis(1), 1).astype(np.float32)
-    hold_openings_apart(vertices, mesh)
+    hold_openings_apart(vertices, 1)
     index, weight = landmark_weights(1)
     pixels, depth = fit.project((vertices[index] * weight[..., None]).sum(1))
     assert np.abs(pixels / PIXELS - fit.points).max() < 1e-4

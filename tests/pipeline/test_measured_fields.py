@@ -14,8 +14,8 @@ import pytest
 from augment.files import sha256_of_file
 from pipeline import stages
 from pipeline.artifacts import Artifacts
+from pipeline.measured_fields import take_measurements
 from pipeline.profile import compose_profile
-from pipeline.timings import take_measurements
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -65,7 +65,7 @@ def test_equal_runs_make_equal_shards_however_long_they_took(
     assert list((first.synthetic("warp") / "fold-0" / "data").glob("*.parquet"))
     # The times are kept, and are as different as they were.
     for stage, file in (("judge", "report.json"), ("train-warp", "fold-0/training.json")):
-        times = [json.loads(made.timings(stage).read_text())[file] for made in (first, second)]
+        times = [json.loads(made.measurements(stage).read_text())[file] for made in (first, second)]
         assert times[0].keys() == times[1].keys() and times[0] != times[1]
 
 
