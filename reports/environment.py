@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib import metadata
 from pathlib import Path
+
+from augment.processes import processors
 
 PACKAGES = (
     "synthesize-to-learn", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pyarrow", "pytorch-fid",
@@ -26,18 +27,11 @@ def describe_environment(device: str = "") -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     found = {
-        "machine": f"{_processor()}, {_cores()} cores, {platform.system()} {platform.machine()}",
+        "machine": f"{_processor()}, {processors()} cores, {platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
         "packages": ", ".join(versions),
     }
     return {"device": device, **found} if device else found
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        return os.cpu_count() or 1
 
 
 def _processor() -> str:
