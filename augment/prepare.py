@@ -23,7 +23,7 @@ from augment.images import encode_png, fit_image
 from augment.landmark_bounds import landmarks_fault
 from augment.leakage import SplitDuplicates, duplicates_across
 from augment.licences import Licence, licence_of
-from augment.problems import InputError, Problem, write_quarantine
+from augment.problems import InputError, Problem, check_quarantine, write_quarantine
 from augment.progress import track
 from augment.replacing import recover, replace_folder
 from augment.seals import check_replaceable
@@ -298,11 +298,13 @@ def prepare_faces(
     Raises:
         InputError: There are problems and no quarantine (the message lists every one), no face is left, a setting is
             impossible, neither the source nor the caller says under which terms the faces stand, or `out` holds files
-            that this tool did not write.
+            that this tool did not write, or `quarantine` is another file.
     """
     out = Path(out)
     recover(out)
     check_replaceable(out)
+    if quarantine is not None:
+        check_quarantine(quarantine)
     built = scratch_name(out)
     looked_at = annotated(
         source,

@@ -43,6 +43,24 @@ class InputError(Exception):
         super().__init__(message)
 
 
+def check_quarantine(path: Path) -> None:
+    """Sees that a quarantine file may be written: it is absent, empty, or a quarantine file.
+
+    Raises:
+        InputError: It is something else, which would be lost.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        ours = all(isinstance(line, dict) and set(line) == {"where", "why", "mend"} for line in lines)
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        raise InputError(Problem(str(path), "would be overwritten, and is no quarantine file", "name another file"))
+
+
 def write_quarantine(path: Path, problems: Iterable[Problem]) -> None:
     """Writes problems as JSON lines (`where`, `why`, `mend`), atomically."""
     atomic_write_text(path, "".join(json.dumps(asdict(problem)) + "\n" for problem in problems))

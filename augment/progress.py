@@ -130,7 +130,8 @@ class _Lines(tqdm):
 
     def refresh(self, *_: Any, **__: Any) -> None:
         """Called by tqdm whenever a bar would be drawn; writes where a line is due."""
-        if self.disable or time.monotonic() < self._line_due or (self.leave and self.n == self.total):
+        ends = self.total is not None and self.n >= self.total
+        if self.disable or time.monotonic() < self._line_due or (self.leave and ends):
             return  # in the last case the last line follows at once
         facts = self.format_dict
         rate, total = facts["rate"] or (self.n - self.initial) / max(facts["elapsed"], 1e-9), self.total
@@ -150,7 +151,7 @@ class _Lines(tqdm):
             return
         if self.leave:
             facts = self.format_dict
-            ended = "" if self.total in (None, self.n) else "ended early: "
+            ended = "" if self.total is None or self.n >= self.total else "ended early: "
             elapsed = self.format_interval(facts["elapsed"])
             self._write([f"{ended}{self._count()} in {elapsed}", facts["postfix"] or ""])
         self.delay = float("inf")  # tells tqdm that no bar was drawn which it should end

@@ -6,13 +6,15 @@ import unicodedata
 
 
 def person_key(subject: str) -> str:
-    """What all spellings of a subject's name share: Unicode's NFKC form, without capitals and outer or double blanks.
+    """What all spellings of a subject's name share: Unicode's NFKC form, without capitals, signs
+    that nobody sees, and outer or double blanks.
 
     A data set whose subjects differ by capitals alone is taken for one of fewer people: that parts too few faces,
     where the other way round one person's faces would train and test.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold())
-    return " ".join(folded.split())
+    shown = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")  # a mark of byte order, say
+    return " ".join(shown.split())
 
 
 class Spellings:

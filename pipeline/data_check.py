@@ -46,6 +46,20 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
+def _check_json_file(file: Path) -> None:
+    """Sees that only an earlier inventory is written over.
+
+    Raises:
+        InputError: The file is something else.
+    """
+    if file.exists():
+        try:
+            Inventory.model_validate_json(file.read_bytes())
+        except (OSError, ValueError) as error:
+            why = "would be overwritten, and holds no counts of a data set"
+            raise InputError(Problem(str(file), why, "name another file")) from error
+
+
 def check_data(
     name: str, root: Path | None, settings: Mapping[str, Any], *, pictures: bool, json_file: Path | None = None
 ) -> tuple[str, int]:
@@ -62,8 +76,10 @@ def check_data(
         The text, and how many problems there are.
 
     Raises:
-        InputError: The source can't be opened.
+        InputError: The source can't be opened, or `json_file` is another file that would be lost.
     """
+    if json_file is not None:
+        _check_json_file(json_file)
     found = take_inventory(open_source(name, root, **settings), pictures=pictures)
     if json_file is not None:
         atomic_write_text(json_file, found.model_dump_json(indent=2) + "\n")

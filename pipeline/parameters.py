@@ -144,8 +144,10 @@ class JudgeSettings(Section):
 class Parameters(Section):
     """All of params.yaml."""
 
-    seed: int = Field(ge=0, lt=2**31)
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]] = Field(min_length=1, description="Paired seeds of every arm.")
+    seed: int = Field(ge=0, lt=2**31, strict=True)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]] = Field(
+        min_length=1, description="Paired seeds of every arm."
+    )
     dataset: DatasetSettings
     folds: FoldSettings
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)

@@ -10,10 +10,12 @@ from augment.files import atomic_write_text
 from augment.licences import Licence
 from augment.problems import InputError, Problem
 from augment.replacing import folder_in_place
-from augment.seals import SEAL
+from augment.seals import SEAL, read_seal, seal_problems
 from pipeline.artifacts import Artifacts
 from pipeline.parameters import Parameters, load_parameters
 from reports.environment import describe_environment
+
+WRITTEN_BY = "Written by `s2l results`"
 
 
 def keep_results(root: Path, destination: Path, *, device: str, note: str = "") -> list[Path]:
@@ -36,9 +38,33 @@ def keep_results(root: Path, destination: Path, *, device: str, note: str = "") 
     report = Artifacts(root).report
     if not (report / "metrics.json").is_file():
         raise InputError(Problem(str(report), "holds no report", "run `dvc repro` first"))
-    with folder_in_place(destination) as built:
-        _write_results(root, built, destination.name, parameters, device=device, note=note)
+    _check_destination(destination)
+    try:
+        with folder_in_place(destination) as built:
+            _write_results(root, built, destination.name, parameters, device=device, note=note)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(
+            Problem(str(destination), f"can't be made: {error.strerror}", "name another folder")
+        ) from error
     return sorted(path for path in destination.iterdir() if path.name != SEAL)
+
+
+def _check_destination(destination: Path) -> None:
+    """Sees that only results are replaced by results: not another output of the tool, nor what somebody wrote into one.
+
+    Raises:
+        InputError: It is something else, or was changed since it was written.
+    """
+    if destination.is_dir() and read_seal(destination) is not None:
+        readme = destination / "README.md"
+        if not readme.is_file() or WRITTEN_BY not in readme.read_text(encoding="utf-8", errors="replace"):
+            why = "is another output of this tool, and no folder of kept results"
+            raise InputError(Problem(str(destination), why, "name a folder of its own, such as docs/results/my-run"))
+        there = [name for name in read_seal(destination) or {} if (destination / name).exists()]
+        mend = "keep a copy of it elsewhere, or name another folder"
+        problems = seal_problems(destination, mend, names=there)
+        if problems:
+            raise InputError(problems, f"{destination} was changed since `s2l results` wrote it:")
 
 
 def _write_results(root: Path, folder: Path, title: str, parameters: Parameters, *, device: str, note: str) -> None:
@@ -55,7 +81,7 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
         *(f"- {name}: {value}" for name, value in describe_environment(device).items()),
         *([f"- {note}"] if note else []),
         "",
-        "Written by `s2l results`. Published figures stand in columns of their own, with the name of their data.",
+        f"{WRITTEN_BY}. Published figures stand in columns of their own, with the name of their data.",
         "",
     ]
     for file in tables:

@@ -492,8 +492,9 @@ def _update_card_of_all(artifacts: Artifacts, folder: Path) -> None:
     No stage's output, since every translator's stage writes it, and so DVC ignores it (.dvcignore).
     """
     artifacts.scratch.mkdir(parents=True, exist_ok=True)
-    with FileLock(artifacts.scratch / f"card-of-{folder.name}.lock"):  # stages of two translators may end at once
+    with FileLock(artifacts.scratch / "cards.lock"):  # stages of two translators may end at once
         write_parent_card(folder, title="Synthetic faces of all translators")
+        write_parent_card(artifacts.home, title="All faces of a run, real and synthetic")
 
 
 def _licence(file: Path) -> Licence:

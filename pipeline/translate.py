@@ -30,7 +30,8 @@ from augment.landmark_detection import MEND, landmarks_installed
 from augment.problems import InputError, Problem
 from augment.progress import track, verbosity, write_line
 from augment.regular_files import read_regular_file
-from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
+from augment.sources.folder import IMAGE_EXTENSIONS
+from augment.sources.folder_walk import FolderWalk
 from augment.tensors import FaceTensors
 from augment.translators import load_translator, translator_header
 from augment.translators.base import CannotTranslateError, Translator
@@ -250,11 +251,8 @@ def _find(
             else:
                 problems.append(Problem(str(path), "does not exist", "name a picture file or a folder of pictures"))
             continue
-        inside = [
-            file
-            for file in sorted(path.rglob("*") if settings.recursive else path.iterdir())
-            if file.is_file() and not any(is_ignored(Path(part)) for part in file.relative_to(path).parts)
-        ]
+        inside, strange = _files_in(path, recursive=settings.recursive)
+        problems += strange
         pictures = [file for file in inside if file.suffix.lower() in IMAGE_EXTENSIONS]
         others += [file for file in inside if file.suffix.lower() not in IMAGE_EXTENSIONS]
         if not pictures:
@@ -280,6 +278,21 @@ def _find(
     if others:
         say(f"skipped, no pictures by their names: {', '.join(map(str, others))}")
     return kept, problems
+
+
+def _files_in(folder: Path, *, recursive: bool) -> tuple[list[Path], list[Problem]]:
+    """The files of a folder, and what is none: pipes, devices, links that lead out of it."""
+    walk = FolderWalk(folder)
+    if recursive:
+        found = list(walk.below(folder))
+        files = [entry for entry in found if isinstance(entry, Path)]
+        problems = [entry for entry in found if isinstance(entry, Problem)]
+    else:
+        level = walk.level(folder)
+        files = list(level.files)
+        # Links to folders are as little looked into here as folders are.
+        problems = [problem for problem in level.problems if not (folder / problem.where).is_dir()]
+    return files, [replace(problem, where=str(folder / problem.where)) for problem in problems]
 
 
 def _is_marked(path: Path) -> bool:

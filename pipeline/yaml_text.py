@@ -84,6 +84,11 @@ class _Loader(yaml.SafeLoader):
             raise
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise ConstructorError(None, None, f"{shown!r} can't be read as {kind}", node.start_mark) from error
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise ConstructorError(None, None, f"{value!a} holds half a character", node.start_mark) from error
         if isinstance(value, float) and not math.isfinite(value):
             raise ConstructorError(None, None, f"{value} is no number to work with", node.start_mark)
         return value

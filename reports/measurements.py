@@ -83,7 +83,7 @@ def record_rows(record: RunRecord) -> list[dict[str, str]]:
 
 
 def record_metrics(record: RunRecord) -> dict[str, Any]:
-    """For metrics.json: the commit, whether the tree was changed, seconds and MiB, in all and by stage."""
+    """For metrics.json: the commit, whether the tree was changed, seconds and MiB in all (by stage: the page)."""
     changed = record.code.changed
     found: dict[str, Any] = {
         "commit": record.code.commit,
@@ -91,7 +91,6 @@ def record_metrics(record: RunRecord) -> dict[str, Any]:
     }
     if record.stages:
         found |= _cost(record.seconds, record.peak_memory)
-        found["stages"] = {stage.name: _cost(stage.seconds, stage.peak_memory) for stage in record.stages}
     return found
 
 

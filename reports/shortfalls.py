@@ -22,6 +22,7 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     """What falls short, one sentence or two each."""
     found = [f"{refusal.name}: refused: {refusal.reason}" for refusal in data.inputs.refused]
     found += [f"Arm {name} was not run: {reason}." for name, reason in data.not_run.items()]
+    found += _chance_shortfalls(data, headline)
     found += _arm_shortfalls(headline)
     found += _class_shortfalls(data, headline)
     if headline.verdict == HELPED and not headline.survives:
@@ -33,6 +34,20 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     found += _look_shortfalls(data, headline)
     found += _score_shortfalls(data)
     return found + data_shortfalls(data.faces) + list(data.inputs.notes)
+
+
+def _chance_shortfalls(data: ReportData, headline: Headline) -> list[str]:
+    """Real faces that taught nothing: whatever differs from that says little."""
+    summary = data.summaries[headline.reference]
+    faces = summary.confusion.sum(axis=1)
+    largest = float(faces.max() / faces.sum())
+    if summary.accuracy > largest + 0.01:
+        return []
+    name = data.class_names[int(faces.argmax())]
+    return [
+        f"{headline.reference} is right on {100 * summary.accuracy:.1f} % of the test faces, and naming {name} for "
+        f"each would be on {100 * largest:.1f} %: its classifiers learned nothing, so no comparison with them counts."
+    ]
 
 
 def _arm_shortfalls(headline: Headline) -> list[str]:

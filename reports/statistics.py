@@ -318,5 +318,7 @@ def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
     if not len(finite):
         return Interval(float("nan"), float("nan"), float("nan"))
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    detectable = detectable_difference(float(np.std(finite, ddof=1)), level=level)
+    # Where every resample gives the same (both arms always answer alike), nothing is known of what could be seen.
+    spread = float(np.std(finite, ddof=1))
+    detectable = detectable_difference(spread, level=level) if spread > 0 else float("nan")
     return Interval(float(value), float(low), float(high), detectable)

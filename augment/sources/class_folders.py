@@ -86,6 +86,11 @@ def find_class_folders(walk: FolderWalk) -> Layout:
         problems += _strays(level, walk)
         notes.append(f"the classes are read from {walk.where(inner)}/, the only folder there")
         base = inner
+    else:
+        if _wrapper_in(walk.level(base), walk) is not None:
+            why = f"holds folders in folders, {_MOST_WRAPPERS} deep and more, before any class"
+            mend = f"use dataset.root={base}, or the folder in it that holds the class folders"
+            raise InputError(Problem(str(walk.root), why, mend))
     level = walk.level(base)
     if not level.folders:
         looked_for = "looked for <class>/*.png and for train/<class>/*.png; the folder holds no folders"

@@ -90,6 +90,7 @@ class ListedSource(ABC):
         self.root = root
         self.settings = settings
         self._listed: list[ListedFace | Problem] | None = None
+        self._outside_folders: dict[Path, bool] = {}
         if not root.is_dir():
             raise InputError(Problem(str(root), "is not a folder", f"unpack {self.title}, and name the folder"))
 
@@ -143,6 +144,14 @@ class ListedSource(ABC):
 
     def _outside(self, face: ListedFace) -> Problem | None:
         file = self.root / face.path
+        mend = "copy what it leads to into the root"
+        if self._folder_outside(file.parent):
+            return Problem(face.path, "lies in a folder that is a link leading outside the root", mend)
         if not file.is_symlink() or not leads_outside(file, self.root):
             return None
-        return Problem(face.path, "is a link that leads outside the root", "copy what it leads to into the root")
+        return Problem(face.path, "is a link that leads outside the root", mend)
+
+    def _folder_outside(self, folder: Path) -> bool:
+        if folder not in self._outside_folders:
+            self._outside_folders[folder] = leads_outside(folder, self.root)
+        return self._outside_folders[folder]

@@ -145,7 +145,13 @@ class ParquetSource:
             mend = "give class_names, in the order of the numbers, or read one set at a time"
             raise InputError(Problem(f"column {self.label_column}", why, mend))
         if named:
-            return next(iter(named))
+            (names, said), *_ = named.items()
+            problems = name_problems(
+                {name: [said.split(" says ")[0]] for name in names}, str, "in the metadata, or give class_names"
+            )
+            if problems:
+                raise InputError(problems)
+            return names
         if labels_are_text:
             values: set[Any] = set()
             for file in self.files:

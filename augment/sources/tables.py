@@ -38,13 +38,17 @@ def read_schema(file: Path) -> pa.Schema:
     try:
         require_regular_file(file)
         schema = pq.read_schema(file)
-        list(schema.names)  # decoded here: names that are not UTF-8 end here, and not in the middle of a run
+        names = list(schema.names)  # decoded here: names that are not UTF-8 end here, and not in the middle of a run
     except Exception as error:  # of damaged bytes pyarrow makes its own errors, OSError, UnicodeDecodeError ...
         kind = opening_kind(file)
         if kind is None or kind == "a Parquet table":
             raise InputError(Problem(str(file), f"is no Parquet file: {_line(error)}", "copy it again")) from error
         mend = "unpack it" if is_archive_kind(kind) else "copy it again"
         raise InputError(Problem(str(file), f"is {kind}, whatever its name says", mend)) from error
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        why = f"has several columns called {', '.join(map(repr, twice))}"
+        raise InputError(Problem(str(file), why, "rename or drop all but one of each"))
     return schema
 
 

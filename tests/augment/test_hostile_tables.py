@@ -288,6 +288,21 @@ def test_class_names_that_are_none_are_named(tmp_path: Path, names: object, said
         open_source("parquet", path, class_names=("a", "a"))
 
 
+@pytest.mark.parametrize("names", [["Happy", "happy "], ["happy", " sad"], ["Zo\u00eb", "Zoe\u0308"]])
+def test_class_names_in_metadata_that_are_one_class_or_have_blanks_are_named(tmp_path: Path, names: list[str]) -> None:
+    path = table_at(tmp_path / "t.parquet", metadata_of(names), image=PICTURES, label=[0, 1])
+    with pytest.raises(InputError, match=r"are one class by their names|has blanks around it"):
+        open_source("parquet", path)
+    assert len(drawn(open_source("parquet", path, class_names=("a", "b")))[0]) == 2
+
+
+def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
+    table = pa.table([PICTURES, PICTURES, [0, 1]], names=["image", "image", "label"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t.parquet: has several columns called 'image' \(rename or drop"):
+        open_source("parquet", tmp_path / "t.parquet", class_names=("a", "b"))
+
+
 @pytest.mark.parametrize(
     "labels",
     [

@@ -170,3 +170,11 @@ def test_a_verbosity_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv(progress.VERBOSITY_VARIABLE, "loud")
     with pytest.raises(InputError, match=r"S2L_VERBOSITY=loud: is no verbosity \(use one of quiet, normal, verbose\)"):
         progress.verbosity()
+
+
+def test_more_than_was_expected_is_no_early_end(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.track(total=12, desc="read", unit="faces") as bar:
+        for _ in range(13):
+            clock.now += 0.1
+            bar.update()
+    assert capsys.readouterr().err.splitlines() == ["read: 13 of 12 faces in 00:01"]

@@ -11,7 +11,16 @@ COMPOSED, APART = "Zo\u00eb", "Zoe\u0308"
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("S01", "s01"), ("S01", "S01 "), (" a  b", "A b"), (COMPOSED, APART), ("ﬁ1", "FI1"), ("straße", "STRASSE")],
+    [
+        ("S01", "s01"),
+        ("S01", "S01 "),
+        (" a  b", "A b"),
+        (COMPOSED, APART),
+        ("ﬁ1", "FI1"),
+        ("straße", "STRASSE"),
+        ("S01", "\ufeffS01"),
+        ("S01", "S0\u200b1"),
+    ],
 )
 def test_spellings_of_one_person(one: str, other: str) -> None:
     assert person_key(one) == person_key(other)

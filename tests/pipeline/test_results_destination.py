@@ -71,3 +71,41 @@ def test_what_it_wrote_itself_is_replaced_whole_but_not_with_own_notes_in_it(wor
 def test_the_committed_results_stay_replaceable() -> None:
     for name in ("embedded-cpu", "fer2013-cpu"):
         assert (ROOT / "docs" / "results" / name / ".s2l").is_file()
+
+
+@pytest.mark.parametrize("destination", ["artifacts/report", "artifacts/judge"])
+def test_another_output_of_the_tool_is_no_place_for_results(workspace: Path, destination: str) -> None:
+    judge = workspace / "artifacts" / "judge"
+    judge.mkdir()
+    (judge / "weights.safetensors").write_bytes(b"weights")
+    seal_folder(judge)
+    before = everything(workspace)
+    result = results(destination)
+    assert result.exit_code == 1 and "is another output of this tool" in result.output
+    assert everything(workspace) == before
+
+
+def test_results_that_somebody_edited_are_not_written_over(workspace: Path) -> None:
+    assert results("docs/results/mine").exit_code == 0
+    page = workspace / "docs" / "results" / "mine" / "README.md"
+    page.write_text(page.read_text(encoding="utf-8") + "my remark", encoding="utf-8")
+    before = everything(workspace / "docs")
+    result = results("docs/results/mine")
+    assert result.exit_code == 1 and "was changed since `s2l results` wrote it" in result.output
+    assert everything(workspace / "docs") == before
+
+
+def test_a_place_where_nothing_can_be_made_is_named(workspace: Path) -> None:
+    result = results("/proc/results")
+    assert result.exit_code == 1 and isinstance(result.exception, SystemExit) and "/proc/results" in result.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["data", "check", "rig", "--no-pictures", "--json", "notes.txt"], ["prepare", "--quarantine", "notes.txt"]],
+)
+def test_a_file_of_somebody_elses_is_not_written_over(workspace: Path, command: list[str]) -> None:
+    (workspace / "notes.txt").write_text("somebody's own")
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1 and "notes.txt: would be overwritten" in result.output
+    assert (workspace / "notes.txt").read_text() == "somebody's own"

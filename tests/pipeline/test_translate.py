@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
+from small_faces import write_picture
 
 import augment.translators as registry
 from augment.images import decode_image, encode_png, fit_image, png_text
@@ -94,6 +96,18 @@ def test_the_output_is_what_the_translator_makes_of_the_fitted_picture(photos: P
     found = decode_image((photos / "anna.angry.png").read_bytes())
     assert np.abs(found - expected).max() <= 1
     assert np.abs(found.astype(int) - pixels[:, :, 0]).max() > 1
+
+
+def test_what_is_no_file_of_the_folder_is_named_and_not_opened(photos: Path, weights: Path, tmp_path: Path) -> None:
+    write_picture(tmp_path / "elsewhere" / "eve.png", 5)
+    (photos / "more").mkdir(exist_ok=True)
+    os.mkfifo(photos / "more" / "pipe.png")
+    (photos / "out.png").symlink_to(tmp_path / "elsewhere" / "eve.png")
+    (photos / "outside").symlink_to(tmp_path / "elsewhere")
+    result = run(photos, "--to", "all", "--weights", weights, "--recursive", "--out", tmp_path / "made")
+    assert result.exit_code == 1 and not (tmp_path / "made").exists()
+    for name, why in (("more/pipe.png", "is a named pipe"), ("out.png", "leads outside"), ("outside", "leads outside")):
+        assert f"{photos / name}: is" in said(result) and why in said(result)
 
 
 def test_folders_and_all_classes(photos: Path, weights: Path) -> None:

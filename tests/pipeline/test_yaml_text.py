@@ -30,6 +30,7 @@ SPOILT = {
     "aliases that multiply": (BOMB, "holds more than 100,000 values once its aliases are written out"),
     "no alias": ("seed: *nothing", "undefined alias"),
     "list as key": ("? [a, b]\n: 1", "unhashable key"),
+    "half a character": ('report: {title: "\\ud800"}', "line 1: '\\ud800' holds half a character"),
     "two documents": ("seed: 0\n---\nseed: 1", "another document"),
     "very long": ("x" * 2_000_000, "has 2,000,000 characters"),
 }

@@ -1,5 +1,7 @@
 """What a design can see: the detectable difference by hand, by simulation, and against the wrong standard error."""
 
+from dataclasses import replace
+
 import made_up_run
 import numpy as np
 import pandas as pd
@@ -10,6 +12,7 @@ from reports.inputs import find_headline, load_report_data
 from reports.page import render_page
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, ReportSettings
+from reports.shortfalls import find_shortfalls
 from reports.statistics import HELPED, HURT, UNCLEAR, Interval, compare_arms, detectable_difference
 from reports.tables import design_words
 
@@ -120,3 +123,19 @@ def test_no_clear_difference_says_what_the_design_could_have_seen(inputs) -> Non
     assert f"<h2>No clear difference; this design could have seen {seen}.</h2>" in page
     assert f"this design could have seen {seen} with 80 % power" in page[page.index('id="short"') :]
     assert "(24 subjects, 2 seeds, 2 folds)" in page
+
+
+def test_arms_that_always_answer_alike_see_nothing_and_are_at_chance(inputs) -> None:
+    """Equal predictions give every resample the same difference: that is no design that sees everything."""
+    data = load_report_data(inputs, ReportSettings(bootstrap=BootstrapSettings(resamples=200)))
+    real = data.predictions["real"]
+    comparison = compare_arms(real, real, data.settings.bootstrap)
+    assert np.isnan(comparison.accuracy.detectable)
+    headline = find_headline(data)
+    assert not [line for line in find_shortfalls(data, headline) if "learned nothing" in line]
+    summary = data.summaries[headline.reference]
+    always = np.zeros_like(summary.confusion)
+    always[:, 0] = summary.confusion.sum(axis=1)
+    at_chance = replace(summary, accuracy=float(always[0, 0] / always.sum()), confusion=always)
+    data = replace(data, summaries={**data.summaries, headline.reference: at_chance})
+    assert [line for line in find_shortfalls(data, headline) if "learned nothing" in line]

@@ -251,7 +251,7 @@ def test_the_page_and_the_metrics_name_commit_time_and_memory(inputs, tmp_path) 
     run = json.loads((tmp_path / "report" / "metrics.json").read_text())["run"]
     assert run["commit"] == made_up_run.CODE.commit and run["tree"] == "changed"
     assert run["seconds"] == 186.5 and run["peak_memory_mib"] == 1200
-    assert run["stages"]["judge"] == {"seconds": 61.5, "peak_memory_mib": 900}
+    assert "stages" not in run  # a table of forty columns; the page has them
 
 
 def test_without_a_record_nothing_is_made_up(inputs, tmp_path) -> None:

@@ -369,3 +369,9 @@ def test_linked_folders_of_fer2013_are_read_and_not_passed_over(tmp_path: Path) 
     whys = {problem.where: problem.why for problem in problems}
     assert whys["test/sad"] == "is a link to a folder whose pictures are taken already"
     assert whys["test/fear"] in ("is a link that leads outside the root", "is a link to a folder that it lies in")
+
+
+def test_classes_deeper_than_wrappers_are_followed_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a/b/c/d/e/f/g/angry/1.png", "a/b/c/d/e/f/g/sad/1.png")
+    with pytest.raises(InputError, match=r"holds folders in folders.*use dataset\.root="):
+        open_source("folder", tmp_path)

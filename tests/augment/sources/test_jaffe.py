@@ -11,6 +11,7 @@ from PIL import Image
 from prepared import assert_no_subject_is_parted, prepared, problems_of
 from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
+from augment.problems import Problem
 from augment.sources import open_source
 from augment.sources.base import RawFace
 from augment.sources.jaffe import EXPRESSIONS, NAMES, PEOPLE, _right_name
@@ -185,3 +186,13 @@ CASES: dict[str, Case] = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_copy_of_jaffe_is_refused(tmp_path: Path, case: str) -> None:
     assert_refused(CASES[case], tmp_path)
+
+
+def test_a_folder_that_is_a_link_leading_outside_is_not_read(tmp_path: Path) -> None:
+    small_copy(tmp_path / "disk", ("1",), ("KA",))
+    root = small_copy(tmp_path / "in", ("1",), ("YM",))
+    (root / "more").symlink_to(tmp_path / "disk" / "jaffe")
+    (tmp_path / "linked").symlink_to(root)  # the root itself may be a link
+    for place in (root, tmp_path / "linked"):
+        problems = [found for found in opened(place).faces() if isinstance(found, Problem)]
+        assert len(problems) == 7 and all("leading outside the root" in problem.why for problem in problems)
