@@ -43,8 +43,11 @@ def _run(stage: str, **arguments: Any) -> None:
     from augment.problems import InputError
     from pipeline.measurements import measured
     from pipeline.messages import RESULT
+    from pipeline.workspace import check_place_of_artifacts
 
     try:
+        if os.environ.get("DVC_STAGE"):
+            check_place_of_artifacts(Path.cwd())
         with measured(Path.cwd(), stage, arguments.get("name")):
             from pipeline import stages  # seconds, which are the stage's
 

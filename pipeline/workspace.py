@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from augment.problems import InputError, Problem
+
 NO_GIT = re.compile(r"^\s*no_scm\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
 
 
@@ -19,6 +21,21 @@ def where_to_run(folder: Path) -> str:
 def is_project(folder: Path) -> bool:
     """Whether `s2l profile` can be run here."""
     return (Path(folder) / "conf").is_dir()
+
+
+def check_place_of_artifacts(folder: Path) -> None:
+    """Sees, before a stage that DVC runs does its work, that DVC will be able to take what it writes.
+
+    Raises:
+        InputError: artifacts/ is a link that leads out of the git repository: DVC refuses such outputs, but only after
+            the stage has run.
+    """
+    artifacts, real = Path(folder) / "artifacts", Path(folder).resolve()
+    in_git = any((parent / ".git").exists() for parent in (real, *real.parents))
+    if in_git and artifacts.is_symlink() and not artifacts.resolve().is_relative_to(real):
+        why = "is a link that leads out of the git repository, and DVC takes no outputs from there"
+        mend = "mount the other disk at artifacts/, or clone the project onto it; stages called by hand may write there"
+        raise InputError(Problem(str(artifacts), why, mend))
 
 
 def git_advice(folder: Path) -> str:

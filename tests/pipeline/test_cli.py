@@ -10,7 +10,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from augment.problems import InputError
 from pipeline.cli import SECTIONS, main
+from pipeline.workspace import check_place_of_artifacts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -190,3 +192,24 @@ def test_without_git_the_advice_is_what_dvc_needs(project: Path) -> None:
     assert "`git init`" in invoke("check")[1]
     (project / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
     assert "git" not in invoke("check")[1]
+
+
+def test_a_link_that_leads_artifacts_out_of_the_repository_is_refused_before_the_work(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DVC itself says so, but only when the stage has run."""
+    artifacts = project / "artifacts"
+    check_place_of_artifacts(project)
+    artifacts.symlink_to(tmp_path_factory.mktemp("disk"))
+    (project / ".git").rename(project / "git")
+    check_place_of_artifacts(project)  # without git DVC takes it
+    (project / "git").rename(project / ".git")
+    with pytest.raises(InputError, match=r"leads out of the git repository.*mount the other disk at artifacts/"):
+        check_place_of_artifacts(project)
+    monkeypatch.setenv("DVC_STAGE", "prepare")
+    result = CliRunner().invoke(main, ["prepare"])
+    assert result.exit_code == 1 and "leads out of the git repository" in result.output
+    artifacts.unlink()
+    (project / "disk").mkdir()
+    artifacts.symlink_to("disk")
+    check_place_of_artifacts(project)
