@@ -107,3 +107,11 @@ def write_stand_in(folder: Path) -> dict[str, str]:
     command.chmod(0o755)
     values = environment(S2L_CALLS=str(folder / "calls"))
     return values | {"PATH": str(command.parent) + os.pathsep + values["PATH"]}
+
+
+def run_by_stand_in(folder: Path, *overrides: str) -> tuple[Path, dict[str, str]]:
+    """A workspace whose every stage the stand-in has run, and the environment that finds it."""
+    workspace = make_workspace(folder / "workspace", *overrides)
+    env = write_stand_in(folder)
+    run(workspace, "dvc", "repro", env=env)
+    return workspace, env

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dvc_workspaces import make_workspace, run, write_stand_in
+from dvc_workspaces import run, run_by_stand_in
 
 from pipeline import stages
 
@@ -28,11 +28,7 @@ ALL = {
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    folder = tmp_path_factory.mktemp("declared")
-    workspace = make_workspace(folder / "workspace", "scale=smoke")
-    env = write_stand_in(folder)
-    run(workspace, "dvc", "repro", env=env)
-    return workspace, env
+    return run_by_stand_in(tmp_path_factory.mktemp("declared"), "scale=smoke")
 
 
 @pytest.mark.parametrize(

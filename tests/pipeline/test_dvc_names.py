@@ -10,7 +10,7 @@ import click
 import pytest
 import yaml
 from click.testing import CliRunner
-from dvc_workspaces import commit, make_workspace, run, write_stand_in
+from dvc_workspaces import commit, run, run_by_stand_in
 
 from pipeline import cli
 
@@ -23,9 +23,7 @@ CLIMBING_NAMES = ("../../mine", "../../../neighbour", "../../.git", "../faces")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A run whose every stage is up to date, by a stand-in that checks no names."""
     folder = tmp_path_factory.mktemp("names")
-    workspace = make_workspace(folder / "workspace", "scale=smoke")
-    env = write_stand_in(folder)
-    run(workspace, "dvc", "repro", env=env)
+    workspace, env = run_by_stand_in(folder, "scale=smoke")
     commit(workspace)
     return folder, env
 
