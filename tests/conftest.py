@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -17,6 +19,7 @@ os.environ.update(
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     MPLBACKEND="Agg",
 )
+ROOMS = ("augment", "classifiers", "reports", "pipeline")
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +27,19 @@ def _same_chance_in_every_run() -> None:
     """A test that draws from torch's own stream sees the same numbers alone, in a file, and beside others."""
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _environment_as_it_was() -> Iterator[None]:
+    """What a command sets for its own process and those that it starts (`--quiet` does) ends with its test."""
+    environment = dict(os.environ)
+    root = logging.getLogger()
+    handlers = root.handlers[:]
+    levels = {name: logging.getLogger(name).level for name in ("", *ROOMS)}
+    yield
+    if dict(os.environ) != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
