@@ -92,6 +92,11 @@ def _key(parameters: Parameters, values: Mapping[str, Any], inputs: Mapping[str,
     return key
 
 
+def _configuration_hash(parameters: Parameters, values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
+    """What shards bear: all that determines them but the code, so that an edit that changes no face changes no byte."""
+    return fingerprint({**values, "threads": parameters.runtime.threads}, inputs)
+
+
 def _say(text: str) -> None:
     LOG.info(text)
 
@@ -450,8 +455,7 @@ def synthesize(root: Path, name: str) -> None:
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
     inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
-    key = _key(parameters, values, inputs)
-    with scratch_folder(artifacts.scratch, f"synthesize-{name}", key) as scratch:
+    with scratch_folder(artifacts.scratch, f"synthesize-{name}", _key(parameters, values, inputs)) as scratch:
         licence = _licence(artifacts.translator(name) / LICENCE_FILE)
         folds = read_folds(artifacts.folds)
         try:
@@ -467,7 +471,7 @@ def synthesize(root: Path, name: str) -> None:
                     fold=fold,
                     translator_name=name,
                     weights_sha256=sha256_of_file(weights),
-                    configuration_hash=key,
+                    configuration_hash=_configuration_hash(parameters, values, inputs),
                     class_names=train_faces.class_names,
                     device=device,
                     licence=licence,
@@ -539,8 +543,7 @@ def assess(root: Path, name: str) -> None:
     judges = {fold: load_judge(artifacts.judge, fold, device) for fold in _fold_numbers(folds)}
     values = parameters.model_dump(mode="json", include={"selection", "scores"})
     inputs = {"synthetic": artifacts.synthetic(name), "judge": artifacts.judge}
-    key = _key(parameters, values, inputs)
-    with scratch_folder(artifacts.scratch, f"assess-{name}", key) as scratch:
+    with scratch_folder(artifacts.scratch, f"assess-{name}", _key(parameters, values, inputs)) as scratch:
         selected = scratch / "selected"
         for fold, fold_judge in judges.items():
             out = fold_directory(selected, fold)
@@ -551,7 +554,7 @@ def assess(root: Path, name: str) -> None:
                 parameters.selection,
                 fold=fold,
                 class_names=names,
-                configuration_hash=key,
+                configuration_hash=_configuration_hash(parameters, values, inputs),
             )
             kept = sum(report.kept.values())
             _say(f"{name}, fold {fold}: {kept} of {sum(report.faces.values())} faces are kept")
