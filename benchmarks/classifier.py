@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from augment.images import encode_png
+from augment.faces.images import encode_png
 from classifiers.augmentations import AugmentationSettings, augment_images
 from classifiers.models import ModelSettings, Stem, create_classifier
 from classifiers.sampling import DrawStream

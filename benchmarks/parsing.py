@@ -23,11 +23,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from augment.annotate import annotated
-from augment.faces import MASK_CLASSES
-from augment.files import atomic_path, atomic_write_text
-from augment.images import fit_image
-from augment.parsing import (
+from augment.core.errors import Problem
+from augment.core.files import atomic_path, atomic_write_text
+from augment.faces.images import fit_image, fit_landmarks
+from augment.faces.table import MASK_CLASSES
+from augment.faces.tensors import FaceTensors, to_unit_range
+from augment.parsing.network import (
     NO_MASK,
     ParsingNetwork,
     ParsingSettings,
@@ -38,12 +39,10 @@ from augment.parsing import (
     save_parsing,
     train_parsing,
 )
-from augment.parsing_teachers import TeacherSettings, embedded_faces
-from augment.polygon_masks import polygon_masks
-from augment.prepare import fit_landmarks
-from augment.problems import Problem
+from augment.parsing.polygons import polygon_masks
+from augment.parsing.teachers import TeacherSettings, embedded_faces
+from augment.prepare.annotation import annotated
 from augment.sources import RawFace, Source, open_source
-from augment.tensors import FaceTensors, to_unit_range
 from benchmarks.photographs import CACHE, DLIB, RESULTS, ROOT, write_page, write_table
 
 SIZE = 48

@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image, ImageDraw
 
-from augment.annotate import AnnotatedSource, AnnotationSettings, annotated
-from augment.crops import CropSettings, FaceSquare, crop_image, face_square
-from augment.files import atomic_write_text
-from augment.landmark_detection import LandmarkDetector, LandmarkSettings
-from augment.problems import Problem
-from augment.progress import track
+from augment.core.errors import Problem
+from augment.core.files import atomic_write_text
+from augment.core.progress import track
+from augment.faces.crops import CropSettings, FaceSquare, crop_image, face_square
+from augment.prepare.annotation import AnnotatedSource, AnnotationSettings, annotated
+from augment.prepare.landmarks import LandmarkDetector, LandmarkSettings
 from augment.rig import FaceSpec, render
 from augment.rig.action_units import EXPRESSIONS
 from augment.rig.sheet import grid

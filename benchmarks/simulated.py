@@ -26,10 +26,10 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from skimage.transform import SimilarityTransform, warp
 
-from augment.files import atomic_write_bytes, atomic_write_text
-from augment.landmark_detection import LandmarkDetector, LandmarkSettings
+from augment.core.files import atomic_write_bytes, atomic_write_text
+from augment.prepare.landmarks import LandmarkDetector, LandmarkSettings
 from augment.rig import FaceSpec, preset, render
-from augment.simulated_face import FitSettings, SimulatedFace, simulate_frontal
+from augment.rig.simulated_face import FitSettings, SimulatedFace, simulate_frontal
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "docs" / "results" / "photographs"

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from skimage.transform import ThinPlateSplineTransform, warp
 
-from augment.landmark_model import to_picture_range
+from augment.faces.landmark_shapes import to_picture_range
+from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.rig import preset, render
-from augment.synthesis import SynthesisSettings, synthesize
-from augment.tensors import FaceTensors, to_unit_range
-from augment.thin_plate_spline import border_anchors, warp_to
+from augment.synthesis.generate import SynthesisSettings, synthesize
+from augment.translators.thin_plate_spline import border_anchors, warp_to
 from augment.translators.warp import WarpSettings, WarpTranslator
 
 

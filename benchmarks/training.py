@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from augment.checkpoints import checkpoint_folders
-from augment.images import encode_png
+from augment.faces.images import encode_png
+from augment.faces.tensors import FaceTensors, mirror_landmarks, to_unit_range
 from augment.rig import preset, render
-from augment.tensors import FaceTensors, mirror_landmarks, to_unit_range
-from augment.training import TrainingSettings, train_translator
+from augment.training.checkpoints import checkpoint_folders
+from augment.training.loop import TrainingSettings, train_translator
 from augment.translators import create_translator
 from augment.translators.base import Batch, LearnedTranslator
 

@@ -25,15 +25,15 @@ import torch
 import yaml
 from filelock import FileLock
 
-from augment.chance import derive_seed
-from augment.faces import read_faces
-from augment.parsing import ParsingNetwork, ParsingSettings, load_parsing, save_parsing, train_parsing
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.core.seeding import derive_seed
+from augment.faces.splits import FoldSettings, assign_folds, fold_tables
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors, face_tensors
+from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing, train_parsing
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
-from augment.splits import FoldSettings, assign_folds, fold_tables
-from augment.synthesis import identity_shift
-from augment.tensors import FaceTensors, face_tensors
+from augment.synthesis.generate import identity_shift
 from augment.translators import create_translator, translator_names, translator_settings
 from augment.translators.base import CannotTranslateError, Translator, UsesParsing
 from classifiers.evaluation import predict

@@ -38,13 +38,13 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from augment.chance import derive_seed
-from augment.files import atomic_path, atomic_write_bytes, atomic_write_text
-from augment.fingerprint import run_fingerprint
-from augment.problems import InputError, Problem
-from augment.sample_sheet import sample_sheet
-from augment.tensors import FaceTensors
-from augment.training import TrainingSettings, train_translator
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_path, atomic_write_bytes, atomic_write_text
+from augment.core.seeding import derive_seed
+from augment.faces.tensors import FaceTensors
+from augment.training.fingerprint import run_fingerprint
+from augment.training.loop import TrainingSettings, train_translator
+from augment.training.samples import sample_sheet
 from augment.translators import load_translator, translator_class
 from augment.translators.base import CannotTranslateError, LearnedTranslator, Translator
 from benchmarks.translator_bench import (

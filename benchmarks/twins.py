@@ -1,4 +1,5 @@
-"""How many moved copies `augment.twins` finds, how near different faces come, and what it costs on one core.
+"""How many moved copies `augment.faces.near_duplicates` finds, how near different faces come, and what it costs on one
+core.
 
     OMP_NUM_THREADS=1 python -m benchmarks.twins [--faces DATASET_DIRECTORY]
 
@@ -17,10 +18,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from augment.duplicates import fingerprint_faces
-from augment.faces import read_faces
+from augment.faces.duplicates import fingerprint_faces
+from augment.faces.near_duplicates import TWIN_LIKENESS, VIEW_SIZE, likeness, twin_pairs
+from augment.faces.table import read_faces
 from augment.rig import preset, render
-from augment.twins import TWIN_LIKENESS, VIEW_SIZE, likeness, twin_pairs
 
 Change = Callable[[np.ndarray], np.ndarray]
 

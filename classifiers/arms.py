@@ -16,17 +16,17 @@ import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from augment.chance import derive_seed
-from augment.faces import read_faces
-from augment.files import atomic_path, atomic_write_text
-from augment.leakage import check_leakage
-from augment.problems import InputError, Problem
-from augment.processes import run_in_processes
-from augment.progress import track
-from augment.seals import is_sealed, seal_folder
-from augment.selection import read_kept
-from augment.splits import fold_tables, read_folds
-from augment.tensors import FaceTensors, face_tensors
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_path, atomic_write_text
+from augment.core.processes import run_in_processes
+from augment.core.progress import track
+from augment.core.seals import is_sealed, seal_folder
+from augment.core.seeding import derive_seed
+from augment.faces.leakage import check_leakage
+from augment.faces.splits import fold_tables, read_folds
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors, face_tensors
+from augment.synthesis.selection import read_kept
 from classifiers.augmentations import AugmentationName
 from classifiers.cells import hash_code, hash_faces
 from classifiers.evaluation import (
@@ -209,7 +209,7 @@ def run_arm(
         weights_out: Folder for the networks.
         scratch: Folder for finished cells, this arm's own.
         device: Where to train.
-        processes: How many cells are trained at once; no result depends on it (`augment.processes`).
+        processes: How many cells are trained at once; no result depends on it (`augment.core.processes`).
         threads: Of each process where there are several; results depend on it in the last bits, and on with them.
         progress: Whether to show bars on stderr.
 
@@ -218,7 +218,7 @@ def run_arm(
 
     Raises:
         InputError: Files are missing, or there are fewer synthetic faces than `per_class`.
-        augment.leakage.LeakageError: Something of a validation or test face would reach training.
+        augment.faces.leakage.LeakageError: Something of a validation or test face would reach training.
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(Problem("seeds", f"{list(seeds)} are no distinct seeds", "list each seed once"))

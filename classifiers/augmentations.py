@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from augment.chance import seeded
+from augment.core.seeding import seeded
 
 AugmentationName = Literal["none", "flip", "classical", "randaugment"]
 

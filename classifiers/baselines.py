@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
-from augment.problems import InputError, Problem
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError, Problem
+from augment.faces.tensors import FaceTensors
 
 BaselineKind = Literal["hog", "lbp"]
 

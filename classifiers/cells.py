@@ -6,7 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from augment.tensors import FaceTensors
+from augment.faces.tensors import FaceTensors
 
 
 def hash_faces(faces: FaceTensors | None) -> str | None:

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from augment.files import atomic_path
-from augment.problems import InputError, Problem
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_path
+from augment.faces.tensors import FaceTensors
 from classifiers.models import FaceClassifier
 
 ScoreName = Literal["accuracy", "balanced_accuracy", "macro_f1"]

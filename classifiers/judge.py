@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from augment.chance import derive_seed
-from augment.faces import read_faces
-from augment.files import atomic_path, atomic_write_text
-from augment.leakage import check_leakage
-from augment.problems import InputError, Problem
-from augment.processes import run_in_processes
-from augment.progress import track
-from augment.seals import is_sealed, seal_folder
-from augment.splits import fold_tables, read_folds
-from augment.tensors import FaceTensors, face_tensors
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_path, atomic_write_text
+from augment.core.processes import run_in_processes
+from augment.core.progress import track
+from augment.core.seals import is_sealed, seal_folder
+from augment.core.seeding import derive_seed
+from augment.faces.leakage import check_leakage
+from augment.faces.splits import fold_tables, read_folds
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.cells import hash_code, hash_faces
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
@@ -122,7 +122,7 @@ def train_judge(
 
     Raises:
         InputError: Files are missing, or a fold has no training or validation faces.
-        augment.leakage.LeakageError: A subject lies in two splits of a fold.
+        augment.faces.leakage.LeakageError: A subject lies in two splits of a fold.
     """
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))

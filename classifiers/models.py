@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import nn
 
-from augment.chance import seeded
-from augment.problems import InputError, Problem
-from augment.regular_files import require_regular_file
-from augment.sealed_tensors import load_tensors, save_tensors
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import require_regular_file
+from augment.core.sealed_tensors import load_tensors, save_tensors
+from augment.core.seeding import seeded
 
 # The brightness of a well-exposed grey face, in 0..1; fixed, so that no statistics of any split enter the network.
 GREY_MEAN = 0.5

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from augment.chance import derive_seed
-from augment.problems import InputError, Problem
-from augment.progress import track
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError, Problem
+from augment.core.progress import track
+from augment.core.seeding import derive_seed
+from augment.faces.tensors import FaceTensors
 from classifiers.augmentations import AugmentationName, AugmentationSettings, augment_images
 from classifiers.evaluation import ScoreName, autocast, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier

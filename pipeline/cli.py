@@ -40,10 +40,10 @@ def _run(stage: str, **arguments: Any) -> None:
 
     if os.environ.get("DVC_STAGE"):
         die_with_parent()
-    from augment.problems import InputError
+    from augment.core.errors import InputError
     from pipeline.measurements import measured
     from pipeline.messages import RESULT
-    from pipeline.workspace import check_place_of_artifacts
+    from pipeline.project import check_place_of_artifacts
 
     try:
         if os.environ.get("DVC_STAGE"):
@@ -148,8 +148,8 @@ def report() -> None:
 @click.option("--show", is_flag=True, help="Print the parameters instead of writing params.yaml.")
 def profile(overrides: tuple[str, ...], show: bool) -> None:
     """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=500`."""
-    from augment.files import atomic_write_text
-    from augment.problems import InputError
+    from augment.core.errors import InputError
+    from augment.core.files import atomic_write_text
     from pipeline.profile import compose_profile
 
     try:
@@ -198,7 +198,7 @@ def check_data_set(
     Counts are set beside the published ones. Exits with 1 where something can't be read, else with 0, though parts may
     be missing. docs/datasets.md describes every NAME; the embedded faces (rig) have no ROOT.
     """
-    from augment.problems import InputError
+    from augment.core.errors import InputError
     from pipeline.data_check import check_data, parse_settings
 
     try:
@@ -251,9 +251,9 @@ def translate(photos: tuple[Path, ...], weights: Path, **options: Any) -> None:
     Each is cropped to its central square (--crop: to its face), brought to the translator's size, and written as
     NAME.CLASS.png beside it.
     """
-    from augment.problems import InputError
+    from augment.core.errors import InputError
     from pipeline.messages import RESULT
-    from pipeline.translate import TranslateSettings, translate_pictures
+    from pipeline.photos.translate import TranslateSettings, translate_pictures
 
     try:
         written = translate_pictures(photos, weights, TranslateSettings(**options))

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 
 
 def _listen(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from augment.files import atomic_write_text
-from augment.fold_choice import choose_folds
-from augment.inventory import NONE, Inventory, PictureFacts, take_inventory
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
+from augment.faces.fold_choice import choose_folds
+from augment.faces.splits import FoldSettings
 from augment.sources import open_source
-from augment.splits import FoldSettings
+from augment.sources.inventory import NONE, Inventory, PictureFacts, take_inventory
 from pipeline.yaml_text import parse_yaml
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*\Z", re.ASCII)

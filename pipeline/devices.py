@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 
-from augment.problems import InputError, Problem
-from augment.processes import processors
+from augment.core.errors import InputError, Problem
+from augment.core.processes import processors
 
 
 def processes_for(wanted: int, device: str) -> int:

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from augment.files import atomic_write_text
-from augment.training import TIMING_FIELDS
+from augment.core.files import atomic_write_text
+from augment.training.loop import TIMING_FIELDS
 
 MEASURED_FIELDS = (*TIMING_FIELDS, "processor_seconds", "peak_memory_bytes")
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from augment.files import atomic_write_text
-from augment.problems import InputError
-from pipeline.artifacts import Artifacts
+from augment.core.errors import InputError
+from augment.core.files import atomic_write_text
+from pipeline.workspace import Artifacts
 
 if TYPE_CHECKING:
     from pipeline.parameters import Parameters

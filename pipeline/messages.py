@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TextIO
 
-from augment.progress import VERBOSITY_VARIABLE, Verbosity, verbosity, write_line
+from augment.core.progress import VERBOSITY_VARIABLE, Verbosity, verbosity, write_line
 
 ROOMS = ("augment", "classifiers", "reports", "pipeline")
 RESULT = 25  # between INFO and WARNING: the line that says what came of a command

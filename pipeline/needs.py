@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.problems import InputError, Problem
-from augment.replacing import recover
-from augment.seals import check_replaceable, seal_problems
-from augment.splits import read_folds
+from augment.core.errors import InputError, Problem
+from augment.core.replacing import recover
+from augment.core.seals import check_replaceable, seal_problems
+from augment.faces.splits import read_folds
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from augment.annotate import AnnotationSettings
-from augment.attributes import Attribute
-from augment.licences import EXAMPLES, says_something
-from augment.parsing import ParsingSettings
-from augment.parsing_teachers import TeacherSettings
-from augment.problems import InputError, Problem
-from augment.selection import SelectionSettings
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import EXAMPLES, says_something
+from augment.faces.splits import FoldSettings
+from augment.parsing.network import ParsingSettings
+from augment.parsing.teachers import TeacherSettings
+from augment.prepare.annotation import AnnotationSettings
 from augment.sources import source_names
-from augment.splits import FoldSettings
-from augment.synthesis import SynthesisSettings
-from augment.training import TrainingSettings
+from augment.sources.attributes import Attribute
+from augment.synthesis.generate import SynthesisSettings
+from augment.synthesis.selection import SelectionSettings
+from augment.training.loop import TrainingSettings
 from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator
 from classifiers.arms import Arm
 from classifiers.training import ClassifierSettings
 from pipeline.groups import GROUPS
-from pipeline.workspace import is_project, where_to_run
+from pipeline.project import is_project, where_to_run
 from pipeline.yaml_text import parse_yaml
-from reports.scores import ScoreSettings
+from reports.metrics.scores import ScoreSettings
 from reports.settings import ReportSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits, underscores")]

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 from pipeline.groups import GROUPS
-from pipeline.workspace import is_project, where_to_run
+from pipeline.project import is_project, where_to_run
 
 HEADER = "# Written by `s2l profile {overrides}`; conf/ and the settings classes say what each key means.\n"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 from pipeline.devices import choose_device
 from pipeline.parameters import load_parameters
-from pipeline.workspace import git_advice
+from pipeline.project import git_advice
 
 
 def lacking(folder: Path) -> list[Problem]:

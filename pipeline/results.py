@@ -6,13 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
-from augment.files import atomic_write_text
-from augment.licences import Licence
-from augment.problems import InputError, Problem
-from augment.replacing import folder_in_place
-from augment.seals import SEAL, read_seal, seal_problems
-from pipeline.artifacts import Artifacts
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
+from augment.core.replacing import folder_in_place
+from augment.core.seals import SEAL, read_seal, seal_problems
+from augment.faces.licences import Licence
 from pipeline.parameters import Parameters, load_parameters
+from pipeline.workspace import Artifacts
 from reports.environment import describe_environment
 
 WRITTEN_BY = "Written by `s2l results`"

@@ -15,9 +15,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from augment.problems import InputError, Problem
-from augment.replacing import replace_file, replace_folder
-from augment.seals import SEAL, file_digest
+from augment.core.errors import InputError, Problem
+from augment.core.replacing import replace_file, replace_folder
+from augment.core.seals import SEAL, file_digest
 
 
 def fingerprint(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:

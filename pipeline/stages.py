@@ -20,37 +20,38 @@ import augment
 import classifiers
 import pipeline
 import reports
-from augment.annotate import check_annotation
-from augment.chance import derive_seed
-from augment.faces import SPLITS, iterate_faces, read_class_names, read_faces
-from augment.files import atomic_write_bytes, atomic_write_text, sha256_of_file
-from augment.fold_choice import choose_folds, known_splits, report_folds
-from augment.json_files import read_json_object
-from augment.leakage import check_leakage
-from augment.licences import Licence, LicenceLine, licence_of
-from augment.parent_card import write_parent_card
-from augment.parsing import load_parsing, parsing_statistics, save_parsing, train_parsing
-from augment.parsing_teachers import HELEN, choose_teachers
-from augment.prepare import PreparationReport, prepare_faces, write_report
-from augment.problems import InputError, Problem
-from augment.processes import run_in_processes, use_threads
-from augment.replacing import folder_in_place
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_bytes, atomic_write_text, sha256_of_file
+from augment.core.json_files import read_json_object
+from augment.core.processes import run_in_processes, use_threads
+from augment.core.replacing import folder_in_place
+from augment.core.seeding import derive_seed
+from augment.faces.fold_choice import choose_folds, report_folds
+from augment.faces.leakage import check_leakage
+from augment.faces.licences import Licence, LicenceLine
+from augment.faces.parent_card import write_parent_card
+from augment.faces.splits import assign_folds, fold_tables, read_folds, write_folds
+from augment.faces.table import SPLITS, iterate_faces, read_class_names, read_faces
+from augment.faces.tensors import FaceTensors, face_tensors
+from augment.parsing.network import load_parsing, parsing_statistics, save_parsing, train_parsing
+from augment.parsing.teachers import HELEN, choose_teachers
+from augment.prepare.annotation import check_annotation
+from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
 from augment.sources import Source, open_source
-from augment.sources.base import reading_notes
-from augment.splits import assign_folds, fold_tables, read_folds, write_folds
-from augment.tensors import FaceTensors, face_tensors
-from augment.training import train_translator
+from augment.sources.base import known_splits, reading_notes
+from augment.sources.terms import licence_of
+from augment.training.loop import train_translator
 from augment.translators import create_translator, load_translator, translator_class
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
-from pipeline.artifacts import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 from pipeline.devices import choose_device, name_of, processes_for
 from pipeline.measured_fields import take_measurements
 from pipeline.measurements import read_run_record
 from pipeline.messages import RESULT
 from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
+from pipeline.project import git_advice
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
-from pipeline.workspace import git_advice
+from pipeline.workspace import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 
 LOG = logging.getLogger(__name__)
 
@@ -225,7 +226,7 @@ def _report_folds(
 
     The table of faces is of use without scores, so too few faces for these are no error yet; the judge's stage refuses.
     """
-    from reports.scores import check_reference_faces
+    from reports.metrics.scores import check_reference_faces
 
     found = report_folds(faces, folds, parameters.folds, report.class_names)
     write_report(report.model_copy(update={"folds": found}), directory)
@@ -313,7 +314,7 @@ def judge(root: Path) -> None:
         InputError: There are translators, and a fold has too few real faces to score any: before all training.
     """
     from classifiers.judge import train_judge
-    from reports.scores import check_reference_faces
+    from reports.metrics.scores import check_reference_faces
 
     parameters, artifacts, device = _start(root)
     check_needs(_prepared(artifacts), [artifacts.judge])
@@ -390,7 +391,7 @@ def _train_fold(
     *, parameters: Parameters, root: Path, name: str, fold: int, out: Path, scratch: Path, device: str
 ) -> None:
     """Trains a translator on a fold's training faces; its checkpoint is chosen on the validation faces."""
-    from pipeline.validation import checkpoint_validation
+    from augment.training.validation import checkpoint_validation
 
     artifacts, entry = Artifacts(root), parameters.translator(name)
     faces = _faces_of_fold(artifacts, fold)
@@ -444,7 +445,7 @@ def _pass_refusal_on(source: Path, *outs: Path) -> bool:
 
 def synthesize(root: Path, name: str) -> None:
     """Generates n faces a class, each fold from its own training faces."""
-    from augment.synthesis import synthesize as synthesize_faces
+    from augment.synthesis.generate import synthesize as synthesize_faces
 
     parameters, artifacts, device = _start(root)
     entry = parameters.translator(name)
@@ -523,9 +524,9 @@ def _parsing_terms(report: Path) -> tuple[LicenceLine, ...]:
 
 def assess(root: Path, name: str) -> None:
     """The judge looks at a translator's faces: selection first, then the scores."""
-    from augment.selection import select
+    from augment.synthesis.selection import select
     from classifiers.judge import load_judge
-    from reports.scores import score_translator
+    from reports.metrics.scores import score_translator
 
     parameters, artifacts, device = _start(root)
     parameters.translator(name)

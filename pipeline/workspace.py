@@ -1,56 +1,121 @@
-"""The folder a command is run in: which project it belongs to, and what a run would lack there."""
+"""Where a run's files lie. The only place that knows; `dvc.yaml` declares the same paths as outs.
+
+What bears a user's name ends in `.s2l`: DVC removes outs before a stage's command can check the name, so a translator
+called `../../docs` may cost no folder but one that ends so.
+"""
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from augment.problems import InputError, Problem
-
-NO_GIT = re.compile(r"^\s*no_scm\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
+OURS = ".s2l"
 
 
-def where_to_run(folder: Path) -> str:
-    """Advice for a command that was not run in a project's folder."""
-    for parent in Path(folder).resolve().parents:
-        if (parent / "dvc.yaml").is_file() and (parent / "conf").is_dir():
-            return f"this is a folder of a project: run the command in {parent}"
-    return "run the command in the project's folder"
+@dataclass(frozen=True)
+class Artifacts:
+    """Paths of one workspace.
 
-
-def is_project(folder: Path) -> bool:
-    """Whether `s2l profile` can be run here."""
-    return (Path(folder) / "conf").is_dir()
-
-
-def check_place_of_artifacts(folder: Path) -> None:
-    """Sees, before a stage that DVC runs does its work, that DVC will be able to take what it writes.
-
-    Raises:
-        InputError: artifacts/ is a link that leads out of the git repository: DVC refuses such outputs, but only after
-            the stage has run.
+    Attributes:
+        root: The workspace; `params.yaml` and `dvc.yaml` lie in it.
     """
-    artifacts, real = Path(folder) / "artifacts", Path(folder).resolve()
-    in_git = any((parent / ".git").exists() for parent in (real, *real.parents))
-    if in_git and artifacts.is_symlink() and not artifacts.resolve().is_relative_to(real):
-        why = "is a link that leads out of the git repository, and DVC takes no outputs from there"
-        mend = "mount the other disk at artifacts/, or clone the project onto it; stages called by hand may write there"
-        raise InputError(Problem(str(artifacts), why, mend))
+
+    root: Path
+
+    @property
+    def home(self) -> Path:
+        """All that a run writes."""
+        return self.root / "artifacts"
+
+    @property
+    def scratch(self) -> Path:
+        """Unfinished work; a killed stage finds its way from here."""
+        return self.root / ".ckpt"
+
+    @property
+    def faces(self) -> Path:
+        """The prepared table of faces."""
+        return self.home / "faces"
+
+    @property
+    def folds(self) -> Path:
+        """Which face stands in which split of which fold."""
+        return self.home / "folds.parquet"
+
+    @property
+    def parsing(self) -> Path:
+        """The parsing network, a folder a fold."""
+        return self.home / "parsing"
+
+    @property
+    def judge(self) -> Path:
+        """The judge, a folder a fold."""
+        return self.home / "judge"
+
+    @property
+    def translators(self) -> Path:
+        """All translators."""
+        return self.home / "translators"
+
+    @property
+    def report(self) -> Path:
+        """The page, the tables, the figures."""
+        return self.home / "report"
+
+    @property
+    def timings(self) -> Path:
+        """Wall time and memory of the stages; no stage's output, for a time differs with every run."""
+        return self.home / "timings"
+
+    def measurements(self, stage: str) -> Path:
+        """What was measured within a stage's work and taken out of its results: rates and times by file."""
+        return self.timings / "within" / f"{stage}.json"
+
+    @property
+    def all_synthetic(self) -> Path:
+        """All translators' faces before selection."""
+        return self.home / "synthetic"
+
+    @property
+    def all_selected(self) -> Path:
+        """All translators' faces after selection."""
+        return self.home / "selected"
+
+    @property
+    def metrics(self) -> Path:
+        """The report's metrics once more, where git keeps them for `dvc metrics`."""
+        return self.root / "metrics.json"
+
+    @property
+    def plots(self) -> Path:
+        """The report's plots once more, where git keeps them for `dvc plots`."""
+        return self.root / "plots"
+
+    def translator(self, name: str) -> Path:
+        """A translator's weights and logs, a folder a fold."""
+        return self.translators / f"{name}{OURS}"
+
+    def synthetic(self, name: str) -> Path:
+        """A translator's faces before selection, a dataset a fold."""
+        return self.all_synthetic / f"{name}{OURS}"
+
+    def selected(self, name: str) -> Path:
+        """A translator's faces with the judge's confidence and what was kept, a dataset a fold."""
+        return self.all_selected / f"{name}{OURS}"
+
+    def scores(self, name: str) -> Path:
+        """A translator's scores."""
+        return self.home / "scores" / f"{name}{OURS}"
+
+    def arm(self, name: str) -> Path:
+        """An arm's predictions and training curves."""
+        return self.home / "arms" / f"{name}{OURS}"
 
 
-def git_advice(folder: Path) -> str:
-    """What to do where there is no git, without which DVC runs nothing; empty where DVC will run.
+def fold_directory(directory: Path, fold: int) -> Path:
+    """The part of a stage's output that belongs to a fold."""
+    return directory / f"fold-{fold}"
 
-    A downloaded archive of the source has no git, and its .dvc/config says so to DVC; other copies don't.
-    """
-    folder = Path(folder).resolve()
-    if not (folder / ".dvc").is_dir() or any((parent / ".git").exists() for parent in (folder, *folder.parents)):
-        return ""
-    for name in ("config", "config.local"):
-        file = folder / ".dvc" / name
-        if file.is_file() and NO_GIT.search(file.read_text(encoding="utf-8", errors="replace")):
-            return ""
-    return (
-        f"{folder} is not in a git repository, without which DVC runs nothing: `git init`, "
-        "or `dvc config --local core.no_scm true` (no `dvc exp`, no `dvc metrics diff`)"
-    )
+
+REFUSAL_FILE = "refused.json"
+LICENCE_FILE = "licence.json"

@@ -9,7 +9,7 @@ import yaml
 from yaml.constructor import ConstructorError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 
 LARGEST = 1_000_000  # characters: parameters are some kilobytes
 DEEPEST = 50  # levels

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from augment.files import atomic_write_bytes, atomic_write_text
-from augment.replacing import folder_in_place
+from augment.core.files import atomic_write_bytes, atomic_write_text
+from augment.core.replacing import folder_in_place
 from reports.figures import LIGHT, draw_confusions, draw_differences, draw_gallery, png_bytes, render_figures
 from reports.inputs import ReportData, ReportInputs, load_report_data, loss_terms
 from reports.measurements import record_metrics

@@ -6,7 +6,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from augment.processes import processors
+from augment.core.processes import processors
 
 PACKAGES = (
     "synthesize-to-learn", "torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pyarrow", "pytorch-fid",

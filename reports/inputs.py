@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from augment.json_files import read_json_object
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.core.json_files import read_json_object
 from reports.measurements import RunRecord
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import SCORES_VERSION, ReportSettings

@@ -17,8 +17,8 @@ from reports.colours import heat_step, heat_style
 from reports.figures import RenderedFigure, render_figures, row_shares
 from reports.inputs import Headline, ReportData, find_headline, real_only_arms
 from reports.measurements import record_facts, record_rows
+from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
-from reports.published import published_for
 from reports.shortfalls import find_shortfalls, sample_words
 from reports.statistics import HELPED, HURT, POWER, SEEMS, UNCLEAR, Comparison, Interval
 from reports.tables import (

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from augment.faces import MASK_CLASSES
-from augment.json_files import read_json_object
+from augment.core.json_files import read_json_object
+from augment.faces.table import MASK_CLASSES
 
 _SCORED_ON = {
     "validation": "{faces:,} validation faces with masks",

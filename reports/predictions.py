@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 
 COLUMNS = ("arm", "fold", "seed", "split", "face_id", "subject", "label", "predicted")
 

@@ -1,12 +1,12 @@
-"""The preparation's report (`augment.prepare.PreparationReport`), as the page shows it."""
+"""The preparation's report (`augment.prepare.prepare.PreparationReport`), as the page shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from augment.faces import SPLITS
-from augment.licences import Licence
+from augment.faces.licences import Licence
+from augment.faces.table import SPLITS
 
 
 def data_counts(report: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -127,7 +127,7 @@ def data_shortfalls(report: Mapping[str, Any]) -> list[str]:
 
 
 def _annotation_facts(annotation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was looked for in the pictures (`augment.annotate.AnnotationReport`)."""
+    """What was looked for in the pictures (`augment.prepare.annotation.AnnotationReport`)."""
     if not annotation:
         return []
     facts = []

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 from reports.predictions import Predictions, confusion_counts
 from reports.settings import BootstrapSettings
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from augment.files import atomic_write_text
+from augment.core.files import atomic_write_text
 from reports.inputs import ReportData
-from reports.published import describe_published, published_for
+from reports.papers.published import describe_published, published_for
 from reports.statistics import POWER, UNCLEAR, Interval
 
 
@@ -190,7 +190,7 @@ def accuracy_against_n(data: ReportData) -> pd.DataFrame:
 
 def published_table() -> pd.DataFrame:
     """Every published figure that the project keeps, as it was published."""
-    from reports.published import read_published
+    from reports.papers.published import read_published
 
     return read_published().drop(columns="matches")
 

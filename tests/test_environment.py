@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from augment.progress import VERBOSITY_VARIABLE
+from augment.core.progress import VERBOSITY_VARIABLE
 from pipeline.messages import listen
 
 

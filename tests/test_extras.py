@@ -7,7 +7,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from augment.landmark_detection import MEND
+from augment.prepare.landmarks import MEND
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])

@@ -36,7 +36,7 @@ def test_dependencies_point_one_way(room: str) -> None:
 
 
 def test_a_wrong_import_would_be_found() -> None:
-    assert imported_rooms("def f():\n    from reports.kid import kernel_distance\n    import pipeline.cli") == {
+    assert imported_rooms("def f():\n    from reports.metrics.kid import kernel_distance\n    import pipeline.cli") == {
         "reports",
         "pipeline",
     }
@@ -55,7 +55,7 @@ def test_every_loop_goes_through_the_one_module_that_uses_tqdm() -> None:
         for file in (ROOT / room).rglob("*.py")
         if "tqdm" in imported_packages(file.read_text(encoding="utf-8"))
     }
-    assert using == {"augment/progress.py"}
+    assert using == {"augment/core/progress.py"}
 
 
 def imported_packages(source: str) -> set[str]:
@@ -71,7 +71,7 @@ def test_tools_are_content(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# What opens a picture by its content, and so must be told the formats; `augment.images` has the list.
+# What opens a picture by its content, and so must be told the formats; `augment.faces.images` has the list.
 OTHER_PICTURE_READERS = {
     "imread",
     "decode_png",

@@ -18,9 +18,9 @@ from data_sets import modules_of_tests  # noqa: E402
 from test_bad_input import CASES, Case  # noqa: E402
 from test_parameters import REFUSALS, changed  # noqa: E402
 
-from augment.files import atomic_write_text  # noqa: E402
-from augment.prepare import prepare_faces  # noqa: E402
-from augment.problems import InputError  # noqa: E402
+from augment.core.errors import InputError  # noqa: E402
+from augment.core.files import atomic_write_text  # noqa: E402
+from augment.prepare.prepare import prepare_faces  # noqa: E402
 from augment.sources import _source_class, open_source, source_names  # noqa: E402
 from pipeline.parameters import parse_parameters  # noqa: E402
 from pipeline.profile import compose_profile  # noqa: E402

@@ -21,9 +21,10 @@ sys.path[:0] = [str(TESTS / "augment"), str(TESTS / "augment" / "sources"), str(
 
 from data_sets import fer_csv, modules_of_tests  # noqa: E402
 
-from augment.files import atomic_write_text  # noqa: E402
+from augment.core.files import atomic_write_text  # noqa: E402
+from augment.faces.licences import Terms  # noqa: E402
 from augment.sources import _source_class, open_source, source_names  # noqa: E402
-from augment.sources.base import PublishedCount, Source, Terms  # noqa: E402
+from augment.sources.base import PublishedCount, Source  # noqa: E402
 from augment.sources.joint import JointPart  # noqa: E402
 
 PAGE = TESTS.parent / "docs" / "datasets.md"

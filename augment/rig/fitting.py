@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 from augment.rig.action_units import SIDED_UNITS, action_unit_basis
 from augment.rig.geometry import Array, head_mesh
 from augment.rig.landmarks import landmark_weights, place_on_grid

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 from augment.sources.base import RawFace, Source, SourceSettings
 
 __all__ = ["RawFace", "Source", "SourceSettings", "check_source_settings", "open_source", "source_names"]

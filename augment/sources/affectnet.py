@@ -29,10 +29,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from augment.faces import LANDMARK_COUNT
-from augment.problems import InputError, Problem
-from augment.regular_files import open_regular_file, read_regular_file
-from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import open_regular_file, read_regular_file
+from augment.faces.licences import Terms
+from augment.faces.table import LANDMARK_COUNT
+from augment.sources.base import PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import OTHER_CASE, enumerate_names, is_archive, stray_file, unknown_layout

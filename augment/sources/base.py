@@ -9,7 +9,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from augment.problems import Problem
+from augment.core.errors import Problem
+from augment.faces.fold_choice import count_splits
 
 
 class SourceSettings(BaseModel):
@@ -33,7 +34,7 @@ class RawFace:
         illumination: For example normal, weak, dark; None where unknown.
         intensity: Of the expression, 0..1; None where unknown.
         landmarks: float32 [68, 2], x y in 0..1 (iBUG order); None where unknown.
-        mask: uint8 [H, W], indices into `augment.faces.MASK_CLASSES`; None where unknown.
+        mask: uint8 [H, W], indices into `augment.faces.table.MASK_CLASSES`; None where unknown.
         simulated: uint8 [H, W] or [H, W, 3], the simulated frontal face of the same person and performance (a render
             of a 3-D face model), any size; None where there is none.
         source: The data set, where the source holds several; becomes the `source` column in place of the source's name.
@@ -55,36 +56,12 @@ class RawFace:
 
 
 @dataclass(frozen=True)
-class Terms:
-    """Under which terms a data set's faces may be used, as its holders say it.
-
-    Attributes:
-        holder: Who gives the data set out.
-        ask: Where to ask for it: an address of a page, or how.
-        use: What it may be used for, one sentence.
-        derived: What the terms say of images made from it (which a synthetic face is), one sentence.
-        read_at: Where these terms were read.
-    """
-
-    holder: str
-    ask: str
-    use: str
-    derived: str
-    read_at: str
-
-    @property
-    def licence(self) -> str:
-        """The licence line of cards."""
-        return f"{self.use} {self.derived} ({self.holder}; ask at {self.ask})"
-
-
-@dataclass(frozen=True)
 class PublishedCount:
     """A count that a data set's publication names, beside which `s2l data check` puts what it found.
 
     Attributes:
-        what: What is counted, in the words of `augment.inventory`: `faces`, `subjects`, `class happy`, `split train`,
-            `pose +45`, `light Dark`, `intensity 0.25`, or a count of the source's own.
+        what: What is counted, in the words of `augment.sources.inventory`: `faces`, `subjects`, `class happy`, `split
+            train`, `pose +45`, `light Dark`, `intensity 0.25`, or a count of the source's own.
         count: How many there are in the whole data set, with the source's settings.
         read_at: Where that is said.
     """
@@ -99,7 +76,7 @@ class Source(Protocol):
     """A data set's reader.
 
     A source may also have `title`, `description` and `licence`, which the dataset's card then says, `terms`, from which
-    the licence then comes, `licence_lines` where it holds several data sets (`augment.licences`), and
+    the licence then comes, `licence_lines` where it holds several data sets (`augment.faces.licences`), and
     `attribute_values(field)`, a field of every face (None where unknown) without reading the pictures, and
     `reading_notes()`, how its root was read where that is not to be seen from it. Sources of published data sets are
     `augment.sources.listed.ListedSource`.
@@ -121,3 +98,9 @@ def reading_notes(source: Source) -> tuple[str, ...]:
     """How a source's root was read, where that is not to be seen from it; empty where the source says nothing."""
     notes = getattr(source, "reading_notes", None)
     return () if notes is None else tuple(notes())
+
+
+def known_splits(source: Source) -> dict[str, int] | None:
+    """`count_splits` of a source that knows its faces' splits without reading a picture; None of any other."""
+    values = getattr(source, "attribute_values", None)
+    return None if values is None else count_splits(list(values("split")))

@@ -1,7 +1,7 @@
 """BU-3DFE (Yin et al., "A 3D facial expression database for facial behavior research", 2006).
 
 100 people (women F0001 to F0056, men M0001 to M0044) show six expressions at four levels, and the neutral face: 2,500
-textured models, which are turned and drawn here (`augment.mesh`), as the works did with the database's own tool.
+textured models, which are turned and drawn here (`augment.rig.mesh`), as the works did with the database's own tool.
 
 Layout: a folder a person, and in it for each model `F0001_AN01WH_F3D.wrl` (subject, expression and level, ancestry,
 kind), its texture `F0001_AN01WH_F3D.bmp`, a frontal photograph `_F2D.bmp`, 83 points `_F3D.bnd`, and the uncropped scan
@@ -24,11 +24,12 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field, field_validator
 
-from augment.attributes import signed_degrees
-from augment.mesh import Mesh, fitted_camera, render_mesh
-from augment.problems import InputError, Problem
-from augment.regular_files import read_regular_file
-from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import read_regular_file
+from augment.faces.licences import Terms
+from augment.rig.mesh import Mesh, fitted_camera, render_mesh
+from augment.sources.attributes import signed_degrees
+from augment.sources.base import PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (

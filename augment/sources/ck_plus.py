@@ -29,10 +29,11 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from augment.faces import LANDMARK_COUNT
-from augment.problems import InputError, Problem
-from augment.regular_files import read_regular_text
-from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import read_regular_text
+from augment.faces.licences import Terms
+from augment.faces.table import LANDMARK_COUNT
+from augment.sources.base import PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (

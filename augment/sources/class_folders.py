@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 from augment.sources.class_names import name_problems, plain_name
 from augment.sources.folder_walk import FolderWalk, Level
 

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from augment.problems import Problem
+from augment.core.errors import Problem
 
 _DIGITS = re.compile(r"([0-9]+)")
 

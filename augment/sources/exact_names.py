@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from augment.problems import Problem
+from augment.core.errors import Problem
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.sequences import OTHER_CASE, is_archive, stray_file
 

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from augment.file_kinds import OPENING, is_archive_kind, kind_of
-from augment.frames import frames_problem
-from augment.images import UndecodableImageError, decode_image
-from augment.problems import InputError, Problem
-from augment.regular_files import open_regular_file
-from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.core.file_kinds import OPENING, is_archive_kind, kind_of
+from augment.core.regular_files import open_regular_file
+from augment.faces.frames import frames_problem
+from augment.faces.images import UndecodableImageError, decode_image
+from augment.faces.licences import Terms
+from augment.sources.base import PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS, is_ignored, read_picture
 from augment.sources.folder_walk import FolderWalk
 from augment.sources.sequences import archives_in, is_archive, printable

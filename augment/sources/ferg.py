@@ -19,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from augment.problems import InputError, Problem
-from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import Terms
+from augment.sources.base import PublishedCount, RawFace, SourceSettings
 from augment.sources.exact_names import (
     beside,
     empty_file,

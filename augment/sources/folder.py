@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import field_validator
 
-from augment.frames import frames_problem
-from augment.images import UndecodableImageError, decode_image
-from augment.problems import InputError, Problem
-from augment.regular_files import read_regular_file
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import read_regular_file
+from augment.faces.frames import frames_problem
+from augment.faces.images import UndecodableImageError, decode_image
 from augment.sources.base import RawFace, SourceSettings
 from augment.sources.class_folders import SPLIT_FOLDERS, find_class_folders
 from augment.sources.class_names import close_name, name_problems, natural_key, shown_name

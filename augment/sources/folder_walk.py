@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.problems import Problem
+from augment.core.errors import Problem
 
 # What systems and programs leave beside people's files, in small letters.
 _SYSTEM_NAMES = frozenset(

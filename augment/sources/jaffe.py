@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from augment.problems import InputError, Problem
-from augment.sources.base import PublishedCount, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import Terms
+from augment.sources.base import PublishedCount, SourceSettings
 from augment.sources.exact_names import empty_file, files_below, misfit, relative
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import unknown_layout

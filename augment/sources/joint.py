@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from augment.licences import LicenceLine, licence_of, says_something, source_lines
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import LicenceLine, says_something
 from augment.sources import check_source_settings, open_source
 from augment.sources.base import RawFace, Source, SourceSettings
+from augment.sources.terms import licence_of, source_lines
 
 
 class JointPart(BaseModel):

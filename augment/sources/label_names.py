@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from augment.licences import card_values
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import card_values
 
 
 def check_label_names(names: Any) -> tuple[str, ...]:

@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from augment.problems import InputError, Problem
-from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import Terms
+from augment.sources.base import PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import read_picture
 from augment.sources.folder_walk import leads_outside
 

@@ -25,8 +25,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from augment.problems import InputError, Problem
-from augment.sources.base import PublishedCount, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import Terms
+from augment.sources.base import PublishedCount, SourceSettings
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (

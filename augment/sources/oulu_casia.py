@@ -19,8 +19,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from augment.problems import InputError, Problem
-from augment.sources.base import PublishedCount, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import Terms
+from augment.sources.base import PublishedCount, SourceSettings
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
     NameRule,

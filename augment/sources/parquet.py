@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import field_validator
 
-from augment.faces import FACE_FIELDS, LANDMARK_COUNT, LATER_COLUMNS
-from augment.frames import frames_problem
-from augment.images import UndecodableImageError, decode_image
-from augment.licences import LicenceLine, read_card
-from augment.problems import InputError, Problem
-from augment.regular_files import read_regular_file
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import read_regular_file
+from augment.faces.frames import frames_problem
+from augment.faces.images import UndecodableImageError, decode_image
+from augment.faces.licences import LicenceLine, read_card
+from augment.faces.table import FACE_FIELDS, LANDMARK_COUNT, LATER_COLUMNS
 from augment.sources.base import RawFace, SourceSettings
 from augment.sources.class_names import name_problems, natural_key
 from augment.sources.folder import SPLIT_FOLDERS, is_ignored
@@ -309,7 +309,7 @@ def _own(file: Path, schema: pa.Schema) -> Iterator[Problem]:
                 yield Problem(f"{file.name}, column {field.name}", "is missing", "read one set at a time")
         elif not _holds(schema.field(field.name).type, field.type):
             found = schema.field(field.name).type
-            mend = "write it with augment.dataset.write_faces, or rename the columns that are not of its schema"
+            mend = "write it with augment.faces.shards.write_faces, or rename the columns that are not of its schema"
             yield Problem(f"{file.name}, column {field.name}", f"has type {found}, not {field.type}", mend)
 
 

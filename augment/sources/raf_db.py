@@ -28,9 +28,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from augment.problems import InputError, Problem
-from augment.regular_files import read_regular_text
-from augment.sources.base import PublishedCount, RawFace, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import read_regular_text
+from augment.faces.licences import Terms
+from augment.sources.base import PublishedCount, RawFace, SourceSettings
 from augment.sources.exact_names import (
     beside,
     empty_file,

@@ -20,9 +20,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from augment.attributes import signed_degrees
-from augment.problems import InputError, Problem
-from augment.sources.base import PublishedCount, SourceSettings, Terms
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import Terms
+from augment.sources.attributes import signed_degrees
+from augment.sources.base import PublishedCount, SourceSettings
 from augment.sources.exact_names import empty_file, files_below, misfit, relative
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import unknown_layout

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from augment.images import plain_grey
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.images import plain_grey
 from augment.rig import FaceSpec, preset, preset_names, render
 from augment.sources.base import RawFace, SourceSettings
 

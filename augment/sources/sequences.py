@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.problems import Problem
+from augment.core.errors import Problem
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.file_kinds import OPENING, is_archive_kind, kind_of
-from augment.problems import InputError, Problem
-from augment.regular_files import open_regular_file, require_regular_file
+from augment.core.errors import InputError, Problem
+from augment.core.file_kinds import OPENING, is_archive_kind, kind_of
+from augment.core.regular_files import open_regular_file, require_regular_file
 
 BATCH_ROWS = 500
 
@@ -21,7 +21,7 @@ class UnreadableTableError(ValueError):
 
 
 def opening_kind(file: Path) -> str | None:
-    """What a file is by its first bytes (`augment.file_kinds`); None where that is unknown or it can't be read."""
+    """What a file is by its first bytes (`augment.core.file_kinds`); None where that is unknown or it can't be read."""
     try:
         with open_regular_file(file) as stream:
             return kind_of(stream.read(OPENING))

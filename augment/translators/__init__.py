@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from augment.translators.base import Translator, TranslatorSettings
 
 ENTRY_POINT_GROUP = "s2l.translators"
-FORMAT_VERSION = 2  # since 2 with a digest (augment.sealed_tensors)
+FORMAT_VERSION = 2  # since 2 with a digest (augment.core.sealed_tensors)
 
 _WHAT, _MEND = "readable weights file", "train it again"
 _MOST_CLASSES, _LARGEST_SIZE = 10_000, 4_096  # a header that asks for more would only fill the memory
@@ -201,7 +201,7 @@ def save_translator(translator: Translator, path: Path, *, class_names: Sequence
         path: Where to.
         class_names: Names of the classes in label order.
     """
-    from augment.sealed_tensors import save_tensors
+    from augment.core.sealed_tensors import save_tensors
 
     state = translator.arrays() if isinstance(translator, KeepsArrays) else translator.state_dict()
     header = {
@@ -222,7 +222,7 @@ def translator_header(path: Path) -> dict[str, Any]:
     Raises:
         InputError: The file is absent, damaged, or holds no translator.
     """
-    from augment.sealed_tensors import read_about
+    from augment.core.sealed_tensors import read_about
 
     return _checked_header(path, read_about(path, _WHAT, _MEND))
 
@@ -275,7 +275,7 @@ def load_translator(path: Path, device: torch.device | str = "cpu") -> Translato
     Raises:
         InputError: The file is absent, damaged or of another form; the translator or one of its settings is not known.
     """
-    from augment.sealed_tensors import load_tensors
+    from augment.core.sealed_tensors import load_tensors
 
     tensors, about = load_tensors(path, _WHAT, _MEND)
     header = _checked_header(path, about)

@@ -14,9 +14,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from augment import losses
-from augment.layers import PatchDiscriminator, discriminator_downs, one_hot
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.networks.layers import PatchDiscriminator, discriminator_downs, one_hot
 from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]

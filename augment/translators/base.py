@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from augment.tensors import FaceTensors
+from augment.faces.tensors import FaceTensors
 
 TRANSLATE_BATCH = 64  # faces that go through the networks together
 
@@ -219,7 +219,7 @@ class FittedTranslator(Translator):
 
 
 class LearnedTranslator(Translator):
-    """A translator that is trained by the one loop (`augment.training`).
+    """A translator that is trained by the one loop (`augment.training.loop`).
 
     The loop owns optimizers, precision, averaging and time. The work owns its networks and losses: every term is
     named and already weighted; the loop sums them. `generator_losses` runs with the discriminator's parameters

@@ -5,11 +5,11 @@ al. 2016), BiCoGAN (Jaiswal et al. 2018, arXiv 1711.07461), and BiCoGAN as a Was
 (Arjovsky et al. 2017) or a gradient penalty (Gulrajani et al. 2017). G makes a face from a latent z and a class c; what
 makes a translator of it is the encoder, which finds the z of a given face.
 
-The text names no layers. They are DCGAN's (`augment.dcgan`); the encoder has the sizes of the released one, but with
-LeakyReLUs between, as that one is linear save for its normalization. The released code also has an encoder of z alone
-and no extrinsic factor loss, multiplies z with an embedding of c, and its discriminator adds up what it has of x, z and
-c in one linear layer, so that it can't see whether they belong together. In all of that the text is followed: E gives
-(z, c), G hears [z c], and D has a hidden layer where x, z and c meet.
+The text names no layers. They are DCGAN's (`augment.networks.dcgan`); the encoder has the sizes of the released one,
+but with LeakyReLUs between, as that one is linear save for its normalization. The released code also has an encoder of
+z alone and no extrinsic factor loss, multiplies z with an embedding of c, and its discriminator adds up what it has of
+x, z and c in one linear layer, so that it can't see whether they belong together. In all of that the text is followed:
+E gives (z, c), G hears [z c], and D has a hidden layer where x, z and c meet.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from augment import losses
-from augment.dcgan import DcganEncoder, DcganGenerator, DcganTrunk, draw_latent, initialize
-from augment.layers import one_hot
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.networks.dcgan import DcganEncoder, DcganGenerator, DcganTrunk, draw_latent, initialize
+from augment.networks.layers import one_hot
 from augment.translators.attribute_gan import Weight
 from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings
 

@@ -15,10 +15,10 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from augment import losses
-from augment.layers import InstanceNorm, UnsuitableSizeError, one_hot
-from augment.problems import Problem
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.core.errors import Problem
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.networks.layers import InstanceNorm, UnsuitableSizeError, one_hot
 from augment.translators.attribute_gan import Weight, squash
 from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
 

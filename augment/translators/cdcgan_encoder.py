@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 
-from augment import losses
-from augment.dcgan import DcganEncoder, DcganTrunk, GeneratorHears
+from augment.networks import losses
+from augment.networks.dcgan import DcganEncoder, DcganTrunk, GeneratorHears
 from augment.translators.base import Batch, TranslatorSettings
 from augment.translators.latent_gan import DiscriminatorHears, LatentGan, LatentGanSettings, Weight
 

@@ -14,11 +14,11 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
-from augment import losses
-from augment.history import ImageHistory
-from augment.layers import UnsuitableSizeError, check_halvings
-from augment.problems import Problem
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.core.errors import Problem
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.networks.image_pool import ImageHistory
+from augment.networks.layers import UnsuitableSizeError, check_halvings
 from augment.translators.attribute_gan import Weight, squash
 from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings
 

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 
-from augment import losses
-from augment.dcgan import DcganEncoder, DcganTrunk, Noise
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.networks.dcgan import DcganEncoder, DcganTrunk, Noise
 from augment.translators.base import Batch, TranslatorSettings
 from augment.translators.latent_gan import (
     DiscriminatorHears,

@@ -15,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from augment import losses
-from augment.dcgan import DcganDiscriminator, DcganGenerator, DcganTrunk, GeneratorHears, Noise, draw_latent
-from augment.layers import one_hot
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.networks.dcgan import DcganDiscriminator, DcganGenerator, DcganTrunk, GeneratorHears, Noise, draw_latent
+from augment.networks.layers import one_hot
 from augment.translators.base import Batch, LearnedTranslator, Phase, TranslatorSettings
 
 DiscriminatorHears = Literal["input", "first", "every", "projection"]

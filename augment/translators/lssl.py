@@ -15,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from augment import losses
-from augment.layers import DownBlock, ResidualBlock, SubPixelUpBlock, check_halvings, concat_label_planes
-from augment.side import landmark_heatmap
-from augment.tensors import FaceTensors
+from augment.faces.tensors import FaceTensors
+from augment.networks import losses
+from augment.networks.heatmap import landmark_heatmap
+from augment.networks.layers import DownBlock, ResidualBlock, SubPixelUpBlock, check_halvings, concat_label_planes
 from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, Weight, head, squash
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
 
@@ -170,8 +170,9 @@ class LsslModel(AttributeGan):
         if not self._parsing:
             raise CannotTranslateError(
                 f"{self.name}: the parsing loss (lambda_parsing = {self.settings.lambda_parsing:g}) needs a trained "
-                "parsing network, and none is attached. Train one on faces with masks (augment.parsing.train_parsing) "
-                "and give it to attach_parsing, or set the translator's lambda_parsing=0"
+                "parsing network, and none is attached. Train one on faces with masks "
+                "(augment.parsing.network.train_parsing) and give it to attach_parsing, "
+                "or set the translator's lambda_parsing=0"
             )
         known = getattr(self._parsing[0], "channels", self.channels)
         if known != self.channels:

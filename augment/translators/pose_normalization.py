@@ -20,7 +20,7 @@ from typing import ClassVar, NoReturn
 import torch
 from pydantic import Field
 
-from augment.tensors import FaceTensors, to_unit_range
+from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
 from augment.translators.lssl import LsslModel, LsslNetworkSettings
 

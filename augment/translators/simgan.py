@@ -16,10 +16,10 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from augment import losses
-from augment.history import ImageHistory
-from augment.layers import ResidualBlock, concat_label_planes, one_hot
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.networks.image_pool import ImageHistory
+from augment.networks.layers import ResidualBlock, concat_label_planes, one_hot
 from augment.translators.attribute_gan import Weight, squash
 from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, Phase, TranslatorSettings
 

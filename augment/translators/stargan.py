@@ -14,10 +14,17 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from augment import losses
-from augment.chance import seeded
-from augment.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, concat_label_planes, one_hot
-from augment.tensors import FaceTensors
+from augment.core.seeding import seeded
+from augment.faces.tensors import FaceTensors
+from augment.networks import losses
+from augment.networks.layers import (
+    DownBlock,
+    ResidualBlock,
+    TransposedUpBlock,
+    check_halvings,
+    concat_label_planes,
+    one_hot,
+)
 from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, Weight, head, squash
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, field_validator
 
-from augment.landmark_model import (
+from augment.faces.landmark_shapes import (
     INNER_LIPS,
     STABLE_POINTS,
     ShapeComponents,
@@ -33,9 +33,9 @@ from augment.landmark_model import (
     to_picture_range,
     with_mirrored,
 )
-from augment.tensors import FaceTensors, has_sound_landmarks, to_bytes_range, to_unit_range
-from augment.thin_plate_spline import displacement_field, sample_displaced, warp_to
+from augment.faces.tensors import FaceTensors, has_sound_landmarks, to_bytes_range, to_unit_range
 from augment.translators.base import CannotTranslateError, FittedTranslator, TranslatorSettings
+from augment.translators.thin_plate_spline import displacement_field, sample_displaced, warp_to
 
 _CHUNK = 32
 
@@ -108,7 +108,7 @@ class WarpTranslator(FittedTranslator):
     class's mean displacement and texture are taken away first, which is less exact; see `preferred_sources`.
 
     **Noise.** The noise of the landmarks is estimated from the spread of the neutral shapes and taken out of shapes
-    and styles (`augment.landmark_model.Subspace`).
+    and styles (`augment.faces.landmark_shapes.Subspace`).
 
     **Honesty.** Exact landmarks, as those of procedural faces, flatter it: one pixel of noise on 48 px faces (a
     twentieth of the distance between the outer corners of the eyes) costs a quarter to a half of its gain.

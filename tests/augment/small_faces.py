@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from augment.dataset import CardFacts
-from augment.faces import face_schema, faces_from_rows
-from augment.images import encode_png
+from augment.faces.images import encode_png
+from augment.faces.shards import CardFacts
+from augment.faces.table import face_schema, faces_from_rows
 
 CLASSES = ("angry", "happy", "sad")
 CARD = CardFacts("Made faces", "Noise.", "cc0-1.0")

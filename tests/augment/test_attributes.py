@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_faces import noise
 
-from augment.attributes import pose_class, with_attribute
-from augment.faces import class_names, read_faces
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.splits import FoldSettings, assign_folds, fold_tables
+from augment.faces.table import class_names, read_faces
+from augment.faces.tensors import face_tensors
+from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
-from augment.splits import FoldSettings, assign_folds, fold_tables
-from augment.tensors import face_tensors
-from augment.training import TrainingSettings, train_translator
+from augment.sources.attributes import pose_class, with_attribute
+from augment.training.loop import TrainingSettings, train_translator
 from augment.translators import create_translator
 
 

@@ -19,13 +19,13 @@ import pytest
 from PIL import Image
 from small_faces import CARD, CLASSES, face_row, fer_pixels, file_bytes, noise, write_picture
 
-from augment.dataset import write_faces
-from augment.faces import face_schema, faces_from_rows, read_faces
-from augment.images import encode_png
-from augment.prepare import prepare_faces
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.images import encode_png
+from augment.faces.shards import write_faces
+from augment.faces.splits import FoldSettings, assign_folds
+from augment.faces.table import face_schema, faces_from_rows, read_faces
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
-from augment.splits import FoldSettings, assign_folds
 
 GOOD = fer_pixels(0)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from augment.crops import CropSettings, FaceSquare, crop_image, crop_landmarks, crop_mask, face_square
+from augment.faces.crops import CropSettings, FaceSquare, crop_image, crop_landmarks, crop_mask, face_square
 
 
 def points_at(

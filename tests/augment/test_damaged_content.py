@@ -14,16 +14,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from augment.checkpoints import newest_checkpoint, write_checkpoint
-from augment.dataset import CardFacts, shard_is_complete, write_faces
-from augment.faces import data_files, face_schema, faces_from_rows, read_faces
-from augment.images import encode_png
-from augment.parsing import ParsingNetwork, ParsingSettings, load_parsing, save_parsing
-from augment.problems import InputError
-from augment.result_cache import ResultCache
-from augment.sealed_tensors import save_tensors
-from augment.seals import SEAL, is_sealed, seal_folder
-from augment.splits import FoldSettings, assign_folds, fold_tables, read_folds, write_folds
+from augment.core.errors import InputError
+from augment.core.sealed_tensors import save_tensors
+from augment.core.seals import SEAL, is_sealed, seal_folder
+from augment.faces.images import encode_png
+from augment.faces.shards import CardFacts, shard_is_complete, write_faces
+from augment.faces.splits import FoldSettings, assign_folds, fold_tables, read_folds, write_folds
+from augment.faces.table import data_files, face_schema, faces_from_rows, read_faces
+from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing
+from augment.prepare.cache import ResultCache
+from augment.training.checkpoints import newest_checkpoint, write_checkpoint
 from augment.translators import create_translator, load_translator, save_translator, translator_header
 
 FLIPS = 60

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from augment.dcgan import (
+from augment.networks.dcgan import (
     BatchNorm,
     DcganDiscriminator,
     DcganEncoder,
@@ -15,7 +15,7 @@ from augment.dcgan import (
     draw_latent,
     initialize,
 )
-from augment.layers import UnsuitableSizeError, one_hot
+from augment.networks.layers import UnsuitableSizeError, one_hot
 
 
 def seeded(*shape: int) -> torch.Tensor:

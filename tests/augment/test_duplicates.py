@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_faces import face_row, face_table, noise
 
-from augment import duplicates as module
-from augment.duplicates import DisjointSets, FingerprintCollector, Fingerprints, find_duplicates, hash_pairs, near_pairs
-from augment.images import encode_png
+from augment.faces.duplicates import (
+    DisjointSets,
+    FingerprintCollector,
+    Fingerprints,
+    find_duplicates,
+    hash_pairs,
+    near_pairs,
+)
+from augment.faces.images import encode_png
+from augment.faces.table import duplicates as module
 from augment.rig import preset, render
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.files import atomic_path, atomic_write_bytes, atomic_write_text, sha256_of_file
+from augment.core.files import atomic_path, atomic_write_bytes, atomic_write_text, sha256_of_file
 
 
 def test_a_failing_write_leaves_the_old_file_and_no_scratch(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from small_faces import CLASSES, write_picture
 
-from augment.fold_choice import choose_folds, count_splits, known_splits, report_folds
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.fold_choice import choose_folds, count_splits, report_folds
+from augment.faces.splits import FoldSettings, assign_folds, fold_splits
 from augment.sources import open_source
-from augment.splits import FoldSettings, assign_folds, fold_splits
+from augment.sources.base import known_splits
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 NEW = "new folds are made, subject-disjoint where subjects are known"
@@ -97,7 +98,7 @@ def test_a_subject_in_two_of_the_users_splits_is_refused_with_the_mend() -> None
 
 
 def test_a_face_without_a_split_that_is_a_test_face_too_is_refused() -> None:
-    from augment.duplicates import DUPLICATE_SCHEMA
+    from augment.faces.duplicates import DUPLICATE_SCHEMA
 
     faces = table(("test", 6), (None, 12))
     twins = {"face_id": ["f0", "f9"], "exact_group": [0, 0], "near_group": [0, 0]}

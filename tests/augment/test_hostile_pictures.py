@@ -17,9 +17,9 @@ import pytest
 from PIL import Image, ImageOps
 from small_faces import file_bytes, noise
 
-from augment.images import FORMATS, MOST_PIXELS, UndecodableImageError, decode_image, encode_png, png_text
-from augment.prepare import prepare_faces
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.images import FORMATS, MOST_PIXELS, UndecodableImageError, decode_image, encode_png, png_text
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n%%EOF\n"
@@ -200,7 +200,7 @@ in_linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a proce
 def within_memory(megabytes: int, seconds: int, code: str, *arguments: str) -> str:
     """Runs a script in a process that may take so much more memory than its imports, and so long."""
     script = (
-        "import resource, sys\nfrom augment.images import UndecodableImageError, decode_image, png_text\n"
+        "import resource, sys\nfrom augment.faces.images import UndecodableImageError, decode_image, png_text\n"
         "import numpy as np\ndecode_image(open(sys.argv[1], 'rb').read())\n"  # what decoders load, they load before
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         f"resource.setrlimit(resource.RLIMIT_AS, (used + {megabytes} * 2**20,) * 2)\n" + code

@@ -20,11 +20,11 @@ import yaml
 from data_sets import fer_csv
 from small_faces import CARD, CLASSES, face_row, fer_pixels, noise
 
-from augment.dataset import write_faces
-from augment.faces import face_schema, faces_from_rows
-from augment.images import encode_png
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.images import encode_png
+from augment.faces.shards import write_faces
+from augment.faces.table import face_schema, faces_from_rows
+from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, Source, open_source
 
 PICTURES = [encode_png(noise(0)), encode_png(noise(1))]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_faces import file_bytes, noise
 
-from augment.images import UndecodableImageError, decode_image, encode_png, fit_image, png_text
+from augment.faces.images import UndecodableImageError, decode_image, encode_png, fit_image, png_text
 
 
 @settings(max_examples=30, deadline=None)

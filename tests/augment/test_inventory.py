@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from small_faces import noise, write_picture
 
-from augment.attributes import signed_degrees
-from augment.inventory import MOST_VALUES, Inventory, take_inventory
-from augment.problems import Problem
+from augment.core.errors import Problem
+from augment.faces.licences import Terms
 from augment.sources import RawFace, SourceSettings, open_source
-from augment.sources.base import PublishedCount, Terms
+from augment.sources.attributes import signed_degrees
+from augment.sources.base import PublishedCount
+from augment.sources.inventory import MOST_VALUES, Inventory, take_inventory
 from augment.sources.listed import ListedFace, ListedSource
 
 

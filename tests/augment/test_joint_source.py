@@ -12,14 +12,14 @@ import yaml
 from data_sets import modules_of_tests
 from small_faces import CARD, CLASSES, face_row, noise, write_picture
 
-from augment.dataset import write_faces
-from augment.faces import class_names, read_faces
-from augment.inventory import take_inventory
-from augment.licences import licence_of
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.shards import write_faces
+from augment.faces.table import class_names, read_faces
+from augment.faces.tensors import face_tensors
+from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, _source_class, check_source_settings, open_source
-from augment.tensors import face_tensors
+from augment.sources.inventory import take_inventory
+from augment.sources.terms import licence_of
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL_FERG = {"preset": "ferg", "subjects": 2, "faces_per_class": 1}

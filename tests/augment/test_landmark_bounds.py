@@ -16,23 +16,24 @@ import torch
 from embedded import embedded_face
 from small_faces import CARD, CLASSES, face_row
 
-from augment import annotate
-from augment.annotate import AnnotationSettings, annotated
-from augment.crops import CropSettings, crop_landmarks, face_square
-from augment.dataset import write_faces
-from augment.faces import LANDMARK_COUNT, face_schema, faces_from_rows, read_faces, validate_faces
-from augment.images import encode_png
-from augment.landmark_bounds import LEAST_SPREAD, MARGIN, STILL_POINTS, landmarks_fault
-from augment.landmark_detection import Detection, LandmarkSettings
-from augment.landmark_model import STABLE_POINTS
-from augment.prepare import face_problem, fit_landmarks, prepare_faces
-from augment.problems import InputError, Problem
-from augment.result_cache import ResultCache
+from augment.core.errors import InputError, Problem
+from augment.faces.crops import CropSettings, crop_landmarks, face_square
+from augment.faces.images import encode_png, fit_landmarks
+from augment.faces.landmark_bounds import LEAST_SPREAD, MARGIN, STILL_POINTS, landmarks_fault
+from augment.faces.landmark_shapes import STABLE_POINTS
+from augment.faces.shards import write_faces
+from augment.faces.table import LANDMARK_COUNT, face_schema, faces_from_rows, read_faces, validate_faces
+from augment.faces.tensors import face_tensors, has_sound_landmarks
+from augment.prepare.annotation import AnnotationSettings, annotated
+from augment.prepare.cache import ResultCache
+from augment.prepare.landmarks import Detection, LandmarkSettings
+from augment.prepare.prepare import annotation as annotate
+from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
-from augment.tensors import face_tensors, has_sound_landmarks
+from augment.sources.face_problem import face_problem
 from augment.translators.base import CannotTranslateError
 from augment.translators.warp import WarpTranslator
-from pipeline.photographs import PhotographReader
+from pipeline.photos.photographs import PhotographReader
 
 IMAGE, OWN, _ = embedded_face("happy", 1, size=48, channels=1)
 
@@ -206,7 +207,7 @@ def test_a_photograph_whose_face_the_square_cuts_away_has_no_landmarks_for_a_tra
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "wide.png").write_bytes(encode_png(np.tile(IMAGE, (1, 8))))
-    monkeypatch.setattr("pipeline.photographs.LandmarkDetector", CountingDetector)
+    monkeypatch.setattr("pipeline.photos.photographs.LandmarkDetector", CountingDetector)
     for landmarks, known in ((OWN * np.float32([1 / 8, 1]), False), (OWN * np.float32([1 / 8, 1]) + 7 / 16, True)):
         landmarks = landmarks - np.float32([0, 7 / 16 if known else 0])
         monkeypatch.setattr(CountingDetector, "landmarks", landmarks.astype(np.float32))

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from augment.layers import (
+from augment.core.errors import InputError
+from augment.networks.layers import (
     ConditionalInstanceNorm,
     DownBlock,
     InstanceNorm,
@@ -22,7 +23,6 @@ from augment.layers import (
     discriminator_downs,
     one_hot,
 )
-from augment.problems import InputError
 
 
 def randomize(module: torch.nn.Module) -> None:

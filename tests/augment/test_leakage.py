@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from small_faces import CLASSES, face_row, face_table, noise
 
-from augment.duplicates import find_duplicates
-from augment.faces import face_schema, faces_from_rows
-from augment.images import decode_image, encode_png
-from augment.leakage import LeakageError, check_leakage, duplicates_across
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.duplicates import find_duplicates
+from augment.faces.images import decode_image, encode_png
+from augment.faces.leakage import LeakageError, check_leakage, duplicates_across
+from augment.faces.splits import FOLD_SCHEMA, FoldSettings, assign_folds
+from augment.faces.table import face_schema, faces_from_rows
 from augment.rig import preset, render
-from augment.splits import FOLD_SCHEMA, FoldSettings, assign_folds
 
 
 def folds_of(splits: dict[str, str], fold: int = 0) -> pa.Table:

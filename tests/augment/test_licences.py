@@ -15,16 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_faces import CLASSES, face_row, noise, write_picture
 
-from augment.dataset import CardFacts, write_card, write_faces
-from augment.faces import read_faces
-from augment.licences import Licence, LicenceLine, as_licence, licence_of, read_card, says_something
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
-from augment.selection import SelectionSettings, select
+from augment.core.errors import InputError, Problem
+from augment.faces.licences import Licence, LicenceLine, Terms, as_licence, read_card, says_something
+from augment.faces.shards import CardFacts, write_card, write_faces
+from augment.faces.table import read_faces
+from augment.faces.tensors import face_tensors
+from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
-from augment.sources.base import Terms
-from augment.synthesis import SynthesisSettings, synthesize
-from augment.tensors import face_tensors
+from augment.sources.terms import licence_of
+from augment.synthesis.generate import SynthesisSettings, synthesize
+from augment.synthesis.selection import SelectionSettings, select
 from augment.translators.base import Translator, TranslatorSettings
 
 TERMS = Terms(

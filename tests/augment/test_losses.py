@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from augment import losses
+from augment.networks import losses
 
 
 def test_wasserstein_terms() -> None:

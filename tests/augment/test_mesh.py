@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.spatial import Delaunay
 from small_faces import noise
 
-from augment.mesh import Camera, Light, Mesh, fitted_camera, render_mesh, visible_points
 from augment.rig.geometry import head_mesh
 from augment.rig.landmarks import landmark_weights
+from augment.rig.mesh import Camera, Light, Mesh, fitted_camera, render_mesh, visible_points
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])  # from the lower left, counter-clockwise
 TWO = np.array([[0, 1, 2], [0, 2, 3]])

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from augment.appearance_augmentation import AppearanceAugmentation
-from augment.parsing import (
+from augment.core.errors import InputError
+from augment.faces.tensors import FaceTensors, to_unit_range
+from augment.parsing.augmentation import AppearanceAugmentation
+from augment.parsing.network import (
     NO_MASK,
     ParsingNetwork,
     ParsingSettings,
@@ -20,8 +22,6 @@ from augment.parsing import (
     save_parsing,
     train_parsing,
 )
-from augment.problems import InputError
-from augment.tensors import FaceTensors, to_unit_range
 
 SMALL = ParsingSettings(width=8, levels=2, steps=120, batch_size=8, learning_rate=1e-2)
 
@@ -196,7 +196,7 @@ def test_teachers_are_drawn_by_their_weights(monkeypatch: pytest.MonkeyPatch) ->
         drawn[int(masks[0, 0, 0])] = drawn.get(int(masks[0, 0, 0]), 0) + len(images)
         return images, masks
 
-    monkeypatch.setattr("augment.parsing._augment", count_faces)
+    monkeypatch.setattr("augment.parsing.network._augment", count_faces)
     size = (3, 16, 16)
     teachers = [
         Teacher(name, replace(drawn_faces(3), masks=torch.full(size, part, dtype=torch.uint8)), weight)

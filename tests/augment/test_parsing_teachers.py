@@ -9,12 +9,12 @@ import torch
 from data_sets import modules_of_tests
 from pydantic import ValidationError
 
-from augment.appearance_augmentation import AppearanceAugmentation
-from augment.parsing import NO_MASK, ParsingSettings, train_parsing
-from augment.parsing_teachers import Lesson, TeacherSettings, choose_teachers, embedded_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.tensors import FaceTensors
+from augment.parsing.augmentation import AppearanceAugmentation
+from augment.parsing.network import NO_MASK, ParsingSettings, train_parsing
+from augment.parsing.teachers import Lesson, TeacherSettings, choose_teachers, embedded_faces
 from augment.sources.base import RawFace
-from augment.tensors import FaceTensors
 
 FEW = TeacherSettings(faces=20, held_out_faces=10)
 
@@ -142,7 +142,7 @@ def teach_by(monkeypatch: pytest.MonkeyPatch, source: FewHelen) -> list[tuple]:
         opened.append((name, root, settings))
         return source
 
-    monkeypatch.setattr("augment.parsing_teachers.open_source", open_source)
+    monkeypatch.setattr("augment.parsing.teachers.open_source", open_source)
     return opened
 
 

@@ -9,7 +9,7 @@ import pytest
 from embedded import embedded_face
 from small_faces import fer_pixels
 
-from augment.landmark_detection import LandmarkDetector, LandmarkSettings, landmarks_installed
+from augment.prepare.landmarks import LandmarkDetector, LandmarkSettings, landmarks_installed
 from benchmarks import photographs
 
 needs_dlib = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")

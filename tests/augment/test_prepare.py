@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from small_faces import noise, write_picture
 
-from augment.annotate import AnnotationSettings
-from augment.crops import CropSettings, crop_image, crop_landmarks, face_square
-from augment.faces import class_names, read_faces, schema_metadata, validate_faces
-from augment.images import decode_image
-from augment.prepare import fit_landmarks, fit_mask, prepare_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.crops import CropSettings, crop_image, crop_landmarks, face_square
+from augment.faces.images import decode_image, fit_landmarks, fit_mask
+from augment.faces.table import class_names, read_faces, schema_metadata, validate_faces
+from augment.prepare.annotation import AnnotationSettings
+from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from augment.problems import InputError, Problem
-from augment.processes import processors, run_in_processes
+from augment.core.errors import InputError, Problem
+from augment.core.processes import processors, run_in_processes
 
 # Spawned workers import what they call by name: the functions below, from this file.
 
@@ -75,7 +75,7 @@ def test_workers_compute_with_the_threads_of_the_run(threads: int) -> None:
 def test_threads_are_those_of_the_run_whatever_the_environment_says(before: str) -> None:
     code = f"""
         {before}
-        from augment.processes import use_threads
+        from augment.core.processes import use_threads
         use_threads(1)
         from test_processes import threads_of_this_process
         import json
@@ -98,7 +98,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         import sys
         sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}
         from test_processes import sleep_and_tell
-        from augment.processes import run_in_processes
+        from augment.core.processes import run_in_processes
         calls = [dict(folder={str(tmp_path)!r}, number=number) for number in range(2)]
         list(run_in_processes(sleep_and_tell, calls, processes=2))
     """

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from augment import progress
-from augment.problems import InputError
+from augment.core import progress
+from augment.core.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 LOOP = """
 import time
-from augment.progress import track, write_line
+from augment.core.progress import track, write_line
 with track(total=30, desc="work", unit="steps") as bar:
     for step in range(30):
         bar.update()
@@ -143,7 +143,7 @@ def test_a_loop_inside_another_has_no_last_line_and_no_loop_breaks_a_line(
 def test_a_reader_that_went_away_ends_the_lines_and_not_the_work() -> None:
     code = """
 import sys
-from augment.progress import track, write_line
+from augment.core.progress import track, write_line
 for number in track(range(20_000), desc="work", unit="steps"):
     write_line(f"line {number}", sys.stdout)
 open(sys.argv[1], "w").write("whole")

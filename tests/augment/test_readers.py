@@ -16,12 +16,12 @@ import pytest
 import yaml
 from small_faces import CARD, CLASSES, face_row, face_table
 
-from augment.dataset import CardFacts, write_faces
-from augment.faces import FACE_FIELDS, FIELDS, read_faces, validate_faces
-from augment.interleaving import mixed_order
-from augment.parent_card import write_parent_card
-from augment.problems import InputError
-from augment.seals import SEAL
+from augment.core.errors import InputError
+from augment.core.seals import SEAL
+from augment.faces.interleaving import mixed_order
+from augment.faces.parent_card import write_parent_card
+from augment.faces.shards import CardFacts, write_faces
+from augment.faces.table import FACE_FIELDS, FIELDS, read_faces, validate_faces
 from augment.sources import open_source
 
 PAGE = Path(__file__).parents[2] / "docs" / "dataset-format.md"

@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 from small_faces import file_bytes, noise
 
-from augment.licences import read_card
-from augment.parsing import load_parsing
-from augment.problems import InputError, Problem
-from augment.regular_files import (
+from augment.core.errors import InputError, Problem
+from augment.core.regular_files import (
     NotARegularFileError,
     open_regular_file,
     read_regular_file,
     read_regular_text,
     require_regular_file,
 )
+from augment.faces.licences import read_card
+from augment.parsing.network import load_parsing
 from augment.sources import open_source
 from augment.sources.affectnet import _load
 from augment.sources.ck_plus import read_points as read_ck_points

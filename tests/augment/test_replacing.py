@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from augment import replacing
-from augment.problems import InputError
-from augment.replacing import folder_in_place, recover, replace_file, replace_folder
-from augment.seals import SEAL, is_sealed, seal_folder
+from augment.core import replacing
+from augment.core.errors import InputError
+from augment.core.replacing import folder_in_place, recover, replace_file, replace_folder
+from augment.core.seals import SEAL, is_sealed, seal_folder
 
 DEAD = 2**22 + 1  # more than any process number of Linux
 OTHER_DISK = Path("/dev/shm")

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_faces import CLASSES, noise
 
-import augment.selection as selection
-from augment.dataset import write_card, write_shard
-from augment.faces import face_schema, read_faces, schema_metadata, validate_faces
-from augment.images import encode_png
-from augment.problems import InputError
-from augment.seals import seal_folder
-from augment.selection import SelectionReport, SelectionSettings, read_kept, select
+import augment.synthesis.selection as selection
+from augment.core.errors import InputError
+from augment.core.seals import seal_folder
+from augment.faces.images import encode_png
+from augment.faces.shards import write_card, write_shard
+from augment.faces.table import face_schema, read_faces, schema_metadata, validate_faces
+from augment.synthesis.selection import SelectionReport, SelectionSettings, read_kept, select
 
 PER_CLASS = 30
 

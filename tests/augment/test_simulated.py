@@ -13,13 +13,13 @@ import pytest
 import torch
 from small_faces import face_row, face_table, noise
 
-from augment.faces import data_files, read_faces, validate_faces
-from augment.images import encode_png
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
-from augment.seals import seal_folder
+from augment.core.errors import InputError, Problem
+from augment.core.seals import seal_folder
+from augment.faces.images import encode_png
+from augment.faces.table import data_files, read_faces, validate_faces
+from augment.faces.tensors import face_tensors
+from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
-from augment.tensors import face_tensors
 
 FEW: dict[str, Any] = {"preset": "bu3dfe", "subjects": 1, "size": 32, "channels": 1}
 

@@ -8,16 +8,16 @@ import pytest
 import torch
 from embedded import embedded_face
 
-from augment.annotate import AnnotationSettings
-from augment.faces import read_faces
-from augment.parsing import ParsingNetwork, ParsingSettings
-from augment.prepare import prepare_faces
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors, face_tensors, to_unit_range
+from augment.parsing.network import ParsingNetwork, ParsingSettings
+from augment.prepare.annotation import AnnotationSettings
+from augment.prepare.prepare import prepare_faces
 from augment.rig import FaceSpec, render
 from augment.rig.fitting import FitSettings
-from augment.simulated_face import SimulatedFace, simulate_frontal
+from augment.rig.simulated_face import SimulatedFace, simulate_frontal
 from augment.sources import open_source
-from augment.tensors import FaceTensors, face_tensors, to_unit_range
 from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.pose_normalization import LsslPose

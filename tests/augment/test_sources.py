@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_faces import CARD, CLASSES, face_row, fer_pixels, file_bytes, noise, write_picture
 
-from augment.dataset import write_faces
-from augment.images import decode_image, encode_png
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.images import decode_image, encode_png
+from augment.faces.shards import write_faces
 from augment.sources import RawFace, Source, open_source, source_names
 from augment.sources.fer2013 import _parse_pixels
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_faces import CLASSES
 
-from augment.duplicates import DUPLICATE_SCHEMA
-from augment.faces import face_schema, faces_from_rows
-from augment.problems import InputError
-from augment.splits import FoldSettings, assign_folds, fold_splits, fold_tables, read_folds, write_folds
+from augment.core.errors import InputError
+from augment.faces.duplicates import DUPLICATE_SCHEMA
+from augment.faces.splits import FoldSettings, assign_folds, fold_splits, fold_tables, read_folds, write_folds
+from augment.faces.table import face_schema, faces_from_rows
 
 
 def table(rows: list[tuple[int, str | None, str | None]]) -> pa.Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from augment.subjects import Spellings, person_key
+from augment.faces.subjects import Spellings, person_key
 
 COMPOSED, APART = "Zo\u00eb", "Zoe\u0308"
 

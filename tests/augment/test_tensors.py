@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_faces import CLASSES, face_row, face_table, noise
 
-from augment.images import encode_png
-from augment.tensors import MIRROR_LANDMARKS, face_tensors, mirror_landmarks, to_bytes_range, to_unit_range
+from augment.faces.images import encode_png
+from augment.faces.tensors import MIRROR_LANDMARKS, face_tensors, mirror_landmarks, to_bytes_range, to_unit_range
 
 
 def test_a_table_becomes_tensors() -> None:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.interpolate import RBFInterpolator
 
-from augment.thin_plate_spline import (
+from augment.translators.thin_plate_spline import (
     border_anchors,
     displacement_field,
     pixel_centres,

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_translators import SIZE, TinyFit, TinySettings, tiny_faces, tiny_gan
 
-from augment.batches import BatchMaker, FaceSampler, mirror_faces
-from augment.chance import derive_seed, seeded
-from augment.sample_sheet import choose_rows, draw_sheet, sample_sheet
-from augment.tensors import to_unit_range
+from augment.core.seeding import derive_seed, seeded
+from augment.faces.tensors import to_unit_range
+from augment.training.batches import BatchMaker, FaceSampler, mirror_faces
+from augment.training.samples import choose_rows, draw_sheet, sample_sheet
 
 
 def maker(faces: Any = None, **changes: Any) -> BatchMaker:

@@ -25,9 +25,9 @@ from tiny_translators import (
     train_tiny,
 )
 
-from augment.checkpoints import checkpoint_folders
-from augment.problems import InputError
-from augment.training import TrainingDivergedError, TrainingSettings, train_translator
+from augment.core.errors import InputError
+from augment.training.checkpoints import checkpoint_folders
+from augment.training.loop import TrainingDivergedError, TrainingSettings, train_translator
 from augment.translators.base import CannotTranslateError
 
 
@@ -279,7 +279,7 @@ def test_the_average_is_published_not_the_last_weights(tmp_path: Path, monkeypat
     translator = tiny_gan()
     names = ("head.weight", "body.1.running_mean")
     expected = {name: translator.state_dict()[name].double() for name in names}
-    from augment.moving_average import MovingAverage
+    from augment.training.ema import MovingAverage
 
     original = MovingAverage.update
     steps = []

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from tiny_translators import tiny_faces
 from torch import nn
 
-from augment.batches import BatchMaker, FaceSampler, mirror_faces
-from augment.problems import InputError
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.training import TrainingSettings, train_translator
-from augment.training_augmentation import TrainingAugmentation
+from augment.core.errors import InputError
+from augment.faces.augmentation import TrainingAugmentation
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.training.batches import BatchMaker, FaceSampler, mirror_faces
+from augment.training.loop import TrainingSettings, train_translator
 from augment.translators.base import Batch, LearnedTranslator, Phase, TranslatorSettings
 
 

@@ -19,9 +19,9 @@ import tiny_translators
 import torch
 from safetensors.torch import load_file, save_file
 
-from augment.checkpoints import checkpoint_folders
-from augment.seals import seal_folder
-from augment.training import TIMING_FIELDS
+from augment.core.seals import seal_folder
+from augment.training.checkpoints import checkpoint_folders
+from augment.training.loop import TIMING_FIELDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
 

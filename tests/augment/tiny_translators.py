@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from augment import checkpoints, training
-from augment.chance import seeded
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.training import TrainingSettings, train_translator
+from augment.core.seeding import seeded
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.training.loop import TrainingSettings, checkpoints, train_translator
+from augment.training.loop import loop as training
 from augment.translators import create_translator
 from augment.translators.base import Batch, FittedTranslator, LearnedTranslator, TranslatorSettings
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from augment.faces import face_schema, faces_from_rows
-from augment.images import encode_png
-from augment.tensors import FaceTensors
+from augment.faces.images import encode_png
+from augment.faces.table import face_schema, faces_from_rows
+from augment.faces.tensors import FaceTensors
 
 NAMES = ("angry", "happy", "neutral")
 SIZE = 16

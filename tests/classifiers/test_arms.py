@@ -16,10 +16,10 @@ from pydantic import ValidationError
 from striped_faces import NAMES, write_dataset, write_synthetic
 
 import classifiers.arms as arms
-from augment.faces import faces_from_rows, read_faces
-from augment.images import decode_image, encode_png
-from augment.leakage import LeakageError
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.images import decode_image, encode_png
+from augment.faces.leakage import LeakageError
+from augment.faces.table import faces_from_rows, read_faces
 from classifiers.arms import Arm, ArmReport, run_arm
 from classifiers.evaluation import read_predictions, score_predictions
 from classifiers.models import ModelSettings, load_classifier

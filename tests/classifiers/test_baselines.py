@@ -13,8 +13,8 @@ from PIL import Image
 from pydantic import ValidationError
 from skimage.feature import local_binary_pattern
 
-from augment.problems import InputError
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError
+from augment.faces.tensors import FaceTensors
 from classifiers.baselines import BaselineSettings, _choice, _score, extract, grey_pictures, train_baseline
 
 CLASS_NAMES = ("flat", "rising", "upright")

@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score, recall_score
 from striped_faces import NAMES, tensors
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from classifiers.evaluation import (
     extract_features,
     predict,

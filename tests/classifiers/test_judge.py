@@ -11,8 +11,8 @@ import torch
 from striped_faces import NAMES, tensors, write_dataset
 
 import classifiers.judge as judges
-from augment.leakage import LeakageError
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.leakage import LeakageError
 from classifiers.judge import load_judge, train_judge
 from classifiers.models import ModelSettings
 from classifiers.training import ClassifierSettings

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import nn
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from classifiers.models import (
     ModelSettings,
     SubsampledConv2d,

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from striped_faces import NAMES, tensors
 
 import classifiers.training as training
-from augment.problems import InputError
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError
+from augment.faces.tensors import FaceTensors
 from classifiers.evaluation import Scores, predict
 from classifiers.models import ModelSettings
 from classifiers.training import ClassifierDivergedError, ClassifierSettings, train_classifier

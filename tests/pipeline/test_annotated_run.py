@@ -11,9 +11,9 @@ import yaml
 from embedded import embedded_face, write_face
 from small_faces import file_bytes
 
-from augment.faces import read_faces
-from augment.landmark_detection import LandmarkDetector, landmarks_installed
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.table import read_faces
+from augment.prepare.landmarks import LandmarkDetector, landmarks_installed
 from pipeline import stages
 from pipeline.parameters import load_parameters
 from pipeline.profile import compose_profile
@@ -106,7 +106,7 @@ def test_without_crops_the_points_are_those_of_the_picture(workspace: Path, tmp_
 
 
 def test_the_packages_are_asked_for_before_any_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.annotate.landmarks_installed", lambda: False)
+    monkeypatch.setattr("augment.prepare.annotation.landmarks_installed", lambda: False)
     write_face(tmp_path / "faces" / "train" / "happy" / "s.png", "happy")
     write_parameters(tmp_path)
     for stage in (stages.check, stages.prepare):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from pipeline.cli import SECTIONS, main
-from pipeline.workspace import check_place_of_artifacts
+from pipeline.project import check_place_of_artifacts
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augment.problems import InputError
-from augment.seals import seal_folder
+from augment.core.errors import InputError
+from augment.core.seals import seal_folder
 from augment.translators.warp import WarpTranslator
 from pipeline import stages
-from pipeline.artifacts import Artifacts
 from pipeline.profile import compose_profile
+from pipeline.workspace import Artifacts
 
 ROOT = Path(__file__).parent.parent.parent
 

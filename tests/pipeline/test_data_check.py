@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from small_faces import fer_pixels, write_picture
 
 import pipeline.data_check
-from augment.problems import InputError
+from augment.core.errors import InputError
 from augment.sources import open_source
 from augment.sources.listed import ListedSource
 from pipeline.cli import main

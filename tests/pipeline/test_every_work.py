@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from augment.faces import read_faces
+from augment.faces.table import read_faces
 from augment.translators import translator_class, translator_names
 from pipeline import stages
 from pipeline.profile import compose_profile

@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from PIL import Image
 from small_faces import write_picture
 
-from augment.licences import Licence, LicenceLine, read_card
-from augment.parsing_teachers import HELEN
-from augment.problems import InputError
-from augment.seals import seal_folder
+from augment.core.errors import InputError
+from augment.core.seals import seal_folder
+from augment.faces.licences import Licence, LicenceLine, read_card
+from augment.parsing.teachers import HELEN
 from augment.sources import _source_class, open_source, source_names
 from augment.sources.helen import HelenSource
 from pipeline import stages

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from augment.tensors import FaceTensors
+from augment.faces.tensors import FaceTensors
 from augment.translators import create_translator
 from pipeline.profile import compose_profile
 

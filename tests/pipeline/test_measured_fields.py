@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from augment.files import sha256_of_file
+from augment.core.files import sha256_of_file
 from pipeline import stages
-from pipeline.artifacts import Artifacts
 from pipeline.measured_fields import take_measurements
 from pipeline.profile import compose_profile
+from pipeline.workspace import Artifacts
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
 from pipeline import measurements
-from pipeline.artifacts import Artifacts
 from pipeline.measurements import MEASURED, measured, read_run_record, record_file, results_hash, stage_results
 from pipeline.parameters import load_parameters
 from pipeline.scratch import fingerprint
+from pipeline.workspace import Artifacts
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from augment.problems import InputError
-from augment.progress import VERBOSITY_VARIABLE
+from augment.core.errors import InputError
+from augment.core.progress import VERBOSITY_VARIABLE
 from pipeline.messages import RESULT, ROOMS, listen
 
 ROOT = Path(__file__).parents[2]

@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from augment.dataset import CardFacts, write_faces
-from augment.faces import read_faces
-from augment.images import encode_png
-from augment.seals import seal_folder
-from augment.splits import FoldSettings, assign_folds, write_folds
+from augment.core.seals import seal_folder
+from augment.faces.images import encode_png
+from augment.faces.shards import CardFacts, write_faces
+from augment.faces.splits import FoldSettings, assign_folds, write_folds
+from augment.faces.table import read_faces
 from pipeline.cli import main
 from pipeline.profile import compose_profile
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from augment.faces import data_files, read_faces
-from augment.files import sha256_of_file
-from augment.images import encode_png
-from augment.seals import seal_folder
-from augment.splits import fold_splits, read_folds
+from augment.core.files import sha256_of_file
+from augment.core.seals import seal_folder
+from augment.faces.images import encode_png
+from augment.faces.splits import fold_splits, read_folds
+from augment.faces.table import data_files, read_faces
 from pipeline import stages
 from pipeline.profile import compose_profile
 

@@ -7,7 +7,7 @@ import pytest
 from data_sets import modules_of_tests
 from small_faces import write_picture
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from pipeline import stages
 from pipeline.profile import compose_profile
 

@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 from small_faces import noise, write_picture
 
-from augment.faces import read_faces
-from augment.images import encode_png
-from augment.problems import InputError
-from augment.splits import fold_splits, read_folds
+from augment.core.errors import InputError
+from augment.faces.images import encode_png
+from augment.faces.splits import fold_splits, read_folds
+from augment.faces.table import read_faces
 from pipeline import stages
 from pipeline.cli import main
 from pipeline.profile import compose_profile

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from pipeline import stages
 from pipeline.parameters import load_parameters, parse_parameters
 from pipeline.profile import compose_profile

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from embedded import write_face
 
-from augment.faces import read_faces
-from augment.files import sha256_of_file
-from augment.parsing import load_parsing
-from augment.seals import seal_folder
-from augment.splits import fold_splits, read_folds
+from augment.core.files import sha256_of_file
+from augment.core.seals import seal_folder
+from augment.faces.splits import fold_splits, read_folds
+from augment.faces.table import read_faces
+from augment.parsing.network import load_parsing
 from pipeline import stages
 from pipeline.parameters import parse_parameters
 from pipeline.profile import compose_profile
@@ -131,7 +131,7 @@ def turn_upside_down(root: Path, split: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from augment.images import decode_image, encode_png
+    from augment.faces.images import decode_image, encode_png
 
     splits = fold_splits(read_folds(root / "artifacts" / "folds.parquet"), 0)
     turned = 0

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
-from augment.images import encode_png
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.images import encode_png
 from pipeline import stages
 from pipeline.profile import compose_profile
 

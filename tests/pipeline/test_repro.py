@@ -10,8 +10,8 @@ import pytest
 import yaml
 from dvc_workspaces import clone, commit, make_workspace, run
 
-from augment.faces import read_faces
-from augment.splits import fold_splits, read_folds
+from augment.faces.splits import fold_splits, read_folds
+from augment.faces.table import read_faces
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from augment.seals import seal_folder
+from augment.core.seals import seal_folder
 from pipeline.cli import main
 from pipeline.profile import compose_profile
 

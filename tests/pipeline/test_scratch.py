@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from augment.faces import read_faces
+from augment.faces.table import read_faces
 from augment.translators.stargan import StarGanSettings
 from pipeline import stages
 from pipeline.profile import compose_profile

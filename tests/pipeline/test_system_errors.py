@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from augment.seals import is_sealed, seal_folder
+from augment.core.seals import is_sealed, seal_folder
 from pipeline import stages
 from pipeline.cli import main
 from pipeline.profile import compose_profile

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from augment.files import sha256_of_file
+from augment.core.files import sha256_of_file
 from pipeline import stages
 from pipeline.devices import processes_for
 from pipeline.profile import compose_profile

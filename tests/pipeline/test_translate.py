@@ -13,15 +13,15 @@ from PIL import Image
 from small_faces import write_picture
 
 import augment.translators as registry
-from augment.images import decode_image, encode_png, fit_image, png_text
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.images import decode_image, encode_png, fit_image, png_text
+from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.rig import preset, render
-from augment.tensors import FaceTensors, to_unit_range
 from augment.translators import create_translator, load_translator, save_translator, translator_header
 from augment.translators.base import CannotTranslateError, Translator, TranslatorSettings
 from augment.translators.warp import WarpTranslator
 from pipeline.cli import main
-from pipeline.translate import MARK, TranslateSettings, translate_pictures
+from pipeline.photos.translate import MARK, TranslateSettings, translate_pictures
 
 CLASSES = ("angry", "happy", "neutral")
 SIZE = 32

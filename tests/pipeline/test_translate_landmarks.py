@@ -11,16 +11,15 @@ from click.testing import CliRunner, Result
 from embedded import embedded_face
 from PIL import Image
 
-from augment.crops import crop_image, crop_landmarks, face_square
-from augment.images import decode_image, fit_image
-from augment.landmark_detection import LandmarkDetector, LandmarkSettings, landmarks_installed
-from augment.prepare import fit_landmarks
-from augment.side import landmark_heatmap
-from augment.tensors import FaceTensors, to_unit_range
+from augment.faces.crops import crop_image, crop_landmarks, face_square
+from augment.faces.images import decode_image, fit_image, fit_landmarks
+from augment.faces.tensors import FaceTensors, to_unit_range
+from augment.networks.heatmap import landmark_heatmap
+from augment.prepare.landmarks import LandmarkDetector, LandmarkSettings, landmarks_installed
 from augment.translators import create_translator, load_translator, save_translator
 from augment.translators.warp import WarpTranslator
-from pipeline import translate
 from pipeline.cli import main
+from pipeline.photos import translate
 
 pytestmark = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")
 

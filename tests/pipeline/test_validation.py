@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from augment.tensors import FaceTensors
+from augment.faces.tensors import FaceTensors
+from augment.training.validation import checkpoint_validation
 from augment.translators.base import Translator, TranslatorSettings
-from pipeline.validation import checkpoint_validation
 
 
 class Painter(Translator):

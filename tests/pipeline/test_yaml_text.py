@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from pipeline.parameters import load_parameters
 from pipeline.yaml_text import parse_yaml
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 import augment.translators as registry
-from augment.problems import InputError
+from augment.core.errors import InputError
 from augment.translators import load_translator, translator_class, translator_names
 from pipeline.parameters import parse_parameters
 from pipeline.profile import compose_profile

@@ -14,12 +14,12 @@ import torch
 import yaml
 from PIL import Image
 
-from augment.faces import read_faces
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors
 from augment.rig import preset, render
-from augment.synthesis import SynthesisSettings, synthesize
-from augment.tensors import FaceTensors
-from augment.training import train_translator
+from augment.synthesis.generate import SynthesisSettings, synthesize
+from augment.training.loop import train_translator
 from augment.translators import (
     create_translator,
     load_translator,
@@ -28,8 +28,8 @@ from augment.translators import (
     translator_settings,
 )
 from pipeline.parameters import parse_parameters
+from pipeline.photos.translate import TranslateSettings, translate_pictures
 from pipeline.profile import compose_profile
-from pipeline.translate import TranslateSettings, translate_pictures
 
 ROOT = Path(__file__).parent.parent.parent
 CLASSES = ("happy", "neutral", "surprise")

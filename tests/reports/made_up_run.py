@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from augment.images import encode_png
-from augment.leakage import SplitDuplicates
-from augment.prepare import PreparationReport
-from augment.selection import SelectionReport
+from augment.faces.images import encode_png
+from augment.faces.leakage import SplitDuplicates
+from augment.prepare.prepare import PreparationReport
+from augment.synthesis.selection import SelectionReport
 from reports.code_version import CodeVersion
 from reports.inputs import Refusal, ReportInputs
 from reports.measurements import RunRecord, StageRecord
-from reports.scores import feature_distances, recognition_scores, untranslated_baseline
+from reports.metrics.scores import feature_distances, recognition_scores, untranslated_baseline
 from reports.settings import SCORES_VERSION
 
 NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from reports.build import build_report
 from reports.figures import LIGHT, draw_accuracy_against_n, draw_classifier_curves
 from reports.inputs import ReportInputs, find_headline, load_report_data

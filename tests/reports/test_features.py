@@ -10,9 +10,15 @@ import torch
 from pytorch_fid import inception
 from torch import nn
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from reports import features
-from reports.features import INCEPTION_FILE, InceptionFeatures, build_inception, cached_features, find_inception_weights
+from reports.metrics.features import (
+    INCEPTION_FILE,
+    InceptionFeatures,
+    build_inception,
+    cached_features,
+    find_inception_weights,
+)
 
 
 @pytest.fixture

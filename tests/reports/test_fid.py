@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy import linalg
 from sklearn.metrics import pairwise
 
-from reports.fid import feature_moments, frechet_distance, frechet_distance_of_features
-from reports.kid import kernel_distance, polynomial_kernel
+from reports.metrics.fid import feature_moments, frechet_distance, frechet_distance_of_features
+from reports.metrics.kid import kernel_distance, polynomial_kernel
 
 
 def gaussian(seed: int, count: int, dimension: int, shift: float = 0.0) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from augment.sources import open_source
-from reports.patterns import line_energy, line_scores
+from reports.metrics.patterns import line_energy, line_scores
 from reports.shortfalls import STRIPED
 
 SHEETS = Path(__file__).parent / "sheets"

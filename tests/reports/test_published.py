@@ -2,8 +2,8 @@
 
 import pytest
 
-from augment.problems import InputError
-from reports.published import COLUMNS, describe_published, published_for, read_published
+from augment.core.errors import InputError
+from reports.papers.published import COLUMNS, describe_published, published_for, read_published
 
 
 def test_every_figure_names_its_work_table_and_data() -> None:

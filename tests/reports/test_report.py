@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics
 
-from augment.problems import InputError
-from augment.seals import seal_folder
+from augment.core.errors import InputError
+from augment.core.seals import seal_folder
 from reports.build import build_report, report_metrics
 from reports.environment import describe_environment
 from reports.inputs import find_headline, load_report_data, loss_terms, read_json_lines

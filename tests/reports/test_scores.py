@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 import augment.translators
-from augment.dataset import CardFacts, write_faces
-from augment.faces import read_faces
-from augment.images import encode_png
-from augment.problems import InputError
-from augment.splits import read_folds, write_folds
+from augment.core.errors import InputError
+from augment.faces.images import encode_png
+from augment.faces.shards import CardFacts, write_faces
+from augment.faces.splits import read_folds, write_folds
+from augment.faces.table import read_faces
 from augment.translators.base import CannotTranslateError
-from reports.features import Judge
-from reports.scores import (
+from reports.metrics.features import Judge
+from reports.metrics.scores import (
     ScoreSettings,
     check_reference_faces,
     feature_distances,
@@ -205,7 +205,7 @@ def test_too_few_synthetic_faces_cut_both_sides_and_are_told(tmp_path, monkeypat
 
 def test_inception_is_used_where_it_can_be_had(tmp_path, monkeypatch) -> None:
     from reports import scores
-    from reports.features import InceptionLookup
+    from reports.metrics.features import InceptionLookup
 
     class Inception:
         key = "inception-test"
@@ -289,8 +289,8 @@ class MistakenJudge(LevelJudge):
 
 
 def test_the_judge_s_accuracy_is_of_all_test_faces_whatever_is_translated(tmp_path, monkeypatch) -> None:
-    from augment.faces import read_faces
-    from augment.tensors import face_tensors
+    from augment.faces.table import read_faces
+    from augment.faces.tensors import face_tensors
 
     folder = write_run(tmp_path)
     faces = face_tensors(read_faces(folder / "faces"), size=SIZE, channels=1)

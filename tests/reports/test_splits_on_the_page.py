@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from made_up_run import NAMES, write_faces_report, write_run
 
-from augment.fold_choice import FoldsReport, choose_folds
-from augment.prepare import PreparationReport
-from augment.splits import FoldSettings
+from augment.faces.fold_choice import FoldsReport, choose_folds
+from augment.faces.splits import FoldSettings
+from augment.prepare.prepare import PreparationReport
 from reports.inputs import load_report_data
 from reports.page import render_page
 from reports.preparation import data_counts, data_facts, data_shortfalls

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from reports.predictions import Predictions, read_all_predictions, read_predictions
 from reports.settings import BootstrapSettings
 from reports.statistics import (

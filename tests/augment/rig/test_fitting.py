@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from augment.rig import EXPRESSIONS, FaceSpec, rasterizer, render
 from augment.rig.action_units import SIDED_UNITS, action_unit_basis, draw_style, perform
 from augment.rig.fitting import FitSettings, HeadFit, fit_head

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from augment.faces import read_faces
-from augment.prepare import prepare_faces
-from augment.problems import Problem
+from augment.core.errors import Problem
+from augment.faces.splits import FoldSettings, assign_folds
+from augment.faces.table import read_faces
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
-from augment.splits import FoldSettings, assign_folds
 
 
 def prepared(source: str, root: Path, out: Path, **settings: Any) -> pa.Table:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from augment.faces import read_faces
-from augment.prepare import PreparationReport, prepare_faces
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.splits import FoldSettings, assign_folds
+from augment.faces.table import read_faces
+from augment.prepare.prepare import PreparationReport, prepare_faces
 from augment.sources import Source, open_source
-from augment.splits import FoldSettings, assign_folds
 
 Build = Callable[[Path], Path]
 Case = tuple[str, Build, dict[str, Any], str]  # source, what is built, settings, what the message must say

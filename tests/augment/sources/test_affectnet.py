@@ -13,12 +13,12 @@ import pytest
 from embedded import embedded_face, write_face
 from spoiling import Case, Change, assert_refused, cut, deleted, file_at, moved, spoiled
 
-from augment.faces import read_faces
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.splits import FoldSettings, assign_folds
+from augment.faces.table import read_faces
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 from augment.sources.affectnet import COLUMNS, EXPRESSIONS, AffectNetSource
-from augment.splits import FoldSettings, assign_folds
 
 LISTS = "Manually_Annotated_file_lists"
 IMAGES = "Manually_Annotated_Images"

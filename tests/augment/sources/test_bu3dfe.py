@@ -12,17 +12,17 @@ import pytest
 from PIL import Image
 from small_faces import file_bytes, noise
 
-from augment import regular_files
-from augment.faces import read_faces
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
+from augment.core import regular_files
+from augment.core.errors import InputError, Problem
+from augment.faces.splits import FoldSettings, assign_folds, fold_splits
+from augment.faces.table import read_faces
+from augment.prepare.prepare import prepare_faces
 from augment.rig import FaceSpec
 from augment.rig.render import _Canvas, _render_one
 from augment.sources import open_source
 from augment.sources.base import RawFace
 from augment.sources.bu3dfe import EXPRESSIONS, SUBJECTS, Bu3dfeSource
 from augment.sources.vrml import parse_vrml
-from augment.splits import FoldSettings, assign_folds, fold_splits
 
 EDGE = 96  # of the textures
 PEOPLE = {"F0001": ("WH", 0), "F0002": ("AE", 3), "M0001": ("BL", 5)}  # ancestry, and which embedded person

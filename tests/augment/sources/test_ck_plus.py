@@ -12,8 +12,8 @@ import pytest
 from embedded import embedded_face, write_face
 from spoiling import Case, assert_folds_part_no_subject, assert_refused, cut, deleted, file_at, moved, spoiled
 
-from augment.images import encode_png
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.images import encode_png
 from augment.sources import open_source
 from augment.sources.ck_plus import EMOTIONS, CkPlusSource
 

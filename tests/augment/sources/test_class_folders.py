@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from small_faces import file_bytes, noise, write_picture
 
-from augment.frames import holds_several_frames
-from augment.images import encode_png
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.faces.frames import holds_several_frames
+from augment.faces.images import encode_png
 from augment.sources import RawFace, Source, open_source
 from augment.sources.base import reading_notes
 from augment.sources.class_names import like_names, name_problems, natural_key

@@ -12,7 +12,7 @@ from PIL import Image
 from prepared import assert_no_subject_is_parted, prepared, problems_of
 from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
-from augment.prepare import prepare_faces
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 from augment.sources.base import RawFace
 from augment.sources.ferg import CHARACTERS, EXPRESSIONS

@@ -16,10 +16,10 @@ from PIL import Image
 from small_faces import file_bytes, noise
 from spoiling import Case, assert_refused
 
-from augment.faces import MASK_CLASSES, read_faces
-from augment.images import decode_image
-from augment.prepare import prepare_faces
-from augment.problems import Problem
+from augment.core.errors import Problem
+from augment.faces.images import decode_image
+from augment.faces.table import MASK_CLASSES, read_faces
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 from augment.sources.base import RawFace
 from augment.sources.helen import LISTS, PARTS, read_points

@@ -11,7 +11,7 @@ from PIL import Image
 from prepared import assert_no_subject_is_parted, prepared, problems_of
 from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
-from augment.problems import Problem
+from augment.core.errors import Problem
 from augment.sources import open_source
 from augment.sources.base import RawFace
 from augment.sources.jaffe import EXPRESSIONS, NAMES, PEOPLE, _right_name

@@ -11,8 +11,8 @@ import pytest
 from embedded import write_face
 from spoiling import Case, assert_folds_part_no_subject, assert_refused, cut, deleted, file_at, moved, spoiled
 
-from augment.prepare import prepare_faces
-from augment.problems import InputError, Problem
+from augment.core.errors import InputError, Problem
+from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 from augment.sources.mug import EXPRESSIONS, MugSource
 

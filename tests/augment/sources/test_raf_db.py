@@ -11,13 +11,13 @@ from embedded import embedded_face, write_face
 from prepared import prepared, problems_of
 from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
-from augment.faces import read_faces
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.faces.splits import FoldSettings, assign_folds
+from augment.faces.table import read_faces
 from augment.sources import check_source_settings, open_source
 from augment.sources.base import RawFace
 from augment.sources.listed import ListedSource
 from augment.sources.raf_db import LABELS, _crop
-from augment.splits import FoldSettings, assign_folds
 
 LABEL_FILE = "basic/EmoLabel/list_patition_label.txt"
 FIRST = "basic/Image/aligned/train_00001_aligned.jpg"

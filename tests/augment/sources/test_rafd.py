@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prepared import assert_no_subject_is_parted, prepared, problems_of
 from spoiling import Case, assert_refused, cut_off, file_at, moved, spoiled
 
-from augment.problems import InputError
+from augment.core.errors import InputError
 from augment.sources import check_source_settings, open_source
 from augment.sources.listed import ListedSource
 from augment.sources.rafd import ANGLES, EXPRESSIONS, GAZES, PEOPLE, _in_right_case

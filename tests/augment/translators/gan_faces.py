@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from augment.tensors import FaceTensors, to_unit_range
+from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.translators.base import Batch, LearnedTranslator
 
 CLASS_NAMES = ("angry", "happy", "neutral")

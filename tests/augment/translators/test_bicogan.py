@@ -9,8 +9,8 @@ import torch
 from gan_faces import CLASS_NAMES, batch_of, changed, copy_of, random_faces, step_once
 from torch.nn import functional as F
 
-from augment import losses
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.networks import losses
 from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.bicogan import Bicogan, BicoganSettings

@@ -9,9 +9,9 @@ import pytest
 import torch
 from gan_faces import CLASS_NAMES, batch_of, changed, copy_of, random_faces, step_once
 
-from augment.problems import InputError
-from augment.tensors import FaceTensors, to_unit_range
-from augment.training import TIMING_FIELDS, TrainingSettings, train_translator
+from augment.core.errors import InputError
+from augment.faces.tensors import FaceTensors, to_unit_range
+from augment.training.loop import TIMING_FIELDS, TrainingSettings, train_translator
 from augment.translators import create_translator, load_translator, save_translator, translator_settings
 from augment.translators.base import CannotTranslateError, Translator
 from augment.translators.ccyclegan import CCycleGan, CCycleGanSettings, map_norm, unpadded_edges

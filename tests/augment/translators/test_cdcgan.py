@@ -7,8 +7,8 @@ import pytest
 import torch
 from gan_faces import batch_of, copy_of, random_faces, step_once
 
-from augment.problems import InputError
-from augment.tensors import to_unit_range
+from augment.core.errors import InputError
+from augment.faces.tensors import to_unit_range
 from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError, Translator
 from augment.translators.cdcgan_encoder import Cdcgan, CdcganSettings

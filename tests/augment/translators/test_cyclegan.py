@@ -7,9 +7,9 @@ import pytest
 import torch
 from gan_faces import CLASS_NAMES, changed, copy_of, random_faces, step_once
 
-from augment.problems import InputError
-from augment.tensors import to_bytes_range, to_unit_range
-from augment.training import TrainingSettings, train_translator
+from augment.core.errors import InputError
+from augment.faces.tensors import to_bytes_range, to_unit_range
+from augment.training.loop import TrainingSettings, train_translator
 from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.cyclegan import CycleGan, CycleGanDiscriminator, CycleGanGenerator, CycleGanSettings
@@ -179,7 +179,7 @@ def test_sources_as_fakes() -> None:
 
 
 def test_losses_by_hand() -> None:
-    from augment import losses
+    from augment.networks import losses
 
     real, fake = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, -0.5]])
     assert losses.least_squares_discriminator(real, fake).item() == pytest.approx((0.5 + 0.25) / 2)

@@ -16,18 +16,18 @@ import torch
 from safetensors.torch import load_file
 from small_faces import CARD
 
-from augment.dataset import write_faces
-from augment.faces import read_faces
-from augment.images import encode_png
-from augment.problems import InputError
-from augment.selection import SelectionSettings, select
-from augment.splits import write_folds
-from augment.synthesis import SynthesisSettings, synthesize
-from augment.tensors import FaceTensors
-from augment.training import TIMING_FIELDS, TrainingSettings, train_translator
+from augment.core.errors import InputError
+from augment.faces.images import encode_png
+from augment.faces.shards import write_faces
+from augment.faces.splits import write_folds
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors
+from augment.synthesis.generate import SynthesisSettings, synthesize
+from augment.synthesis.selection import SelectionSettings, select
+from augment.training.loop import TIMING_FIELDS, TrainingSettings, train_translator
 from augment.translators import create_translator, load_translator, translator_class, translator_names
 from augment.translators.base import LearnedTranslator, UsesParsing
-from reports.scores import ScoreSettings, score_translator
+from reports.metrics.scores import ScoreSettings, score_translator
 
 CLASS_NAMES = ("angry", "happy", "neutral")
 SIZE = 48
@@ -361,7 +361,7 @@ def rows(part: FaceTensors, split: str) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("form", LEARNED)
 def test_bfloat16_terms_are_finite_float32_scalars(form: str) -> None:
-    from augment.batches import BatchMaker
+    from augment.training.batches import BatchMaker
 
     translator = create(form).train()
     translator.check(faces())

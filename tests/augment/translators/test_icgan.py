@@ -8,9 +8,9 @@ import pytest
 import torch
 from gan_faces import batch_of, random_faces, step_once
 
-from augment import losses
-from augment.problems import InputError
-from augment.tensors import to_unit_range
+from augment.core.errors import InputError
+from augment.faces.tensors import to_unit_range
+from augment.networks import losses
 from augment.translators import create_translator
 from augment.translators.base import Batch
 from augment.translators.icgan import Icgan, IcganSettings

@@ -7,8 +7,8 @@ import pytest
 import torch
 from gan_faces import TINY, batch_of, random_faces, step_once
 
-from augment.parsing import ParsingNetwork, ParsingSettings, freeze_parsing
-from augment.problems import InputError
+from augment.core.errors import InputError
+from augment.parsing.network import ParsingNetwork, ParsingSettings, freeze_parsing
 from augment.translators import create_translator
 from augment.translators.base import CannotTranslateError
 from augment.translators.lssl import Lssl, LsslSettings

@@ -7,10 +7,10 @@ import pytest
 import torch
 from gan_faces import TINY, batch_of, random_faces, step_once
 
-from augment.batches import BatchMaker
-from augment.parsing import ParsingNetwork, ParsingSettings
-from augment.problems import InputError
-from augment.tensors import FaceTensors, to_unit_range
+from augment.core.errors import InputError
+from augment.faces.tensors import FaceTensors, to_unit_range
+from augment.parsing.network import ParsingNetwork, ParsingSettings
+from augment.training.batches import BatchMaker
 from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.lssl import LsslSettings

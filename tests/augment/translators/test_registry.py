@@ -11,9 +11,9 @@ from gan_faces import TINY, random_faces
 from safetensors.torch import load_file, save_file
 
 import augment.translators as registry
-from augment.problems import InputError
-from augment.sealed_tensors import save_tensors
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError
+from augment.core.sealed_tensors import save_tensors
+from augment.faces.tensors import FaceTensors
 from augment.translators import (
     create_translator,
     load_translator,

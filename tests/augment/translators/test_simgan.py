@@ -8,10 +8,10 @@ import torch
 from gan_faces import changed, copy_of, random_faces, step_once
 from torch.nn import functional as F
 
-from augment import losses
-from augment.problems import InputError
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.training import TrainingSettings, train_translator
+from augment.core.errors import InputError
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks import losses
+from augment.training.loop import TrainingSettings, train_translator
 from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.simgan import LocalDiscriminator, Refiner, SimGan, SimGanSettings

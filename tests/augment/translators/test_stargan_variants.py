@@ -11,10 +11,10 @@ import torch
 from gan_faces import TINY, batch_of, random_faces, step_once
 from torch.nn import functional as F
 
-from augment import losses
-from augment.layers import PatchDiscriminator
-from augment.problems import InputError
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError
+from augment.faces.tensors import FaceTensors
+from augment.networks import losses
+from augment.networks.layers import PatchDiscriminator
 from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.stargan import StarGan, StarGanSettings

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from augment.images import decode_image, encode_png
-from augment.problems import InputError
-from augment.tensors import FaceTensors
+from augment.core.errors import InputError
+from augment.faces.images import decode_image, encode_png
+from augment.faces.tensors import FaceTensors
 from augment.translators.base import CannotTranslateError, Translator, TranslatorSettings
 from benchmarks.translator_bench import parse_overrides, recipe, recipes, score, translate_test_faces
 from benchmarks.translator_page import results_page, with_figures

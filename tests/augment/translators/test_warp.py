@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from skimage.feature import hog
 from sklearn.linear_model import LogisticRegression
 
-from augment.faces import read_faces
-from augment.images import decode_image
+from augment.faces.images import decode_image
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors
 from augment.rig import preset, render
-from augment.synthesis import SynthesisSettings, synthesize
-from augment.tensors import FaceTensors
+from augment.synthesis.generate import SynthesisSettings, synthesize
 from augment.translators import create_translator, load_translator, save_translator
 from augment.translators.base import CannotTranslateError
 from augment.translators.warp import WarpSettings, WarpTranslator

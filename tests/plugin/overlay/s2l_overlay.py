@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from augment.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
 
 

@@ -1,0 +1,1 @@
+"""What every other room stands on: errors that name the mend, atomic files, seeds, progress, processes."""

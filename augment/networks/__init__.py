@@ -1,0 +1,1 @@
+"""Parts of networks, and the losses of the papers by equation number."""

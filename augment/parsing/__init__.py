@@ -1,0 +1,1 @@
+"""The face parsing network: its teachers, its training, its use."""

@@ -1,0 +1,1 @@
+"""Synthetic faces by the thousand, and which of them are kept."""

@@ -1,0 +1,1 @@
+"""A user's own photographs through a trained translator."""

@@ -1,0 +1,561 @@
+"""Translates a user's own pictures: files and folders in, PNG files beside them out.
+
+The picture is brought to the translator's form as `prepare` brings faces: turned as its EXIF data say, cropped to its
+central square or to its face, scaled, made grey or colour. Landmarks are looked for where the translator wants some.
+Photographs have no class of their own unless the user names it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_bytes, sha256_of_file
+from augment.core.progress import track, verbosity, write_line
+from augment.core.regular_files import read_regular_file
+from augment.core.seeding import derive_seed
+from augment.faces.crops import CropSettings
+from augment.faces.images import encode_png, png_text
+from augment.faces.table import LANDMARK_COUNT
+from augment.faces.tensors import FaceTensors
+from augment.prepare.landmarks import MEND, landmarks_installed
+from augment.sources.folder import IMAGE_EXTENSIONS
+from augment.sources.folder_walk import FolderWalk
+from augment.translators import load_translator, translator_header
+from augment.translators.base import CannotTranslateError, Translator
+from pipeline.devices import choose_device
+from pipeline.photos.photographs import Photograph, PhotographReader
+from pipeline.workspace import Artifacts
+
+BATCH = 32
+MARK = "s2l translate"  # the PNG text chunk that tells an output from a photograph, whatever its name
+UNKNOWN_CLASS = -1
+WEIGHTS_FILE = "weights.safetensors"
+MOST_NAMED = 12
+
+
+class TranslateSettings(BaseModel):
+    """What to make of the pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    to: tuple[str, ...] = Field(default=(), description="Wanted classes; `all` stands for each.")
+    own_class: str | None = Field(default=None, description="The pictures' own class, where a translator asks for it.")
+    out: Path | None = Field(default=None, description="Where the PNG files go; beside the pictures by default.")
+    recursive: bool = Field(default=False, description="Take the pictures in a folder's folders too.")
+    overwrite: bool = Field(default=False, description="Write over outputs that are there already.")
+    keep_going: bool = Field(default=False, description="Do what can be done, though some pictures have problems.")
+    seed: int = Field(default=0, ge=0, description="Of the translator's chance.")
+    outputs: int = Field(default=1, ge=1, le=999, description="Outputs of each picture and class.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
+    landmarks: Literal["auto", "dlib", "none"] = Field(
+        default="auto", description="Look for landmarks: auto = where the translator wants some and they can be found."
+    )
+    crop: bool = Field(default=False, description="Crop each picture to its face, which is looked for.")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A picture file, and the folder that its outputs go to."""
+
+    path: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One output of each picture: its class, which of several it is, and how its name goes on."""
+
+    label: int
+    word: str
+    number: int
+    ending: str
+
+    def path(self, picture: _Found) -> Path:
+        return picture.folder / f"{picture.path.stem}{self.ending}"
+
+
+def _tell(line: str) -> None:
+    """Says on stdout what was done to a picture; the work goes on though nobody reads it to the end."""
+    if verbosity() != "quiet" or line.startswith("warning"):
+        write_line(line, sys.stdout)
+
+
+def translate_pictures(
+    paths: Sequence[Path], weights: Path, settings: TranslateSettings, *, say: Callable[[str], None] = _tell
+) -> list[Path]:
+    """Translates pictures to wanted classes.
+
+    Outputs are `<stem>.<class>.png`, with several a class `<stem>.<class>-1.png` and so on; those of a translator that
+    keeps its source's class, and so hears no wanted one, `<stem>.<translator>.png`. Outputs of an earlier call, known
+    by their names or by the text in the file, are never translated again. The same pictures in the same order, weights,
+    settings and device give the same bytes.
+
+    Args:
+        paths: Picture files, and folders of them.
+        weights: What `augment.translators.save_translator` wrote.
+        settings: What to make.
+        say: Takes lines for the user: what was done to each picture, what was left out, and why.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: Lists every problem: weights that are none, unknown classes, files that don't decode, outputs that
+            exist, a translator that can't work on these pictures. Nothing is written then; with `keep_going` the
+            pictures without a problem are done before it is raised.
+    """
+    if settings.crop and settings.landmarks == "none":
+        raise InputError(
+            Problem("--crop", "looks for the face, which --landmarks none forbids", "leave one of them out")
+        )
+    device = _device(settings.device)
+    class_names = _class_names(weights)
+    translator = load_translator(weights, device)
+    wanted, own = _wanted(translator, class_names, settings)
+    words = [*map(_file_word, class_names), _file_word(translator.name)]
+    found, problems = _find(paths, words, settings, say)
+    found, clashes = _without_clashes(found, wanted, settings)
+    asking = _Asking(translator, class_names, own, wanted[0].label, settings, device)
+    pictures, undecodable = _read(found, asking.reader, looks=asking.looks_at_once)
+    problems += clashes + undecodable
+    accepted = None
+    if pictures:
+        accepted, refusals = asking.accepted(pictures, weights, say)
+        problems += refusals
+    if accepted is None and not problems:
+        raise InputError(Problem(", ".join(map(str, paths)), "leaves no picture to translate", "name photographs"))
+    if accepted is None or (problems and not settings.keep_going):
+        mend = " (mend them, or go on without them by --keep-going)" if accepted is not None else ""
+        raise InputError(problems, f"{_count(len(problems), 'problem')}; nothing was written{mend}:")
+    written = _write_all(translator, accepted, wanted, weights, settings, say)
+    if problems:
+        raise InputError(problems, f"{_count(len(written), 'file')} written; {_count(len(problems), 'problem')}:")
+    return written
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A file and what was read of it."""
+
+    found: _Found
+    photograph: Photograph
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _device(name: str) -> torch.device:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise InputError(Problem(f"--device {name}", "is no device", "use auto, cpu, cuda or cuda:1"))
+    return torch.device(choose_device(name, where="--device"))
+
+
+def _class_names(weights: Path) -> tuple[str, ...]:
+    """The class names in a weights file."""
+    if not weights.is_file():
+        why = "is a folder, no weights file" if weights.is_dir() else "is not there"
+        raise InputError(Problem(f"--weights {weights}", why, _weights_here(weights)))
+    header = translator_header(weights)
+    names = tuple(header.get("class_names") or ())
+    if len(names) != header["num_classes"]:
+        why = f"names {len(names)} of its {header['num_classes']} classes, so that none can be asked for"
+        mend = "write it again with save_translator(..., class_names=...)"
+        raise InputError(Problem(str(weights), why, mend))
+    return names
+
+
+def _weights_here(wanted: Path) -> str:
+    """What else there is to name: the trained translators of this folder's run, or the command that trains some."""
+    translators = Artifacts(Path()).translators
+    inside = wanted.glob("**/" + WEIGHTS_FILE) if wanted.is_dir() and wanted.is_relative_to(translators) else ()
+    found = sorted(inside) or sorted(translators.glob(f"*/fold-*/{WEIGHTS_FILE}"))
+    if not found:
+        return f"no trained translator is below {translators}/ here: `dvc repro` trains those of params.yaml"
+    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return f"there are {', '.join(map(str, found[:MOST_NAMED]))}{more}; `dvc repro` trains those of params.yaml"
+
+
+def _file_word(name: str) -> str:
+    """A class as part of a file's name; what not every system can hold becomes `_` and a short hash."""
+    word = re.sub(r"[^\w-]+", "_", name)
+    return word if word == name else f"{word}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _unknown_class(option: str, name: str, class_names: Sequence[str]) -> Problem:
+    close = difflib.get_close_matches(name.lower(), class_names, n=1)
+    known = f"known are {', '.join(class_names)}"
+    return Problem(
+        f"{option} {name}", "is no class of these weights", f"did you mean {close[0]}? {known}" if close else known
+    )
+
+
+def _wanted(
+    translator: Translator, class_names: tuple[str, ...], settings: TranslateSettings
+) -> tuple[list[_Wanted], int | None]:
+    """The outputs of a picture, and its own class's label."""
+    known = f"one or more of {', '.join(class_names)}, or all"
+    problems = []
+    own = None
+    if settings.own_class is not None:
+        if settings.own_class in class_names:
+            own = class_names.index(settings.own_class)
+        else:
+            problems.append(_unknown_class("--from", settings.own_class, class_names))
+    named = class_names if "all" in settings.to and "all" not in class_names else settings.to
+    if translator.keeps_class:
+        classes = [(own or 0, translator.name)]
+        if settings.to:
+            why = f"{translator.name} hears no class: what it makes has its source's"
+            problems.append(Problem("--to", why, "leave it out"))
+    else:
+        problems += [_unknown_class("--to", name, class_names) for name in named if name not in class_names]
+        if not named:
+            problems.append(Problem("--to", "is missing", known))
+        classes = [(class_names.index(name), name) for name in dict.fromkeys(named) if name in class_names]
+    if problems:
+        raise InputError(problems)
+    several = settings.outputs > 1
+    wanted = [
+        _Wanted(label, name, number, f".{_file_word(name)}" + (f"-{number}" if several else "") + ".png")
+        for label, name in classes
+        for number in range(1, settings.outputs + 1)
+    ]
+    return wanted, own
+
+
+def _find(
+    paths: Sequence[Path], words: Iterable[str], settings: TranslateSettings, say: Callable[[str], None]
+) -> tuple[list[_Found], list[Problem]]:
+    """The picture files that the paths stand for; what is left out on purpose is said."""
+    output_name = re.compile(rf"\.({'|'.join(map(re.escape, words))})(-\d+)?\.png$", re.IGNORECASE)
+    found: dict[Path, _Found] = {}
+    problems, outputs, others = [], [], []
+    for path in paths:
+        if not path.is_dir():
+            if path.exists():
+                found.setdefault(path.resolve(), _Found(path, settings.out or path.parent))
+            else:
+                problems.append(Problem(str(path), "does not exist", "name a picture file or a folder of pictures"))
+            continue
+        inside, strange = _files_in(path, recursive=settings.recursive)
+        problems += strange
+        pictures = [file for file in inside if file.suffix.lower() in IMAGE_EXTENSIONS]
+        others += [file for file in inside if file.suffix.lower() not in IMAGE_EXTENSIONS]
+        if not pictures:
+            deeper = not settings.recursive and any(entry.is_dir() for entry in path.iterdir())
+            mend = "--recursive looks into its folders too" if deeper else "name a folder with pictures in it"
+            problems.append(Problem(f"{path}/", "holds no picture", mend))
+        for file in pictures:
+            folder = file.parent if settings.out is None else settings.out / file.parent.relative_to(path)
+            found.setdefault(file.resolve(), _Found(file, folder))
+    kept = []
+    for picture in found.values():
+        try:
+            str(picture.path).encode()
+        except UnicodeEncodeError:
+            problems.append(Problem(ascii(str(picture.path)), "has a name that is not UTF-8", "rename the file"))
+            continue
+        if output_name.search(picture.path.name) or _is_marked(picture.path):
+            outputs.append(picture.path)
+        else:
+            kept.append(picture)
+    if outputs:
+        say(f"skipped, named or marked as outputs of an earlier translation: {', '.join(map(str, outputs))}")
+    if others:
+        say(f"skipped, no pictures by their names: {', '.join(map(str, others))}")
+    return kept, problems
+
+
+def _files_in(folder: Path, *, recursive: bool) -> tuple[list[Path], list[Problem]]:
+    """The files of a folder, and what is none: pipes, devices, links that lead out of it."""
+    walk = FolderWalk(folder)
+    if recursive:
+        found = list(walk.below(folder))
+        files = [entry for entry in found if isinstance(entry, Path)]
+        problems = [entry for entry in found if isinstance(entry, Problem)]
+    else:
+        level = walk.level(folder)
+        files = list(level.files)
+        # Links to folders are as little looked into here as folders are.
+        problems = [problem for problem in level.problems if not (folder / problem.where).is_dir()]
+    return files, [replace(problem, where=str(folder / problem.where)) for problem in problems]
+
+
+def _is_marked(path: Path) -> bool:
+    if path.suffix.lower() != ".png":
+        return False
+    try:
+        return png_text(read_regular_file(path), MARK) is not None
+    except OSError:
+        return False  # reading it for good will say why
+
+
+def _without_clashes(
+    found: list[_Found], wanted: Sequence[_Wanted], settings: TranslateSettings
+) -> tuple[list[_Found], list[Problem]]:
+    """Leaves out pictures whose outputs exist, or are another picture's too."""
+    owners: dict[Path, list[_Found]] = {}
+    for picture in found:
+        for output in wanted:
+            owners.setdefault(output.path(picture).absolute(), []).append(picture)
+    problems, clashing = [], set()
+    for picture in found:
+        for output in wanted:
+            path = output.path(picture)
+            rivals = [rival for rival in owners[path.absolute()] if rival is not picture]
+            if rivals:
+                why = f"would be written to {path}, as would {rivals[0].path}"
+                problems.append(Problem(str(picture.path), why, "rename one, or translate them one by one"))
+            elif path.exists() and not settings.overwrite:
+                problems.append(Problem(str(path), "is there already", "--overwrite writes over it"))
+            else:
+                continue
+            clashing.add(picture)
+    return [picture for picture in found if picture not in clashing], problems
+
+
+def _read(
+    found: Sequence[_Found], reader: PhotographReader, *, looks: bool, simulate: bool = False
+) -> tuple[list[_Picture], list[Problem]]:
+    """Decodes pictures and brings them to the translator's form."""
+    pictures, problems = [], []
+    for picture in track(found, desc="read", unit="pictures", leave=False, delay=1):
+        photograph = reader.read(picture.path, looks=looks, simulate=simulate)
+        if isinstance(photograph, Problem):
+            problems.append(photograph)
+        else:
+            pictures.append(_Picture(picture, photograph))
+    return pictures, problems
+
+
+def _faces(pictures: Sequence[_Picture], class_names: tuple[str, ...], label: int, *, looked: bool) -> FaceTensors:
+    """The pictures as faces; with landmarks (of NaN where no face was found) where they were looked for."""
+    pixels = np.stack([picture.photograph.pixels for picture in pictures])
+    landmarks = simulated = None
+    if looked:
+        points = np.full((len(pictures), LANDMARK_COUNT, 2), np.nan, np.float32)
+        for row, picture in enumerate(pictures):
+            if picture.photograph.landmarks is not None:
+                points[row] = picture.photograph.landmarks
+        landmarks = torch.from_numpy(points)
+    if any(picture.photograph.simulated is not None for picture in pictures):
+        fronts = np.zeros_like(pixels)
+        for row, picture in enumerate(pictures):
+            if picture.photograph.simulated is not None:
+                fronts[row] = picture.photograph.simulated
+        simulated = torch.from_numpy(fronts).permute(0, 3, 1, 2).contiguous()
+    return FaceTensors(
+        images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.full((len(pictures),), label, dtype=torch.int64),
+        landmarks=landmarks,
+        masks=None,
+        face_ids=tuple(str(picture.found.path) for picture in pictures),
+        subjects=(None,) * len(pictures),
+        class_names=class_names,
+        simulated=simulated,
+    )
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """Pictures that a translator takes, and as which faces."""
+
+    pictures: list[_Picture]
+    faces: FaceTensors
+
+
+class _Asking:
+    """Finds out in what form a translator takes pictures, with as little as it needs.
+
+    First as they are; where it refuses them, with the landmarks that a detector finds, then with simulated frontal
+    faces fitted to those. A picture in which no face is found goes on as a face whose landmarks are unknown, or, where
+    the translator can't do without, is a problem of its own.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        class_names: tuple[str, ...],
+        own: int | None,
+        target: int,
+        settings: TranslateSettings,
+        device: torch.device,
+    ) -> None:
+        self.translator = translator
+        self.class_names = class_names
+        self.own = own
+        self.target = target
+        self.settings = settings
+        self.device = device
+        self.reader = PhotographReader(
+            translator.size, translator.channels, CropSettings(by="face" if settings.crop else "none")
+        )
+        self.looks_at_once = settings.crop or settings.landmarks == "dlib"
+        self.may_look = self.looks_at_once or (settings.landmarks == "auto" and landmarks_installed())
+
+    def accepted(
+        self, pictures: list[_Picture], weights: Path, say: Callable[[str], None]
+    ) -> tuple[_Accepted | None, list[Problem]]:
+        """The pictures that the translator takes, and every problem."""
+        problems = []
+        if self.translator.needs_own_class and self.own is None:
+            why = f"is missing: {self.translator.name} starts from the pictures' own class"
+            problems.append(Problem("--from", why, f"one of {', '.join(self.class_names)}"))
+        refusals: list[str] = []
+        for looked, simulate in self._forms():
+            if refusals:
+                files = [picture.found for picture in pictures]
+                pictures, unreadable = _read(files, self.reader, looks=looked, simulate=simulate)
+                problems += unreadable
+            faces = self._faces(pictures, looked=looked)
+            usable = self.translator.usable_sources(faces).tolist() if looked else [True] * len(pictures)
+            taken = [row for row, good in enumerate(usable) if good]
+            refusal = self._refusal(faces.take(taken) if taken else faces)
+            if refusal is None:
+                lacking = [picture for picture, good in zip(pictures, usable, strict=True) if not good]
+                problems += [self._lacking(picture) for picture in lacking]
+                kept = [picture for picture, good in zip(pictures, usable, strict=True) if good]
+                return self._given(kept, problems, say, looked=looked)
+            refusals.append(refusal)
+        faces = self._faces(pictures, looked=True)
+        if not self.may_look and self._refusal(faces) is None:
+            why = "were not looked for" if self.settings.landmarks == "none" else f"can't be looked for here ({MEND})"
+            say(
+                f"warning: {self.translator.name} was trained with landmarks, and those of photographs {why}: each is "
+                "translated as a face whose landmarks are unknown, which it does less well"
+            )
+            return (None if problems else _Accepted(pictures, faces)), problems
+        why = refusals[0]
+        if self.may_look and all(picture.photograph.landmarks is None for picture in pictures):
+            why += "; no face is found in any of these pictures"
+        names = ", ".join(str(picture.found.path) for picture in pictures)
+        mend = f"{MEND} lets landmarks be found" if self.settings.landmarks == "auto" and not self.may_look else ""
+        problems.insert(0, Problem(str(weights), f"{why}. Not translated: {names}", mend))
+        return None, problems
+
+    def _forms(self) -> list[tuple[bool, bool]]:
+        """Whether to look for landmarks, and to fit simulated faces; as they are tried."""
+        if not self.may_look:
+            return [(False, False)]
+        return [(False, False)] * (not self.looks_at_once) + [(True, False), (True, True)]
+
+    def _given(
+        self, pictures: list[_Picture], problems: list[Problem], say: Callable[[str], None], *, looked: bool
+    ) -> tuple[_Accepted | None, list[Problem]]:
+        if self.translator.needs_own_class and self.own is None:
+            return None, problems
+        faces = self._faces(pictures, looked=looked)
+        without = [str(picture.found.path) for picture in pictures if picture.photograph.landmarks is None]
+        if looked and without and self._refusal(replace(faces, landmarks=None)) is not None:
+            say(
+                f"warning: no sure landmarks in {', '.join(without)}: {self.translator.name} was trained with them and "
+                "translates what has none less well"
+            )
+        return _Accepted(pictures, faces), problems
+
+    def _faces(self, pictures: Sequence[_Picture], *, looked: bool) -> FaceTensors:
+        label = UNKNOWN_CLASS if self.own is None else self.own
+        return _faces(pictures, self.class_names, label, looked=looked).to(self.device)
+
+    def _refusal(self, faces: FaceTensors) -> str | None:
+        if self.translator.needs_own_class and self.own is None:
+            faces = replace(faces, labels=torch.zeros_like(faces.labels))  # to hear of the rest; nothing is made of it
+        return _refusal(self.translator, faces, self.target)
+
+    def _lacking(self, picture: _Picture) -> Problem:
+        name, photograph = self.translator.name, picture.photograph
+        if photograph.landmarks is None:
+            why = f"no face is found in it with sure points, and {name} can't do without landmarks"
+        elif photograph.simulated is None:
+            why = f"no simulated face fits it, and {name} can't do without"
+        else:
+            why = f"lacks what {name} needs"
+        return Problem(str(picture.found.path), why, "crop it to the face, or leave it out")
+
+
+def _refusal(translator: Translator, faces: FaceTensors, target: int) -> str | None:
+    """Why a translator can't work on faces; None where it can."""
+    # One face shows it in little time; where it is refused, all are asked for, as the answer may count and name them.
+    for part in (faces.take([0]), faces):
+        try:
+            with torch.no_grad():
+                translator.translate(part, torch.full_like(part.labels, target), torch.Generator().manual_seed(0))
+        except CannotTranslateError as error:
+            refusal = str(error).rstrip(".")
+        else:
+            break
+    else:
+        return refusal
+    lacking = int((~translator.usable_sources(faces)).sum())
+    return f"{translator.name}: {lacking} of these pictures lack what it needs" if lacking else None
+
+
+def _write_all(
+    translator: Translator,
+    accepted: _Accepted,
+    wanted: Sequence[_Wanted],
+    weights: Path,
+    settings: TranslateSettings,
+    say: Callable[[str], None],
+) -> list[Path]:
+    """Translates batch by batch and writes each output whole."""
+    digest = sha256_of_file(weights)
+    faces, pictures = accepted.faces, accepted.pictures
+    written: list[Path] = []
+    differ = False
+    with track(total=len(pictures) * len(wanted), desc=f"translate by {translator.name}", unit="faces") as bar:
+        for start in range(0, len(pictures), BATCH):
+            part = pictures[start : start + BATCH]
+            sources = faces.take(range(start, start + len(part)))
+            first = None
+            for output in wanted:
+                # Of batch, class and number, so that more outputs or classes leave the others as they were.
+                seed = derive_seed(settings.seed, "pictures", output.word, output.number, start)
+                with torch.no_grad():
+                    made = translator.translate(
+                        sources, torch.full_like(sources.labels, output.label), torch.Generator().manual_seed(seed)
+                    ).cpu()
+                first = made if output.number == 1 else first
+                differ |= first is not None and not torch.equal(made, first)
+                for picture, pixels in zip(part, made.permute(0, 2, 3, 1).numpy(), strict=True):
+                    path = output.path(picture.found)
+                    facts = {
+                        "source": picture.found.path.name,
+                        "to": output.word,
+                        "translator": translator.name,
+                        "weights_sha256": digest,
+                        "seed": settings.seed,
+                        "output": output.number,
+                    }
+                    _write(path, encode_png(pixels, {MARK: json.dumps(facts)}), written)
+                bar.update(len(part))
+            for picture in part:
+                names = ", ".join(output.path(picture.found).name for output in wanted)
+                place = "" if settings.out is None else f" in {picture.found.folder}"
+                say(f"{picture.found.path}: {picture.photograph.done}: {names}{place}")
+    if settings.outputs > 1 and not differ:
+        say(f"note: {translator.name} has no chance in it: the {settings.outputs} outputs of a class are all the same")
+    return written
+
+
+def _write(path: Path, data: bytes, written: list[Path]) -> None:
+    try:
+        atomic_write_bytes(path, data)
+    except OSError as error:
+        why = f"can't be written: {error.strerror or error} (after {_count(len(written), 'file')})"
+        raise InputError(Problem(str(path), why, "--out names another folder")) from error
+    written.append(path)

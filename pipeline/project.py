@@ -1,0 +1,56 @@
+"""The folder a command is run in: which project it belongs to, and what a run would lack there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from augment.core.errors import InputError, Problem
+
+NO_GIT = re.compile(r"^\s*no_scm\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
+
+
+def where_to_run(folder: Path) -> str:
+    """Advice for a command that was not run in a project's folder."""
+    for parent in Path(folder).resolve().parents:
+        if (parent / "dvc.yaml").is_file() and (parent / "conf").is_dir():
+            return f"this is a folder of a project: run the command in {parent}"
+    return "run the command in the project's folder"
+
+
+def is_project(folder: Path) -> bool:
+    """Whether `s2l profile` can be run here."""
+    return (Path(folder) / "conf").is_dir()
+
+
+def check_place_of_artifacts(folder: Path) -> None:
+    """Sees, before a stage that DVC runs does its work, that DVC will be able to take what it writes.
+
+    Raises:
+        InputError: artifacts/ is a link that leads out of the git repository: DVC refuses such outputs, but only after
+            the stage has run.
+    """
+    artifacts, real = Path(folder) / "artifacts", Path(folder).resolve()
+    in_git = any((parent / ".git").exists() for parent in (real, *real.parents))
+    if in_git and artifacts.is_symlink() and not artifacts.resolve().is_relative_to(real):
+        why = "is a link that leads out of the git repository, and DVC takes no outputs from there"
+        mend = "mount the other disk at artifacts/, or clone the project onto it; stages called by hand may write there"
+        raise InputError(Problem(str(artifacts), why, mend))
+
+
+def git_advice(folder: Path) -> str:
+    """What to do where there is no git, without which DVC runs nothing; empty where DVC will run.
+
+    A downloaded archive of the source has no git, and its .dvc/config says so to DVC; other copies don't.
+    """
+    folder = Path(folder).resolve()
+    if not (folder / ".dvc").is_dir() or any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return ""
+    for name in ("config", "config.local"):
+        file = folder / ".dvc" / name
+        if file.is_file() and NO_GIT.search(file.read_text(encoding="utf-8", errors="replace")):
+            return ""
+    return (
+        f"{folder} is not in a git repository, without which DVC runs nothing: `git init`, "
+        "or `dvc config --local core.no_scm true` (no `dvc exp`, no `dvc metrics diff`)"
+    )

@@ -1,0 +1,1 @@
+"""What is measured on synthetic faces: distances of distributions, recognition, movement, patterns."""

@@ -1,0 +1,210 @@
+"""Features of pictures for the distances: pytorch-fid's Inception where its weights can be had, else the judge's."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_path, sha256_of_file
+from augment.core.sealed_tensors import load_tensors, save_tensors
+
+INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
+INCEPTION_SHA256_PREFIX = "6726825d"
+INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION_FILE}"
+INCEPTION_DIMENSION = 2048
+
+
+class Judge(Protocol):
+    """A classifier of one fold's real training faces, as far as scores need it."""
+
+    def probabilities(self, images: torch.Tensor) -> np.ndarray:
+        """Class probabilities [N, K] of uint8 images [N, C, H, W]."""
+        ...
+
+    def features(self, images: torch.Tensor) -> np.ndarray:
+        """Penultimate features [N, D] of uint8 images [N, C, H, W]."""
+        ...
+
+
+class FeatureExtractor(Protocol):
+    """Makes features of pictures.
+
+    Attributes:
+        key: Names the features for the cache: a hash of the weights.
+    """
+
+    key: str
+
+    def __call__(self, images: torch.Tensor) -> np.ndarray:
+        """Features float32 [N, D] of uint8 images [N, C, H, W]."""
+        ...
+
+
+@dataclass(frozen=True)
+class InceptionLookup:
+    """Where the Inception weights are, or why they are not there.
+
+    Attributes:
+        path: The verified file; None where it can't be had.
+        reason: Why it can't be had; empty where it can.
+    """
+
+    path: Path | None
+    reason: str = ""
+
+
+def inception_cache_path() -> Path:
+    """Where pytorch-fid keeps its weights: $TORCH_HOME/hub/checkpoints (torch's own default without TORCH_HOME)."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+
+
+def find_inception_weights(
+    path: Path | None = None, *, allow_download: bool = False, timeout_seconds: float = 20.0
+) -> InceptionLookup:
+    """Looks for pytorch-fid's official Inception weights, and verifies them.
+
+    Args:
+        path: A file given by the user; $TORCH_HOME/hub/checkpoints is searched where None.
+        allow_download: Fetch them once from pytorch-fid's release where they are absent.
+        timeout_seconds: For the connection.
+
+    Returns:
+        The verified file, or the reason why there is none. A damaged file in the cache is fetched again. A failed
+        download is a reason, not an error: the report then gives the distance on the judge's features under its own
+        name.
+
+    Raises:
+        InputError: The given file is absent or is not the official one.
+    """
+    if path is not None:
+        if not path.is_file():
+            raise InputError(Problem(str(path), "no such file", f"give the path of {INCEPTION_FILE}, or none"))
+        _verify(path)
+        return InceptionLookup(path)
+    cached = inception_cache_path()
+    shown = f"$TORCH_HOME/hub/checkpoints/{INCEPTION_FILE}"
+    state = "absent"
+    if cached.is_file():
+        try:
+            _verify(cached)
+            return InceptionLookup(cached)
+        except InputError:
+            state = "damaged (a download that was cut short?)"
+    if not allow_download:
+        return InceptionLookup(None, f"{shown} is {state} and downloads are off (scores.allow_download)")
+    try:
+        with atomic_path(cached) as scratch:
+            _download(scratch, timeout_seconds)
+            _verify(scratch)
+    except (OSError, http.client.HTTPException, InputError) as error:
+        return InceptionLookup(None, f"{shown} is {state} and its download failed: {error}")
+    return InceptionLookup(cached)
+
+
+def _download(target: Path, timeout_seconds: float) -> None:
+    with urllib.request.urlopen(INCEPTION_URL, timeout=timeout_seconds) as answer, target.open("wb") as file:
+        while chunk := answer.read(1 << 20):
+            file.write(chunk)
+
+
+def _verify(path: Path) -> None:
+    found = sha256_of_file(path)
+    if not found.startswith(INCEPTION_SHA256_PREFIX):
+        raise InputError(
+            Problem(
+                str(path),
+                f"its SHA-256 begins {found[:8]}, the official weights' {INCEPTION_SHA256_PREFIX}",
+                "delete it and fetch it again",
+            )
+        )
+
+
+def build_inception(weights: dict[str, torch.Tensor]) -> nn.Module:
+    """Builds pytorch-fid's Inception up to its last average pooling, with weights that lie in memory.
+
+    pytorch-fid downloads on construction; its loader is replaced for that moment by one that hands over `weights`.
+
+    Raises:
+        RuntimeError: The weights don't fit the network.
+    """
+    from pytorch_fid import inception
+
+    loader = inception.load_state_dict_from_url
+    inception.load_state_dict_from_url = lambda *_, **__: weights
+    try:
+        network = inception.InceptionV3([inception.InceptionV3.BLOCK_INDEX_BY_DIM[INCEPTION_DIMENSION]])
+    finally:
+        inception.load_state_dict_from_url = loader
+    return network.eval()
+
+
+class InceptionFeatures:
+    """Inception's 2,048 pooled features, as the FID is defined on them.
+
+    Args:
+        path: The verified weights (see `find_inception_weights`).
+        device: Where to run.
+        batch_size: Pictures a batch; 299-pixel activations are large.
+        network: A network built already; for tests.
+    """
+
+    def __init__(
+        self, path: Path, *, device: torch.device | str = "cpu", batch_size: int = 32, network: nn.Module | None = None
+    ) -> None:
+        self.key = f"inception-{sha256_of_file(path)[:16]}"
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        if network is None:
+            network = build_inception(torch.load(path, map_location="cpu", weights_only=True))
+        self.network = network.to(self.device)
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> np.ndarray:
+        """Features float32 [N, 2048] of uint8 images [N, C, H, W]; grey pictures are repeated over three channels."""
+        parts = []
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size].to(self.device).float() / 255.0
+            if batch.shape[1] == 1:
+                batch = batch.expand(-1, 3, -1, -1)
+            parts.append(self.network(batch)[0].flatten(1).float().cpu().numpy())
+        return np.concatenate(parts) if parts else np.zeros((0, INCEPTION_DIMENSION), np.float32)
+
+
+def images_key(images: torch.Tensor) -> str:
+    """A hash of pictures and their order, for the cache."""
+    digest = hashlib.sha256(repr(tuple(images.shape)).encode())
+    digest.update(images.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def cached_features(images: torch.Tensor, extractor: FeatureExtractor, cache: Path | None) -> np.ndarray:
+    """Features of pictures, read from the cache where the same extractor has seen the same pictures.
+
+    Args:
+        images: uint8 [N, C, H, W].
+        extractor: Makes the features.
+        cache: A folder of safetensors files; None turns the cache off.
+
+    Returns:
+        float32 [N, D].
+    """
+    if cache is None:
+        return extractor(images)
+    path = cache / f"{extractor.key}-{images_key(images)}.safetensors"
+    if path.is_file():
+        try:
+            return load_tensors(path, "cached features", "make them again")[0]["features"].numpy()
+        except (InputError, KeyError):
+            path.unlink()  # damaged, or of an older version: made again
+    features = np.ascontiguousarray(extractor(images), dtype=np.float32)
+    save_tensors({"features": torch.from_numpy(features)}, path, {})
+    return features

@@ -1,0 +1,747 @@
+"""Scores of one translator: distances to real faces, recognition of translated faces, and how far they moved.
+
+None of these is utility: an output that is easy for a classifier need not help to train one. They are reported beside
+it. Test faces are only looked at here; nothing that trains or chooses reads a score.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
+from augment.core.progress import track
+from augment.faces.images import encode_png
+from augment.faces.licences import read_card
+from augment.faces.table import class_names, data_files, read_faces
+from augment.faces.tensors import FaceTensors, face_tensors
+from augment.translators.base import CannotTranslateError, Translator
+from reports.metrics.features import (
+    InceptionFeatures,
+    InceptionLookup,
+    Judge,
+    cached_features,
+    find_inception_weights,
+)
+from reports.metrics.fid import SMALL_SAMPLE, frechet_distance_of_features
+from reports.metrics.kid import kernel_distance
+from reports.metrics.patterns import line_scores
+from reports.settings import SCORES_VERSION
+
+
+class ScoreSettings(BaseModel):
+    """Settings of the scores. Counts are in pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference_split: str = Field(
+        default="test",
+        pattern="^(train|validation|test)$",
+        description="Real faces that the distances are taken to; split into two halves, one of them for the floor.",
+    )
+    max_images: int = Field(default=10_000, ge=2, description="At most so many faces a side for distances.")
+    max_inception_images: int | None = Field(
+        default=None,
+        ge=2,
+        description="The same for Inception alone, which makes about 5 images/s on a CPU core.",
+    )
+    inception_weights: Path | None = Field(
+        default=None, description="pytorch-fid's weights; $TORCH_HOME/hub/checkpoints is searched where null."
+    )
+    allow_download: bool = Field(default=False, description="Fetch the Inception weights once where they are absent.")
+    inception_batch_size: int = Field(default=32, ge=1)
+    kernel_subset_size: int | None = Field(
+        default=1000, ge=2, description="Subset size of the kernel distance; null takes all pairs at once."
+    )
+    max_test_faces: int | None = Field(
+        default=None,
+        ge=1,
+        description="Translate at most so many test faces a fold, stratified; all where null.",
+    )
+    batch_size: int = Field(default=64, ge=1, description="Test faces a batch.")
+    moved_threshold: float = Field(
+        default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
+    )
+    gallery: bool = Field(default=True, description="Keep a sheet of inputs and outputs.")
+    gallery_faces: int = Field(default=6, ge=1, le=64)
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class RealHalves:
+    """Two disjoint halves of the real faces; positions into them."""
+
+    first: np.ndarray
+    second: np.ndarray
+
+
+def split_in_halves(labels: np.ndarray, subjects: Sequence[str | None], seed: int) -> RealHalves:
+    """Splits real faces into two halves of like class shares, subject-disjoint where every face names its subject.
+
+    A person in both halves would make the floor lower than any translator of unseen people can reach.
+
+    Args:
+        labels: int [N].
+        subjects: N subject names; None where unknown.
+        seed: Of the draw.
+    """
+    random = np.random.default_rng(seed)
+    labels = np.asarray(labels)
+    if len(labels) and all(subject is not None for subject in subjects):
+        groups = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)[1]
+    else:
+        groups = np.arange(len(labels))
+    # Groups of the same make-up are dealt out in turn, so that both halves get like shares of every class.
+    members: dict[int, list[int]] = {}
+    for position, group in enumerate(groups):
+        members.setdefault(int(group), []).append(position)
+    order = [int(group) for group in random.permutation(len(members))]
+    order.sort(key=lambda group: tuple(sorted(labels[members[group]].tolist())))
+    halves: tuple[list[int], list[int]] = ([], [])
+    for group in order:
+        smaller = 0 if len(halves[0]) <= len(halves[1]) else 1
+        halves[smaller].extend(members[group])
+    # In chance order, so that a cut to the first n is a fair draw.
+    return RealHalves(random.permutation(np.array(halves[0], int)), random.permutation(np.array(halves[1], int)))
+
+
+def check_reference_faces(faces: pa.Table, folds: pa.Table, names: Sequence[str], settings: ScoreSettings) -> None:
+    """Refuses folds whose real faces are too few for the distances: now, and not after all training.
+
+    Args:
+        faces: `face_id`, `label_name`, `subject`.
+        folds: The folds' table.
+        names: The classes in label order.
+        settings: The scores' settings.
+
+    Raises:
+        InputError: Lists every such fold, with what it needs.
+    """
+    from augment.faces.splits import fold_tables
+
+    known = faces.select(["face_id", "label_name", "subject"])
+    problems = []
+    for fold in sorted(int(fold) for fold in pc.unique(folds.column("fold")).to_pylist()):
+        reference = fold_tables(known, folds, fold)[settings.reference_split]
+        labels = np.array([names.index(name) for name in reference.column("label_name").to_pylist()], int)
+        halves = split_in_halves(labels, reference.column("subject").to_pylist(), settings.seed)
+        if _in_both(labels, halves, len(names)).sum() < 2:
+            problems.append(_too_few_real(fold, settings.reference_split))
+    if problems:
+        raise InputError(problems)
+
+
+def _in_both(labels: np.ndarray, halves: RealHalves, num_classes: int) -> np.ndarray:
+    """int [K]: how many faces of each class the distances can compare, both halves having that many."""
+    counts = [np.bincount(labels[half], minlength=num_classes) for half in (halves.first, halves.second)]
+    return np.minimum(*counts)
+
+
+def _too_few_real(fold: int, split: str) -> Problem:
+    why = (
+        f"has too few real {split} faces for the distances, which compare two halves of them: the halves share fewer "
+        "than two faces of a class"
+    )
+    mend = f"have four {split} faces and more, two of a class at least (and of two subjects, where they are named)"
+    return Problem(f"fold {fold}", why, mend)
+
+
+def _why_too_few(fold: int, wanted: np.ndarray, available: np.ndarray, settings: ScoreSettings) -> Problem:
+    """Why fewer than two faces a side are left for the distances."""
+    if wanted.sum() < 2:
+        return _too_few_real(fold, settings.reference_split)
+    if np.minimum(wanted, available).sum() < 2:
+        why = "has fewer than two synthetic faces of the classes that the real ones show"
+        return Problem(f"fold {fold}", why, "synthesize more faces, or let selection keep more")
+    why = f"fewer than two faces a side are left of scores.max_images: {settings.max_images}"
+    if settings.max_inception_images is not None:
+        why += f" and scores.max_inception_images: {settings.max_inception_images}"
+    return Problem(f"fold {fold}", why, "raise them to some faces for each class")
+
+
+def matched_positions(label_sets: Sequence[np.ndarray], num_classes: int, limit: int) -> list[np.ndarray]:
+    """The first faces of each set such that all sets hold the same number of each class.
+
+    Args:
+        label_sets: Labels of each set.
+        num_classes: Number of classes.
+        limit: At most so many faces a set; every class is cut by the same share.
+
+    Returns:
+        For each set the positions, sorted by class.
+    """
+    counts = np.min([np.bincount(labels, minlength=num_classes) for labels in label_sets], axis=0)
+    if counts.sum() > limit:
+        counts = (counts * (limit / counts.sum())).astype(int)
+    return [
+        np.concatenate([np.flatnonzero(labels == label)[: counts[label]] for label in range(num_classes)])
+        for labels in label_sets
+    ]
+
+
+def feature_distances(
+    real: np.ndarray,
+    other_half: np.ndarray,
+    synthetic: np.ndarray,
+    labels: np.ndarray,
+    names: Sequence[str],
+    *,
+    kernel_subset_size: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Frechet and kernel distances of matched sets, overall and per class, with the real-against-real floor.
+
+    Args:
+        real: Features [N, D] of the first half of the real faces.
+        other_half: Features [N, D] of the other half.
+        synthetic: Features [N, D] of synthetic faces.
+        labels: int [N], the class of row i in all three.
+        names: Names of the classes.
+        kernel_subset_size: See `reports.metrics.kid.kernel_distance`.
+        seed: Of its subsets.
+
+    Returns:
+        `overall` and `per_class`, each with `n`, `frechet`, `kernel`, `frechet_floor`, `kernel_floor` (null below two
+        faces) and `small_sample`.
+    """
+
+    def one(rows: np.ndarray) -> dict[str, Any]:
+        count = len(rows)
+        found: dict[str, Any] = {"n": count, "small_sample": count < SMALL_SAMPLE}
+        for suffix, others in (("", synthetic), ("_floor", other_half)):
+            enough = count >= 2
+            found[f"frechet{suffix}"] = frechet_distance_of_features(real[rows], others[rows]) if enough else None
+            found[f"kernel{suffix}"] = (
+                kernel_distance(real[rows], others[rows], subset_size=kernel_subset_size, seed=seed) if enough else None
+            )
+        return found
+
+    return {
+        "overall": one(np.arange(len(labels))),
+        "per_class": {name: one(np.flatnonzero(labels == label)) for label, name in enumerate(names)},
+    }
+
+
+def recognition_scores(confusion: np.ndarray, by_source: np.ndarray) -> dict[str, Any]:
+    """Recognition from counts.
+
+    Args:
+        confusion: int [K, K], translated faces by target and judged class.
+        by_source: int [K, K, K], the same by source class, target and judged class.
+
+    Returns:
+        `accuracy` over all targets (as published), `accuracy_changed` over targets that differ from the source's
+        class, `per_class`, and the counts.
+    """
+    num_classes = len(confusion)
+    changed = ~np.eye(num_classes, dtype=bool)
+    hits = np.array([[by_source[s, t, t] for t in range(num_classes)] for s in range(num_classes)])
+    totals = by_source.sum(axis=2)
+    return {
+        "n": int(confusion.sum()),
+        "accuracy": _ratio(np.trace(confusion), confusion.sum()),
+        "accuracy_changed": _ratio(hits[changed].sum(), totals[changed].sum()),
+        "per_class": [_ratio(confusion[t, t], confusion[t].sum()) for t in range(num_classes)],
+        "confusion": confusion.tolist(),
+    }
+
+
+def untranslated_baseline(labels: np.ndarray, judged: np.ndarray, num_classes: int) -> dict[str, Any]:
+    """The recognition of a translator that changes nothing: the judge's agreement with every target, untranslated.
+
+    Args:
+        labels: int [N], the faces' own classes.
+        judged: int [N], what the judge takes them for.
+        num_classes: Number of classes.
+
+    Returns:
+        `accuracy` (1 / K by construction), `accuracy_changed` over targets other than the face's class, and `per_class`
+        for each target.
+    """
+    correct = judged == labels
+    count = len(labels)
+    shares = np.bincount(judged, minlength=num_classes) / max(count, 1)
+    return {
+        "accuracy": 1 / num_classes,
+        "accuracy_changed": _ratio((~correct).sum(), count * (num_classes - 1)),
+        "per_class": shares.tolist(),
+    }
+
+
+def movement(inputs: torch.Tensor, outputs: torch.Tensor) -> np.ndarray:
+    """How far outputs moved from their sources: mean absolute difference, 0..1, float64 [N].
+
+    Args:
+        inputs: uint8 [N, C, H, W].
+        outputs: uint8 [N, C, H, W].
+    """
+    difference = (inputs.to(torch.int16) - outputs.to(torch.int16)).abs().flatten(1).float()
+    return difference.mean(dim=1).double().cpu().numpy() / 255.0
+
+
+def read_synthetic(directory: Path, counts: Sequence[int], *, size: int, channels: int) -> FaceTensors:
+    """Reads the first `counts[label]` synthetic faces of each class, and no more than it must.
+
+    Rows that selection has refused (`kept` false) are passed over.
+
+    Args:
+        directory: A dataset directory of one fold.
+        counts: How many faces of each class are wanted.
+        size: Edge in pixels.
+        channels: 1 or 3.
+    """
+    wanted = np.array(counts, dtype=int)
+    parts: list[pa.Table] = []
+    files = data_files(directory)
+    schema = pq.read_schema(files[0])
+    columns = ["image", "label", "label_name", "face_id"] + (["kept"] if "kept" in schema.names else [])
+    for file in files:
+        with pq.ParquetFile(file) as parquet:
+            for group in range(parquet.num_row_groups):
+                if not wanted.any():
+                    break
+                labels = parquet.read_row_group(group, columns=["label"]).column("label").to_numpy()
+                if not wanted[np.unique(labels)].any():
+                    continue
+                table = parquet.read_row_group(group, columns=columns)
+                if "kept" in table.column_names:
+                    table = table.filter(pc.fill_null(table.column("kept"), True)).drop_columns(["kept"])
+                labels = table.column("label").to_numpy()
+                rows = []
+                for label in np.unique(labels):
+                    found = np.flatnonzero(labels == label)[: wanted[label]]
+                    wanted[label] -= len(found)
+                    rows.extend(found.tolist())
+                parts.append(table.take(pa.array(sorted(rows), pa.int64())))
+    selected = [column for column in columns if column != "kept"]
+    plain = pa.schema([schema.field(column) for column in selected], metadata=schema.metadata)
+    tables = [part.select(selected).cast(plain.remove_metadata()) for part in parts]
+    table = pa.concat_tables(tables) if tables else plain.empty_table()
+    return face_tensors(table.replace_schema_metadata(schema.metadata), size=size, channels=channels)
+
+
+def score_translator(
+    name: str,
+    *,
+    faces_dir: Path,
+    folds_path: Path,
+    synthetic_dir: Path,
+    translator_dir: Path,
+    judge_for_fold: Callable[[int], Judge],
+    settings: ScoreSettings,
+    out: Path,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+) -> dict[str, Any]:
+    """Scores one translator over all folds, and writes the scores as JSON.
+
+    Args:
+        name: The translator's name in params.
+        faces_dir: The prepared faces.
+        folds_path: The folds' table.
+        synthetic_dir: Holds `fold-<k>/data/*.parquet`.
+        translator_dir: Holds `fold-<k>/weights.safetensors`.
+        judge_for_fold: Gives a fold's judge, trained on the fold's real training faces only.
+        settings: The scores' settings.
+        out: The JSON file to write.
+        device: Where to run.
+        cache: A folder for Inception features, shared by all translators; None for no cache.
+
+    Returns:
+        What was written. `distances` holds one entry a feature space: FID and KID on Inception where its weights can
+        be had, FCD and KCD (Frechet and kernel classifier distance) on the judge's features always; `of` is how many
+        faces a side there would have been without `max_images`. `unavailable` says what could not be had and why.
+        `lines` is how far stripes and grids stand out (`reports.metrics.patterns`), null for tiny pictures.
+        `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
+        `movement` are of the test faces that `translated_faces` counts: `n` of `of`, of which the translator could take
+        `accepted`. `gallery` follows.
+
+    Raises:
+        InputError: A fold has no test faces or no synthetic faces.
+    """
+    from augment.faces.splits import fold_tables, read_folds
+    from augment.translators import load_translator
+
+    faces = read_faces(faces_dir)
+    folds = read_folds(folds_path)
+    names = class_names(faces.schema)
+    sources = sorted(set(faces.column("source").to_pylist()))
+    lookup = find_inception_weights(settings.inception_weights, allow_download=settings.allow_download)
+    inception = (
+        InceptionFeatures(lookup.path, device=device, batch_size=settings.inception_batch_size) if lookup.path else None
+    )
+    fold_numbers = sorted(int(fold) for fold in pc.unique(folds.column("fold")).to_pylist())
+    scored = []
+    with track(fold_numbers, desc=f"scores {name}", unit="folds") as progress:
+        for fold in progress:
+            tables = fold_tables(faces, folds, fold)
+            translator = load_translator(translator_dir / f"fold-{fold}" / "weights.safetensors", device)
+            translator.eval()
+            scored.append(
+                _score_fold(
+                    fold,
+                    tables,
+                    names,
+                    translator,
+                    judge_for_fold(fold),
+                    synthetic_dir / f"fold-{fold}",
+                    inception,
+                    settings,
+                    device,
+                    cache,
+                    with_gallery=settings.gallery and fold == fold_numbers[0],
+                )
+            )
+    licence = read_card(faces_dir)
+    publishable = licence is not None and licence.is_public_domain
+    result = _combine(name, names, sources, publishable, fold_numbers, scored, lookup, settings)
+    atomic_write_text(out, json.dumps(result, indent=1, sort_keys=True) + "\n")
+    return result
+
+
+def _score_fold(
+    fold: int,
+    tables: dict[str, pa.Table],
+    names: Sequence[str],
+    translator: Translator,
+    judge: Judge,
+    synthetic_dir: Path,
+    inception: InceptionFeatures | None,
+    settings: ScoreSettings,
+    device: torch.device | str,
+    cache: Path | None,
+    *,
+    with_gallery: bool,
+) -> dict[str, Any]:
+    shape = {"size": translator.size, "channels": translator.channels}
+    for split in {"test", settings.reference_split}:
+        if split not in tables or len(tables[split]) == 0:
+            raise InputError(Problem(f"fold {fold}", f"has no {split} faces to score on", "see folds.*"))
+    test = face_tensors(tables["test"], **shape)
+    reference = test if settings.reference_split == "test" else face_tensors(tables[settings.reference_split], **shape)
+    found = _beside_real_faces(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
+    judged = _judged(judge, test.images)
+    found["judge_on_real"] = (test.labels.cpu().numpy(), judged)
+    usable = translator.usable_sources(test).cpu()
+    # Where none is, translation says why.
+    positions = np.flatnonzero(usable.numpy()) if bool(usable.any()) else np.arange(len(test))
+    accepted = test.take(positions)
+    found.update(_recognition(fold, accepted, judged[positions], translator, judge, settings, device))
+    if with_gallery:
+        found["gallery"] = _gallery(accepted, translator, settings, device)
+    return found
+
+
+def _beside_real_faces(
+    fold: int,
+    names: Sequence[str],
+    reference: FaceTensors,
+    synthetic_dir: Path,
+    judge: Judge,
+    inception: InceptionFeatures | None,
+    settings: ScoreSettings,
+    cache: Path | None,
+    shape: dict[str, int],
+) -> dict[str, Any]:
+    """Distances of the synthetic faces to the real ones in each feature space, and lines that real faces don't have."""
+    labels = reference.labels.cpu().numpy()
+    halves = split_in_halves(labels, reference.subjects, settings.seed)
+    first, second = reference.take(halves.first), reference.take(halves.second)
+    first_labels, second_labels = labels[halves.first], labels[halves.second]
+    wanted = _in_both(labels, halves, len(names))
+    synthetic = read_synthetic(synthetic_dir, wanted.tolist(), **shape)
+    available = np.bincount(synthetic.labels.numpy(), minlength=len(names))
+    spaces: list[tuple[str, Callable[[torch.Tensor], np.ndarray], int]] = [
+        ("judge", judge.features, settings.max_images)
+    ]
+    if inception is not None:
+        extractor = inception  # a name of its own: the closure below must not see a None
+        limit = min(settings.max_images, settings.max_inception_images or settings.max_images)
+        spaces.insert(0, ("inception", lambda images: cached_features(images, extractor, cache), limit))
+    distances = {}
+    for space, features, limit in spaces:
+        label_sets = [first_labels, second_labels, synthetic.labels.numpy()]
+        positions = matched_positions(label_sets, len(names), limit)
+        if len(positions[0]) < 2:
+            raise InputError(_why_too_few(fold, wanted, available, settings))
+        sets = [
+            np.asarray(features(images[torch.from_numpy(rows)]), np.float64)
+            for images, rows in zip((first.images, second.images, synthetic.images), positions, strict=True)
+        ]
+        distances[space] = feature_distances(
+            sets[0],
+            sets[1],
+            sets[2],
+            first_labels[positions[0]],
+            names,
+            kernel_subset_size=settings.kernel_subset_size,
+            seed=settings.seed,
+        )
+        distances[space]["of"] = len(matched_positions(label_sets, len(names), len(reference))[0])
+        distances[space]["dimension"] = sets[0].shape[1]
+        distances[space]["short_of_synthetic"] = bool((available < wanted).any())
+    # Of the faces that the judge's space was taken on, which come last.
+    matched = [
+        images[torch.from_numpy(rows)]
+        for images, rows in zip((first.images, second.images, synthetic.images), positions, strict=True)
+    ]
+    return {"distances": distances, "lines": line_scores(*matched)}
+
+
+def _recognition(
+    fold: int,
+    test: FaceTensors,
+    judged_real: np.ndarray,
+    translator: Translator,
+    judge: Judge,
+    settings: ScoreSettings,
+    device: torch.device | str,
+) -> dict[str, Any]:
+    """Counts of what the judge takes translated faces for, and how far they moved.
+
+    A translator that keeps its sources' class is asked for that class alone. `judged_real` is what the judge takes the
+    untranslated faces for.
+    """
+    num_classes = len(test.class_names)
+    found: dict[str, Any] = {"accepted": len(test), "real_movement": _real_movement(test, settings.seed)}
+    if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
+        sample = _stratified(test.labels.numpy(), settings.max_test_faces, settings.seed)
+        test, judged_real = test.take(sample), judged_real[sample]
+    labels = test.labels.cpu().numpy()
+    found["untranslated"] = (labels, judged_real)
+    by_source = np.zeros((num_classes, num_classes, num_classes), int)
+    moved: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
+    starts = range(0, len(test), settings.batch_size)
+    try:
+        for start in track(starts, desc=f"fold {fold}: translating test faces", unit="batches", leave=False):
+            rows = np.arange(start, min(start + settings.batch_size, len(test)))
+            batch = test.take(rows).to(device)
+            for target in range(num_classes):
+                asked = np.flatnonzero(labels[rows] == target) if translator.keeps_class else np.arange(len(rows))
+                if not len(asked):
+                    continue
+                sources, own = batch.take(asked), labels[rows][asked]
+                targets = torch.full((len(asked),), target, dtype=torch.int64, device=batch.images.device)
+                with torch.no_grad():
+                    outputs = translator.translate(sources, targets, generator)
+                judged = np.asarray(judge.probabilities(outputs.cpu())).argmax(axis=1)
+                np.add.at(by_source, (own, targets.cpu().numpy(), judged), 1)
+                moved.append((own, targets.cpu().numpy(), movement(sources.images, outputs)))
+    except CannotTranslateError as error:
+        return {**found, "refused": str(error)}
+    columns = tuple(np.concatenate(column) for column in zip(*moved, strict=True))
+    return {**found, "by_source": by_source, "moved": columns}
+
+
+def _judged(judge: Judge, images: torch.Tensor, batch_size: int = 512) -> np.ndarray:
+    """What the judge takes each picture for, int [N]."""
+    starts = range(0, len(images), batch_size)
+    return np.concatenate(
+        [np.asarray(judge.probabilities(images[start : start + batch_size])).argmax(axis=1) for start in starts]
+    )
+
+
+def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` positions, spread over the classes by their shares (largest remainders), in the faces' own order."""
+    random = np.random.default_rng(seed)
+    sizes = np.bincount(labels)
+    exact = sizes * count / len(labels)
+    quota = np.floor(exact).astype(int)
+    for label in np.argsort(-(exact - quota), kind="stable")[: count - quota.sum()]:
+        quota[label] += 1
+    chosen = [random.permutation(np.flatnonzero(labels == label))[: quota[label]] for label in range(len(sizes))]
+    return np.sort(np.concatenate(chosen))
+
+
+def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> np.ndarray:
+    """The movements between two real faces of one subject and different classes: a yardstick for outputs."""
+    random = np.random.default_rng(seed)
+    labels = test.labels.cpu().numpy()
+    members: dict[str, list[int]] = {}
+    for position, subject in enumerate(test.subjects):
+        if subject is not None:
+            members.setdefault(subject, []).append(position)
+    candidates = [
+        (one, other)
+        for positions in members.values()
+        for one, other in zip(positions, random.permutation(positions).tolist(), strict=True)
+        if labels[one] != labels[other]
+    ][:pairs]
+    if not candidates:
+        return np.zeros(0)
+    first, second = np.array(candidates).T
+    return movement(test.images[torch.from_numpy(first)], test.images[torch.from_numpy(second)])
+
+
+def _gallery(
+    test: FaceTensors, translator: Translator, settings: ScoreSettings, device: torch.device | str
+) -> dict[str, Any] | None:
+    """A sheet, one row a face that training never saw: the input, then every class."""
+    rows = _gallery_rows(test, settings.gallery_faces, settings.seed)
+    faces = test.take(rows).to(device)
+    columns = [faces.images.cpu()]
+    generator = torch.Generator().manual_seed(settings.seed)
+    try:
+        for target in range(len(test.class_names)):
+            targets = torch.full((len(rows),), target, dtype=torch.int64, device=faces.images.device)
+            with torch.no_grad():
+                columns.append(translator.translate(faces, targets, generator).cpu())
+    except CannotTranslateError:
+        return None
+    sheet = torch.stack(columns, dim=1).permute(0, 3, 1, 4, 2).numpy()
+    count, height, width_count, width, channels = sheet.shape
+    return {
+        "png": base64.b64encode(encode_png(sheet.reshape(count * height, width_count * width, channels))).decode(),
+        "columns": ["input", *test.class_names],
+        "row_labels": [test.class_names[int(label)] for label in faces.labels.cpu()],
+        "size": test.size,
+    }
+
+
+def _gallery_rows(test: FaceTensors, count: int, seed: int) -> np.ndarray:
+    """Faces of different subjects, the classes in turn; the same for every translator."""
+    random = np.random.default_rng(seed)
+    labels = test.labels.cpu().numpy()
+    by_class = {label: random.permutation(np.flatnonzero(labels == label)).tolist() for label in np.unique(labels)}
+    chosen: list[int] = []
+    used: set[str] = set()
+    neutral = [label for label in by_class if test.class_names[int(label)] == "neutral"]
+    # Two neutral faces first (what most sources are), then the other classes in turn.
+    turns = [*neutral, *neutral, *[label for label in by_class if label not in neutral]]
+    while len(chosen) < count and any(by_class.values()):
+        for label in turns:
+            candidates = by_class[label]
+            fresh = next((row for row in candidates if (test.subjects[row] or str(row)) not in used), None)
+            row = fresh if fresh is not None else next(iter(candidates), None)
+            if row is None or len(chosen) >= count:
+                continue
+            candidates.remove(row)
+            used.add(test.subjects[row] or str(row))
+            chosen.append(row)
+    return np.array(chosen, int)
+
+
+def _combine(
+    name: str,
+    names: Sequence[str],
+    sources: Sequence[str],
+    publishable: bool,
+    fold_numbers: Sequence[int],
+    scored: Sequence[dict[str, Any]],
+    lookup: InceptionLookup,
+    settings: ScoreSettings,
+) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "version": SCORES_VERSION,
+        "translator": name,
+        "class_names": list(names),
+        "sources": list(sources),
+        "folds": list(fold_numbers),
+        "settings": settings.model_dump(mode="json"),
+        "unavailable": [] if lookup.path else [{"name": "FID and KID", "reason": lookup.reason}],
+    }
+    titles = {
+        "inception": ("FID", "KID", "pytorch-fid's Inception, last average pooling"),
+        "judge": ("FCD", "KCD", "the fold's judge, penultimate layer"),
+    }
+    result["distances"] = []
+    for space, (frechet_name, kernel_name, features) in titles.items():
+        per_fold = [fold["distances"][space] for fold in scored if space in fold["distances"]]
+        if per_fold:
+            result["distances"].append(
+                {
+                    "space": space,
+                    "frechet_name": frechet_name,
+                    "kernel_name": kernel_name,
+                    "features": features,
+                    "reference": f"real {settings.reference_split} faces, one half",
+                    "dimension": per_fold[0]["dimension"],
+                    "of": min(fold["of"] for fold in per_fold),
+                    "short_of_synthetic": any(fold["short_of_synthetic"] for fold in per_fold),
+                    "overall": _mean_distances([fold["overall"] for fold in per_fold]),
+                    "per_class": {c: _mean_distances([fold["per_class"][c] for fold in per_fold]) for c in names},
+                    "per_fold": [fold["overall"] for fold in per_fold],
+                }
+            )
+    lines = [fold["lines"] for fold in scored]
+    # A mean over folds, and none where a fold has none.
+    result["lines"] = (
+        {key: float(np.mean([found[key] for found in lines])) for key in ("excess", "excess_floor")}
+        | {"n": min(found["n"] for found in lines)}
+        if all(lines)
+        else None
+    )
+    real, judged_real = (np.concatenate(column) for column in zip(*(f["judge_on_real"] for f in scored), strict=True))
+    result["judge_on_real"] = {"n": len(real), "accuracy": _ratio((real == judged_real).sum(), len(real))}
+    labels, judged = (np.concatenate(column) for column in zip(*(f["untranslated"] for f in scored), strict=True))
+    result["translated_faces"] = {
+        "n": len(labels),
+        "accepted": sum(fold["accepted"] for fold in scored),
+        "of": len(real),
+    }
+    result["untranslated"] = untranslated_baseline(labels, judged, len(names))
+    refusals = sorted({fold["refused"] for fold in scored if "refused" in fold})
+    if refusals:
+        result["recognition"] = result["movement"] = None
+        result["unavailable"].append({"name": "recognition and movement", "reason": "; ".join(refusals)})
+    else:
+        by_source = np.sum([fold["by_source"] for fold in scored], axis=0)
+        result["recognition"] = recognition_scores(by_source.sum(axis=0), by_source)
+        source, target, distance = (
+            np.concatenate(column) for column in zip(*(fold["moved"] for fold in scored), strict=True)
+        )
+        result["movement"] = _movement_scores(source, target, distance, len(names), settings.moved_threshold)
+        yardsticks = np.concatenate([fold["real_movement"] for fold in scored])
+        result["movement"] |= {"real_pairs": _mean(yardsticks), "real_pairs_n": len(yardsticks)}
+    sheet = scored[0].get("gallery")
+    if sheet:
+        sheet = {**sheet, "publishable": publishable, "sources": list(sources)}
+    result["gallery"] = sheet
+    return result
+
+
+def _movement_scores(
+    source: np.ndarray, target: np.ndarray, distance: np.ndarray, num_classes: int, threshold: float
+) -> dict[str, Any]:
+    changed = source != target
+    return {
+        "mean": _mean(distance[changed]),
+        "median": float(np.median(distance[changed])) if changed.any() else None,
+        "unmoved_share": _mean(distance[changed] < threshold),
+        "threshold": threshold,
+        "per_class": [_mean(distance[changed & (target == label)]) for label in range(num_classes)],
+        "mean_to_own_class": _mean(distance[~changed]),
+    }
+
+
+def _mean_distances(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The folds' mean; n is a fold's smallest, so that a warning is never averaged away."""
+    result: dict[str, Any] = {
+        "n": min(fold["n"] for fold in per_fold),
+        "small_sample": any(fold["small_sample"] for fold in per_fold),
+    }
+    for key in ("frechet", "kernel", "frechet_floor", "kernel_floor"):
+        values = [fold[key] for fold in per_fold if fold[key] is not None]
+        result[key] = float(np.mean(values)) if values else None
+    return result
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None

@@ -1,0 +1,94 @@
+"""One picture, moved a little: found; faces of two people, or two expressions of one: not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from augment.faces.near_duplicates import TWIN_LIKENESS, likeness, twin_pairs, view_of
+from augment.rig import preset, render
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def faces() -> tuple[np.ndarray, list[str]]:
+    """Views of embedded faces, and whose they are."""
+    specs = preset("rare", seed=5, subjects=8, neutral_subjects=40, validation_subjects=2, test_subjects=4).specs
+    images = render(specs, size=SIZE, channels=1, seed=5).images[:, :, :, 0]
+    return images, [str(spec.subject_name) for spec in specs]
+
+
+def shifted(right: int, down: int) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda picture: ndimage.shift(picture, (down, right), order=0, mode="nearest")
+
+
+def turned(degrees: float) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda picture: np.asarray(Image.fromarray(picture).rotate(degrees, Image.Resampling.BICUBIC))
+
+
+def cropped(pixels: int) -> Callable[[np.ndarray], np.ndarray]:
+    box = (pixels, pixels, SIZE - pixels, SIZE - pixels)
+    return lambda picture: np.asarray(Image.fromarray(picture).crop(box).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def mirrored(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(picture[:, ::-1])
+
+
+MOVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "shifted by 1": shifted(1, 0),
+    "shifted by 2": shifted(0, -2),
+    "shifted by 2 and 2": shifted(2, 2),
+    "mirrored": mirrored,
+    "cropped by 4 %": cropped(1),
+    "cropped by 8 %": cropped(2),
+    "turned by 2 degrees": turned(2),
+    "turned by 4 degrees": turned(-4),
+    "mirrored and turned": lambda picture: turned(2)(mirrored(picture)),
+    "cropped, shifted and turned": lambda picture: turned(-2)(shifted(1, -1)(cropped(1)(picture))),
+    "darker": lambda picture: (picture * 0.7).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_moved_picture_is_found_and_no_other(faces: tuple[np.ndarray, list[str]], move: str) -> None:
+    views, _ = faces
+    found = twin_pairs(np.stack([MOVES[move](picture) for picture in views[::2]]), views)
+    assert set(map(tuple, found.tolist())) <= {(number, 2 * number) for number in range(len(views[::2]))}
+    assert len(found) >= 0.97 * len(views[::2])
+
+
+def test_neither_other_people_nor_other_expressions_are_twins(faces: tuple[np.ndarray, list[str]]) -> None:
+    views, people = faces
+    assert len(twin_pairs(views)) == 0
+    # The control: of one person, pairs come near enough to be looked at, and are told apart by their expressions.
+    same = np.array([(a, b) for a in range(len(views)) for b in range(a) if people[a] == people[b]])
+    other = np.array([(a, b) for a in range(len(views)) for b in range(a) if people[a] != people[b]])[::7]
+    assert 0.9 < likeness(views, views, same).max() < TWIN_LIKENESS
+    assert likeness(views, views, other).max() < likeness(views, views, same).max()
+
+
+def test_pairs_within_a_set_come_once_and_in_order(faces: tuple[np.ndarray, list[str]]) -> None:
+    views = faces[0][:6]
+    together = np.concatenate([views, views[[4]], np.stack([mirrored(picture) for picture in views[:2]])])
+    assert twin_pairs(together).tolist() == [[0, 7], [1, 8], [4, 6]]
+    assert twin_pairs(views[:1]).tolist() == []
+    assert twin_pairs(np.zeros((0, SIZE, SIZE), np.uint8)).tolist() == []
+
+
+def test_pictures_that_show_nothing_have_no_twins() -> None:
+    flat = np.stack([np.full((SIZE, SIZE), level, np.uint8) for level in (0, 0, 100)])
+    faint = flat + np.random.default_rng(0).integers(0, 2, flat.shape, np.uint8)
+    for views in (flat, faint):
+        assert len(twin_pairs(views)) == 0
+        assert likeness(views, views, np.array([[0, 1], [1, 2]])).tolist() == [0.0, 0.0]
+
+
+def test_a_view_has_one_size() -> None:
+    large = Image.fromarray(np.arange(90 * 60, dtype=np.uint16).reshape(90, 60).astype(np.uint8))
+    assert view_of(large).shape == (SIZE, SIZE) and view_of(large).dtype == np.uint8
