@@ -98,7 +98,7 @@ def training_step(stem: Stem, width: int, batch_size: int, size: int) -> Callabl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=48, help="edge of the pictures in pixels (default 48)")
-    parser.add_argument("--batch-size", type=int, default=32, help="faces a step (default 32)")
+    parser.add_argument("--batch-size", type=int, default=32, help="faces per step (default 32)")
     parser.add_argument("--repeats", type=int, default=10, help="steps that are timed (default 10)")
     options = parser.parse_args()
     torch.set_num_threads(1)

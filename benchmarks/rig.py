@@ -1,4 +1,4 @@
-"""Faces a second of the embedded rig on one core: `python benchmarks/rig.py [--faces N] [--channels 1|3]`.
+"""Faces per second of the embedded rig on one core: `python benchmarks/rig.py [--faces N] [--channels 1|3]`.
 
 Processor time is what counts (a shared machine makes the wall clock jump); both are printed. "new people" renders every
 person once, so the cost of making a person is in it; "known people" renders them again.
@@ -33,7 +33,7 @@ def measure(size: int, channels: int, faces: int, repeats: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=int, default=280, help="images a measurement (7 a person)")
+    parser.add_argument("--faces", type=int, default=280, help="images a measurement (7 per person)")
     parser.add_argument("--channels", type=int, default=1, choices=(1, 3))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=[48, 64, 128])

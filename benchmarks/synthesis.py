@@ -1,4 +1,4 @@
-"""Synthetic faces a second of one core, and the warp against scikit-image's thin-plate spline.
+"""Synthetic faces per second of one core, and the warp against scikit-image's thin-plate spline.
 
 Baseline of the warp: `skimage.transform.ThinPlateSplineTransform` and `skimage.transform.warp`, face by face, between
 the same landmarks (68 and the same anchors). The two do not regularize alike, so the benchmark also says how far their
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--channels", type=int, default=1, choices=(1, 3))
-    parser.add_argument("--faces", type=int, default=200, help="faces a class")
+    parser.add_argument("--faces", type=int, default=200, help="faces per class")
     options = parser.parse_args()
     torch.set_num_threads(1)
     faces = training_faces(options.size, options.channels)

@@ -157,7 +157,7 @@ def main() -> None:
             checkpoint_bytes = (newest / "tensors.safetensors").stat().st_size
     for name, seconds in best.items():
         print(
-            f"{name:6s} {1000 * seconds / arguments.steps:7.1f} ms a step"
+            f"{name:6s} {1000 * seconds / arguments.steps:7.1f} ms per step"
             f"  {arguments.steps * arguments.batch / seconds:6.0f} images/s"
         )
     print(

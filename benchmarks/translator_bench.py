@@ -54,7 +54,7 @@ FACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"kind": "subjects", "test_share": 0.4},
     ),
 }
-# Which recipes or works learn from the turned faces; all others from the rare ones.
+# Which recipes or methods learn from the turned faces; all others from the rare ones.
 TURNED = ("lssl_pose", "simgan")
 # The judge's people, as many of each class. A person is drawn from a seed and a number: other seeds, other people.
 JUDGE_FACES = {
@@ -146,15 +146,15 @@ class Bench:
         right = predict(self.judge, test).argmax(axis=1) == test.labels.numpy()
         self.judge_accuracy = float(right.mean())
 
-    def create(self, work: str, settings: Mapping[str, Any], seed: int = 0) -> Translator:
+    def create(self, method: str, settings: Mapping[str, Any], seed: int = 0) -> Translator:
         train = self.faces["train"]
         translator = create_translator(
-            work,
+            method,
             num_classes=len(train.class_names),
             channels=train.channels,
             size=train.size,
             settings=settings,
-            seed=derive_seed(seed, "translator", work),
+            seed=derive_seed(seed, "translator", method),
         )
         if isinstance(translator, UsesParsing):
             with FileLock(self.cache / "lock"):
@@ -164,7 +164,7 @@ class Bench:
 
 def open_bench(name: str, cache: Path, people: int = 0) -> Bench:
     """The bench for a recipe, with the people of a seed; each is opened once."""
-    return _open_bench("turned" if {name, recipe(name).work} & set(TURNED) else "rare", cache, people)
+    return _open_bench("turned" if {name, recipe(name).method} & set(TURNED) else "rare", cache, people)
 
 
 @lru_cache
@@ -178,12 +178,12 @@ def _open_bench(kind: str, cache: Path, people: int) -> Bench:
 
 
 def recipes() -> dict[str, dict[str, Any]]:
-    """Every recipe as YAML gives it, in the order in which the works are registered."""
+    """Every recipe as YAML gives it, in the order in which the methods are registered."""
     found = dict(cpu_scale().get("translators") or {})
     for file in sorted((ROOT / "conf" / "recipe").glob("*.yaml")):
         found[file.stem] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    places = {work: place for place, work in enumerate(translator_names())}
-    return dict(sorted(found.items(), key=lambda item: places.get(item[1]["work"], len(places))))
+    places = {method: place for place, method in enumerate(translator_names())}
+    return dict(sorted(found.items(), key=lambda item: places.get(item[1]["method"], len(places))))
 
 
 def recipe(name: str, overrides: Mapping[str, Any] | None = None) -> TranslatorEntry:
@@ -206,7 +206,7 @@ def recipe(name: str, overrides: Mapping[str, Any] | None = None) -> TranslatorE
         entry = TranslatorEntry.model_validate(values)
     except ValueError as error:
         raise InputError(Problem(f"recipe {name}", str(error))) from error
-    settings = translator_settings(entry.work, entry.settings)
+    settings = translator_settings(entry.method, entry.settings)
     return entry.model_copy(update={"settings": settings.model_dump(mode="json")})
 
 

@@ -17,7 +17,7 @@ def translation_rows(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
     for result in results:
         row = {
             "name": result["name"],
-            "work": result["work"],
+            "method": result["method"],
             "faces": result["faces"]["name"],
             "recognition_untranslated": result["untranslated"]["recognition"],
             "recognition_simulated": None,
@@ -66,7 +66,7 @@ def interval(row: Mapping[str, Any]) -> str:
 
 TRANSLATION_COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "translator": lambda row: row["name"],
-    "work": lambda row: row["work"],
+    "method": lambda row: row["method"],
     "faces": lambda row: row["faces"],
     "untranslated": percent("recognition_untranslated"),
     "translated": percent("recognition_translated"),
@@ -146,7 +146,7 @@ pixels from the source's, as a share of their range. Seconds are processor time 
 ## What a step costs
 
 One core, {SIZE} px, grey, by processor time: a generator step with its discriminator step, the mean of 16 steps (2 with
-the published settings), and faces translated a second. *published* are the work's own settings, at batch 8.
+the published settings), and faces translated a second. *published* are the method's own settings, at batch 8.
 
 {markdown_table(costs, COST_COLUMNS)}
 
@@ -184,16 +184,16 @@ def with_figures(page: str, results: Sequence[Mapping[str, Any]], costs: Sequenc
         "parameters G": number("generator_parameters", ",.0f"),
         "parameters D": number("discriminator_parameters", ",.0f"),
         "batch": number("batch", ".0f"),
-        "ms a step": number("milliseconds_a_step", ".0f"),
+        "ms per step": number("milliseconds_a_step", ".0f"),
         "training, s": lambda row: f"{row['processor_seconds'] or row['seconds']:.0f}",
         "faces/s": number("images_per_second", ".0f"),
     }
     published = [row for row in costs if row["settings"] == "published"]
     wide = {
-        "work": lambda row: f"`{row['work']}`",
+        "method": lambda row: f"`{row['method']}`",
         "parameters G": number("generator_parameters", ",.0f"),
         "parameters D": number("discriminator_parameters", ",.0f"),
-        "ms a step": number("milliseconds_a_step", ",.0f"),
+        "ms per step": number("milliseconds_a_step", ",.0f"),
         "faces/s": number("images_per_second", ".0f"),
         "note": lambda row: "" if pd.isna(row.get("note")) else str(row["note"]).replace("|", "/"),
     }

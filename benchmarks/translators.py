@@ -62,7 +62,7 @@ from benchmarks.translator_bench import (
 from benchmarks.translator_page import results_page, translation_rows, with_figures
 from reports.environment import describe_environment
 
-RECIPE_PARTS = {"work", "settings", "training"}
+RECIPE_PARTS = {"method", "settings", "training"}
 
 # A run
 
@@ -83,7 +83,7 @@ def run_one(
         "faces": {"name": bench.name, "source": bench.source, "size": SIZE, "key": bench.faces_key},
         "judge": {"faces": JUDGE_FACES, "key": bench.judge_key, "accuracy": bench.judge_accuracy},
     }
-    key = key_of({part: about[part] for part in ("work", "settings", "training", "seed")}, bench.faces_key)
+    key = key_of({part: about[part] for part in ("method", "settings", "training", "seed")}, bench.faces_key)
     experiment = bool(overrides) or seed != 0
     out = out / "experiments" / f"{name}-{key}" if experiment else out / name
     file = out / "result.json"
@@ -95,7 +95,7 @@ def run_one(
     file.unlink(missing_ok=True)
     if again:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    translator = bench.create(entry.work, entry.settings, seed)
+    translator = bench.create(entry.method, entry.settings, seed)
     train, test = bench.faces["train"], bench.faces["test"]
     # Checkpoints lie apart by all that they depend on, so that none of an older recipe or of older code is in the way.
     mark = run_fingerprint(translator, train, None, entry.training, seed, torch.device("cpu"))
@@ -193,7 +193,7 @@ def step_milliseconds(
 
 
 def images_per_second(translator: Translator, faces: FaceTensors, count: int = 64) -> float:
-    """Translated faces a second of processor time, the median of three calls after one to warm up."""
+    """Translated faces per second of processor time, the median of three calls after one to warm up."""
     usable = translator.usable_sources(faces)
     sources = faces.take(torch.nonzero(usable)[:, 0][:count])
     targets = sources.labels if translator.keeps_class else (sources.labels + 1) % len(faces.class_names)
@@ -210,11 +210,11 @@ def cost_of(name: str, cache: Path, *, published: bool, limit: float) -> dict[st
     """A row of the table of costs; `note` says why a figure is missing."""
     entry, bench = recipe(name), open_bench(name, cache)
     train, test = bench.faces["train"], bench.faces["test"]
-    # Published settings with one discriminator step a generator step, as the recipes have it, to compare works.
+    # Published settings with one discriminator step a generator step, as the recipes have it, to compare methods.
     training = TrainingSettings(batch_size=8, discriminator_steps=1) if published else entry.training
     row: dict[str, Any] = {
         "name": name,
-        "work": entry.work,
+        "method": entry.method,
         "settings": "published" if published else "recipe",
         "generator_parameters": None,
         "discriminator_parameters": None,
@@ -224,7 +224,7 @@ def cost_of(name: str, cache: Path, *, published: bool, limit: float) -> dict[st
     }
     notes = []
     try:
-        translator = bench.create(entry.work, {} if published else entry.settings)
+        translator = bench.create(entry.method, {} if published else entry.settings)
         if isinstance(translator, LearnedTranslator):
             row["generator_parameters"] = parameter_count(translator.generator_parameters())
             row["discriminator_parameters"] = parameter_count(translator.discriminator_parameters())
@@ -372,12 +372,12 @@ def cost(names: tuple[str, ...], cache: Path, results: Path, limit: float) -> No
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for name in names or recipes():
-        work = recipe(name).work
+        method = recipe(name).method
         rows.append(cost_of(name, cache, published=False, limit=limit))
         click.echo(json.dumps(rows[-1]))
-        # Recipes that are variants of one work share its published settings.
-        measured = any(row["work"] == work and row["settings"] == "published" for row in rows)
-        if issubclass(translator_class(work), LearnedTranslator) and not measured:
+        # Recipes that are variants of one method share its published settings.
+        measured = any(row["method"] == method and row["settings"] == "published" for row in rows)
+        if issubclass(translator_class(method), LearnedTranslator) and not measured:
             rows.append(cost_of(name, cache, published=True, limit=limit))
             click.echo(json.dumps(rows[-1]))
     # Rows of others stay, in the order of the recipes.
@@ -391,9 +391,9 @@ def cost(names: tuple[str, ...], cache: Path, results: Path, limit: float) -> No
 
 
 def cost_key(row: Mapping[str, Any]) -> tuple[str, str]:
-    """What a row of costs is of: a recipe, or a work with its published settings."""
+    """What a row of costs is of: a recipe, or a method with its published settings."""
     published = row["settings"] == "published"
-    return ("published", row["work"]) if published else ("recipe", row["name"])
+    return ("published", row["method"]) if published else ("recipe", row["name"])
 
 
 @main.command()

@@ -333,7 +333,7 @@ def _check_enough(name: str, arm: Arm, synthetic: FaceTensors, class_names: tupl
         if arm.per_class is not None and count < arm.per_class
     ]
     if problems:
-        mend = (
+        fix = (
             f"lower arms.synthetic.{name}.per_class to {counts.min()}"
             if counts.min()
             else f"leave out arms.synthetic.{name}"
@@ -342,7 +342,7 @@ def _check_enough(name: str, arm: Arm, synthetic: FaceTensors, class_names: tupl
         raise InputError(
             problems,
             f"arms.synthetic.{name}.per_class asks for {arm.per_class} faces of each class, and there are fewer;"
-            f" {mend}, raise synthesis.per_class{loosen}:",
+            f" {fix}, raise synthesis.per_class{loosen}:",
         )
 
 

@@ -1,4 +1,4 @@
-"""Which faces a batch is made of: endless, seeded draws, balanced by class or not."""
+"""Which faces per batch is made of: endless, seeded draws, balanced by class or not."""
 
 from __future__ import annotations
 

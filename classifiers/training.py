@@ -32,7 +32,7 @@ class ClassifierSettings(BaseModel):
     Attributes:
         model: The network.
         steps: Optimizer steps, the same in every arm.
-        batch_size: Faces a step, real and synthetic together.
+        batch_size: Faces per step, real and synthetic together.
         optimizer: adamw, or sgd with Nesterov momentum 0.9.
         learning_rate: The schedule's peak.
         weight_decay: On weights of convolutions and of the last layer; not on norms and biases.
@@ -164,7 +164,7 @@ def train_classifier(
     ).to(device)
     on_gpu = device.type != "cpu"
     precision = settings.precision if on_gpu else "float32"
-    # A fifth faster on a CPU too (narrow ResNet18, 48 px, batch 32: 21 against 26 ms a step on two cores).
+    # A fifth faster on a CPU too (narrow ResNet18, 48 px, batch 32: 21 against 26 ms per step on two cores).
     model = model.to(memory_format=torch.channels_last)
     optimizer, scheduler = _optimizer(model, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")

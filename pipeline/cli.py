@@ -119,7 +119,7 @@ def train(name: str | None) -> None:
 @main.command()
 @click.argument("name", required=False)
 def synthesize(name: str | None) -> None:
-    """Generate n faces a class with the translator NAME."""
+    """Generate n faces per class with the translator NAME."""
     _run("synthesize", name=_name(name, "synthesize"))
 
 

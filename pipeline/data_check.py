@@ -291,7 +291,7 @@ def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping
     overrides += [f"++dataset.settings.{key}={override_value(value)}" for key, value in settings.items()]
     head = "next"
     if found.problems:
-        head += f" (mend what is listed above, or go on without it: {_count(len(found.problems), 'problem')})"
+        head += f" (fix what is listed above, or go on without it: {_count(len(found.problems), 'problem')})"
     return f"{head}:\n  s2l profile {' '.join(map(_shell_word, overrides))}\n"
 
 

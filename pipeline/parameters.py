@@ -1,4 +1,4 @@
-"""The parameters of a run: typed, checked whole before any work, refused with the key's path and the mend."""
+"""The parameters of a run: typed, checked whole before any work, refused with the key's path and the fix."""
 
 from __future__ import annotations
 
@@ -111,20 +111,20 @@ class ParsingStage(Section):
 
 
 class TranslatorEntry(Section):
-    """A translator of the run: a work, its own settings, and how long to train it."""
+    """A translator of the run: a method, its own settings, and how long to train it."""
 
-    work: str = Field(description="Which work: " + ", ".join(translator_names()))
+    method: str = Field(description="Which method: " + ", ".join(translator_names()))
     settings: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     on_refusal: Literal["report", "stop"] = Field(
         default="report",
-        description="What happens where the faces lack what the work needs: the report says so, or the run stops.",
+        description="What happens where the faces lack what the method needs: the report says so, or the run stops.",
     )
 
     @model_validator(mode="after")
     def _known_work(self) -> TranslatorEntry:
-        if self.work not in translator_names():
-            raise ValueError(f"work {self.work!r} is none of {', '.join(translator_names())}")
+        if self.method not in translator_names():
+            raise ValueError(f"method {self.method!r} is none of {', '.join(translator_names())}")
         return self
 
 
@@ -187,7 +187,7 @@ def load_parameters(path: Path) -> Parameters:
     """Reads and checks a params.yaml.
 
     Raises:
-        InputError: Lists every key that is unknown, missing, of a wrong type or impossible, with the mend; or the file
+        InputError: Lists every key that is unknown, missing, of a wrong type or impossible, with the fix; or the file
             can't be read.
     """
     path = Path(path)
@@ -195,10 +195,10 @@ def load_parameters(path: Path) -> Parameters:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         folder = path.resolve().parent
-        mend = "write it with `s2l profile`"
+        fix = "write it with `s2l profile`"
         if not is_project(folder):
-            mend = f"{where_to_run(folder)}, where `s2l profile` writes it"
-        raise InputError(Problem(str(path), "is not there", mend)) from error
+            fix = f"{where_to_run(folder)}, where `s2l profile` writes it"
+        raise InputError(Problem(str(path), "is not there", fix)) from error
     except UnicodeDecodeError as error:
         raise InputError(Problem(str(path), f"is not UTF-8: {error.reason}", "write it with `s2l profile`")) from error
     except OSError as error:
@@ -236,13 +236,13 @@ def _problem_of(details: Any, where: str) -> Problem:
     path = ".".join(location)
     given = details.get("input")
     if location and location[0] in GROUPS and len(location) == 1 and isinstance(given, str):
-        mend = f"`s2l profile {location[0]}={given}` chooses from conf/{location[0]} and composes params.yaml anew"
-        return Problem(f"{where}: {path}", f"{given!r} is the name of a group's member, not a value of a key", mend)
+        fix = f"`s2l profile {location[0]}={given}` chooses from conf/{location[0]} and composes params.yaml anew"
+        return Problem(f"{where}: {path}", f"{given!r} is the name of a group's member, not a value of a key", fix)
     if details["type"] == "extra_forbidden":
         known = keys_at(Parameters, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
-        mend = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(known))}"
-        return Problem(f"{where}: {path}", "unknown key", mend)
+        fix = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(known))}"
+        return Problem(f"{where}: {path}", "unknown key", fix)
     if details["type"] == "missing":
         return Problem(f"{where}: {path}", "is missing", "`s2l profile` writes every key")
     message = details["msg"].removeprefix("Value error, ")
@@ -282,11 +282,11 @@ def keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
 
 
 def known_settings(values: Mapping[str, Any], location: Sequence[str]) -> list[str]:
-    """The settings of the work that a translator names, where the location is that of its settings."""
+    """The settings of the method that a translator names, where the location is that of its settings."""
     if len(location) != 3 or location[0] != "translators" or location[2] != "settings":
         return []
-    work = values["translators"][location[1]].get("work")
-    return list(translator_class(work).Settings.model_fields) if work in translator_names() else []
+    method = values["translators"][location[1]].get("method")
+    return list(translator_class(method).Settings.model_fields) if method in translator_names() else []
 
 
 def _model_in(annotation: Any) -> Any:
@@ -299,14 +299,14 @@ def _model_in(annotation: Any) -> Any:
     return annotation
 
 
-def _mirrored_poses(parameters: Parameters, works: Mapping[str, type[Translator]], where: str) -> list[Problem]:
+def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translator]], where: str) -> list[Problem]:
     """A mirrored face has the other side's pose, so nothing may be mirrored where the pose is the class."""
     if parameters.dataset.attribute != "pose":
         return []
     found = [
         f"translators.{name}.training.mirror"
         for name, entry in parameters.translators.items()
-        if entry.training.mirror and name in works and issubclass(works[name], LearnedTranslator)
+        if entry.training.mirror and name in methods and issubclass(methods[name], LearnedTranslator)
     ]
     for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
         if classifier.augmentation_settings.flip:
@@ -318,31 +318,31 @@ def _mirrored_poses(parameters: Parameters, works: Mapping[str, type[Translator]
 def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
     """What no single key can tell: translators against the image size, arms against translators and amounts ..."""
     problems = []
-    works: dict[str, type[Translator]] = {}
+    methods: dict[str, type[Translator]] = {}
     for name, entry in parameters.translators.items():
         try:
-            works[name] = translator_class(entry.work)
+            methods[name] = translator_class(entry.method)
         except InputError as error:  # a plug-in that can't be used
-            problems.append(Problem(f"{where}: translators.{name}.work", str(error)))
-    problems += _mirrored_poses(parameters, works, where)
-    for name, work in works.items():
+            problems.append(Problem(f"{where}: translators.{name}.method", str(error)))
+    problems += _mirrored_poses(parameters, methods, where)
+    for name, method in methods.items():
         entry = parameters.translators[name]
         try:
-            settings = work.Settings.model_validate(entry.settings)
+            settings = method.Settings.model_validate(entry.settings)
         except ValidationError as error:
             for details in error.errors():
                 key = ".".join(str(part) for part in details["loc"])
                 path = f"{where}: translators.{name}.settings.{key}"
                 if details["type"] == "extra_forbidden":
-                    known = list(work.Settings.model_fields)
+                    known = list(method.Settings.model_fields)
                     close = difflib.get_close_matches(key, known, n=1)
-                    mend = f"did you mean {close[0]}?" if close else f"settings of {entry.work}: {', '.join(known)}"
-                    problems.append(Problem(path, f"unknown setting of {entry.work}", mend))
+                    fix = f"did you mean {close[0]}?" if close else f"settings of {entry.method}: {', '.join(known)}"
+                    problems.append(Problem(path, f"unknown setting of {entry.method}", fix))
                 else:
                     problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
             continue
         try:
-            work.check_size(parameters.dataset.image_size, settings)
+            method.check_size(parameters.dataset.image_size, settings)
         except (InputError, ValueError) as error:
             problems.append(Problem(f"{where}: dataset.image_size", f"translator {name}: {error}"))
     both = set(parameters.arms.real) & set(parameters.arms.synthetic)
@@ -351,23 +351,23 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
     ]
     for name, arm in parameters.arms.real.items():
         if arm.translator is not None:
-            mend = "move it to arms.synthetic"
-            problems.append(Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces takes none", mend))
+            fix = "move it to arms.synthetic"
+            problems.append(Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces takes none", fix))
     for name, arm in parameters.arms.synthetic.items():
         path = f"{where}: arms.synthetic.{name}"
         if arm.translator is None:
             problems.append(Problem(f"{path}.translator", "is missing", f"one of {', '.join(parameters.translators)}"))
         elif arm.translator not in parameters.translators:
-            mend = f"one of {', '.join(parameters.translators)}"
-            problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is no translator of this run", mend))
+            fix = f"one of {', '.join(parameters.translators)}"
+            problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is no translator of this run", fix))
         if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
-            why = f"{arm.per_class} faces a class are more than the {parameters.synthesis.per_class} that are made"
+            why = f"{arm.per_class} faces per class are more than the {parameters.synthesis.per_class} that are made"
             problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
     arms = [*parameters.arms.real, *parameters.arms.synthetic]
     baseline = parameters.report.baseline_arm
     if baseline is not None and baseline not in arms:
-        mend = f"one of {', '.join(arms)}"
-        problems.append(Problem(f"{where}: report.baseline_arm", f"{baseline!r} is no arm", mend))
+        fix = f"one of {', '.join(arms)}"
+        problems.append(Problem(f"{where}: report.baseline_arm", f"{baseline!r} is no arm", fix))
     if len(set(parameters.seeds)) != len(parameters.seeds):
         problems.append(Problem(f"{where}: seeds", "a seed occurs twice", "paired seeds must differ"))
     return problems

@@ -78,8 +78,8 @@ def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
         values = OmegaConf.to_container(config, resolve=True)
     except OverrideParseException as error:
         why = f"can't be read as an override: {error.args[0].splitlines()[0]}"
-        mend = "write key=value, and quote a value with blanks or signs twice: \"title='a, b'\""
-        raise InputError(Problem(str(error.override), why, mend)) from error
+        fix = "write key=value, and quote a value with blanks or signs twice: \"title='a, b'\""
+        raise InputError(Problem(str(error.override), why, fix)) from error
     except (HydraException, OmegaConfBaseException) as error:
         missing = re.match(r"Could not override '([^']+)'", str(error))
         if missing:
@@ -104,8 +104,8 @@ def _refuse_unknown_members(root: Path, overrides: Sequence[str]) -> None:
         if not equals or group not in GROUPS or name in (members := _members(root, group)):
             continue
         close = difflib.get_close_matches(name, members, n=1)
-        mend = f"did you mean {close[0]}? There is {', '.join(members)}" if close else f"there is {', '.join(members)}"
-        problems.append(Problem(override, f"there is no {name!r} in conf/{group}", mend))
+        fix = f"did you mean {close[0]}? There is {', '.join(members)}" if close else f"there is {', '.join(members)}"
+        problems.append(Problem(override, f"there is no {name!r} in conf/{group}", fix))
     if problems:
         raise InputError(problems)
 
@@ -136,7 +136,7 @@ def _unknown_key(root: Path, path: str, overrides: Sequence[str]) -> Problem:
     if close:
         plus = "+" if close[0] in addable else ""
         return Problem(path, "unknown key", f"did you mean {plus}{'.'.join([*reached, close[0]])}?")
-    mend = f"{where} has {', '.join(sorted(here | addable))}" if reached else "see params.yaml for the keys"
+    fix = f"{where} has {', '.join(sorted(here | addable))}" if reached else "see params.yaml for the keys"
     if not reached:
-        mend += "\n" + describe_profiles(root)
-    return Problem(path, "unknown key", mend)
+        fix += "\n" + describe_profiles(root)
+    return Problem(path, "unknown key", fix)

@@ -34,8 +34,8 @@ def check_place_of_artifacts(folder: Path) -> None:
     in_git = any((parent / ".git").exists() for parent in (real, *real.parents))
     if in_git and artifacts.is_symlink() and not artifacts.resolve().is_relative_to(real):
         why = "is a link that leads out of the git repository, and DVC takes no outputs from there"
-        mend = "mount the other disk at artifacts/, or clone the project onto it; stages called by hand may write there"
-        raise InputError(Problem(str(artifacts), why, mend))
+        fix = "mount the other disk at artifacts/, or clone the project onto it; stages called by hand may write there"
+        raise InputError(Problem(str(artifacts), why, fix))
 
 
 def git_advice(folder: Path) -> str:

@@ -28,8 +28,8 @@ def lacking(folder: Path) -> list[Problem]:
         roots["parsing.teacher.root"] = parameters.parsing.teacher.root
     for key, root in roots.items():
         if not _is_there(folder / root):
-            mend = f"put the data there, or name their place: {key}=..."
-            problems.append(Problem(f"params.yaml: {key}", f"{root} is not there", mend))
+            fix = f"put the data there, or name their place: {key}=..."
+            problems.append(Problem(f"params.yaml: {key}", f"{root} is not there", fix))
     try:
         choose_device(parameters.runtime.device)
     except InputError as error:

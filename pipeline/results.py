@@ -61,8 +61,8 @@ def _check_destination(destination: Path) -> None:
             why = "is another output of this tool, and no folder of kept results"
             raise InputError(Problem(str(destination), why, "name a folder of its own, such as docs/results/my-run"))
         there = [name for name in read_seal(destination) or {} if (destination / name).exists()]
-        mend = "keep a copy of it elsewhere, or name another folder"
-        problems = seal_problems(destination, mend, names=there)
+        fix = "keep a copy of it elsewhere, or name another folder"
+        problems = seal_problems(destination, fix, names=there)
         if problems:
             raise InputError(problems, f"{destination} was changed since `s2l results` wrote it:")
 

@@ -137,8 +137,8 @@ def _check_source(parameters: Parameters, source: Source) -> None:
     classes = parameters.dataset.classes or source.class_names
     if parameters.dataset.attribute == "expression" and len(classes) < 2:
         why = f"{parameters.dataset.source} has one class, {', '.join(classes)}: nothing to translate or tell apart"
-        mend = getattr(source, "purpose", "use faces of two classes and more")
-        problems.append(Problem("params.yaml: dataset.source", why, mend))
+        fix = getattr(source, "purpose", "use faces of two classes and more")
+        problems.append(Problem("params.yaml: dataset.source", why, fix))
     for note in reading_notes(source):
         _say(f"{parameters.dataset.source}: {note}")
     choice = None
@@ -169,7 +169,7 @@ def check(root: Path) -> None:
     arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
     LOG.log(
         RESULT,
-        f"params.yaml is sound: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
+        f"params.yaml is valid: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
         f"{arms} arms x {len(parameters.seeds)} seeds, on {device}",
     )
     if advice := git_advice(root):
@@ -359,7 +359,7 @@ def train(root: Path, name: str) -> None:
         licence = _licence(artifacts.faces / "report.json")
         try:
             numbers = _fold_numbers(read_folds(artifacts.folds))
-            if issubclass(translator_class(entry.work), UsesParsing):
+            if issubclass(translator_class(entry.method), UsesParsing):
                 for fold in numbers:
                     taught = fold_directory(artifacts.parsing, fold)
                     if (taught / "weights.safetensors").is_file():
@@ -397,7 +397,7 @@ def _train_fold(
     faces = _faces_of_fold(artifacts, fold)
     seed = derive_seed(parameters.seed, "translator", name, fold)
     translator = create_translator(
-        entry.work,
+        entry.method,
         num_classes=len(faces["train"].class_names),
         channels=faces["train"].channels,
         size=faces["train"].size,
@@ -444,7 +444,7 @@ def _pass_refusal_on(source: Path, *outs: Path) -> bool:
 
 
 def synthesize(root: Path, name: str) -> None:
-    """Generates n faces a class, each fold from its own training faces."""
+    """Generates n faces per class, each fold from its own training faces."""
     from augment.synthesis.generate import synthesize as synthesize_faces
 
     parameters, artifacts, device = _start(root)
@@ -507,8 +507,8 @@ def _licence(file: Path) -> Licence:
     try:
         return Licence.model_validate(read_json_object(file)["licence"])
     except (KeyError, ValueError) as error:
-        mend = "run the stage that writes it again"
-        raise InputError(Problem(str(file), f"names no licence: {error}", mend)) from error
+        fix = "run the stage that writes it again"
+        raise InputError(Problem(str(file), f"names no licence: {error}", fix)) from error
 
 
 def _parsing_terms(report: Path) -> tuple[LicenceLine, ...]:

@@ -19,13 +19,13 @@ MENDS = {
 
 
 def told(error: OSError) -> str | None:
-    """A system error in words, with the mend.
+    """A system error in words, with the fix.
 
     Args:
         error: Such as a write to a full disk raises.
 
     Returns:
-        The place (where it is known), the reason and the mend; None for an error that is no user's to mend.
+        The place (where it is known), the reason and the fix; None for an error that is no user's to fix.
     """
     number = error.errno
     if number not in MENDS:

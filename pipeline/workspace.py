@@ -44,12 +44,12 @@ class Artifacts:
 
     @property
     def parsing(self) -> Path:
-        """The parsing network, a folder a fold."""
+        """The parsing network, a folder per fold."""
         return self.home / "parsing"
 
     @property
     def judge(self) -> Path:
-        """The judge, a folder a fold."""
+        """The judge, a folder per fold."""
         return self.home / "judge"
 
     @property
@@ -92,15 +92,15 @@ class Artifacts:
         return self.root / "plots"
 
     def translator(self, name: str) -> Path:
-        """A translator's weights and logs, a folder a fold."""
+        """A translator's weights and logs, a folder per fold."""
         return self.translators / f"{name}{OURS}"
 
     def synthetic(self, name: str) -> Path:
-        """A translator's faces before selection, a dataset a fold."""
+        """A translator's faces before selection, a dataset per fold."""
         return self.all_synthetic / f"{name}{OURS}"
 
     def selected(self, name: str) -> Path:
-        """A translator's faces with the judge's confidence and what was kept, a dataset a fold."""
+        """A translator's faces with the judge's confidence and what was kept, a dataset per fold."""
         return self.all_selected / f"{name}{OURS}"
 
     def scores(self, name: str) -> Path:

@@ -183,7 +183,7 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
 
 
 def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
-    """Accuracy against the number of synthetic faces a class; None where no arm mixes any in.
+    """Accuracy against the number of synthetic faces per class; None where no arm mixes any in.
 
     A line is drawn through a series of two numbers and more; through one it would show a course that nobody measured.
     """
@@ -217,7 +217,7 @@ def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
             label=label,
         )
     axis.set_xticks(list(positions.values()), [f"{n:,}" if n else "real\nonly" for n in positions])
-    axis.set_xlabel("synthetic faces a class")
+    axis.set_xlabel("synthetic faces per class")
     axis.set_ylabel(f"{data.settings.split} accuracy, %")
     axis.grid(axis="y")
     axis.legend(loc="best")
@@ -225,7 +225,7 @@ def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
 
 
 def draw_confusions(data: ReportData, theme: Theme, arms: Sequence[str] | None = None) -> Figure:
-    """Confusion matrices side by side, each row a class's faces in per cent."""
+    """Confusion matrices side by side, each row per class's faces in per cent."""
     names = list(arms if arms is not None else data.summaries)
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
@@ -302,7 +302,7 @@ def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
 
 
 def draw_gallery(gallery: dict[str, Any], theme: Theme) -> Figure:
-    """A translator's sheet, one row a face: the input, then every class."""
+    """A translator's sheet, one row per face: the input, then every class."""
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"])), formats=("PNG",)).convert("RGB"))
     columns, rows, size = len(gallery["columns"]), len(gallery["row_labels"]), gallery["size"]
     gap = max(2, size // 16)

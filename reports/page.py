@@ -396,7 +396,7 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
     if any(space["overall"]["small_sample"] for space in spaces_used):
         smallest = min(space["overall"]["n"] for space in spaces_used)
         warnings.append(
-            f"Fewer than 2,048 faces a side (n = {smallest:,}): the Fréchet distance is biased upwards; read it "
+            f"Fewer than 2,048 faces per side (n = {smallest:,}): the Fréchet distance is biased upwards; read it "
             "against its floor, and the kernel distance beside it."
         )
     if len({space["overall"]["n"] for space in spaces_used if space["space"] == "judge"}) > 1:

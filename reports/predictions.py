@@ -24,7 +24,7 @@ class Predictions:
     Attributes:
         arm: The arm's name.
         class_names: Names of the labels.
-        rows: Columns fold, seed, face_id, subject, label, predicted; one row a face, fold and seed of one split.
+        rows: Columns fold, seed, face_id, subject, label, predicted; one row per face, fold and seed of one split.
     """
 
     arm: str
@@ -58,33 +58,33 @@ def read_predictions(path: Path, *, arm: str, split: str = "test") -> Prediction
         InputError: The file is absent, lacks columns or class names, has labels out of range, no rows of the split,
             or a face twice in one run.
     """
-    mend = f"run the stage that trains arm {arm!r} again"
+    fix = f"run the stage that trains arm {arm!r} again"
     try:
         schema = pq.read_schema(path)
     except FileNotFoundError as error:
-        raise InputError(Problem(str(path), "no such file", mend)) from error
+        raise InputError(Problem(str(path), "no such file", fix)) from error
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(Problem(str(path), f"is not a Parquet file: {error}", mend)) from error
+        raise InputError(Problem(str(path), f"is not a Parquet file: {error}", fix)) from error
     missing = [column for column in COLUMNS if column not in schema.names]
     if missing:
-        raise InputError(Problem(str(path), f"lacks the columns {', '.join(missing)}", mend))
+        raise InputError(Problem(str(path), f"lacks the columns {', '.join(missing)}", fix))
     try:
         names = tuple(json.loads((schema.metadata or {})[b"s2l"])["class_names"])
     except (KeyError, ValueError) as error:
-        raise InputError(Problem(str(path), "its metadata names no classes", mend)) from error
+        raise InputError(Problem(str(path), "its metadata names no classes", fix)) from error
     frame = pq.read_table(path, columns=list(COLUMNS)).to_pandas()
     frame = frame[frame["split"] == split].drop(columns=["arm", "split"])
     frame = frame.sort_values(["fold", "seed", "face_id"], kind="stable").reset_index(drop=True)
     problems = []
     if frame.empty:
-        problems.append(Problem(str(path), f"holds no {split} predictions", mend))
+        problems.append(Problem(str(path), f"holds no {split} predictions", fix))
     for column in ("label", "predicted"):
         if not frame[column].between(0, len(names) - 1).all():
-            problems.append(Problem(f"{path}, column {column}", f"holds values outside 0..{len(names) - 1}", mend))
+            problems.append(Problem(f"{path}, column {column}", f"holds values outside 0..{len(names) - 1}", fix))
     twice = frame.duplicated(["fold", "seed", "face_id"])
     if twice.any():
         face = frame.loc[twice, "face_id"].iloc[0]
-        problems.append(Problem(str(path), f"{int(twice.sum())} faces occur twice in a run, first {face!r}", mend))
+        problems.append(Problem(str(path), f"{int(twice.sum())} faces occur twice in a run, first {face!r}", fix))
     if problems:
         raise InputError(problems)
     return Predictions(arm, names, frame)

@@ -1,1 +1,1 @@
-"""What every other room stands on: errors that name the mend, atomic files, seeds, progress, processes."""
+"""What every other room stands on: errors that name the fix, atomic files, seeds, progress, processes."""

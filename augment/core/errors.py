@@ -17,15 +17,15 @@ class Problem:
     Attributes:
         where: The file, the row or the key, as the user knows it (`train/happy/3.png`, `fer2013.csv row 17`).
         why: What is wrong with it.
-        mend: What the user can do about it; may be empty where `why` says it.
+        fix: What the user can do about it; may be empty where `why` says it.
     """
 
     where: str
     why: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.why}" + (f" ({self.mend})" if self.mend else "")
+        return f"{self.where}: {self.why}" + (f" ({self.fix})" if self.fix else "")
 
 
 class InputError(Exception):
@@ -54,7 +54,7 @@ def check_quarantine(path: Path) -> None:
         return
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        ours = all(isinstance(line, dict) and set(line) == {"where", "why", "mend"} for line in lines)
+        ours = all(isinstance(line, dict) and set(line) == {"where", "why", "fix"} for line in lines)
     except (OSError, ValueError):
         ours = False
     if not ours:
@@ -62,5 +62,5 @@ def check_quarantine(path: Path) -> None:
 
 
 def write_quarantine(path: Path, problems: Iterable[Problem]) -> None:
-    """Writes problems as JSON lines (`where`, `why`, `mend`), atomically."""
+    """Writes problems as JSON lines (`where`, `why`, `fix`), atomically."""
     atomic_write_text(path, "".join(json.dumps(asdict(problem)) + "\n" for problem in problems))

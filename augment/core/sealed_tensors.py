@@ -46,13 +46,13 @@ def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path, about: Mapping
         file.write(body)
 
 
-def load_tensors(path: Path, what: str, mend: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load_tensors(path: Path, what: str, fix: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Reads what `save_tensors` wrote, and checks its digest.
 
     Args:
         path: The file.
         what: What it should be (`readable weights file`), for errors.
-        mend: What the user can do about a file that is not whole.
+        fix: What the user can do about a file that is not whole.
 
     Returns:
         The tensors by name, on the CPU, and what they are.
@@ -61,19 +61,19 @@ def load_tensors(path: Path, what: str, mend: str) -> tuple[dict[str, torch.Tens
         InputError: The file is absent, can't be read, is no safetensors file, carries no digest, or is not what was
             written.
     """
-    data, about = _read(path, what, mend)
+    data, about = _read(path, what, fix)
     try:
         return load(data), about
     except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(Problem(str(path), f"is no {what}: {error}", mend)) from error
+        raise InputError(Problem(str(path), f"is no {what}: {error}", fix)) from error
 
 
-def read_about(path: Path, what: str, mend: str) -> dict[str, Any]:
+def read_about(path: Path, what: str, fix: str) -> dict[str, Any]:
     """What a file of `save_tensors` says of itself; the whole file is checked. Arguments and errors as there."""
-    return _read(path, what, mend)[1]
+    return _read(path, what, fix)[1]
 
 
-def _read(path: Path, what: str, mend: str) -> tuple[bytes, dict[str, Any]]:
+def _read(path: Path, what: str, fix: str) -> tuple[bytes, dict[str, Any]]:
     try:
         with open_regular_file(path) as file:
             data = file.read()
@@ -81,18 +81,18 @@ def _read(path: Path, what: str, mend: str) -> tuple[bytes, dict[str, Any]]:
         metadata = header.get("__metadata__", {})
         about = json.loads(metadata.get("s2l", "{}"))
     except FileNotFoundError as error:
-        raise InputError(Problem(str(path), f"is no {what}: no such file", mend)) from error
+        raise InputError(Problem(str(path), f"is no {what}: no such file", fix)) from error
     except (OSError, ValueError, RecursionError, AttributeError, TypeError) as error:
-        raise InputError(Problem(str(path), f"is no {what}: {error}", mend)) from error
+        raise InputError(Problem(str(path), f"is no {what}: {error}", fix)) from error
     if not isinstance(about, dict) or "s2l" not in metadata:
-        raise InputError(Problem(str(path), f"is no {what}: its metadata do not say what it holds", mend))
+        raise InputError(Problem(str(path), f"is no {what}: its metadata do not say what it holds", fix))
     written = metadata.pop(_DIGEST, None)
     if written is None:
         why = "carries no SHA-256, so nobody can tell whether it is whole; it was written by an older version"
-        raise InputError(Problem(str(path), why, mend))
+        raise InputError(Problem(str(path), why, fix))
     if written != _digest(header, body):
         why = "is damaged: its content is not what its SHA-256 says was written"
-        raise InputError(Problem(str(path), why, f"copy it again, or {mend}"))
+        raise InputError(Problem(str(path), why, f"copy it again, or {fix}"))
     return data, about
 
 

@@ -82,12 +82,12 @@ def read_seal(folder: Path) -> dict[str, str] | None:
     return {match[2]: match[1] for match in found if match} if all(found) else None
 
 
-def seal_problems(folder: Path, mend: str, *, names: Iterable[str] | None = None) -> list[Problem]:
+def seal_problems(folder: Path, fix: str, *, names: Iterable[str] | None = None) -> list[Problem]:
     """What differs between a sealed folder and its seal: files that are gone, changed, or were added.
 
     Args:
         folder: The folder.
-        mend: What the user can do about it.
+        fix: What the user can do about it.
         names: The relative names to look at; all by default.
 
     Returns:
@@ -97,17 +97,17 @@ def seal_problems(folder: Path, mend: str, *, names: Iterable[str] | None = None
     seal = read_seal(folder)
     if seal is None:
         why = f"has no {SEAL} that could be read, so nobody can tell whether its files are whole"
-        return [Problem(str(folder), why, mend)]
+        return [Problem(str(folder), why, fix)]
     there = folder_files(folder)
     problems = []
     for name in sorted({*seal, *there} if names is None else names):
         if name not in there:
-            problems.append(Problem(str(folder / name), "is missing", mend))
+            problems.append(Problem(str(folder / name), "is missing", fix))
         elif name not in seal:
-            problems.append(Problem(str(folder / name), f"was added later: {folder / SEAL} does not list it", mend))
+            problems.append(Problem(str(folder / name), f"was added later: {folder / SEAL} does not list it", fix))
         elif file_digest(there[name]) != seal[name]:
             why = f"is not what was written: its SHA-256 is not the one in {folder / SEAL}"
-            problems.append(Problem(str(folder / name), why, mend))
+            problems.append(Problem(str(folder / name), why, fix))
     return problems
 
 

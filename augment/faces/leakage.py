@@ -232,21 +232,21 @@ def _check_subjects(
 
 
 def _check_synthetic(batch: pa.RecordBatch, splits: Mapping[str, str], fold: int, problems: list[Problem]) -> None:
-    mend = "synthesize from the fold's training faces"
+    fix = "synthesize from the fold's training faces"
     columns = (batch.column(name).to_pylist() for name in ("face_id", "source_id", "fold"))
     for face_id, source_id, of_fold in zip(*columns, strict=True):
         where = f"synthetic face {face_id}"
         if of_fold != fold:
-            problems.append(Problem(where, f"belongs to fold {of_fold}, not {fold}", mend))
+            problems.append(Problem(where, f"belongs to fold {of_fold}, not {fold}", fix))
         elif face_id in splits:
             problems.append(Problem(where, "has the id of a real face", "synthesize again"))
         elif source_id is None:
             # Translators that make faces from chance alone name the training face in whose place they were asked.
-            problems.append(Problem(where, "names no source face", mend))
+            problems.append(Problem(where, "names no source face", fix))
         elif source_id not in splits:
-            problems.append(Problem(where, f"its source {source_id} is no face of the fold", mend))
+            problems.append(Problem(where, f"its source {source_id} is no face of the fold", fix))
         elif splits[source_id] != "train":
-            problems.append(Problem(where, f"its source {source_id} is a {splits[source_id]} face", mend))
+            problems.append(Problem(where, f"its source {source_id} is a {splits[source_id]} face", fix))
 
 
 def _check_pictures(
@@ -302,8 +302,8 @@ def _check_synthetic_pictures(
             counted.add(face_id)
         else:
             why = f"is the same picture as {held_id} ({splits[held_id]})"
-            mend = "make the synthetic faces again; if it comes back, look at how their translator was trained"
-            problems.append(Problem(f"synthetic face {face_id}", why, mend))
+            fix = "make the synthetic faces again; if it comes back, look at how their translator was trained"
+            problems.append(Problem(f"synthetic face {face_id}", why, fix))
     return len(counted)
 
 

@@ -80,7 +80,7 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
         `FOLD_SCHEMA`, ordered by fold, then as `faces`.
 
     Raises:
-        InputError: The faces can't be split so; names the key and the mend.
+        InputError: The faces can't be split so; names the key and the fix.
     """
     if not len(faces):
         raise InputError(Problem("faces", "the table is empty", "prepare a source first"))
@@ -141,7 +141,7 @@ def _source_fold(
     faces: pa.Table, settings: FoldSettings, seed: int, labels: np.ndarray, groups: np.ndarray
 ) -> np.ndarray:
     splits = np.array(faces.column("split").to_pylist(), dtype=object)
-    mend = "move them into one split, or set folds.kind to subjects (the source's own splits are then not used)"
+    fix = "move them into one split, or set folds.kind to subjects (the source's own splits are then not used)"
     unsplit = np.array([split is None for split in splits])
     splits[unsplit] = "train"
     parted: dict[str, set[str]] = {}
@@ -153,7 +153,7 @@ def _source_fold(
         why = (
             f"the source's splits part {len(on_both)} subjects ({', '.join(on_both[:5])}{' ...' * (len(on_both) > 5)})"
         )
-        raise InputError(Problem("folds.kind", why, mend))
+        raise InputError(Problem("folds.kind", why, fix))
     _refuse_twins_of_held_out(faces.column("face_id").to_pylist(), splits, unsplit, groups)
     if not (splits == "test").any():
         training = np.flatnonzero(splits == "train")
@@ -213,8 +213,8 @@ def _check_fold(number: int, splits: np.ndarray, labels: np.ndarray) -> None:
     missing = sorted(set(labels) - set(labels[splits == "train"]))
     if missing:
         why = f"fold {number} has no training face of {', '.join(missing)}"
-        mend = "more faces of the class from other subjects, smaller shares, or leave the class out"
-        raise InputError(Problem("folds", why, mend))
+        fix = "more faces of the class from other subjects, smaller shares, or leave the class out"
+        raise InputError(Problem("folds", why, fix))
 
 
 def _held_out(
@@ -308,25 +308,25 @@ def read_folds(path: Path, *, sealed: bool = False) -> pa.Table:
     Raises:
         InputError: The file is missing, is no table of folds, or is not what was written.
     """
-    mend = "run the stage that writes it"
+    fix = "run the stage that writes it"
     try:
         data = Path(path).read_bytes()
         folds = pq.read_table(pa.BufferReader(data))
         written = _facts(folds).get(_DIGEST)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(Problem(str(path), f"is no table of folds: {error}", mend)) from error
+        raise InputError(Problem(str(path), f"is no table of folds: {error}", fix)) from error
     missing = [field.name for field in FOLD_SCHEMA if field.name not in folds.column_names]
     if missing:
-        raise InputError(Problem(str(path), f"has no column {', '.join(missing)}", mend))
+        raise InputError(Problem(str(path), f"has no column {', '.join(missing)}", fix))
     if written is None:
         if sealed:
             why = "carries no SHA-256: it was written by an older version or by another program"
-            raise InputError(Problem(str(path), why, mend))
+            raise InputError(Problem(str(path), why, fix))
         return folds
     before, _, after = data.rpartition(str(written).encode())
     if hashlib.sha256(before + _NOUGHTS + after).hexdigest() != written:
         why = "is damaged or was changed: its bytes are not those that its SHA-256 says were written"
-        raise InputError(Problem(str(path), why, mend))
+        raise InputError(Problem(str(path), why, fix))
     return folds
 
 

@@ -220,14 +220,14 @@ def data_files(directory: Path) -> list[Path]:
     Raises:
         InputError: The directory holds none, or is sealed and a file is missing, changed or was added.
     """
-    directory, mend = Path(directory), "run the stage that writes it again"
+    directory, fix = Path(directory), "run the stage that writes it again"
     files = sorted((directory / "data").glob("*.parquet"))
     if not files:
         raise InputError(Problem(str(directory), "holds no data/*.parquet", "run the stage that writes it"))
     seal = read_seal(directory)
     if seal is not None or (directory / SEAL).exists():
         listed = {name for name in seal or () if name.startswith("data/")}
-        problems = seal_problems(directory, mend, names=listed | {f"data/{file.name}" for file in files})
+        problems = seal_problems(directory, fix, names=listed | {f"data/{file.name}" for file in files})
         if problems:
             raise InputError(problems)
     return files

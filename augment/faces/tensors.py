@@ -194,7 +194,7 @@ def _decode_mask(data: bytes, size: int) -> np.ndarray:
     return np.minimum(mask, len(MASK_CLASSES) - 1)
 
 
-def has_sound_landmarks(landmarks: torch.Tensor) -> torch.Tensor:
+def has_valid_landmarks(landmarks: torch.Tensor) -> torch.Tensor:
     """Which faces have landmarks that can be a face's, as `augment.faces.landmark_bounds` says it.
 
     Args:

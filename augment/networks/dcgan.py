@@ -1,6 +1,6 @@
 """DCGAN (Radford et al. 2016, arXiv 1511.06434) in blocks: generator, discriminator, encoder, what they are made of.
 
-The works that go through a latent share them. A condition is a vector [N, K] (one-hot classes, or anything else);
+The papers that go through a latent share them. A condition is a vector [N, K] (one-hot classes, or anything else);
 every network takes it as its last argument and does without where `condition_size` is 0.
 
 Text and released code leave a few things open. Convolutions right before a normalization have no bias, as it would be
@@ -282,7 +282,7 @@ class DcganDiscriminator(nn.Module):
         return self.judge(self.trunk(pictures, condition), condition)
 
     def judge(self, features: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        """As `forward`, from what the trunk gave: several conditions may share it where the trunk hears none."""
+        """As `forward`, from the trunk's features, which several conditions share where the trunk has no condition."""
         scores = self.source(features)
         if self.projection is not None and condition is not None:
             scores = scores + (self.projection(features) * condition).sum(1, keepdim=True)

@@ -24,7 +24,7 @@ def landmark_heatmap(landmarks: torch.Tensor, size: int, sigma: float = 0.02) ->
     known = torch.isfinite(landmarks).flatten(1).all(1)
     points = torch.where(known[:, None, None], landmarks.float(), -1e3)
     # A 2-D Gaussian is the product of two 1-D ones, so exponentials are needed for 2 x size values a point only; one
-    # point at a time keeps memory at one picture a face.
+    # point at a time keeps memory at one picture per face.
     profiles = torch.exp(-0.5 * ((points[..., None] - centres) / sigma).square())
     heat = torch.zeros(len(points), size, size, device=points.device)
     for index in range(points.shape[1]):

@@ -233,8 +233,8 @@ def helen_faces(root: Path, settings: Mapping[str, Any], *, size: int, channels:
         count = len(problems)
         raise InputError(problems, f"parsing.teacher: {count} problem{'s' * (count != 1)} in {root}:")
     if not rows["train"]:
-        mend = "name a copy with its training faces, or set parsing.teacher.source to rig"
-        raise InputError(Problem(str(root), "holds no training face with a mask", mend))
+        fix = "name a copy with its training faces, or set parsing.teacher.source to rig"
+        raise InputError(Problem(str(root), "holds no training face with a mask", fix))
     return {
         split: FaceTensors(
             images=torch.from_numpy(np.stack([row["image"] for row in faces])).permute(0, 3, 1, 2).contiguous(),

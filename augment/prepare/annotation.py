@@ -280,7 +280,7 @@ def _work_in_worker(task: _Task) -> _Done:
 class AnnotatedSource:
     """A source whose faces are annotated; made by `annotated`.
 
-    Whatever else the source has (`title`, `licence` ...) shines through. `report()` and `write_names()` tell of the
+    Whatever else the source has (`title`, `licence` ...) is delegated. `report()` and `write_names()` tell of the
     faces that were drawn last, `detection` of the one that was yielded last (None where no face was found).
     """
 
@@ -516,13 +516,13 @@ class _Tally:
 
 def _not_cropped(face: RawFace, done: _Done, *, looked: bool) -> Problem:
     where = face.path or face.name
-    mend = "leave it out by a quarantine, or set crop.not_found to whole"
+    fix = "leave it out by a quarantine, or set crop.not_found to whole"
     if done.landmarks is not None:
-        return Problem(where, "its landmarks are no face's, so that it can't be cropped by them", mend)
+        return Problem(where, "its landmarks are no face's, so that it can't be cropped by them", fix)
     if done.detection is not None:
-        return Problem(where, "the points of its face are too unsteady to crop by", mend)
+        return Problem(where, "the points of its face are too unsteady to crop by", fix)
     if looked:
-        return Problem(where, "no face is found in it, so that it can't be cropped to one", mend)
+        return Problem(where, "no face is found in it, so that it can't be cropped to one", fix)
     return Problem(where, "has no landmarks to crop by", "set landmarks.detector to dlib")
 
 

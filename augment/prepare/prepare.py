@@ -143,7 +143,7 @@ class _Reader:
         if self.problems and not self.goes_on:
             count = len(self.problems)
             heading = f"{count} problem{'s' * (count != 1)} in the source {self.source.name}; nothing was written "
-            raise InputError(self.problems, heading + "(mend them, or name a quarantine file to go on without them):")
+            raise InputError(self.problems, heading + "(fix them, or name a quarantine file to go on without them):")
 
     def _face_id(self, face: RawFace) -> str:
         return f"{self._source_of(face)}/{face.name}"
@@ -161,8 +161,8 @@ class _Reader:
             fault = landmarks_fault(fit_landmarks(face.landmarks, *face.image.shape[:2]))
             if fault is not None:
                 why = f"its face is not in the central square that is taken of it: there its landmarks {fault}"
-                mend = "crop it to the face, or set dataset.annotation.crop.by to face"
-                problem = Problem(face.path or face.name, why, mend)
+                fix = "crop it to the face, or set dataset.annotation.crop.by to face"
+                problem = Problem(face.path or face.name, why, fix)
         return problem
 
     def _row(self, face: RawFace) -> dict[str, Any]:
@@ -338,8 +338,8 @@ def _wanted_classes(source: Source, classes: Sequence[str] | None) -> tuple[str,
     problems = []
     unknown = [name for name in classes if name not in source.class_names]
     if unknown:
-        mend = f"the source {source.name} has {', '.join(source.class_names)}"
-        problems.append(Problem("classes", f"unknown: {', '.join(unknown)}", mend))
+        fix = f"the source {source.name} has {', '.join(source.class_names)}"
+        problems.append(Problem("classes", f"unknown: {', '.join(unknown)}", fix))
     if len(set(classes)) != len(classes):
         problems.append(Problem("classes", "a class is named twice", "name each once"))
     if not classes:

@@ -240,7 +240,7 @@ def render_mesh(
     Args:
         mesh: The surface.
         camera: Where it is seen from.
-        samples: Samples a side of each pixel, 1..8; two and more smooth the edges.
+        samples: Samples per side of each pixel, 1..8; two and more smooth the edges.
         background: A colour 0..255, or a picture [H, W, 3].
         light: None: the stored colours as they are, for textures that are photographs and hold their light.
         cull: Whether triangles seen from behind are left out; else both sides show.

@@ -82,7 +82,7 @@ def project(
         head: rotation of the vertices before `body_start` [3, 3].
         body: rotation of the others [3, 3].
         view: scale, shift right, shift down (fractions of the image).
-        size: samples a side.
+        size: samples per side.
         camera: out, positions in camera axes [V, 3].
         screen: out, x right and y down in samples, z towards the camera [V, 3].
     """

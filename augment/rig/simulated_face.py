@@ -35,7 +35,7 @@ _EYE_NORMAL = np.array([0.42, 0.0, 0.91])  # of the eye at positive x
 _BORDER_PHI = np.radians([0, 30, 42, 52, 60, 66, 72, 90])
 _BORDER_HEIGHT = np.array([0.62, 0.62, 0.56, 0.45, 0.32, 0.24, 0.18, 0.16])
 _SEEN_DEPTH = 0.03  # a point hides behind what is nearer by more than this, units of the rig (as the rig's landmarks)
-_VIEW = 192  # samples a side of the depth buffer that tells what hides what in the photograph
+_VIEW = 192  # samples per side of the depth buffer that tells what hides what in the photograph
 _MOST_SAMPLES = 8  # a side of a pixel, where the photograph is much finer than the output
 # Cosines of the angle between the skin and the line of sight.
 _GRAZING = 0.25  # a surface seen so flat is taken from the other half, where that is seen better
@@ -282,7 +282,7 @@ def _rasterize(screen: Array, surface: _Surface, side: int) -> tuple[Array, Arra
 
 @dataclass(frozen=True)
 class _View:
-    """The fitted head as the photograph sees it, in a square of _VIEW samples a side.
+    """The fitted head as the photograph sees it, in a square of _VIEW samples per side.
 
     Attributes:
         nearest: Depth of the nearest surface.

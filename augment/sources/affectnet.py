@@ -57,7 +57,7 @@ _TRAINING_COUNTS = (74_874, 134_415, 25_459, 14_090, 6_378, 3_803, 24_882, 3_750
 _VALIDATION_COUNT = 500  # of each
 _MOST_BYTES = 2**20  # of an annotation, which has some hundred
 _READ_AT = "Mollahosseini et al. 2017, the training and validation sets by expression"
-_READ_AT_2021 = "the works that use the release of 2021: 287,651 and 3,999 faces of eight expressions"
+_READ_AT_2021 = "the papers that use the release of 2021: 287,651 and 3,999 faces of eight expressions"
 _IMAGE_FOLDERS = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Annotated_Images")
 _LIST_FOLDERS = ("Manually_Annotated_file_lists", "Manually_Annotated/Manually_Annotated_file_lists", ".")
 _LOOKED_FOR = (
@@ -70,7 +70,7 @@ class AffectNetSettings(SourceSettings):
     """Settings of the source `affectnet`.
 
     Attributes:
-        validation_as: What the validation set is for. `test`: it tests, as in the works (a test set was never given
+        validation_as: What the validation set is for. `test`: it tests, as in the papers (a test set was never given
             out), and the folds take validation faces out of training. `validation`: it validates.
         margin: In the first release, pictures are cut to the face's box, made wider on every side by this share of the
             box's edge, as far as the picture goes; None takes the whole pictures. Rows without a box (of no width)

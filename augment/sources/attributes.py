@@ -69,7 +69,7 @@ def signed_degrees(yaw: float) -> str:
 class AttributeSource:
     """A source whose classes are another attribute's values; made by `with_attribute`.
 
-    Whatever else the source has (`title`, `licence` ...) shines through.
+    Whatever else the source has (`title`, `licence` ...) is delegated.
     """
 
     def __init__(self, source: Source, attribute: Attribute, pose_step: float) -> None:
@@ -88,8 +88,8 @@ class AttributeSource:
         if len(found) < 2:
             only = f"the same, {self._class_of(found.pop())!r}" if found else "none"
             why = f"the faces of the source {source.name} have {only}: there is nothing to tell apart"
-            mend = "use attribute: expression, or a source whose faces differ in it"
-            raise InputError(Problem(f"attribute: {attribute}", why, mend))
+            fix = "use attribute: expression, or a source whose faces differ in it"
+            raise InputError(Problem(f"attribute: {attribute}", why, fix))
         self.class_names = tuple(self._class_of(value) for value in sorted(found))
 
     def __len__(self) -> int:

@@ -1,9 +1,9 @@
 """BU-3DFE (Yin et al., "A 3D facial expression database for facial behavior research", 2006).
 
 100 people (women F0001 to F0056, men M0001 to M0044) show six expressions at four levels, and the neutral face: 2,500
-textured models, which are turned and drawn here (`augment.rig.mesh`), as the works did with the database's own tool.
+textured models, which are turned and drawn here (`augment.rig.mesh`), as the papers did with the database's own tool.
 
-Layout: a folder a person, and in it for each model `F0001_AN01WH_F3D.wrl` (subject, expression and level, ancestry,
+Layout: a folder per person, and in it for each model `F0001_AN01WH_F3D.wrl` (subject, expression and level, ancestry,
 kind), its texture `F0001_AN01WH_F3D.bmp`, a frontal photograph `_F2D.bmp`, 83 points `_F3D.bnd`, and the uncropped scan
 `_RAW.wrl` with its pose `_RAW.pse`. So the public readers have it: preparedata.py of RasmusRPaulsen/Deep-MVLM (which
 pairs model and texture by their names), the labeller of menpo for the 83 points, and readers that list 56 women and 44
@@ -87,7 +87,7 @@ class Bu3dfeSettings(SourceSettings):
         margin: Share of the picture that stays free above and below a model that looks ahead (or beside it, where it
             is wider than high); all poses of a model have one frame.
         distance: From the camera to the model, in units of the model's greatest edge; null: parallel rays.
-        samples: Samples a side of each pixel.
+        samples: Samples per side of each pixel.
         background: RGB of what no model covers, 0..255. Mid-grey by default: before black or white the outline is all
             that coarse features see, and people look alike.
     """
@@ -221,10 +221,8 @@ class Bu3dfeSource(ListedSource):
             if right is None:
                 yield _stray(here, path)
             elif right != path.name:
-                mend = (
-                    f"there is a {right} too: compare them" if (subject / right).exists() else f"rename it to {right}"
-                )
-                yield Problem(here, OTHER_CASE, mend)
+                fix = f"there is a {right} too: compare them" if (subject / right).exists() else f"rename it to {right}"
+                yield Problem(here, OTHER_CASE, fix)
             else:
                 match = _NAME.fullmatch(right)
                 assert match is not None

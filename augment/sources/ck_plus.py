@@ -75,7 +75,7 @@ _SEQUENCES = NameRule(re.compile(r"\d{3}"), "a sequence (001)", str.lower)
 _EXTRACT_NAME = re.compile(r"(?P<subject>S\d{3})_(?P<sequence>\d{3})_(?P<number>\d{8})\.png")
 _MOST_BYTES = 2**20  # of a label or of landmarks, which have some thousand at most
 _READ_AT = "Lucey et al. 2010: 327 sequences with a validated emotion label, by emotion"
-_SUBJECTS_READ_AT = "the works that use CK+: the labelled sequences are of 118 people"
+_SUBJECTS_READ_AT = "the papers that use CK+: the labelled sequences are of 118 people"
 
 
 class CkPlusSettings(SourceSettings):
@@ -222,8 +222,8 @@ class CkPlusSource(ListedSource):
             lost = [name for name in lost if any(not is_ignored(path) for path in (subject / name).iterdir())]
             if lost:
                 why = f"labels the sequences {enumerate_names(lost)}, whose pictures are not there"
-                mend = f"copy {self._where(self._images / subject.name)} again"
-                yield Problem(f"{self._where(subject)}/", why, mend)
+                fix = f"copy {self._where(self._images / subject.name)} again"
+                yield Problem(f"{self._where(subject)}/", why, fix)
 
     def _sequence_faces(self, sequence: Path) -> Iterator[ListedFace | Problem]:
         where = self._where(sequence)
@@ -337,8 +337,8 @@ class CkPlusSource(ListedSource):
     def _extract_stranger(self, path: Path) -> Problem:
         where = printable(self._where(path))
         if _EXTRACT_NAME.fullmatch(f"{path.stem.upper()}{path.suffix.lower()}"):
-            mend = f"rename it to {path.stem.upper()}{path.suffix.lower()}"
-            return Problem(where, OTHER_CASE, mend)
+            fix = f"rename it to {path.stem.upper()}{path.suffix.lower()}"
+            return Problem(where, OTHER_CASE, fix)
         if path.suffix.lower() == ".png":
             return Problem(where, "names no subject, sequence and frame", "it is called S010_004_00000017.png")
         return stray_file(where, path.name)

@@ -89,8 +89,8 @@ def find_class_folders(walk: FolderWalk) -> Layout:
     else:
         if _wrapper_in(walk.level(base), walk) is not None:
             why = f"holds folders in folders, {_MOST_WRAPPERS} deep and more, before any class"
-            mend = f"use dataset.root={base}, or the folder in it that holds the class folders"
-            raise InputError(Problem(str(walk.root), why, mend))
+            fix = f"use dataset.root={base}, or the folder in it that holds the class folders"
+            raise InputError(Problem(str(walk.root), why, fix))
     level = walk.level(base)
     if not level.folders:
         looked_for = "looked for <class>/*.png and for train/<class>/*.png; the folder holds no folders"
@@ -112,8 +112,8 @@ def find_class_folders(walk: FolderWalk) -> Layout:
 
 
 def _strays(level: Level, walk: FolderWalk) -> list[Problem]:
-    mend = "move it away, or quarantine it"
-    found = [Problem(walk.where(path), "is a file outside the class folders", mend) for path in level.files]
+    fix = "move it away, or quarantine it"
+    found = [Problem(walk.where(path), "is a file outside the class folders", fix) for path in level.files]
     return [*found, *level.problems]
 
 
@@ -136,8 +136,8 @@ def _wrapper_in(level: Level, walk: FolderWalk) -> Path | None:
         return only
     if len(inside.folders) > 1:
         why = f"holds one folder, {walk.where(only)}, and in it {len(inside.folders)} others: {_names(inside.folders)}"
-        mend = f"if those are the classes, use dataset.root={only}; a single class can't be told from another"
-        raise InputError(Problem(str(only.parent), why, mend))
+        fix = f"if those are the classes, use dataset.root={only}; a single class can't be told from another"
+        raise InputError(Problem(str(only.parent), why, fix))
     return None
 
 
@@ -153,8 +153,8 @@ def _below_splits(splits: list[Path], walk: FolderWalk, problems: list[Problem],
         if nested and len(nested) == len(level.folders):
             if len(nested) > 1 or split_of(nested[0]) != split_of(split):
                 why = f"holds folders of splits itself: {_names(nested)}"
-                mend = f"use dataset.root={split}, or move them beside {walk.where(split)}"
-                raise InputError(Problem(walk.where(split) + "/", why, mend))
+                fix = f"use dataset.root={split}, or move them beside {walk.where(split)}"
+                raise InputError(Problem(walk.where(split) + "/", why, fix))
             problems += _strays(level, walk)
             notes.append(f"{split_of(split)} is read from {walk.where(nested[0])}/, the only folder there")
             level, nested = walk.level(nested[0]), []
@@ -212,12 +212,12 @@ def _refuse_a_level_too_high(folders: list[Path], walk: FolderWalk) -> None:
             else:
                 why = f"holds its own folders of splits: {_names(splits)}"
                 moved = f"{splits[0].name}/{folder.name}"
-                mend = f"splits stand above the classes: make {walk.where(folder)}/{splits[0].name} to {moved}"
-                problems.append(Problem(walk.where(folder) + "/", why, mend))
+                fix = f"splits stand above the classes: make {walk.where(folder)}/{splits[0].name} to {moved}"
+                problems.append(Problem(walk.where(folder) + "/", why, fix))
         elif not inside.files and _names_expressions(inside.folders) and not _names_expressions(folders):
             why = f"holds folders of classes, {_names(inside.folders)}, and lies beside others"
-            mend = f"use dataset.root={folder}, or name the folders train, validation and test"
-            problems.append(Problem(walk.where(folder) + "/", why, mend))
+            fix = f"use dataset.root={folder}, or name the folders train, validation and test"
+            problems.append(Problem(walk.where(folder) + "/", why, fix))
     if problems:
         raise InputError(problems)
 

@@ -60,13 +60,13 @@ def close_name(name: str, known: Sequence[str]) -> str | None:
     return next((other for other in known if other != name and plain_name(other) == plain_name(name)), None)
 
 
-def name_problems(places: Mapping[str, Sequence[str]], describe: Callable[[str], str], mend: str) -> list[Problem]:
+def name_problems(places: Mapping[str, Sequence[str]], describe: Callable[[str], str], fix: str) -> list[Problem]:
     """One problem for each class that is written in several ways, and for each name with blanks around it.
 
     Args:
         places: By class name, where it stands (folders, files); at least one place each.
         describe: How a place is named in a problem.
-        mend: What to do, after "write ... as".
+        fix: What to do, after "write ... as".
 
     Returns:
         The problems; none where every class has one name.
@@ -78,12 +78,12 @@ def name_problems(places: Mapping[str, Sequence[str]], describe: Callable[[str],
         words = ", ".join(map(shown_name, group))
         why = f"are one class by their names, which differ in capitals, blanks or the form of an accent: {words}"
         right = next((name for name in group if name == plain_name(name)), group[-1].strip())
-        problems.append(Problem(where, why, f"write each as {shown_name(right)}: {mend}"))
+        problems.append(Problem(where, why, f"write each as {shown_name(right)}: {fix}"))
     together = {name for group in groups.values() for name in group}
     for name in sorted(set(places) - together, key=natural_key):
         if name != name.strip():
             where = ", ".join(describe(place) for place in places[name])
             problems.append(
-                Problem(where, f"{shown_name(name)} has blanks around it", f"write {shown_name(name.strip())}: {mend}")
+                Problem(where, f"{shown_name(name)} has blanks around it", f"write {shown_name(name.strip())}: {fix}")
             )
     return problems

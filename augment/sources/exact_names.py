@@ -74,8 +74,8 @@ def misfit_folder(path: Path, where: str, title: str, known: Collection[str]) ->
     count = sum(1 for _ in files_below(path))
     right = next((name for name in known if name.lower() == path.name.lower()), None)
     if right is None:
-        mend = f"folders here are {', '.join(known)}; rename it, or move it away"
-        return Problem(where + "/", f"is no folder of {title}; {count} files lie in it", mend)
+        fix = f"folders here are {', '.join(known)}; rename it, or move it away"
+        return Problem(where + "/", f"is no folder of {title}; {count} files lie in it", fix)
     if right in (sibling.name for sibling in entries(path.parent)):
         return Problem(where + "/", OTHER_CASE, f"there is a {right} too: compare them")
     return Problem(where + "/", OTHER_CASE, f"rename it to {right}")

@@ -20,7 +20,7 @@ def face_problem(face: RawFace, class_names: Sequence[str]) -> Problem | None:
         class_names: The source's classes.
 
     Returns:
-        The first thing that is wrong; None where the face is sound.
+        The first thing that is wrong; None where the face is valid.
     """
     where = face.path or face.name
     if face.label_name not in class_names:

@@ -205,8 +205,8 @@ class Fer2013Source:
         missing = [name for name in ("emotion", "pixels", "Usage") if name.lower() not in found]
         if missing:
             have = ", ".join(name.strip()[:40] for name in header[:10]) + (" ..." if len(header) > 10 else "")
-            mend = f"it has {have}; the challenge's file has emotion, pixels, Usage"
-            raise InputError([Problem(file.name, f"column {name} is missing", mend) for name in missing])
+            fix = f"it has {have}; the challenge's file has emotion, pixels, Usage"
+            raise InputError([Problem(file.name, f"column {name} is missing", fix) for name in missing])
         return {name: found[name] for name in ("emotion", "pixels", "usage")}
 
     def _csv_faces(self, file: Path) -> Iterator[RawFace | Problem]:
@@ -259,8 +259,8 @@ class Fer2013Source:
         schema = read_schema(file)
         missing = [name for name in ("image", "emotion", "usage") if name not in schema.names]
         if missing:
-            mend = f"it has {', '.join(schema.names)}; tables of other columns are read by the source parquet"
-            raise InputError([Problem(file.name, f"column {name} is missing", mend) for name in missing])
+            fix = f"it has {', '.join(schema.names)}; tables of other columns are read by the source parquet"
+            raise InputError([Problem(file.name, f"column {name} is missing", fix) for name in missing])
         wanted = {
             "image": (is_picture, "pictures (binary, or struct<bytes, path>)"),
             "emotion": (pa.types.is_integer, "whole numbers"),
@@ -270,8 +270,8 @@ class Fer2013Source:
         for name, (holds, what) in wanted.items():
             kind = plain_type(schema.field(name).type)
             if not holds(kind):
-                mend = "download it again; tables of other columns are read by the source parquet"
-                problems.append(Problem(file.name, f"column {name} has type {kind}, not {what}", mend))
+                fix = "download it again; tables of other columns are read by the source parquet"
+                problems.append(Problem(file.name, f"column {name} has type {kind}, not {what}", fix))
         if problems:
             raise InputError(problems)
 
@@ -379,9 +379,9 @@ def _encoding_of(file: Path) -> str:
             return encoding
     kind = kind_of(opening)
     if kind is not None:
-        mend = "rename it to fer2013.parquet" if kind == "a Parquet table" else "download it again"
+        fix = "rename it to fer2013.parquet" if kind == "a Parquet table" else "download it again"
         raise InputError(
-            Problem(str(file), f"is {kind}, whatever its name says", _UNPACK if is_archive_kind(kind) else mend)
+            Problem(str(file), f"is {kind}, whatever its name says", _UNPACK if is_archive_kind(kind) else fix)
         )
     if b"\0" in opening.split(b"\n")[0]:
         why = "is no text in UTF-8: its first line holds zero bytes"

@@ -186,5 +186,5 @@ class FergSource(ListedSource):
         """Reads one picture."""
         found = super().read(listed)
         if isinstance(found, Problem) and listed.path.endswith("/" + _BROKEN_AS_DISTRIBUTED):
-            return replace(found, mend="it is broken in the archive itself: delete it")
+            return replace(found, fix="it is broken in the archive itself: delete it")
         return found

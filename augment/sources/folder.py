@@ -1,4 +1,4 @@
-"""Pictures in folders: one folder a class, with or without train, validation and test folders above them."""
+"""Pictures in folders: one folder per class, with or without train, validation and test folders above them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class _Listed:
 
 
 class FolderSource:
-    """One folder a class: `happy/1.png`, or `train/happy/1.png` and `test/happy/2.png`.
+    """One folder per class: `happy/1.png`, or `train/happy/1.png` and `test/happy/2.png`.
 
     Folders below a class folder belong to the class. Extensions are read in any case. Hidden and system files are
     ignored and counted; every other file that is no picture is a problem, and so is a class folder without one.
@@ -108,7 +108,7 @@ class FolderSource:
     needs_root: ClassVar[bool] = True
     Settings: ClassVar[type[SourceSettings]] = FolderSettings
     layout: ClassVar[str] = (
-        "happy/1.png                a folder a class\n"
+        "happy/1.png                a folder per class\n"
         "sad/deeper/2.jpg\n"
         "or below folders of splits, which are kept:\n"
         "train/happy/1.png, validation/happy/2.png, test/happy/3.png\n"
@@ -119,7 +119,9 @@ class FolderSource:
         self.root = root
         self.settings = settings
         if not root.is_dir():
-            raise InputError(Problem(str(root), "is not a folder", "the source folder wants one folder a class in it"))
+            raise InputError(
+                Problem(str(root), "is not a folder", "the source folder wants one folder per class in it")
+            )
         self._walk = FolderWalk(root)
         self._layout = find_class_folders(self._walk)
         found = sorted({folder.path.name for folder in self._layout.folders}, key=natural_key)
@@ -173,10 +175,10 @@ class FolderSource:
     def _class_faces(self, split: str | None, folder: Path) -> Iterator[_Listed | Problem]:
         place = self._walk.where(folder) + "/"
         if folder.name not in self.class_names:
-            mend = f"rename it, or add it to class_names ({', '.join(self.class_names)})"
+            fix = f"rename it, or add it to class_names ({', '.join(self.class_names)})"
             if close := close_name(folder.name, self.class_names):
-                mend = f"rename it to {shown_name(close)}, as class_names has it"
-            yield Problem(place, "is an unknown class", mend)
+                fix = f"rename it to {shown_name(close)}, as class_names has it"
+            yield Problem(place, "is an unknown class", fix)
             return
         anything = False
         for path in self._walk.below(folder):
@@ -192,8 +194,8 @@ class FolderSource:
             if self._pattern is not None:
                 match = self._pattern.search(where)
                 if match is None or not match.group("subject"):
-                    mend = f"settle subject_pattern {self._pattern.pattern!r}, or rename the file"
-                    yield Problem(where, "names no subject", mend)
+                    fix = f"settle subject_pattern {self._pattern.pattern!r}, or rename the file"
+                    yield Problem(where, "names no subject", fix)
                     continue
                 subject = match.group("subject")
             yield _Listed(path, where, folder.name, subject, split)

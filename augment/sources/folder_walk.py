@@ -150,8 +150,8 @@ class FolderWalk:
                 if Path(real) in (own := Path(os.path.realpath(path.parent)), *own.parents):
                     return Problem(where, "is a link to a folder that it lies in", "delete the link")
                 if not Path(real).is_relative_to(self._real_root):
-                    mend = "copy what it leads to into the root, or name a root that holds both"
-                    return Problem(where, "is a link that leads outside the root", mend)
+                    fix = "copy what it leads to into the root, or name a root that holds both"
+                    return Problem(where, "is a link that leads outside the root", fix)
             mode = path.stat().st_mode
         except FileNotFoundError:
             return Problem(where, "is a link that leads nowhere", "delete the link")

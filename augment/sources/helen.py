@@ -221,8 +221,8 @@ class HelenSource(ListedSource):
             elif path.suffix.lower() not in (".jpg", ".pts"):
                 yield stray_file(where, path.name)
             elif path.suffix != path.suffix.lower():
-                mend = f"rename it to {path.stem}{path.suffix.lower()}"
-                yield Problem(where, OTHER_CASE, mend)
+                fix = f"rename it to {path.stem}{path.suffix.lower()}"
+                yield Problem(where, OTHER_CASE, fix)
 
     def _entries(self, folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not is_ignored(path))
@@ -314,6 +314,6 @@ def read_points(path: Path, where: str, size: tuple[int, ...]) -> np.ndarray | P
     scaled = (points - 0.5) / (width, height)
     outside = ~((scaled >= 0) & (scaled <= 1)).all(axis=1)
     if not np.isfinite(scaled).all() or outside.mean() > _MOST_OUTSIDE:
-        mend = "the points may be those of the picture in another size"
-        return Problem(where, f"has {int(outside.sum())} points outside its picture of {width} x {height} pixels", mend)
+        fix = "the points may be those of the picture in another size"
+        return Problem(where, f"has {int(outside.sum())} points outside its picture of {width} x {height} pixels", fix)
     return scaled.astype(np.float32)

@@ -360,7 +360,7 @@ def _problem_of(face: RawFace | ListedFace, source: Source, names: set[str], dat
 
 
 def _named(data_set: str, problem: Problem) -> Problem:
-    return Problem(_word(data_set, problem.where), problem.why, problem.mend)
+    return Problem(_word(data_set, problem.where), problem.why, problem.fix)
 
 
 def _word(data_set: str, what: str) -> str:

@@ -7,7 +7,7 @@ README_FIRST.txt still has the six (KM-HA5, KM-SA4, KM-DI2, KR-HA3, NM-DI2, TM-H
 it is not read. As the number alone says which picture it is, a misnamed file (a dot too many, a wrong person) can be
 told its right name.
 
-Files lie in one folder, `jaffe/` or `jaffedbase/`; folders below the root (one a class, say) are read too.
+Files lie in one folder, `jaffe/` or `jaffedbase/`; folders below the root (one per class, say) are read too.
 """
 
 from __future__ import annotations
@@ -131,8 +131,8 @@ class JaffeSource(ListedSource):
         right = _right_name(name)
         if right is None or name.lower() == right.lower():
             return misfit(where, self.title, _LIKE, right)
-        mend = "which is there too: compare them" if right in names else "rename it"
-        return Problem(where, "has a name that JAFFE does not have", f"its number is that of {right}: {mend}")
+        fix = "which is there too: compare them" if right in names else "rename it"
+        return Problem(where, "has a name that JAFFE does not have", f"its number is that of {right}: {fix}")
 
     def missing(self) -> Iterator[Problem]:
         """People without a picture, and which pictures of the others are missing."""

@@ -78,8 +78,8 @@ def names_in_card(folders: Sequence[Path], column: str) -> tuple[str, ...] | Non
             found.setdefault(_checked(names, f"README.md, column {column}", said), configuration)
         if len(found) > 1:
             why = f"its configurations name different classes: {', '.join(map(str, found.values()))}"
-            mend = "read one of them, and give its class_names, in the order of the numbers"
-            raise InputError(Problem(f"README.md, column {column}", why, mend))
+            fix = "read one of them, and give its class_names, in the order of the numbers"
+            raise InputError(Problem(f"README.md, column {column}", why, fix))
         if found:
             return next(iter(found))
     return None
@@ -110,5 +110,5 @@ def _checked(names: Any, where: str, what: str) -> tuple[str, ...]:
     try:
         return check_label_names(names)
     except ValueError as error:
-        mend = "give class_names, in the order of the numbers"
-        raise InputError(Problem(where, f"{what} {error}", mend)) from error
+        fix = "give class_names, in the order of the numbers"
+        raise InputError(Problem(where, f"{what} {error}", fix)) from error

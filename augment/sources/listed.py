@@ -145,12 +145,12 @@ class ListedSource(ABC):
 
     def _outside(self, face: ListedFace) -> Problem | None:
         file = self.root / face.path
-        mend = "copy what it leads to into the root"
+        fix = "copy what it leads to into the root"
         if self._folder_outside(file.parent):
-            return Problem(face.path, "lies in a folder that is a link leading outside the root", mend)
+            return Problem(face.path, "lies in a folder that is a link leading outside the root", fix)
         if not file.is_symlink() or not leads_outside(file, self.root):
             return None
-        return Problem(face.path, "is a link that leads outside the root", mend)
+        return Problem(face.path, "is a link that leads outside the root", fix)
 
     def _folder_outside(self, folder: Path) -> bool:
         if folder not in self._outside_folders:

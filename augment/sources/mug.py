@@ -8,7 +8,7 @@ an archive was unpacked into a folder of its name it is `subjects3/001/001/anger
 those that readers leave out. It is as the public readers have it (raahii/mocogan-chainer, azencot-group/DiffSDA).
 
 Which frames show the peak: there is no public description of a file that says it for all takes. What the holders did
-annotate by hand (80 points a face, `manual.tar`) they named so that subject, expression, take and frame are known:
+annotate by hand (80 points per face, `manual.tar`) they named so that subject, expression, take and frame are known:
 `manual/images/001_an_001_0000.jpg` (the reader of FEDC, the facial expressions databases
 classifier). So there are two rules, a setting: the frames that the holders annotated, or the frames about the middle of
 each take, as several public readers take them. The 80 points have no documented way to the project's 68, and are not

@@ -1,7 +1,7 @@
 """Oulu-CASIA NIR&VIS (Zhao et al., "Facial expression recognition from near-infrared videos", 2011).
 
 80 people (P001 to P080) show six expressions under three lights before a visible-light camera (VL) and a near-infrared
-one (NI), 320 x 240 pixels, 25 frames a second; a sequence starts from the neutral face and ends with the peak.
+one (NI), 320 x 240 pixels, 25 frames per second; a sequence starts from the neutral face and ends with the peak.
 
 Layout: `OriginalImg/VL/Strong/P001/Anger/000.jpeg`, in `B_OriginalImg` where the archive was unpacked into a folder of
 its name, and `PreProcess Img/VL_Acropped/Strong/P001/Anger/000.jpeg` for the holders' own crops. (The reader of
@@ -58,7 +58,7 @@ class OuluCasiaSettings(SourceSettings):
     """Settings of the source `oulu_casia`.
 
     Attributes:
-        cameras: VL (visible light), NI (near infrared). The works use VL.
+        cameras: VL (visible light), NI (near infrared). The papers use VL.
         lights: Strong (the normal light; LSSL, section 5.1), Weak, Dark.
         pictures: `original`: the whole frames. `cropped`: the holders' crops of the faces.
         peak_frames: So many last frames of a sequence are faces of its expression.

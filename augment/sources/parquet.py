@@ -142,8 +142,8 @@ class ParquetSource:
             named.setdefault(names, f"README.md says {', '.join(names)}")
         if len(named) > 1:
             why = f"its class names differ: {'; '.join(named.values())}"
-            mend = "give class_names, in the order of the numbers, or read one set at a time"
-            raise InputError(Problem(f"column {self.label_column}", why, mend))
+            fix = "give class_names, in the order of the numbers, or read one set at a time"
+            raise InputError(Problem(f"column {self.label_column}", why, fix))
         if named:
             (names, said), *_ = named.items()
             problems = name_problems(
@@ -173,8 +173,8 @@ class ParquetSource:
                     where = f"column {self.label_column}"
                     raise InputError(Problem(where, f"its labels {error}", "rename them")) from error
         why = f"column {self.label_column} has numbers without names" if not labels_are_text else "no row has a label"
-        mend = "give class_names, in the order of the numbers"
-        raise InputError(Problem(self.files[0].name, why, mend))
+        fix = "give class_names, in the order of the numbers"
+        raise InputError(Problem(self.files[0].name, why, fix))
 
     def _card_folders(self) -> tuple[Path, ...]:
         folder = self.root if self.root.is_dir() else self.root.parent
@@ -309,8 +309,8 @@ def _own(file: Path, schema: pa.Schema) -> Iterator[Problem]:
                 yield Problem(f"{file.name}, column {field.name}", "is missing", "read one set at a time")
         elif not _holds(schema.field(field.name).type, field.type):
             found = schema.field(field.name).type
-            mend = "write it with augment.faces.shards.write_faces, or rename the columns that are not of its schema"
-            yield Problem(f"{file.name}, column {field.name}", f"has type {found}, not {field.type}", mend)
+            fix = "write it with augment.faces.shards.write_faces, or rename the columns that are not of its schema"
+            yield Problem(f"{file.name}, column {field.name}", f"has type {found}, not {field.type}", fix)
 
 
 def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -150,8 +150,8 @@ class RafDbSource(ListedSource):
             if any((folder / split / label).is_dir() for split in _COUNTS for label in LABELS):
                 self._is_kaggle = True
                 if settings.pictures != "aligned":
-                    mend = "use pictures: aligned, or the set as its holders give it out"
-                    raise InputError(Problem("pictures", "the form of Kaggle has no original pictures", mend))
+                    fix = "use pictures: aligned, or the set as its holders give it out"
+                    raise InputError(Problem("pictures", "the form of Kaggle has no original pictures", fix))
                 return
         raise InputError(unknown_layout(root, self.title, _LOOKED_FOR))
 
@@ -167,8 +167,8 @@ class RafDbSource(ListedSource):
         for where, there in ((_LABEL_FILE, Path.is_file), (pictures, Path.is_dir)):
             path = self._base / where
             if not (there(path) and _is_spelled_so(self._base, where)):
-                mend = _mend_of_absent(self._base, where)
-                problems.append(Problem(relative(path, self.root) + "/" * (where == pictures), "is missing", mend))
+                fix = _mend_of_absent(self._base, where)
+                problems.append(Problem(relative(path, self.root) + "/" * (where == pictures), "is missing", fix))
         if problems:
             for name in archives_in(self._base):
                 where = relative(self._base / name, self.root)
@@ -323,8 +323,8 @@ class RafDbSource(ListedSource):
                         where, f"lies there twice, also as {first[stem]}", "delete the one of the wrong class"
                     )
                 elif labels is not None and labels.get(stem, entry.name) != entry.name:
-                    mend = f"move it to {split}/{labels[stem]}/, or mend the table"
-                    yield Problem(where, f"lies in {entry.name}/, but {split}_labels.csv says {labels[stem]}", mend)
+                    fix = f"move it to {split}/{labels[stem]}/, or fix the table"
+                    yield Problem(where, f"lies in {entry.name}/, but {split}_labels.csv says {labels[stem]}", fix)
                     first[stem] = where
                 else:
                     first[stem] = where

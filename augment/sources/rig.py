@@ -55,8 +55,8 @@ class RigSource:
 
     def __init__(self, settings: RigSettings) -> None:
         if settings.preset not in preset_names():
-            mend = f"use one of {', '.join(preset_names())}"
-            raise InputError(Problem("preset", f"{settings.preset!r} is no preset of the embedded faces", mend))
+            fix = f"use one of {', '.join(preset_names())}"
+            raise InputError(Problem("preset", f"{settings.preset!r} is no preset of the embedded faces", fix))
         further: dict[str, Any] = dict(settings.model_extra or {})
         try:
             self.population = preset(settings.preset, seed=settings.seed, **further)

@@ -149,8 +149,8 @@ def match_folders(
         if right is None:
             problems.append(Problem(f"{here}/", f"is not {rule.what}", "rename it, or move it away"))
         elif right != path.name:
-            mend = f"there is a {right} too: compare them" if (folder / right).exists() else f"rename it to {right}"
-            problems.append(Problem(f"{here}/", OTHER_CASE, mend))
+            fix = f"there is a {right} too: compare them" if (folder / right).exists() else f"rename it to {right}"
+            problems.append(Problem(f"{here}/", OTHER_CASE, fix))
         else:
             found.append(path)
     return found, problems

@@ -43,8 +43,8 @@ def read_schema(file: Path) -> pa.Schema:
         kind = opening_kind(file)
         if kind is None or kind == "a Parquet table":
             raise InputError(Problem(str(file), f"is no Parquet file: {_line(error)}", "copy it again")) from error
-        mend = "unpack it" if is_archive_kind(kind) else "copy it again"
-        raise InputError(Problem(str(file), f"is {kind}, whatever its name says", mend)) from error
+        fix = "unpack it" if is_archive_kind(kind) else "copy it again"
+        raise InputError(Problem(str(file), f"is {kind}, whatever its name says", fix)) from error
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         why = f"has several columns called {', '.join(map(repr, twice))}"

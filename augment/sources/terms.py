@@ -48,8 +48,8 @@ def licence_of(source: Source, added: str | None = None, *, where: str = "licenc
     silent = [name for name, line in found if line is None]
     if added is None and silent:
         why = "the source does not say under which terms its faces stand, and their cards must"
-        mend = f"say it: {EXAMPLES}"
-        raise InputError([Problem(where, f"{name}: {why}" if len(found) > 1 else why, mend) for name in silent])
+        fix = f"say it: {EXAMPLES}"
+        raise InputError([Problem(where, f"{name}: {why}" if len(found) > 1 else why, fix) for name in silent])
     lines = [line or LicenceLine(data_set=name, line=str(added)) for name, line in found]
     if added is not None and not silent:
         lines.append(LicenceLine(data_set=THIS_COPY, line=added))

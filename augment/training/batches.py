@@ -125,7 +125,7 @@ class BatchMaker:
     Args:
         translator: Gives the side input, and says what else its batches shall hold.
         faces: N training faces on the device that learns.
-        batch_size: Faces a batch.
+        batch_size: Faces per batch.
         balanced_sources: See `augment.training.loop.TrainingSettings`, as for the next two.
         balanced_targets: Wanted classes are drawn evenly from those that have faces; else they are the batch's own
             labels, shuffled.

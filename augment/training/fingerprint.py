@@ -57,7 +57,7 @@ def _hash_faces(faces: FaceTensors) -> str:
 
 
 def _hash_code(work: type[Translator]) -> str:
-    """SHA-256 over the source of the loop and of the work, with all that they import from their own packages."""
+    """SHA-256 over the source of the loop and of the method, with all that they import from their own packages."""
     waiting = {"augment.training.loop", *(base.__module__ for base in work.__mro__ if issubclass(base, Translator))}
     rooms = {name.partition(".")[0] for name in waiting}
     sources: dict[str, bytes] = {}

@@ -59,7 +59,7 @@ class TrainingSettings(BaseModel):
 
     # The run
     steps: int = Field(default=20_000, ge=1, description="Generator steps of the run.")
-    batch_size: int = Field(default=8, ge=1, description="Faces a batch.")
+    batch_size: int = Field(default=8, ge=1, description="Faces per batch.")
     discriminator_steps: int = Field(
         default=5, ge=1, description="Discriminator steps, each on its own batch, a generator step."
     )
@@ -825,7 +825,7 @@ def _write_results(
     report: Mapping[str, Any],
 ) -> str:
     """Writes weights.safetensors and training.json; returns the weights' SHA-256."""
-    from augment.translators import save_translator  # the registry imports the works; a loop needs none of them
+    from augment.translators import save_translator  # the registry imports the methods; a loop needs none of them
 
     save_translator(translator, out / "weights.safetensors", class_names=train.class_names)
     digest = sha256_of_file(out / "weights.safetensors")

@@ -29,7 +29,7 @@ def checkpoint_validation(
         validation: The fold's validation faces.
         seed: Of the draw of faces where there are more than `max_faces`, and of the translator's chance.
         max_faces: At most so many source faces.
-        batch_size: Faces a batch.
+        batch_size: Faces per batch.
 
     Returns:
         (translator, step) -> score in 0..1, higher is better; None where there are no validation faces of two classes,

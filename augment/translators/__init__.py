@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "s2l.translators"
 FORMAT_VERSION = 2  # since 2 with a digest (augment.core.sealed_tensors)
 
-_WHAT, _MEND = "readable weights file", "train it again"
+_WHAT, _FIX = "readable weights file", "train it again"
 _MOST_CLASSES, _LARGEST_SIZE = 10_000, 4_096  # a header that asks for more would only fill the memory
 
 _BUILT_IN = {
@@ -103,7 +103,7 @@ def _plugged_class(point: EntryPoint) -> type[Translator]:
         loaded = point.load()
     except Exception as error:  # a plug-in's module may raise anything
         why = f"{_told(point)} can't be imported: {type(error).__name__}: {error}"
-        raise InputError(Problem(f"translator {point.name!r}", why, "mend or remove the plug-in")) from error
+        raise InputError(Problem(f"translator {point.name!r}", why, "fix or remove the plug-in")) from error
     wrong = ""
     if not (isinstance(loaded, type) and issubclass(loaded, Translator)):
         wrong = "is no subclass of augment.translators.base.Translator"
@@ -115,14 +115,14 @@ def _plugged_class(point: EntryPoint) -> type[Translator]:
     elif not issubclass(getattr(loaded, "Settings", object), TranslatorSettings):
         wrong = "has no Settings that are a subclass of augment.translators.base.TranslatorSettings"
     if wrong:
-        raise InputError(Problem(f"translator {point.name!r}", f"{_told(point)} {wrong}", "mend or remove the plug-in"))
+        raise InputError(Problem(f"translator {point.name!r}", f"{_told(point)} {wrong}", "fix or remove the plug-in"))
     return loaded
 
 
 def translator_settings(
     name: str, settings: Mapping[str, Any] | TranslatorSettings | None = None
 ) -> TranslatorSettings:
-    """Checks settings of a translator; what is left out has the work's default.
+    """Checks settings of a translator; what is left out has the method's default.
 
     Raises:
         InputError: Lists every unknown key (with those that are known) and every impossible value.
@@ -170,7 +170,7 @@ def create_translator(
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
-        settings: The work's settings, or a mapping of those that differ from its defaults.
+        settings: The method's settings, or a mapping of those that differ from its defaults.
         seed: Seeds the weights; torch's own random state is left as it was.
 
     Raises:
@@ -224,7 +224,7 @@ def translator_header(path: Path) -> dict[str, Any]:
     """
     from augment.core.sealed_tensors import read_about
 
-    return _checked_header(path, read_about(path, _WHAT, _MEND))
+    return _checked_header(path, read_about(path, _WHAT, _FIX))
 
 
 def _checked_header(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def _checked_header(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
         wrong["class_names"] = True
     if any(wrong.values()):
         found = [
-            Problem(f"{path}, {key}", f"can't be {json.dumps(header.get(key))[:60]}", _MEND)
+            Problem(f"{path}, {key}", f"can't be {json.dumps(header.get(key))[:60]}", _FIX)
             for key, is_wrong in wrong.items()
             if is_wrong
         ]
@@ -277,7 +277,7 @@ def load_translator(path: Path, device: torch.device | str = "cpu") -> Translato
     """
     from augment.core.sealed_tensors import load_tensors
 
-    tensors, about = load_tensors(path, _WHAT, _MEND)
+    tensors, about = load_tensors(path, _WHAT, _FIX)
     header = _checked_header(path, about)
     translator = create_translator(
         header["name"],

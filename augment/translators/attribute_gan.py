@@ -1,4 +1,4 @@
-"""What LSSL and StarGAN share: a generator that hears a class, and a discriminator with a source and an attribute head.
+"""What LSSL and StarGAN share: a class-conditional generator, and a discriminator with a source and an attribute head.
 
 A subclass builds `generator`, says what a picture is (`pictures`: the image alone, or image and side input stacked)
 and adds its own generator terms in `consistency_losses`.
@@ -81,7 +81,7 @@ class AttributeGan(LearnedTranslator):
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
-        settings: The work's settings.
+        settings: The method's settings.
 
     Raises:
         InputError: The size can't be halved as often as the settings ask.
@@ -134,11 +134,11 @@ class AttributeGan(LearnedTranslator):
     def encode_and_decode(
         self, pictures: torch.Tensor, condition: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Translated pictures, and the latent between where the work's losses look at it."""
+        """Translated pictures, and the latent between where the method's losses look at it."""
         return self.generator(pictures, condition), None
 
     def pictures(self, images: torch.Tensor, side: torch.Tensor | None) -> torch.Tensor:
-        """What the networks see: images float [N, C, H, W], with the side input stacked where the work has one."""
+        """What the networks see: images float [N, C, H, W], with the side input stacked where the method has one."""
         return images
 
     def judged(self, pictures: torch.Tensor) -> torch.Tensor:

@@ -18,18 +18,18 @@ TRANSLATE_BATCH = 64  # faces that go through the networks together
 
 
 class TranslatorSettings(BaseModel):
-    """Settings of a translator; each work declares its own subclass. Unknown keys are refused."""
+    """Settings of a translator; each method declares its own subclass. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CannotTranslateError(Exception):
-    """The translator needs something that these faces lack; the message says what, and what would mend it."""
+    """The translator needs something that these faces lack; the message says what, and what would fix it."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a training in which some of a work's networks learn.
+    """A stretch of a training in which some of a method's networks learn.
 
     Attributes:
         name: What the stretch is called; batches carry it.
@@ -113,7 +113,7 @@ class Translator(nn.Module, ABC):
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
-        settings: The work's own settings.
+        settings: The method's own settings.
     """
 
     name: ClassVar[str]
@@ -221,7 +221,7 @@ class FittedTranslator(Translator):
 class LearnedTranslator(Translator):
     """A translator that is trained by the one loop (`augment.training.loop`).
 
-    The loop owns optimizers, precision, averaging and time. The work owns its networks and losses: every term is
+    The loop owns optimizers, precision, averaging and time. The method owns its networks and losses: every term is
     named and already weighted; the loop sums them. `generator_losses` runs with the discriminator's parameters
     frozen, and the other way round.
 
@@ -246,7 +246,7 @@ class LearnedTranslator(Translator):
         """Named, weighted terms of the generator's loss."""
 
     def side_input(self, faces: FaceTensors) -> torch.Tensor | None:
-        """The side input of faces, float32 [N, S, H, W] in -1..1; None for works without one."""
+        """The side input of faces, float32 [N, S, H, W] in -1..1; None for methods without one."""
         return None
 
     def phases(self) -> tuple[Phase, ...]:
@@ -266,7 +266,7 @@ class LearnedTranslator(Translator):
         return None
 
     def domains(self, faces: FaceTensors) -> torch.Tensor | None:
-        """The data sets that faces are of, int64 [N]; None for works that don't tell data sets apart."""
+        """The data sets that faces are of, int64 [N]; None for methods that don't tell data sets apart."""
         return None
 
     def after_discriminator_step(self) -> None:

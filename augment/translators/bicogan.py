@@ -126,7 +126,7 @@ class JointDiscriminator(nn.Module):
         size: Their edge.
         joined: Length of z and c together; 0 = x alone.
         attributes: Number of classes of the class head; 0 = none, as published.
-        settings: The work's settings.
+        settings: The method's settings.
     """
 
     def __init__(self, *, channels: int, size: int, joined: int, attributes: int, settings: BicoganSettings) -> None:
@@ -186,7 +186,7 @@ class Bicogan(LearnedTranslator):
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels, a multiple of 16 (2 ** halvings) from 32 on.
-        settings: The work's settings.
+        settings: The method's settings.
 
     Raises:
         UnsuitableSizeError: The size can't be halved so often.
@@ -253,7 +253,7 @@ class Bicogan(LearnedTranslator):
                     parameter.clamp_(-self.settings.clip, self.settings.clip)
 
     def generate(self, latent: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """G(z, c): z [N, L] and classes int64 [N] to pictures in -1..1; the classes are ignored where G hears none."""
+        """G(z, c): z [N, L] and classes int64 [N] to pictures in -1..1; an unconditional G ignores the classes."""
         return self.generator(latent, self._condition(labels)).float()
 
     def encode(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -145,7 +145,7 @@ class UnpaddedUp(nn.Module):
 
 
 class CCycleGanEncoder(nn.Module):
-    """G_enc: a picture to its maps, of which the last is the latent; it hears no class."""
+    """G_enc: a picture to its maps, of which the last is the latent; it is conditioned on no class."""
 
     def __init__(self, channels: int, size: int, settings: CCycleGanSettings) -> None:
         super().__init__()
@@ -262,7 +262,7 @@ class CCycleGan(LearnedTranslator):
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels; 46 to 61 with the published four convolutions.
-        settings: The work's settings.
+        settings: The method's settings.
 
     Raises:
         UnsuitableSizeError: The pictures do not end at a 1x1 latent.

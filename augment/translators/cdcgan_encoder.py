@@ -46,7 +46,7 @@ class Cdcgan(LatentGan):
     settings: CdcganSettings
 
     def build_encoders(self) -> None:
-        """Makes E: like D, which it resembles but for the length of what comes out; it hears no class (eq. 1)."""
+        """Makes E: like D, which it resembles but for the length of what comes out; it takes no class (eq. 1)."""
         settings = self.settings
         trunk = DcganTrunk(
             channels=self.channels,

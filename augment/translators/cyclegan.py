@@ -142,7 +142,7 @@ class CycleGanGenerator(nn.Module):
     Args:
         channels: 1 or 3.
         size: Edge in pixels.
-        settings: The work's settings.
+        settings: The method's settings.
 
     Raises:
         UnsuitableSizeError: The size can't be halved `downs` times.
@@ -181,7 +181,7 @@ class CycleGanDiscriminator(nn.Module):
     Args:
         channels: 1 or 3.
         size: Edge in pixels.
-        settings: The work's settings.
+        settings: The method's settings.
 
     Raises:
         UnsuitableSizeError: Nothing would be left to score after `discriminator_downs` halvings.
@@ -252,7 +252,7 @@ class CycleGan(LearnedTranslator):
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
-        settings: The work's settings.
+        settings: The method's settings.
 
     Raises:
         UnsuitableSizeError: The size is too small or can't be halved as often as the settings ask.

@@ -69,7 +69,7 @@ class LatentGan(LearnedTranslator):
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
-        settings: The work's settings.
+        settings: The method's settings.
 
     Raises:
         UnsuitableSizeError: The size can't be halved as often as the settings ask.

@@ -113,7 +113,7 @@ class LsslPose(LsslModel):
         """Refuses training faces without simulated or without frontal faces, and a parsing loss without a network.
 
         Raises:
-            CannotTranslateError: Says what is missing and what would mend it.
+            CannotTranslateError: Says what is missing and what would fix it.
         """
         super().check_sources(faces)
         if not bool(self.usable_sources(faces).any()):
@@ -130,7 +130,7 @@ class LsslPose(LsslModel):
         """Refuses source faces that lack a simulated face.
 
         Raises:
-            CannotTranslateError: Says how many, and what would mend it.
+            CannotTranslateError: Says how many, and what would fix it.
         """
         super().check_sources(faces)
         lacking = torch.nonzero(~self.usable_sources(faces))[:, 0].tolist()

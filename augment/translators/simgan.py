@@ -45,8 +45,8 @@ class SimGanSettings(TranslatorSettings):
     )
     conditioning: Literal["concat", "instance_norm"] = Field(
         default="concat",
-        description="how the refiner hears the class: label planes, or conditional instance normalization in its "
-        "residual blocks (not in the paper, which has no normalization)",
+        description="how the refiner is conditioned on the class: label planes, or conditional instance normalization "
+        "in its residual blocks (not in the paper, which has no normalization)",
     )
     image_skip: bool = Field(
         default=False,
@@ -172,7 +172,7 @@ class LocalDiscriminator(nn.Module):
         channels: 1 or 3.
         size: Edge in pixels.
         classes: Number of classes that it tells; 0 = no attribute head.
-        settings: The work's settings.
+        settings: The method's settings.
     """
 
     def __init__(self, *, channels: int, size: int, classes: int, settings: SimGanSettings) -> None:
@@ -213,7 +213,7 @@ class SimGan(LearnedTranslator):
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels; any.
-        settings: The work's settings.
+        settings: The method's settings.
     """
 
     name: ClassVar[str] = "simgan"
@@ -360,7 +360,7 @@ class SimGan(LearnedTranslator):
         """Refuses sources that lack a simulated face.
 
         Raises:
-            CannotTranslateError: Says how many, and what would mend it.
+            CannotTranslateError: Says how many, and what would fix it.
         """
         self.check_form(faces)
         lacking = torch.nonzero(~self.usable_sources(faces))[:, 0].tolist()

@@ -94,7 +94,7 @@ class StarGanGenerator(nn.Module):
         condition_size: Length K of the condition.
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
-        settings: The work's settings.
+        settings: The method's settings.
     """
 
     def __init__(self, *, condition_size: int, channels: int, size: int, settings: StarGanSettings) -> None:

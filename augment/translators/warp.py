@@ -33,7 +33,7 @@ from augment.faces.landmark_shapes import (
     to_picture_range,
     with_mirrored,
 )
-from augment.faces.tensors import FaceTensors, has_sound_landmarks, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.translators.base import CannotTranslateError, FittedTranslator, TranslatorSettings
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced, warp_to
 
@@ -139,7 +139,7 @@ class WarpTranslator(FittedTranslator):
         Raises:
             CannotTranslateError: No landmarks, or a class without a face that has them.
         """
-        if faces.landmarks is None or not bool(has_sound_landmarks(faces.landmarks).any()):
+        if faces.landmarks is None or not bool(has_valid_landmarks(faces.landmarks).any()):
             raise CannotTranslateError(
                 "warp needs 68 landmarks on its faces, and these have none (FER2013, for one, comes without). "
                 "Let them be found (`s2l profile landmarks=dlib`), or use a learned translator that needs none "
@@ -176,7 +176,7 @@ class WarpTranslator(FittedTranslator):
     @staticmethod
     def _usable(faces: FaceTensors) -> torch.Tensor:
         assert faces.landmarks is not None
-        return has_sound_landmarks(faces.landmarks)
+        return has_valid_landmarks(faces.landmarks)
 
     @torch.no_grad()
     def fit(self, faces: FaceTensors) -> Mapping[str, Any]:

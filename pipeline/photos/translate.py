@@ -98,10 +98,10 @@ def translate_pictures(
 ) -> list[Path]:
     """Translates pictures to wanted classes.
 
-    Outputs are `<stem>.<class>.png`, with several a class `<stem>.<class>-1.png` and so on; those of a translator that
-    keeps its source's class, and so hears no wanted one, `<stem>.<translator>.png`. Outputs of an earlier call, known
-    by their names or by the text in the file, are never translated again. The same pictures in the same order, weights,
-    settings and device give the same bytes.
+    Outputs are `<stem>.<class>.png`, with several per class `<stem>.<class>-1.png` and so on; those of a translator
+    that keeps its source's class, and so is conditioned on no wanted one, `<stem>.<translator>.png`. Outputs of an
+    earlier call, known by their names or by the text in the file, are never translated again. The same pictures in the
+    same order, weights, settings and device give the same bytes.
 
     Args:
         paths: Picture files, and folders of them.
@@ -138,8 +138,8 @@ def translate_pictures(
     if accepted is None and not problems:
         raise InputError(Problem(", ".join(map(str, paths)), "leaves no picture to translate", "name photographs"))
     if accepted is None or (problems and not settings.keep_going):
-        mend = " (mend them, or go on without them by --keep-going)" if accepted is not None else ""
-        raise InputError(problems, f"{_count(len(problems), 'problem')}; nothing was written{mend}:")
+        fix = " (fix them, or go on without them by --keep-going)" if accepted is not None else ""
+        raise InputError(problems, f"{_count(len(problems), 'problem')}; nothing was written{fix}:")
     written = _write_all(translator, accepted, wanted, weights, settings, say)
     if problems:
         raise InputError(problems, f"{_count(len(written), 'file')} written; {_count(len(problems), 'problem')}:")
@@ -173,8 +173,8 @@ def _class_names(weights: Path) -> tuple[str, ...]:
     names = tuple(header.get("class_names") or ())
     if len(names) != header["num_classes"]:
         why = f"names {len(names)} of its {header['num_classes']} classes, so that none can be asked for"
-        mend = "write it again with save_translator(..., class_names=...)"
-        raise InputError(Problem(str(weights), why, mend))
+        fix = "write it again with save_translator(..., class_names=...)"
+        raise InputError(Problem(str(weights), why, fix))
     return names
 
 
@@ -219,7 +219,7 @@ def _wanted(
     if translator.keeps_class:
         classes = [(own or 0, translator.name)]
         if settings.to:
-            why = f"{translator.name} hears no class: what it makes has its source's"
+            why = f"{translator.name} is conditioned on no class: what it makes has its source's"
             problems.append(Problem("--to", why, "leave it out"))
     else:
         problems += [_unknown_class("--to", name, class_names) for name in named if name not in class_names]
@@ -257,8 +257,8 @@ def _find(
         others += [file for file in inside if file.suffix.lower() not in IMAGE_EXTENSIONS]
         if not pictures:
             deeper = not settings.recursive and any(entry.is_dir() for entry in path.iterdir())
-            mend = "--recursive looks into its folders too" if deeper else "name a folder with pictures in it"
-            problems.append(Problem(f"{path}/", "holds no picture", mend))
+            fix = "--recursive looks into its folders too" if deeper else "name a folder with pictures in it"
+            problems.append(Problem(f"{path}/", "holds no picture", fix))
         for file in pictures:
             folder = file.parent if settings.out is None else settings.out / file.parent.relative_to(path)
             found.setdefault(file.resolve(), _Found(file, folder))
@@ -443,8 +443,8 @@ class _Asking:
         if self.may_look and all(picture.photograph.landmarks is None for picture in pictures):
             why += "; no face is found in any of these pictures"
         names = ", ".join(str(picture.found.path) for picture in pictures)
-        mend = f"{MEND} lets landmarks be found" if self.settings.landmarks == "auto" and not self.may_look else ""
-        problems.insert(0, Problem(str(weights), f"{why}. Not translated: {names}", mend))
+        fix = f"{MEND} lets landmarks be found" if self.settings.landmarks == "auto" and not self.may_look else ""
+        problems.insert(0, Problem(str(weights), f"{why}. Not translated: {names}", fix))
         return None, problems
 
     def _forms(self) -> list[tuple[bool, bool]]:
@@ -462,8 +462,8 @@ class _Asking:
         without = [str(picture.found.path) for picture in pictures if picture.photograph.landmarks is None]
         if looked and without and self._refusal(replace(faces, landmarks=None)) is not None:
             say(
-                f"warning: no sure landmarks in {', '.join(without)}: {self.translator.name} was trained with them and "
-                "translates what has none less well"
+                f"warning: no reliable landmarks in {', '.join(without)}: {self.translator.name} was trained with "
+                "them and translates what has none less well"
             )
         return _Accepted(pictures, faces), problems
 

@@ -112,7 +112,7 @@ def frechet_distance_of_features(features1: np.ndarray, features2: np.ndarray) -
 def _checked(features: np.ndarray) -> np.ndarray:
     values = np.asarray(features, np.float64)
     if values.ndim != 2 or len(values) < 2:
-        raise ValueError(f"a Frechet distance needs at least two feature vectors a side, got shape {values.shape}")
+        raise ValueError(f"a Frechet distance needs at least two feature vectors per side, got shape {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError("features are not finite")
     return values

@@ -48,7 +48,7 @@ def kernel_distance(
     """
     for features in (features1, features2):
         if features.ndim != 2 or len(features) < 2:
-            raise ValueError(f"a kernel distance needs at least two feature vectors a side, got {features.shape}")
+            raise ValueError(f"a kernel distance needs at least two feature vectors per side, got {features.shape}")
         if not np.isfinite(features).all():
             raise ValueError("features are not finite")
     if features1.shape[1] != features2.shape[1]:

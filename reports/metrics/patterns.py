@@ -57,7 +57,7 @@ def line_scores(real: torch.Tensor, other_half: torch.Tensor, synthetic: torch.T
 
     Returns:
         `excess` and `excess_floor` (of the other half), and `n`, the synthetic faces; None for pictures below 32 px or
-        fewer than two faces a side.
+        fewer than two faces per side.
     """
     if real.shape[-1] < SMALLEST or min(len(real), len(other_half), len(synthetic)) < 2:
         return None

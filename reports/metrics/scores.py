@@ -51,7 +51,7 @@ class ScoreSettings(BaseModel):
         pattern="^(train|validation|test)$",
         description="Real faces that the distances are taken to; split into two halves, one of them for the floor.",
     )
-    max_images: int = Field(default=10_000, ge=2, description="At most so many faces a side for distances.")
+    max_images: int = Field(default=10_000, ge=2, description="At most so many faces per side for distances.")
     max_inception_images: int | None = Field(
         default=None,
         ge=2,
@@ -68,9 +68,9 @@ class ScoreSettings(BaseModel):
     max_test_faces: int | None = Field(
         default=None,
         ge=1,
-        description="Translate at most so many test faces a fold, stratified; all where null.",
+        description="Translate at most so many test faces per fold, stratified; all where null.",
     )
-    batch_size: int = Field(default=64, ge=1, description="Test faces a batch.")
+    batch_size: int = Field(default=64, ge=1, description="Test faces per batch.")
     moved_threshold: float = Field(
         default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
     )
@@ -154,18 +154,18 @@ def _too_few_real(fold: int, split: str) -> Problem:
         f"has too few real {split} faces for the distances, which compare two halves of them: the halves share fewer "
         "than two faces of a class"
     )
-    mend = f"have four {split} faces and more, two of a class at least (and of two subjects, where they are named)"
-    return Problem(f"fold {fold}", why, mend)
+    fix = f"have four {split} faces and more, two of a class at least (and of two subjects, where they are named)"
+    return Problem(f"fold {fold}", why, fix)
 
 
 def _why_too_few(fold: int, wanted: np.ndarray, available: np.ndarray, settings: ScoreSettings) -> Problem:
-    """Why fewer than two faces a side are left for the distances."""
+    """Why fewer than two faces per side are left for the distances."""
     if wanted.sum() < 2:
         return _too_few_real(fold, settings.reference_split)
     if np.minimum(wanted, available).sum() < 2:
         why = "has fewer than two synthetic faces of the classes that the real ones show"
         return Problem(f"fold {fold}", why, "synthesize more faces, or let selection keep more")
-    why = f"fewer than two faces a side are left of scores.max_images: {settings.max_images}"
+    why = f"fewer than two faces per side are left of scores.max_images: {settings.max_images}"
     if settings.max_inception_images is not None:
         why += f" and scores.max_inception_images: {settings.max_inception_images}"
     return Problem(f"fold {fold}", why, "raise them to some faces for each class")
@@ -362,7 +362,7 @@ def score_translator(
     Returns:
         What was written. `distances` holds one entry a feature space: FID and KID on Inception where its weights can
         be had, FCD and KCD (Frechet and kernel classifier distance) on the judge's features always; `of` is how many
-        faces a side there would have been without `max_images`. `unavailable` says what could not be had and why.
+        faces per side there would have been without `max_images`. `unavailable` says what could not be had and why.
         `lines` is how far stripes and grids stand out (`reports.metrics.patterns`), null for tiny pictures.
         `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
         `movement` are of the test faces that `translated_faces` counts: `n` of `of`, of which the translator could take
@@ -589,7 +589,7 @@ def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> np.ndarray
 def _gallery(
     test: FaceTensors, translator: Translator, settings: ScoreSettings, device: torch.device | str
 ) -> dict[str, Any] | None:
-    """A sheet, one row a face that training never saw: the input, then every class."""
+    """A sheet, one row per face that training never saw: the input, then every class."""
     rows = _gallery_rows(test, settings.gallery_faces, settings.seed)
     faces = test.take(rows).to(device)
     columns = [faces.images.cpu()]

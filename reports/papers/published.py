@@ -1,4 +1,4 @@
-"""Figures that the works published, from data files; they stand in their own column, with their own data's name."""
+"""Figures that the papers published, from data files; they stand in their own column, with their own data's name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from augment.core.errors import InputError, Problem
 
 FOLDER = Path(__file__).parent / "published"
-COLUMNS = ("work", "table", "row", "metric", "value", "dataset", "note", "matches")
+COLUMNS = ("paper", "table", "row", "metric", "value", "dataset", "note", "matches")
 
 
 @lru_cache
@@ -21,7 +21,7 @@ def read_published(folder: Path = FOLDER) -> pd.DataFrame:
         folder: Holds the CSV files.
 
     Returns:
-        Columns work, table, row, metric, value (per cent), dataset, note, and matches: which of our rows stands
+        Columns paper, table, row, metric, value (per cent), dataset, note, and matches: which of our rows stands
         beside it (`utility:<translator>`, `recognition:<translator>`, `hog`, `lbp`, `real`, `amount:<n per class>`);
         empty where we have no such row.
 
@@ -53,5 +53,5 @@ def published_for(matches: str) -> pd.DataFrame:
 def describe_published(rows: pd.DataFrame) -> tuple[str, str]:
     """Two table cells: the figures, and whose they are on which data (`Oulu-CASIA VIS: StarGAN (LSSL, Table 1)`)."""
     values = "; ".join(f"{value:.2f}" for value in rows["value"])
-    origins = "; ".join(f"{row.dataset}: {row.row} ({row.work}, {row.table})" for row in rows.itertuples())
+    origins = "; ".join(f"{row.dataset}: {row.row} ({row.paper}, {row.table})" for row in rows.itertuples())
     return values, origins

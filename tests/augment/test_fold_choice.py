@@ -85,12 +85,12 @@ def test_without_splits_new_folds_are_made() -> None:
         ([("train", 9), ("validation", 9)], {"kind": "source"}, "the source has no test faces"),
     ],
 )
-def test_splits_that_cant_be_kept_are_refused_with_the_mend(groups: list, values: dict, message: str) -> None:
+def test_splits_that_cant_be_kept_are_refused_with_the_fix(groups: list, values: dict, message: str) -> None:
     with pytest.raises(InputError, match=rf"folds\.kind: .*{message}.*set folds.kind to subjects"):
         assign_folds(table(*groups), settings(**values), 0)
 
 
-def test_a_subject_in_two_of_the_users_splits_is_refused_with_the_mend() -> None:
+def test_a_subject_in_two_of_the_users_splits_is_refused_with_the_fix() -> None:
     faces = table(("train", 9), ("test", 6))
     parted = faces.set_column(2, "subject", pa.array([f"s{n % 9}" for n in range(15)]))
     with pytest.raises(InputError, match=r"part 6 subjects \(s0, .*move them into one split, or set folds.kind to sub"):

@@ -258,7 +258,7 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(synthesis, "write_shard", write)
     translator = Brightener()
     resumed = _make(tmp_path / "out", 45, translator, scratch=tmp_path / "scratch")
-    # Shards hold a block of 8 of each class: four of them were done, and 13 of 45 faces a class are left.
+    # Shards hold a block of 8 of each class: four of them were done, and 13 of 45 faces per class are left.
     assert resumed.made_now == 3 * 13
     assert _rows(tmp_path / "out") == _rows(tmp_path / "whole")
     for file in (tmp_path / "whole" / "data").iterdir():

@@ -23,7 +23,7 @@ from augment.faces.landmark_bounds import LEAST_SPREAD, MARGIN, STILL_POINTS, la
 from augment.faces.landmark_shapes import STABLE_POINTS
 from augment.faces.shards import write_faces
 from augment.faces.table import LANDMARK_COUNT, face_schema, faces_from_rows, read_faces, validate_faces
-from augment.faces.tensors import face_tensors, has_sound_landmarks
+from augment.faces.tensors import face_tensors, has_valid_landmarks
 from augment.prepare.annotation import AnnotationSettings, annotated
 from augment.prepare.cache import ResultCache
 from augment.prepare.landmarks import Detection, LandmarkSettings
@@ -72,7 +72,7 @@ RIGHT: dict[str, np.ndarray] = {
 def test_what_can_be_no_face_is_named_by_every_reader(tmp_path: Path, name: str) -> None:
     landmarks = WRONG[name].astype(np.float32)
     assert landmarks_fault(landmarks)
-    assert not has_sound_landmarks(torch.from_numpy(landmarks)[None])[0]
+    assert not has_valid_landmarks(torch.from_numpy(landmarks)[None])[0]
     # Any source, plug-ins too.
     problem = face_problem(RawFace("f", IMAGE, "happy", landmarks=landmarks, path="a/f.png"), CLASSES)
     assert problem is not None and problem.where == "a/f.png" and problem.why.startswith("landmarks ")
@@ -93,12 +93,12 @@ def test_what_can_be_no_face_is_named_by_every_reader(tmp_path: Path, name: str)
 def test_what_lies_a_little_outside_passes_every_reader(tmp_path: Path, name: str) -> None:
     landmarks = RIGHT[name].astype(np.float32)
     assert landmarks_fault(landmarks) is None
-    assert has_sound_landmarks(torch.from_numpy(landmarks)[None])[0]
+    assert has_valid_landmarks(torch.from_numpy(landmarks)[None])[0]
     table = faces_from_rows([face_row(0, landmarks=landmarks), face_row(1)], face_schema(CLASSES))
     pq.write_table(table, tmp_path / "own.parquet")
     validate_faces(table)
     found = face_tensors(table).landmarks
-    assert found is not None and has_sound_landmarks(found).tolist() == [True, False]
+    assert found is not None and has_valid_landmarks(found).tolist() == [True, False]
     report = prepare_faces(
         open_source("parquet", tmp_path / "own.parquet"), tmp_path / "out", image_size=16, channels=1, licence="mit"
     )

@@ -163,7 +163,7 @@ def test_shapes_and_parameter_count(channels: int, size: int) -> None:
     assert sum(p.numel() for p in network.parameters()) == expected
 
 
-def test_bad_input_says_its_mend(tmp_path: Path) -> None:
+def test_bad_input_says_its_fix(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="multiples of 8"):
         ParsingNetwork(channels=1, size=44, settings=ParsingSettings(levels=3))
     faces = drawn_faces(2)

@@ -89,7 +89,7 @@ def test_quarantine_lists_the_problems_and_goes_on(tmp_path: Path) -> None:
 
 
 def test_an_old_quarantine_list_does_not_outlive_its_problems(tmp_path: Path) -> None:
-    (tmp_path / "q").write_text('{"where": "a.png", "why": "is empty", "mend": ""}\n')
+    (tmp_path / "q").write_text('{"where": "a.png", "why": "is empty", "fix": ""}\n')
     prepare_faces(MadeSource([made_face(0)]), tmp_path / "out", image_size=16, channels=1, quarantine=tmp_path / "q")
     assert (tmp_path / "q").read_text() == ""
 

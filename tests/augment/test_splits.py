@@ -163,7 +163,7 @@ def test_pictures_that_occur_twice_stay_together() -> None:
         (people(4).slice(0, 0), {}, "the table is empty"),
     ],
 )
-def test_impossible_folds_are_refused_with_key_and_mend(faces: pa.Table, values: dict, message: str) -> None:
+def test_impossible_folds_are_refused_with_key_and_fix(faces: pa.Table, values: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         assign_folds(faces, FoldSettings(**values), 0)
 

@@ -238,7 +238,7 @@ def train_child(
             `sample` (a sheet is half written), `publish` (before the weights are written), `report` (after).
         kill_count: At which time, from 1.
         slow: Seconds that each checkpoint takes longer, for a parent that waits for one.
-        work: `tiny`, or the name of a real translator.
+        method: `tiny`, or the name of a real translator.
     """
     torch.set_num_threads(1)
     left = [kill_count]

@@ -148,7 +148,7 @@ def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, t
 
 
 @pytest.mark.parametrize(
-    ("settings", "mend"),
+    ("settings", "fix"),
     [
         ({"name": "resnet19"}, "use one of resnet18, resnet18_narrow, resnet50"),
         ({"name": "resnet18", "width": 8}, "use resnet18_narrow"),
@@ -159,8 +159,8 @@ def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, t
         ({"depth": 3}, "Extra inputs"),
     ],
 )
-def test_wrong_settings_are_refused(settings: dict, mend: str) -> None:
-    with pytest.raises(ValidationError, match=mend):
+def test_wrong_settings_are_refused(settings: dict, fix: str) -> None:
+    with pytest.raises(ValidationError, match=fix):
         ModelSettings(**settings)
 
 

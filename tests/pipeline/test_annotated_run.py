@@ -125,10 +125,10 @@ def test_landmarks_give_lssl_its_side_input_back(tmp_path: Path, dataset: str, s
     assert with_landmarks["dataset"]["annotation"]["landmarks"] == {"detector": "dlib"}
     for name, entry in with_landmarks["translators"].items():
         settings = dict(entry.get("settings", {}))
-        if entry["work"] == "lssl" and name != "lssl_without_side":
+        if entry["method"] == "lssl" and name != "lssl_without_side":
             assert settings.pop("side_input", True) is True
         before = {key: value for key, value in without["translators"][name].get("settings", {}).items()}
-        if entry["work"] == "lssl" and name != "lssl_without_side":
+        if entry["method"] == "lssl" and name != "lssl_without_side":
             before.pop("side_input", None)
         assert settings == before, name
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(with_landmarks))

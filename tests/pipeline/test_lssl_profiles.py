@@ -76,7 +76,7 @@ def test_the_attributes_bring_their_faces_and_learn_by_lssl(attribute: str, scal
     values = composed(f"experiment={attribute}", f"scale={scale}")
     assert values["dataset"]["attribute"] == attribute
     assert values["dataset"]["settings"]["preset"] == {"illumination": "oulu_casia", "pose": "bu3dfe"}[attribute]
-    assert values["translators"]["lssl"]["work"] == "lssl"
+    assert values["translators"]["lssl"]["method"] == "lssl"
     assert "lssl" in {arm["translator"] for arm in values["arms"]["synthetic"].values()}
 
 
@@ -91,5 +91,5 @@ def test_pose_normalization_has_both_works_and_their_faces(scale: str) -> None:
     assert values["dataset"]["settings"]["preset"] == "bu3dfe" and values["dataset"]["settings"]["simulated"] is True
     assert values["translators"]["simgan"]["settings"]["attribute_loss"] is True
     for name in ("lssl_pose", "simgan"):
-        assert values["translators"][name]["work"] == name
+        assert values["translators"][name]["method"] == name
         assert values["arms"]["synthetic"][name]["translator"] == name

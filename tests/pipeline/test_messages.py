@@ -96,7 +96,7 @@ def test_quiet_leaves_the_last_line_and_verbose_says_more() -> None:
     """Before the command, after it, and by the environment, which `dvc repro` hands on."""
     quiet = run_check("-q", "check")
     assert quiet.returncode == 0 and quiet.stdout == ""
-    assert quiet.stderr.count("\n") == 1 and quiet.stderr.startswith("params.yaml is sound: ")
+    assert quiet.stderr.count("\n") == 1 and quiet.stderr.startswith("params.yaml is valid: ")
     assert run_check("check", S2L_VERBOSITY="quiet").stderr == quiet.stderr
     for verbose in (run_check("check", "-v"), run_check("check", S2L_VERBOSITY="verbose")):
         assert verbose.stderr.splitlines()[-1] == quiet.stderr.strip()

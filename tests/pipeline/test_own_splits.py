@@ -113,7 +113,7 @@ def test_a_folder_of_one_class_is_not_told_to_teach_the_parsing_network(tmp_path
     assert "next: faces of a second class" in done.output and "parsing.teacher" not in done.output
 
 
-def test_one_face_a_class_and_split_is_refused_before_training_with_the_right_mend(
+def test_one_face_a_class_and_split_is_refused_before_training_with_the_right_fix(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = workspace(tmp_path / "run", write_faces(tmp_path / "faces", dict.fromkeys(COUNTS, 1)))

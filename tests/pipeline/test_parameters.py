@@ -42,7 +42,7 @@ REFUSALS = [
     ("dataset.image_size", 50, ["dataset.image_size", "lssl"]),
     ("dataset.channels", 2, ["dataset.channels", "1 or 3"]),
     ("dataset.source", "mnist", ["dataset", "mnist", "fer2013"]),
-    ("translators.lssl.work", "pix2pix", ["translators.lssl", "pix2pix", "stargan"]),
+    ("translators.lssl.method", "pix2pix", ["translators.lssl", "pix2pix", "stargan"]),
     ("seeds", [], ["seeds"]),
     ("seeds", [1, 1], ["seeds", "twice"]),
     ("folds.folds", 0, ["folds.folds"]),
@@ -61,14 +61,14 @@ REFUSALS = [
     ("classifier.learning_rate", "1e999", ["classifier.learning_rate"]),
     ("translators.lssl.settings.lambda_cls", float("inf"), ["translators.lssl.settings.lambda_cls", "inf"]),
     ("translators.lssl.settings.lambda_cls", "1e999", ["translators.lssl.settings.lambda_cls", "finite"]),
-    ("translators", {"x; touch pwned": {"work": "warp"}}, ["x; touch pwned", "should match pattern"]),
+    ("translators", {"x; touch pwned": {"method": "warp"}}, ["x; touch pwned", "should match pattern"]),
     ("dataset.attribute", "age", ["dataset.attribute", "illumination", "pose"]),
     ("dataset.attribute", "pose", ["lssl.training.mirror", "set it to false", "augmentation_settings.flip"]),
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "named"), REFUSALS, ids=[path for path, _, _ in REFUSALS])
-def test_refused_with_path_and_mend(composed: dict[str, Any], path: str, value: Any, named: list[str]) -> None:
+def test_refused_with_path_and_fix(composed: dict[str, Any], path: str, value: Any, named: list[str]) -> None:
     with pytest.raises(InputError) as error:
         parse_parameters(changed(composed, path, value), where="params.yaml")
     for part in named:
@@ -119,7 +119,7 @@ def test_unknown_groups_are_refused_with_what_exists() -> None:
 
 
 MISSPELT = [
-    # override, the mend, what must not be advised
+    # override, the fix, what must not be advised
     ("translators.lssl.training.step=3", "did you mean translators.lssl.training.steps?", "+translators"),
     ("translators.lssl.settings.widht=3", "did you mean translators.lssl.settings.width?", "+translators"),
     ("translators.lssl.training.miror=false", "did you mean +translators.lssl.training.mirror?", "add it"),
@@ -134,11 +134,11 @@ MISSPELT = [
 ]
 
 
-@pytest.mark.parametrize(("override", "mend", "not_said"), MISSPELT, ids=[case[0][:40] for case in MISSPELT])
-def test_a_wrong_override_gets_its_mend_and_no_list_of_groups(override: str, mend: str, not_said: str) -> None:
+@pytest.mark.parametrize(("override", "fix", "not_said"), MISSPELT, ids=[case[0][:40] for case in MISSPELT])
+def test_a_wrong_override_gets_its_mend_and_no_list_of_groups(override: str, fix: str, not_said: str) -> None:
     with pytest.raises(InputError) as error:
         compose_profile(ROOT, [override])
-    assert mend in str(error.value) and not_said not in str(error.value)
+    assert fix in str(error.value) and not_said not in str(error.value)
     assert "groups:" not in str(error.value)
 
 

@@ -163,7 +163,7 @@ def test_one_choice_switches_parsing_on_where_there_are_no_masks(dataset: str, s
         parameters = parse_parameters(
             yaml.safe_load(compose_profile(ROOT, [f"dataset={dataset}", f"scale={scale}", *overrides])), where="profile"
         )
-        entries = {name: entry for name, entry in parameters.translators.items() if entry.work == "lssl"}
+        entries = {name: entry for name, entry in parameters.translators.items() if entry.method == "lssl"}
         entries.pop("lssl_without_parsing", None)  # an ablation
         weights = {entry.settings.get("lambda_parsing", 10.0) for entry in entries.values()}
         return parameters.parsing.enabled, weights

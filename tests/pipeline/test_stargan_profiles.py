@@ -42,7 +42,7 @@ def test_the_variants_are_rows_at_every_scale(scale: str) -> None:
     for name, switches in {"stargan": {}, **VARIANTS}.items():
         assert values["arms"]["synthetic"][name]["translator"] == name
         entry = values["translators"][name]
-        assert entry["work"] == "stargan" and switches_of(entry["settings"]) == switches
+        assert entry["method"] == "stargan" and switches_of(entry["settings"]) == switches
 
 
 @pytest.mark.parametrize("scale", ["smoke", "gpu", "paper"])

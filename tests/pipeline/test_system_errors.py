@@ -1,4 +1,4 @@
-"""A full disk and a read-only folder: words and a mend, no traceback, and the old result whole."""
+"""A full disk and a read-only folder: words and a fix, no traceback, and the old result whole."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_every_bad_file_is_listed_and_nothing_is_written(photos: Path, weights: 
     arguments = (photos, photos / "nobody.png", photos / "notes.txt", "--to", "happy", "--weights", weights)
     result = run(*arguments)
     assert result.exit_code == 1
-    assert "4 problems; nothing was written (mend them, or go on without them by --keep-going):" in said(result)
+    assert "4 problems; nothing was written (fix them, or go on without them by --keep-going):" in said(result)
     for line in ("nobody.png: does not exist", "empty.png: does not decode", "half.jpg: does not decode", "notes.txt"):
         assert line in said(result)
     assert names_in(photos) == before
@@ -373,7 +373,7 @@ def test_several_outputs_of_a_translator_without_chance(photos: Path, weights: P
 
 def test_a_translator_that_keeps_the_class_hears_none(photos: Path, plugged: dict[str, Path]) -> None:
     result = run(photos / "bert.png", "--to", "happy", "--weights", plugged["frontal view"])
-    assert result.exit_code == 1 and "--to: frontal view hears no class" in said(result)
+    assert result.exit_code == 1 and "--to: frontal view is conditioned on no class" in said(result)
     result = run(photos / "bert.png", "--weights", plugged["frontal view"])
     assert result.exit_code == 0, result.output
     (output,) = photos.glob("bert.frontal_view_*.png")  # a word that every file system holds, with a hash

@@ -101,7 +101,7 @@ def test_lssl_gets_the_landmarks_that_are_found(photos: Path, tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert f"{photos / 'anna.png'}: 216x136 colour -> face found by HOG -> central 136x136" in said(result)
     assert f"{photos / 'coast.png'}: 40x40 grey -> no face found -> 32x32 grey" in said(result)
-    assert f"warning: no sure landmarks in {photos / 'coast.png'}: lssl was trained with them" in said(result)
+    assert f"warning: no reliable landmarks in {photos / 'coast.png'}: lssl was trained with them" in said(result)
     image = decode_image((photos / "anna.png").read_bytes())
     landmarks = fit_landmarks(found_in(photos / "anna.png"), *image.shape[:2])
     expected = lssl_output(weights, fit_image(image, SIZE, 1), landmarks)
@@ -128,7 +128,7 @@ def test_warp_works_on_photographs_of_a_known_class(photos: Path, warp_weights: 
     result = run(*arguments)
     assert result.exit_code == 1 and not list(photos.glob("*.happy.png"))
     assert (
-        f"1 problem; nothing was written (mend them, or go on without them by --keep-going): {photos / 'coast.png'}: "
+        f"1 problem; nothing was written (fix them, or go on without them by --keep-going): {photos / 'coast.png'}: "
         "no face is found in it with sure points, and warp can't do without landmarks"
     ) in said(result)
     result = run(*arguments, "--keep-going")

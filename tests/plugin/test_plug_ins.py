@@ -163,7 +163,7 @@ def test_a_broken_plug_in_is_refused_with_the_reason(
         translator_class("plugged")
     assert str(caught.value).startswith("translator 'plugged': plugged = s2l_broken_")
     assert f"of the package {package} {reason}" in str(caught.value)
-    assert "(mend or remove the plug-in)" in str(caught.value)
+    assert "(fix or remove the plug-in)" in str(caught.value)
 
 
 def test_a_sound_one_declared_the_same_way_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,17 +188,17 @@ def test_parameters_name_the_key_that_asks_for_a_broken_one(tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     declare(tmp_path, "s2l-gone", "plugged", "import not_installed", "Good")
     values = yaml.safe_load(compose_profile(ROOT, ["scale=smoke"]))
-    values["translators"]["mine"] = {"work": "plugged"}
+    values["translators"]["mine"] = {"method": "plugged"}
     values["arms"]["synthetic"]["lost"] = {**values["arms"]["synthetic"]["warp"], "translator": "nobody"}
     with pytest.raises(InputError) as caught:
         parse_parameters(values, where="params.yaml")
-    assert "params.yaml: translators.mine.work: translator 'plugged'" in str(caught.value)
+    assert "params.yaml: translators.mine.method: translator 'plugged'" in str(caught.value)
     assert "No module named 'not_installed'" in str(caught.value)
     assert "arms.synthetic.lost" in str(caught.value)  # the other problems are listed as well
-    # And so where the pose is the class, which asks every work whether it learns from mirrored faces.
+    # And so where the pose is the class, which asks every method whether it learns from mirrored faces.
     values["dataset"]["attribute"] = "pose"
-    values["translators"]["another"] = {"work": "stargan", "settings": {"downs": 2}}
+    values["translators"]["another"] = {"method": "stargan", "settings": {"downs": 2}}
     with pytest.raises(InputError) as caught:
         parse_parameters(values, where="params.yaml")
-    for part in ("translators.mine.work", "arms.synthetic.lost", "translators.another.training.mirror"):
+    for part in ("translators.mine.method", "arms.synthetic.lost", "translators.another.training.mirror"):
         assert part in str(caught.value)

@@ -1,4 +1,4 @@
-"""Published figures: what the works printed, each with its data set, none passed off as ours."""
+"""Published figures: what the papers printed, each with its data set, none passed off as ours."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from augment.core.errors import InputError
 from reports.papers.published import COLUMNS, describe_published, published_for, read_published
 
 
-def test_every_figure_names_its_work_table_and_data() -> None:
+def test_every_figure_names_its_paper_table_and_data() -> None:
     published = read_published()
     assert tuple(published.columns) == COLUMNS
-    for column in ("work", "table", "row", "metric", "dataset", "note"):
+    for column in ("paper", "table", "row", "metric", "dataset", "note"):
         assert (published[column].str.len() > 0).all(), column
-    assert not published.duplicated(["work", "table", "row", "metric"]).any()
+    assert not published.duplicated(["paper", "table", "row", "metric"]).any()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_figures_are_the_printed_ones(table, row, metric, value) -> None:
 
 def test_tables_are_whole() -> None:
     published = read_published()
-    lssl, variants = published[published.work == "LSSL"], published[published.work == "StarGAN variants"]
+    lssl, variants = published[published.paper == "LSSL"], published[published.paper == "StarGAN variants"]
     assert lssl["table"].value_counts().to_dict() == {"Table 3": 21, "Table 1": 10, "Table 2": 6, "Fig. 8": 1}
     assert (variants["metric"] == "recognition").sum() == 7
 
@@ -50,7 +50,7 @@ def test_our_rows_find_theirs() -> None:
 
 
 def test_bad_files_are_refused(tmp_path) -> None:
-    (tmp_path / "a.csv").write_text("work,value\nx,1\n")
+    (tmp_path / "a.csv").write_text("paper,value\nx,1\n")
     (tmp_path / "b.csv").write_text(",".join(COLUMNS) + "\nw,t,r,accuracy,many,d,n,\n")
     with pytest.raises(InputError) as caught:
         read_published(tmp_path)

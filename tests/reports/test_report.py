@@ -206,7 +206,7 @@ def test_the_page_says_what_falls_short(page) -> None:
     assert "stargan: 31 % of its outputs hardly differ" in short
     assert "3 rows of the source could not be faces and lie in quarantine" in short
     assert "2 test faces are near-identical to one of train (1 byte for byte)" in short
-    assert "Fewer than 2,048 faces a side (n = 210)" in text
+    assert "Fewer than 2,048 faces per side (n = 210)" in text
     assert "No FID:" in text and "In its place FCD" in text
 
 

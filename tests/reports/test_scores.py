@@ -322,7 +322,7 @@ def test_no_synthetic_faces_are_an_error_that_says_so(tmp_path, monkeypatch) -> 
     [
         ({"test_subjects": 1}, {}, r"fold 0: has too few real test faces .*have four test faces and more"),
         ({"synthetic_subjects": 1}, {}, "fold 0: has fewer than two synthetic faces .*synthesize more"),
-        ({}, {"max_images": 2}, "fold 0: fewer than two faces a side are left of scores.max_images: 2 .*raise"),
+        ({}, {"max_images": 2}, "fold 0: fewer than two faces per side are left of scores.max_images: 2 .*raise"),
     ],
 )
 def test_too_few_faces_are_an_error_with_the_mend_of_its_own_cause(

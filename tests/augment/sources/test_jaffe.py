@@ -107,7 +107,7 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
     moved("jaffe/YM.HA1.52.tiff", "jaffe/ym.ha1.52.tiff")(tmp_path)
     file_at("jaffe/KA.SU1.36.tiff", b"")(tmp_path)
     file_at("jaffe.zip", b"PK")(tmp_path)
-    assert {problem.where: problem.mend for problem in problems_of("jaffe", tmp_path)} == {
+    assert {problem.where: problem.fix for problem in problems_of("jaffe", tmp_path)} == {
         "jaffe.zip": "unpack it, or download it again",
         "jaffe/KA.AN1..39.tiff": "its number is that of KA.AN1.39.tiff: rename it",
         "jaffe/KA.SU1.36.tiff": "download it again",

@@ -283,7 +283,7 @@ def test_image_skip_starts_from_the_identity() -> None:
     assert not torch.equal(tiny().translate(faces, targets), faces.images)
 
 
-def test_what_is_missing_is_said_with_its_mend() -> None:
+def test_what_is_missing_is_said_with_its_fix() -> None:
     translator = tiny(hub="calm")
     with pytest.raises(CannotTranslateError, match=r"'calm', is none of the classes angry, .* hub=angry"):
         translator.check(random_faces())

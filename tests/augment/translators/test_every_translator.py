@@ -1,4 +1,4 @@
-"""What holds for every translator, whatever its work: each is listed in `FORMS`, and a new one must be."""
+"""What holds for every translator, whatever its method: each is listed in `FORMS`, and a new one must be."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reports.metrics.scores import ScoreSettings, score_translator
 CLASS_NAMES = ("angry", "happy", "neutral")
 SIZE = 48
 
-# The smallest networks of every form that a work's switches give; the published ones are tested work by work.
+# The smallest networks of every form that a method's switches give; the published ones are tested method by method.
 FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "warp": ("warp", {}),
     "lssl": ("lssl", {"width": 4, "downs": 2, "residual_blocks": 1}),
@@ -56,7 +56,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "simgan": ("simgan", {"width": 4}),
     "simgan, attribute loss": ("simgan", {"width": 4, "attribute_loss": True}),
 }
-LEARNED = [form for form, (work, _) in FORMS.items() if issubclass(translator_class(work), LearnedTranslator)]
+LEARNED = [form for form, (method, _) in FORMS.items() if issubclass(translator_class(method), LearnedTranslator)]
 SETTINGS = TrainingSettings(
     steps=6,
     batch_size=4,
@@ -93,8 +93,8 @@ def faces(count: int = 12, *, seed: int = 0, prefix: str = "face") -> FaceTensor
 
 
 def create(form: str, *, seed: int = 0) -> Any:
-    work, settings = FORMS[form]
-    translator = create_translator(work, num_classes=3, channels=1, size=SIZE, settings=settings, seed=seed)
+    method, settings = FORMS[form]
+    translator = create_translator(method, num_classes=3, channels=1, size=SIZE, settings=settings, seed=seed)
     if isinstance(translator, UsesParsing):
         torch.manual_seed(0)
         translator.attach_parsing(torch.nn.Conv2d(1, 4, 1))
@@ -126,7 +126,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_translator_of_ours_is_here() -> None:
-    assert {work for work, _ in FORMS.values()} == {
+    assert {method for method, _ in FORMS.values()} == {
         name for name in translator_names() if translator_class(name).__module__.startswith("augment.")
     }
 
@@ -136,8 +136,8 @@ def test_killed_at_every_step_and_resumed_is_bit_identical(
     trained: dict[str, Path], form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run is broken off in each generator step, after a checkpoint of the step before, and gone on with."""
-    work = translator_class(FORMS[form][0])
-    generator_losses = work.generator_losses  # type: ignore[attr-defined]
+    method = translator_class(FORMS[form][0])
+    generator_losses = method.generator_losses  # type: ignore[attr-defined]
     left = {"steps": 1}
 
     def breaking(self: Any, batch: Any) -> Any:
@@ -148,7 +148,7 @@ def test_killed_at_every_step_and_resumed_is_bit_identical(
 
     kills = 0
     with monkeypatch.context() as patched:
-        patched.setattr(work, "generator_losses", breaking)
+        patched.setattr(method, "generator_losses", breaking)
         while not (tmp_path / "out" / "training.json").exists():
             left["steps"] = 1
             try:
@@ -256,7 +256,7 @@ def test_no_own_label_is_looked_at_unless_the_work_says_so(trained: dict[str, Pa
     """A photograph that a user brings has no label."""
     translator = load_translator(trained[form] / "out" / "weights.safetensors")
     if translator.needs_own_class:
-        pytest.skip("this work needs the source's class")
+        pytest.skip("this method needs the source's class")
     sources = faces(6, seed=9, prefix="other")
     other = replace(sources, labels=(sources.labels + 1) % 3)
     targets = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -382,31 +382,31 @@ def test_bfloat16_terms_are_finite_float32_scalars(form: str) -> None:
             assert value.shape == () and value.dtype == torch.float32 and torch.isfinite(value), name
 
 
-@pytest.mark.parametrize("work", sorted({work for work, _ in FORMS.values()}))
-def test_settings_of_other_works_are_refused(work: str) -> None:
-    mine = set(translator_class(work).Settings.model_fields)
+@pytest.mark.parametrize("method", sorted({method for method, _ in FORMS.values()}))
+def test_settings_of_other_methods_are_refused(method: str) -> None:
+    mine = set(translator_class(method).Settings.model_fields)
     others = {
         key: other
-        for other in {name for name, _ in FORMS.values()} - {work}
+        for other in {name for name, _ in FORMS.values()} - {method}
         for key in translator_class(other).Settings.model_fields
     }
     strange = sorted(set(others) - mine)
     assert strange
     for key in strange:
-        with pytest.raises(InputError, match=f"translators.{work}.{key}: is not a setting of this translator"):
-            create_translator(work, num_classes=3, channels=1, size=SIZE, settings={key: 1})
+        with pytest.raises(InputError, match=f"translators.{method}.{key}: is not a setting of this translator"):
+            create_translator(method, num_classes=3, channels=1, size=SIZE, settings={key: 1})
 
 
-@pytest.mark.parametrize("work", sorted({work for work, _ in FORMS.values()} - {"warp", "simgan"}))
-def test_a_size_that_cannot_be_is_refused_with_sizes_that_can(work: str) -> None:
+@pytest.mark.parametrize("method", sorted({method for method, _ in FORMS.values()} - {"warp", "simgan"}))
+def test_a_size_that_cannot_be_is_refused_with_sizes_that_can(method: str) -> None:
     """45 px can't be halved; the two that take any size are the warp and SimGAN's fully convolutional refiner."""
     with pytest.raises(InputError, match=r"sizes that can (are|be)|multiples of"):
-        create_translator(work, num_classes=3, channels=1, size=45)
+        create_translator(method, num_classes=3, channels=1, size=45)
 
 
-@pytest.mark.parametrize("work", sorted({work for work, _ in FORMS.values()}))
-def test_public_settings_and_classes_are_documented(work: str) -> None:
-    kind = translator_class(work)
+@pytest.mark.parametrize("method", sorted({method for method, _ in FORMS.values()}))
+def test_public_settings_and_classes_are_documented(method: str) -> None:
+    kind = translator_class(method)
     assert inspect.getdoc(kind) and inspect.getdoc(kind.Settings)
     assert inspect.getdoc(kind.Settings) != inspect.getdoc(kind.Settings.__mro__[1])
 
@@ -414,5 +414,5 @@ def test_public_settings_and_classes_are_documented(work: str) -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/translators.md"])
 def test_every_translator_is_on_the_pages(page: str) -> None:
     text = (Path(__file__).parents[3] / page).read_text(encoding="utf-8")
-    for work in {work for work, _ in FORMS.values()}:
-        assert f"| `{work}` |" in text or f"| [`{work}`](#{work}) |" in text, work
+    for method in {method for method, _ in FORMS.values()}:
+        assert f"| `{method}` |" in text or f"| [`{method}`](#{method}) |" in text, method

@@ -229,7 +229,7 @@ def test_the_parsing_loss_moves_the_generator_alone() -> None:
     assert last["parsing"] < first["parsing"]
 
 
-def test_what_is_missing_is_said_with_its_mend() -> None:
+def test_what_is_missing_is_said_with_its_fix() -> None:
     faces = random_faces(landmarks=False)
     with pytest.raises(CannotTranslateError, match="side_input=false"):
         tiny().check(faces)

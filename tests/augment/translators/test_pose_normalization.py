@@ -230,7 +230,7 @@ def test_sizes_and_channels(size: int, channels: int) -> None:
         create_translator("lssl_pose", num_classes=3, channels=channels, size=size + 4)
 
 
-def test_what_is_missing_is_said_with_its_mend() -> None:
+def test_what_is_missing_is_said_with_its_fix() -> None:
     faces = turned_faces()
     assert faces.simulated is not None
     bare = replace(faces, simulated=None)

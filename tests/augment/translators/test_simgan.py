@@ -272,7 +272,7 @@ def test_frontal_faces_are_the_examples() -> None:
         tiny().check(faces.take([0, 1, 2]))
 
 
-def test_what_is_missing_is_said_with_its_mend() -> None:
+def test_what_is_missing_is_said_with_its_fix() -> None:
     faces = simulated_faces()
     assert faces.simulated is not None
     some = faces.simulated.clone()

@@ -146,7 +146,7 @@ def test_overrides_replace_values_of_a_recipe() -> None:
     [
         ("settings.widht=8", "widht"),
         ("training.steps=0", "steps"),
-        ("work=nothing", "nothing"),
+        ("method=nothing", "nothing"),
         ("steps=4", "steps"),
         ("settings.width", "settings.width=8"),
     ],
@@ -165,7 +165,7 @@ def result_of(name: str, found: dict[str, Any], people: int) -> dict[str, Any]:
     """What a run by a recipe would have written."""
     return {
         "name": name,
-        "work": "painter",
+        "method": "painter",
         "training": {"batch_size": 16},
         "seed": 0,
         "faces": {"name": "rare", "source": {"preset": "rare", "seed": people}},
@@ -182,7 +182,7 @@ def result_of(name: str, found: dict[str, Any], people: int) -> dict[str, Any]:
 @pytest.mark.parametrize(("people", "said"), [(0, "these very people"), (1, "run painter --people 1")])
 def test_the_page_shows_what_the_runs_wrote(people: int, said: str) -> None:
     result = result_of("painter", scored(painter(), six_faces()), people)
-    costs = [{"name": "painter", "work": "painter", "settings": "recipe", "batch": 16, "note": "a | b"}]
+    costs = [{"name": "painter", "method": "painter", "settings": "recipe", "batch": 16, "note": "a | b"}]
     page = results_page([result], costs, "../sheets")
     assert "| painter | painter | rare | 8.3% | 66.7% | +58.3 (+50.0 .. +66.7) | 0.313 | 180 | 500 | 16 |" in page
     assert "| painter | recipe |  |  | 16 |  |  | a / b |" in page
@@ -192,7 +192,7 @@ def test_the_page_shows_what_the_runs_wrote(people: int, said: str) -> None:
 
 def test_figures_are_put_between_the_marks_of_a_page() -> None:
     result = result_of("painter", scored(painter(), six_faces()), 0)
-    costs = [{"name": "painter", "work": "painter", "settings": "recipe", "milliseconds_a_step": 12.3}]
+    costs = [{"name": "painter", "method": "painter", "settings": "recipe", "milliseconds_a_step": 12.3}]
     page = "before\n<!-- figures: begin -->\nold\n<!-- figures: end -->\nafter\n"
     filled = with_figures(page, [result], costs)
     assert "| `painter` | 8.3% | 66.7% | +58.3 (+50.0 .. +66.7) | 0.313 |" in filled and " 12 |" in filled

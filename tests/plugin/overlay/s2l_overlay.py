@@ -1,4 +1,4 @@
-"""A translator of one learned picture a class, which is added to the face."""
+"""A translator of one learned picture per class, which is added to the face."""
 
 from __future__ import annotations
 

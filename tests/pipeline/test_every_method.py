@@ -1,4 +1,4 @@
-"""Every work's translator through every stage of the run, by its own recipe cut to a few steps."""
+"""Every method's translator through every stage of the run, by its own recipe cut to a few steps."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def test_every_work_goes_through_every_stage(tmp_path: Path) -> None:
     )
     entries = values["translators"]
     ours = {name for name in translator_names() if translator_class(name).__module__.startswith("augment.")}
-    assert {entry["work"] for entry in entries.values()} == ours
+    assert {entry["method"] for entry in entries.values()} == ours
     for entry in entries.values():
-        if entry["work"] != "warp":
+        if entry["method"] != "warp":
             entry["training"] |= {
                 "steps": 6,
                 "generator_learning_rate": 0.02,
