@@ -18,10 +18,16 @@ from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
 from pipeline import stages
 from pipeline.cli import main
+from pipeline.messages import listen
 from pipeline.profile import compose_profile
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"train": 10, "validation": 4, "test": 6}
+
+
+@pytest.fixture(autouse=True)
+def _messages() -> None:
+    listen("normal")  # as the command does
 
 
 def write_faces(root: Path, counts: dict[str, int] = COUNTS) -> Path:
