@@ -24,13 +24,12 @@ from augment.synthesis.selection import SelectionSettings
 from augment.training.loop import TrainingSettings
 from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator
-from classifiers.arms import Arm
+from classifiers.settings import Arm
 from classifiers.training import ClassifierSettings
 from pipeline.groups import GROUPS
 from pipeline.project import is_project, where_to_run
 from pipeline.yaml_text import parse_yaml
-from reports.metrics.scores import ScoreSettings
-from reports.settings import ReportSettings
+from reports.settings import ReportSettings, ScoreSettings
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits, underscores")]
 

@@ -226,7 +226,7 @@ def _report_folds(
 
     The table of faces is of use without scores, so too few faces for these are no error yet; the judge's stage refuses.
     """
-    from reports.metrics.scores import check_reference_faces
+    from reports.metrics.reference_faces import check_reference_faces
 
     found = report_folds(faces, folds, parameters.folds, report.class_names)
     write_report(report.model_copy(update={"folds": found}), directory)
@@ -314,7 +314,7 @@ def judge(root: Path) -> None:
         InputError: There are translators, and a fold has too few real faces to score any: before all training.
     """
     from classifiers.judge import train_judge
-    from reports.metrics.scores import check_reference_faces
+    from reports.metrics.reference_faces import check_reference_faces
 
     parameters, artifacts, device = _start(root)
     check_needs(_prepared(artifacts), [artifacts.judge])

@@ -27,7 +27,8 @@ from augment.synthesis.selection import SelectionSettings, select
 from augment.training.loop import TIMING_FIELDS, TrainingSettings, train_translator
 from augment.translators import create_translator, load_translator, translator_class, translator_names
 from augment.translators.base import LearnedTranslator, UsesParsing
-from reports.metrics.scores import ScoreSettings, score_translator
+from reports.metrics.scores import score_translator
+from reports.settings import ScoreSettings
 
 CLASS_NAMES = ("angry", "happy", "neutral")
 SIZE = 48
