@@ -6,7 +6,7 @@ from pathlib import Path
 
 from augment.core.errors import InputError, Problem
 from pipeline.devices import choose_device
-from pipeline.parameters import load_parameters
+from pipeline.parameters.whole import load_parameters
 from pipeline.project import git_advice
 
 

@@ -10,7 +10,7 @@ The embedded faces here are people of their own, whom no run's data set has: one
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,12 +24,14 @@ from augment.core.errors import InputError, Problem
 from augment.core.seeding import derive_seed
 from augment.faces.crops import FaceSquare, crop_image, crop_landmarks, crop_mask
 from augment.faces.images import fit_image, fit_mask, plain_grey
+from augment.faces.licences import LicenceLine
 from augment.faces.table import LANDMARK_COUNT
 from augment.faces.tensors import FaceTensors
 from augment.parsing.augmentation import AppearanceAugmentation
 from augment.parsing.network import NO_MASK, Teacher
 from augment.parsing.polygons import polygon_masks
 from augment.sources import open_source
+from augment.sources.helen import HelenSource
 
 RIG_ROOT = "augment/rig"
 HELEN = "Helen"  # the teacher's name in reports: its terms hold for what its network helps to make
@@ -188,6 +190,17 @@ def _preset_size(name: str, wanted: int) -> dict[str, int]:
     if name == _DRAWN:
         return {"faces_per_class": math.ceil(wanted / 42)}
     return {"subjects": math.ceil(wanted / (3 if name == "mug" else 6))}
+
+
+def teacher_terms(teachers: Iterable[Teacher]) -> tuple[LicenceLine, ...]:
+    """The terms of what taught a network beside the run's own faces and embedded ones: Helen's, where it did.
+
+    They hold for whatever the network helps to make.
+    """
+    if not any(teacher.name == HELEN for teacher in teachers):
+        return ()
+    terms = HelenSource.terms
+    return (LicenceLine(data_set=HelenSource.title, line=terms.licence, terms=terms),)
 
 
 def helen_faces(root: Path, settings: Mapping[str, Any], *, size: int, channels: int) -> dict[str, FaceTensors]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from augment.core.errors import InputError
-from pipeline.parameters import load_parameters
+from pipeline.parameters.whole import load_parameters
 from pipeline.yaml_text import parse_yaml
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(

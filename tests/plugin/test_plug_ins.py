@@ -20,7 +20,7 @@ import yaml
 import augment.translators as registry
 from augment.core.errors import InputError
 from augment.translators import load_translator, translator_class, translator_names
-from pipeline.parameters import parse_parameters
+from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 
 HERE = Path(__file__).parent
