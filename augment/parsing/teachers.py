@@ -30,8 +30,8 @@ from augment.faces.tensors import FaceTensors
 from augment.parsing.augmentation import AppearanceAugmentation
 from augment.parsing.network import NO_MASK, Teacher
 from augment.parsing.polygons import polygon_masks
-from augment.sources import open_source
 from augment.sources.helen import HelenSource
+from augment.sources.opening import open_class
 
 RIG_ROOT = "augment/rig"
 HELEN = "Helen"  # the teacher's name in reports: its terms hold for what its network helps to make
@@ -219,7 +219,7 @@ def helen_faces(root: Path, settings: Mapping[str, Any], *, size: int, channels:
     Raises:
         InputError: It can't be read whole, or holds no face with a mask; lists every problem.
     """
-    source = open_source("helen", root, **settings)
+    source = open_class(HelenSource, "helen", root, settings)
     problems: list[Problem] = []
     rows: dict[str, list[dict[str, Any]]] = {"train": [], "held out": []}
     for face in source.faces():
