@@ -50,6 +50,7 @@ from pipeline.messages import RESULT
 from pipeline.needs import Need, check_needs
 from pipeline.parameters import Parameters, load_parameters
 from pipeline.project import git_advice
+from pipeline.requirements import check_requirements
 from pipeline.scratch import fingerprint, move_into_place, scratch_folder
 from pipeline.workspace import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory
 
@@ -139,6 +140,7 @@ def _check_source(parameters: Parameters, source: Source) -> None:
         why = f"{parameters.dataset.source} has one class, {', '.join(classes)}: nothing to translate or tell apart"
         fix = getattr(source, "purpose", "use faces of two classes and more")
         problems.append(Problem("params.yaml: dataset.source", why, fix))
+    problems += check_requirements(parameters, source, LOG.warning)
     for note in reading_notes(source):
         _say(f"{parameters.dataset.source}: {note}")
     choice = None
