@@ -13,6 +13,7 @@ from pipeline.devices import choose_device
 from pipeline.messages import RESULT
 from pipeline.parameters.whole import load_parameters
 from pipeline.project import git_advice
+from pipeline.requirements import check_requirements
 
 LOG = logging.getLogger(__name__)
 
@@ -22,7 +23,9 @@ def check(root: Path) -> None:
     parameters = load_parameters(root / "params.yaml")
     device = choose_device(parameters.runtime.device)
     LOG.debug("torch %s on %s", torch.__version__, device)
-    check_data_set(parameters.dataset, parameters.folds, open_data_set(parameters.dataset, root))
+    source = open_data_set(parameters.dataset, root)
+    check_data_set(parameters.dataset, parameters.folds, source)
+    check_requirements(parameters, source)
     teacher = parameters.parsing.teacher
     if parameters.parsing.enabled and teacher.has_helen:
         open_source("helen", root / teacher.root, **teacher.settings)

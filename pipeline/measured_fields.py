@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.core.files import atomic_write_text
-from augment.training.loop import TIMING_FIELDS
+from augment.training.outputs import TIMING_FIELDS
 
 MEASURED_FIELDS = (*TIMING_FIELDS, "processor_seconds", "peak_memory_bytes")
 

@@ -40,6 +40,9 @@ def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
         die_with_parent()
         check_place_of_artifacts(root)
     check_parameters(root)
+    if stage == "prepare":
+        # What no face of the data set can give a translator. By name, as in `check_parameters`, and for its reason.
+        importlib.import_module("pipeline.requirements").check_requirements_of_run(root)
     with measured(root, stage, arguments.get("name")):
         run_stage(stage, root, **arguments)
     if stage != "report":  # which says itself where it lies

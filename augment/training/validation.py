@@ -1,4 +1,4 @@
-"""The choice of a translator's checkpoint: on validation faces, by a judge that saw training faces only."""
+"""The choice of a translator's checkpoint: on validation faces, by a judge trained on training faces only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def checkpoint_validation(
     Args:
         judge: Trained on the fold's training faces only.
         validation: The fold's validation faces.
-        seed: Of the draw of faces where there are more than `max_faces`, and of the translator's chance.
+        seed: Of the draw of faces where there are more than `max_faces`, and of the translator's random draws.
         max_faces: At most so many source faces.
         batch_size: Faces per batch.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from augment.training.loop import TrainingSettings
+from augment.training.settings import TrainingSettings
 from augment.translators import translator_names
 from pipeline.parameters.base import OnRefusal, Section
 
