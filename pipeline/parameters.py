@@ -21,7 +21,7 @@ from augment.sources import source_names
 from augment.sources.attributes import Attribute
 from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.selection import SelectionSettings
-from augment.training.loop import TrainingSettings
+from augment.training.settings import TrainingSettings
 from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator
 from classifiers.arms import Arm
