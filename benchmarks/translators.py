@@ -1,11 +1,10 @@
 """Whether every translator translates, at one small budget, by the word of a classifier that none of them ever met.
 
-Each translator is trained by the one loop, by its recipe for a CPU (`conf/recipe/NAME.yaml`, else the entry of
-`conf/scale/cpu.yaml`), on embedded faces, 48 px and grey; no validation, so that the last averaged weights are what
-counts. Then it translates test faces of people whom it never saw. The judge here is another one than a run's: it
-learned from many other embedded people, no translator is chosen by it, and beside what it recognises after the
-translation stands what it takes the same faces for before. Faces are the default run's kind; translators that turn
-faces to the front have faces with profiles.
+Each translator is trained by the one loop, by its recipe for a CPU (`conf/recipe/NAME.yaml`), on embedded faces, 48 px
+and grey; no validation, so that the last averaged weights are what counts. Then it translates test faces of people whom
+it never saw. The judge here is another one than a run's: it learned from many other embedded people, no translator is
+chosen by it, and beside what it recognises after the translation stands what it takes the same faces for before. Faces
+are the default run's kind; translators that turn faces to the front have faces with profiles.
 
     python -m benchmarks.translators run lssl stargan
     python -m benchmarks.translators run lssl --set settings.width=8 training.steps=100

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from augment.core.seeding import seeded
+from augment.faces.affine import sample_affine
 from classifiers.settings import AugmentationName
 
 
@@ -111,9 +111,7 @@ def transform_affine(
     # anticlockwise turn has the matrix [[cos, sin], [-sin, cos]], and its inverse [[cos, -sin], [sin, cos]].
     linear = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
     offset = -(linear @ shift.unsqueeze(2))
-    theta = torch.cat([linear, offset], dim=2).to(images.device, images.dtype)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sample_affine(images, torch.cat([linear, offset], dim=2), padding="border")
 
 
 def _mirror(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

@@ -12,15 +12,11 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from torch.nn import functional as F
 
+from augment.faces.affine import Interpolation, Padding, sample_affine
 from augment.faces.tensors import FaceTensors
 
-_PADDING: dict[str, Literal["zeros", "border", "reflection"]] = {
-    "black": "zeros",
-    "edge": "border",
-    "reflection": "reflection",
-}
+_PADDING: dict[str, Padding] = {"black": "zeros", "edge": "border", "reflection": "reflection"}
 
 
 def _range_between(smallest: float, largest: float) -> AfterValidator:
@@ -105,7 +101,7 @@ def augment_faces(faces: FaceTensors, settings: TrainingAugmentation, generator:
         if simulated is not None:
             simulated = _sample(simulated, origins, settings.fill)
         if masks is not None:
-            moved = _sample(masks[:, None], origins, settings.fill, mode="nearest")[:, 0]
+            moved = _sample(masks[:, None], origins, settings.fill, interpolation="nearest")[:, 0]
             has_mask = (masks != 255).flatten(1).any(dim=1)
             masks = torch.where(has_mask[:, None, None], moved, masks)
         if landmarks is not None:
@@ -146,12 +142,10 @@ def _draw_affine(settings: TrainingAugmentation, chances: torch.Tensor) -> tuple
 
 
 def _sample(
-    pictures: torch.Tensor, origins: torch.Tensor, fill: str, mode: Literal["bilinear", "nearest"] = "bilinear"
+    pictures: torch.Tensor, origins: torch.Tensor, fill: str, interpolation: Interpolation = "bilinear"
 ) -> torch.Tensor:
     """uint8 [N, C, H, W], each pixel taken from where its affine map [N, 2, 3] says."""
-    values = pictures.to(torch.float32)
-    grid = F.affine_grid(origins, list(pictures.shape), align_corners=False)
-    moved = F.grid_sample(values, grid, mode=mode, padding_mode=_PADDING[fill], align_corners=False)
+    moved = sample_affine(pictures.to(torch.float32), origins, padding=_PADDING[fill], interpolation=interpolation)
     return moved.round().clamp(0, 255).to(torch.uint8)
 
 
