@@ -33,7 +33,8 @@ from augment.parsing.polygons import polygon_masks
 from augment.sources.helen import HelenSource
 from augment.sources.opening import open_class
 
-RIG_ROOT = "augment/rig"
+# Where no copy of Helen is: the file that describes embedded faces. DVC takes no null for a path to depend on.
+EMBEDDED = "conf/dataset/rig.yaml"
 HELEN = "Helen"  # the teacher's name in reports: its terms hold for what its network helps to make
 # Shares of the photograph-like faces: in the wild, turned by known angles, under three lights, of eight expressions and
 # three gazes, in the studio.
@@ -54,7 +55,7 @@ class TeacherSettings(BaseModel):
         "of these that there is.",
     )
     root: str = Field(
-        default=RIG_ROOT, description="Helen's folder; the embedded faces' code, its default, where there is none."
+        default=EMBEDDED, description="Helen's folder; without one, its default, the file that describes embedded faces."
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="Of the source helen.")
     polygons: bool = Field(
@@ -70,16 +71,16 @@ class TeacherSettings(BaseModel):
 
     @model_validator(mode="after")
     def _helen_has_a_root(self) -> TeacherSettings:
-        if self.source == "helen" and self.root == RIG_ROOT:
+        if self.source == "helen" and self.root == EMBEDDED:
             raise ValueError("source helen needs a root: name the folder that holds Helen")
-        if self.source in ("own", "rig") and self.root != RIG_ROOT:
-            raise ValueError(f"source {self.source} reads no root: use helen or auto, or leave root {RIG_ROOT}")
+        if self.source in ("own", "rig") and self.root != EMBEDDED:
+            raise ValueError(f"source {self.source} reads no root: use helen or auto, or leave root {EMBEDDED}")
         return self
 
     @property
     def has_helen(self) -> bool:
         """Whether root names a copy of Helen."""
-        return self.root != RIG_ROOT
+        return self.root != EMBEDDED
 
 
 @dataclass(frozen=True)
