@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from augment.sources import open_source
+from pipeline.core.devices import choose_device
+from pipeline.core.messages import RESULT
+from pipeline.core.project import git_advice
 from pipeline.data_set import check_data_set, open_data_set
-from pipeline.devices import choose_device
-from pipeline.messages import RESULT
 from pipeline.parameters.whole import load_parameters
-from pipeline.project import git_advice
 from pipeline.requirements import check_requirements
 
 LOG = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.command_line import Group
+from pipeline.core.command_line import Group
 
 STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
 SECTIONS = {

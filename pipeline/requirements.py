@@ -11,8 +11,8 @@ from augment.core.errors import InputError, Problem
 from augment.sources import Source
 from augment.sources.base import known_annotations
 from augment.translators import translator_class
+from pipeline.core.sections import named
 from pipeline.data_set import open_data_set
-from pipeline.parameters.base import named
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.whole import Parameters, load_parameters
 

@@ -11,10 +11,10 @@ from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
 from augment.core.seals import SEAL, read_seal, seal_problems
 from augment.faces.licences import Licence
-from pipeline.devices import choose_device, name_of
-from pipeline.needs import Need, check_needs
+from pipeline.core.devices import choose_device, name_of
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.workspace import Artifacts
 from pipeline.parameters.whole import Parameters, load_parameters
-from pipeline.workspace import Artifacts
 from reports.environment import describe_environment
 
 WRITTEN_BY = "Written by `s2l results`"

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
-from pipeline.stage_records import read_record, record_file, results_hash, stage_name
-from pipeline.workspace import Artifacts
+from pipeline.core.stage_records import read_record, record_file, results_hash, stage_name
+from pipeline.core.workspace import Artifacts
 from reports.code_version import describe_code
 from reports.cost import RunRecord, StageRecord
 

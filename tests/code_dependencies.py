@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
 import textwrap
 from collections.abc import Iterable
 from functools import cache
@@ -22,6 +21,7 @@ ROOMS = ("augment", "classifiers", "pipeline", "reports")
 DATA = {"reports.page": "reports/templates", "reports.papers.published": "reports/papers/published"}
 # Modules that import others by name, which no graph of imports shows. What imports one of them may reach all of these.
 REGISTRIES = ("augment.sources", "augment.translators")
+MARK = "# code that it can run"
 
 
 @cache
@@ -42,7 +42,7 @@ def by_name(registry: str) -> frozenset[str]:
 def module_file(module: str) -> Path:
     """The file of a module or package."""
     path = ROOT / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
 
 
 def closure(roots: Iterable[str], without: Iterable[str] = ()) -> set[str]:
@@ -60,7 +60,7 @@ def closure(roots: Iterable[str], without: Iterable[str] = ()) -> set[str]:
             continue
         reached.add(module)
         parts = module.split(".")
-        reached |= {".".join(parts[:count]) for count in range(1, len(parts))}  # packages are run, not asked for more
+        waiting |= {".".join(parts[:count]) for count in range(1, len(parts))}  # packages are run before their modules
         imported = graph().find_modules_directly_imported_by(module)
         waiting |= imported
         for registry in REGISTRIES:
@@ -73,9 +73,11 @@ def code_of(stage: str) -> set[str]:
     """The files that a stage's result can depend on, relative to the project.
 
     `s2l` reaches its commands, and a stage its own module, by name. What is only run to refuse params.yaml as a whole
-    (`pipeline.stage_runs`) can't change a result and is not among them.
+    (`pipeline.core.stage_runs`) can't change a result and is not among them.
     """
-    modules = closure({"pipeline.cli", "pipeline.commands.stages", "pipeline.stage_runs", f"pipeline.stages.{stage}"})
+    modules = closure(
+        {"pipeline.cli", "pipeline.commands.stages", "pipeline.core.stage_runs", f"pipeline.stages.{stage}"}
+    )
     files = {module_file(module) for module in modules}
     found = {str(file.relative_to(ROOT)) for file in files if runs_something(file)}
     for module, folder in DATA.items():
@@ -128,27 +130,25 @@ def stage_of(name: str) -> str:
     return name.partition("_")[0]
 
 
-BLOCK = re.compile(r"(?P<indent> +)# code that it can run\n(?:\1[- ] ?.*\n)*?(?=\1(?!-)\S| {0,4}\w)")
-
-
 def write() -> None:
-    """Writes the lists into dvc.yaml: after the comment `# code that it can run`, to the end of the stage's deps."""
+    """Writes the lists into dvc.yaml: from the comment `# code that it can run` to the end of the stage's deps."""
     file = ROOT / "dvc.yaml"
-    lines, out, stage, skipping = file.read_text(encoding="utf-8").splitlines(), [], "", False
-    for line in lines:
-        if re.match(r"  \w+:", line):
-            stage = line.strip().partition(":")[0]
-        if skipping and re.match(r"\s*- (augment|classifiers|pipeline|reports)\b", line):
-            continue
-        skipping = False
-        out.append(line)
-        if line.strip() == "# code that it can run":
-            skipping = True
+    lines: list[str] = []
+    stage, skips = "", False
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if heading := re.match(r"  (\w+):", line):
+            stage = heading[1]
+        skips = skips and line.strip() != "]"
+        if not skips:
+            lines.append(line)
+        if line.strip() == MARK:
+            skips = True
             indent = line[: len(line) - len(line.lstrip())]
-            out += [f"{indent}- {name}" for name in folded(code_of(stage_of(stage)))]
-    file.write_text("\n".join(out) + "\n", encoding="utf-8")
+            names = ", ".join(folded(code_of(stage_of(stage)))) + ","
+            lines += textwrap.wrap(names, 120, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
     write()
-    sys.stdout.write(textwrap.dedent("dvc.yaml names the code of every stage\n"))
+    print("dvc.yaml names the code of every stage")

@@ -55,7 +55,8 @@ class TeacherSettings(BaseModel):
         "of these that there is.",
     )
     root: str = Field(
-        default=EMBEDDED, description="Helen's folder; without one, its default, the file that describes embedded faces."
+        default=EMBEDDED,
+        description="Helen's folder; without one, its default, the file that describes embedded faces.",
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="Of the source helen.")
     polygons: bool = Field(

@@ -62,7 +62,7 @@ class PublishedCount:
     """A count that a data set's publication names, beside which `s2l data check` puts what it found.
 
     Attributes:
-        what: What is counted, in the words of `augment.sources.inventory`: `faces`, `subjects`, `class happy`, `split
+        what: What is counted, in the words of `augment.prepare.inventory`: `faces`, `subjects`, `class happy`, `split
             train`, `pose +45`, `light Dark`, `intensity 0.25`, or a count of the source's own.
         count: How many there are in the whole data set, with the source's settings.
         read_at: Where that is said.

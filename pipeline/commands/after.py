@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.command_line import Command, refusals_as_errors
+from pipeline.core.command_line import Command, refusals_as_errors
 
 
 @click.command(cls=Command)
@@ -16,7 +16,7 @@ from pipeline.command_line import Command, refusals_as_errors
 @click.option("--note", default="", help="A sentence on the circumstances, e.g. wall time and memory.")
 def results(destination: Path, note: str) -> None:
     """Keep what this run reported under DESTINATION: text, and pictures of faces in the public domain only."""
-    from pipeline.messages import RESULT
+    from pipeline.core.messages import RESULT
     from pipeline.results import keep_results
 
     with refusals_as_errors():
@@ -55,7 +55,7 @@ def translate(photos: tuple[Path, ...], weights: Path, **options: Any) -> None:
     Each is cropped to its central square (--crop: to its face), brought to the translator's size, and written as
     NAME.CLASS.png beside it.
     """
-    from pipeline.messages import RESULT
+    from pipeline.core.messages import RESULT
     from pipeline.photos.translate import TranslateSettings, translate_pictures
 
     with refusals_as_errors("interrupted; what is written is whole"):

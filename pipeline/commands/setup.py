@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from pipeline.command_line import Command, Group, refusals_as_errors
+from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 
 class ProfileCommand(Command):

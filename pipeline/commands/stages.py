@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from pipeline.command_line import Command, refusals_as_errors
+from pipeline.core.command_line import Command, refusals_as_errors
 
 
 def _run(stage: str, **arguments: Any) -> None:
-    from pipeline.stage_runs import run_in_workspace
+    from pipeline.core.stage_runs import run_in_workspace
 
     with refusals_as_errors("interrupted; the same command goes on from here"):
         run_in_workspace(stage, Path.cwd(), **arguments)

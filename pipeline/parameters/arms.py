@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from classifiers.settings import Arm
-from pipeline.parameters.base import Name, Section, named
+from pipeline.core.sections import Name, Section, named
 
 
 class Arms(Section):

@@ -10,14 +10,16 @@ from augment.faces.licences import EXAMPLES, says_something
 from augment.prepare.annotation import AnnotationSettings
 from augment.sources import source_names
 from augment.sources.attributes import Attribute
-from pipeline.parameters.base import Section
+from pipeline.core.sections import Section
 
 
 class DatasetSettings(Section):
     """Where the real faces come from, and in what form the run holds them."""
 
     source: str = Field(description="A source's name; docs/datasets.md lists them.")
-    root: str = Field(description="The data set's file or folder; of embedded faces, the file in conf/ that describes them.")
+    root: str = Field(
+        description="The data set's file or folder; of embedded faces, the file in conf/ that describes them."
+    )
     image_size: int = Field(ge=16, le=512, description="Edge of the pictures in pixels.")
     channels: Literal[1, 3] = Field(description="1 grey, 3 colour.")
     classes: list[str] | None = Field(default=None, description="Which classes to use; all by default.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from classifiers.training import ClassifierSettings
-from pipeline.parameters.base import Section
+from pipeline.core.sections import Section
 
 
 class JudgeSettings(Section):

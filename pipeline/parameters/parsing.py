@@ -6,7 +6,7 @@ from pydantic import Field
 
 from augment.parsing.network import ParsingSettings
 from augment.parsing.teachers import TeacherSettings
-from pipeline.parameters.base import Section
+from pipeline.core.sections import Section
 
 
 class ParsingStage(Section):

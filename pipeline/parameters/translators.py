@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from augment.training.settings import TrainingSettings
 from augment.translators import translator_names
-from pipeline.parameters.base import OnRefusal, Section
+from pipeline.core.sections import OnRefusal, Section
 
 
 class TranslatorEntry(Section):

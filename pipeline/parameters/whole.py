@@ -16,12 +16,12 @@ from augment.synthesis.selection import SelectionSettings
 from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator
 from classifiers.training import ClassifierSettings
+from pipeline.core.runtime import RuntimeSettings
+from pipeline.core.sections import Name, Section, parse_sections, read_values
 from pipeline.parameters.arms import Arms
-from pipeline.parameters.base import Name, Section, parse_sections, read_values
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.judge import JudgeSettings
 from pipeline.parameters.parsing import ParsingStage
-from pipeline.parameters.runtime import RuntimeSettings
 from pipeline.parameters.translators import TranslatorEntry
 from reports.settings import ReportSettings, ScoreSettings
 

@@ -35,9 +35,9 @@ from augment.sources.folder import IMAGE_EXTENSIONS
 from augment.sources.folder_walk import FolderWalk
 from augment.translators import load_translator, translator_header
 from augment.translators.base import CannotTranslateError, Translator
-from pipeline.devices import choose_device
+from pipeline.core.devices import choose_device
+from pipeline.core.workspace import Artifacts
 from pipeline.photos.photographs import Photograph, PhotographReader
-from pipeline.workspace import Artifacts
 
 BATCH = 32
 MARK = "s2l translate"  # the PNG text chunk that tells an output from a photograph, whatever its name

@@ -12,13 +12,13 @@ from augment.faces.splits import read_folds
 from augment.faces.table import iterate_faces, read_class_names, read_faces
 from augment.synthesis.selection import SelectionSettings, select
 from classifiers.judge import load_judge
-from pipeline.needs import Need, check_needs
-from pipeline.parameters.base import Name, named
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.sections import Name, named
+from pipeline.core.stage import CommonParameters, configuration_hash, prepared, stage_scratch, start
+from pipeline.core.workspace import fold_directory, move_into_place
 from pipeline.stages.cards import update_card_of_all
-from pipeline.stages.common import CommonParameters, configuration_hash, prepared, stage_scratch, start
 from pipeline.stages.folds import fold_numbers
 from pipeline.stages.refusals import pass_refusal_on
-from pipeline.workspace import fold_directory, move_into_place
 from reports.metrics.scores import score_translator
 from reports.settings import ScoreSettings
 

@@ -10,7 +10,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
 from augment.faces.licences import Licence
 from augment.faces.parent_card import write_parent_card
-from pipeline.workspace import Artifacts
+from pipeline.core.workspace import Artifacts
 
 
 def update_card_of_all(artifacts: Artifacts, folder: Path) -> None:

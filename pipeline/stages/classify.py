@@ -9,12 +9,12 @@ from pydantic import Field
 
 from classifiers.arms import run_arm
 from classifiers.training import ClassifierSettings
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.stage import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
+from pipeline.core.workspace import move_into_place
 from pipeline.measured_fields import take_measurements
-from pipeline.needs import Need, check_needs
 from pipeline.parameters.arms import Arms
-from pipeline.stages.common import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
 from pipeline.stages.refusals import pass_refusal_on
-from pipeline.workspace import move_into_place
 
 
 class ClassifyParameters(CommonParameters):

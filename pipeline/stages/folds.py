@@ -9,7 +9,7 @@ from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
-from pipeline.workspace import Artifacts
+from pipeline.core.workspace import Artifacts
 
 
 def fold_numbers(folds: Any) -> list[int]:

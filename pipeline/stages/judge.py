@@ -8,11 +8,11 @@ from typing import Any
 from augment.faces.splits import read_folds
 from augment.faces.table import read_class_names, read_faces
 from classifiers.judge import train_judge
+from pipeline.core.needs import check_needs
+from pipeline.core.stage import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
+from pipeline.core.workspace import move_into_place
 from pipeline.measured_fields import take_measurements
-from pipeline.needs import check_needs
 from pipeline.parameters.judge import JudgeSettings
-from pipeline.stages.common import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
-from pipeline.workspace import move_into_place
 from reports.metrics.reference_faces import check_reference_faces
 from reports.settings import ScoreSettings
 

@@ -11,12 +11,12 @@ from augment.core.seeding import derive_seed
 from augment.faces.splits import read_folds
 from augment.parsing.network import parsing_statistics, save_parsing, train_parsing
 from augment.parsing.teachers import choose_teachers, teacher_terms
+from pipeline.core.needs import check_needs
+from pipeline.core.stage import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
+from pipeline.core.workspace import Artifacts, fold_directory, move_into_place
 from pipeline.measured_fields import take_measurements
-from pipeline.needs import check_needs
 from pipeline.parameters.parsing import ParsingStage
-from pipeline.stages.common import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
 from pipeline.stages.folds import faces_of_fold, fold_numbers
-from pipeline.workspace import Artifacts, fold_directory, move_into_place
 
 LOG = logging.getLogger(__name__)
 

@@ -14,13 +14,13 @@ from augment.faces.leakage import check_leakage
 from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import SPLITS, read_faces
 from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
+from pipeline.core.devices import processes_for
+from pipeline.core.needs import check_needs
+from pipeline.core.stage import CommonParameters, stage_scratch, start
+from pipeline.core.workspace import move_into_place
 from pipeline.data_set import check_data_set, open_data_set
-from pipeline.devices import processes_for
-from pipeline.needs import check_needs
 from pipeline.parameters.dataset import DatasetSettings
-from pipeline.stages.common import CommonParameters, stage_scratch, start
 from pipeline.stages.folds import fold_numbers
-from pipeline.workspace import move_into_place
 from reports.metrics.reference_faces import check_reference_faces
 from reports.settings import ScoreSettings
 

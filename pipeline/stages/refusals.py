@@ -8,9 +8,9 @@ from typing import Any
 
 from augment.core.json_files import read_json_object
 from augment.core.replacing import folder_in_place
-from pipeline.parameters.base import OnRefusal, StageParameters
-from pipeline.stages.common import write_json
-from pipeline.workspace import REFUSAL_FILE
+from pipeline.core.sections import OnRefusal, StageParameters
+from pipeline.core.stage import write_json
+from pipeline.core.workspace import REFUSAL_FILE
 
 LOG = logging.getLogger(__name__)
 

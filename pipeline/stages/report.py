@@ -12,16 +12,16 @@ from typing import Any
 from pydantic import Field
 
 from augment.core.files import atomic_write_bytes
-from pipeline.devices import name_of
-from pipeline.messages import RESULT
-from pipeline.needs import Need, check_needs
+from pipeline.core.devices import name_of
+from pipeline.core.messages import RESULT
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.sections import Name, read_values
+from pipeline.core.stage import CommonParameters, prepared, start
+from pipeline.core.workspace import move_into_place, scratch_folder
 from pipeline.parameters.arms import Arms
-from pipeline.parameters.base import Name, read_values
 from pipeline.run_record import read_run_record
 from pipeline.stages.cards import update_card_of_all
-from pipeline.stages.common import CommonParameters, prepared, start
 from pipeline.stages.refusals import refusal_in
-from pipeline.workspace import move_into_place, scratch_folder
 from reports.build import build_report
 from reports.environment import describe_environment
 from reports.inputs import Refusal, ReportInputs

@@ -14,10 +14,9 @@ from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.generate import synthesize as synthesize_faces
 from augment.translators import load_translator
 from augment.translators.base import CannotTranslateError
-from pipeline.needs import Need, check_needs
-from pipeline.parameters.base import Name, named
-from pipeline.stages.cards import read_licence, update_card_of_all
-from pipeline.stages.common import (
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.sections import Name, named
+from pipeline.core.stage import (
     CommonParameters,
     configuration_hash,
     prepared,
@@ -25,9 +24,10 @@ from pipeline.stages.common import (
     start,
     write_json,
 )
+from pipeline.core.workspace import LICENCE_FILE, REFUSAL_FILE, fold_directory, move_into_place
+from pipeline.stages.cards import read_licence, update_card_of_all
 from pipeline.stages.folds import each_fold
 from pipeline.stages.refusals import RefusableEntry, pass_refusal_on
-from pipeline.workspace import LICENCE_FILE, REFUSAL_FILE, fold_directory, move_into_place
 
 LOG = logging.getLogger(__name__)
 

@@ -15,20 +15,20 @@ from augment.training.loop import train_translator
 from augment.training.validation import checkpoint_validation
 from augment.translators import create_translator, translator_class
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
-from pipeline.measured_fields import take_measurements
-from pipeline.needs import Need, check_needs
-from pipeline.parameters.base import Name, named
-from pipeline.parameters.translators import TranslatorEntry
-from pipeline.stages.cards import read_licence
-from pipeline.stages.common import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
-from pipeline.stages.folds import faces_of_fold, fold_numbers
-from pipeline.workspace import (
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.sections import Name, named
+from pipeline.core.stage import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
+from pipeline.core.workspace import (
     LICENCE_FILE,
     REFUSAL_FILE,
     Artifacts,
     fold_directory,
     move_into_place,
 )
+from pipeline.measured_fields import take_measurements
+from pipeline.parameters.translators import TranslatorEntry
+from pipeline.stages.cards import read_licence
+from pipeline.stages.folds import faces_of_fold, fold_numbers
 
 LOG = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
 from pipeline.check import check
 from pipeline.cli import main
-from pipeline.messages import listen
+from pipeline.core.messages import listen
 from pipeline.profile import compose_profile
 from pipeline.stages import run_stage
 

@@ -9,10 +9,10 @@ import yaml
 
 from augment.core.errors import InputError
 from pipeline.check import check
+from pipeline.core.yaml_text import parse_yaml
 from pipeline.parameters.whole import load_parameters, parse_parameters
 from pipeline.profile import compose_profile
 from pipeline.stages.prepare import prepare
-from pipeline.yaml_text import parse_yaml
 
 ROOT = Path(__file__).parent.parent.parent
 

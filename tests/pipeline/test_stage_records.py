@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from augment.core.errors import InputError, Problem
-from pipeline import stage_records
+from pipeline.core import stage_records
+from pipeline.core.stage_records import MEASURED, measured, record_file, results_hash, stage_results
+from pipeline.core.workspace import Artifacts, fingerprint
 from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.run_record import read_run_record
-from pipeline.stage_records import MEASURED, measured, record_file, results_hash, stage_results
-from pipeline.workspace import Artifacts, fingerprint
 from reports.cost import RunRecord
 
 ROOT = Path(__file__).parent.parent.parent
@@ -142,7 +142,7 @@ def test_what_is_no_stage_is_let_be(tmp_path) -> None:
 
 def test_peak_memory_is_the_process_s_own_peak() -> None:
     """Held and let go again, and not what the parent held."""
-    code = "import sys; from pipeline.stage_records import peak_memory as p; a = p(); x = bytearray(300_000_000); "
+    code = "import sys; from pipeline.core.stage_records import peak_memory as p; a = p(); x = bytearray(300_000_000); "
     code += "x[::4096] = b'1' * len(x[::4096]); del x; print(a, p())"
     ballast = bytearray(400_000_000)
     ballast[::4096] = b"1" * len(ballast[::4096])

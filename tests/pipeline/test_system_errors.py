@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from augment.core.seals import is_sealed, seal_folder
 from pipeline.cli import main
+from pipeline.core.system_errors import MENDS, told
 from pipeline.profile import compose_profile
-from pipeline.system_errors import MENDS, told
 
 ROOT = Path(__file__).parent.parent.parent
 

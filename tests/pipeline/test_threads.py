@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from augment.core.files import sha256_of_file
-from pipeline.devices import processes_for
+from pipeline.core.devices import processes_for
 from pipeline.profile import compose_profile
 from pipeline.stages import run_stage
 

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from augment.core.files import atomic_write_text
 from augment.core.processes import run_in_processes, use_threads
-from pipeline.code import code_of_stage
-from pipeline.devices import choose_device, processes_for
-from pipeline.needs import Need
-from pipeline.parameters.base import StageParameters, load_sections
-from pipeline.parameters.runtime import RuntimeSettings
-from pipeline.workspace import Artifacts, fingerprint, scratch_folder
+from pipeline.core.code import code_of_stage
+from pipeline.core.devices import choose_device, processes_for
+from pipeline.core.needs import Need
+from pipeline.core.runtime import RuntimeSettings
+from pipeline.core.sections import StageParameters, load_sections
+from pipeline.core.workspace import Artifacts, fingerprint, scratch_folder
 
 LOG = logging.getLogger(__name__)
 

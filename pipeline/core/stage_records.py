@@ -19,7 +19,7 @@ import click
 
 from augment.core.errors import InputError
 from augment.core.files import atomic_write_text
-from pipeline.workspace import Artifacts, fingerprint
+from pipeline.core.workspace import Artifacts, fingerprint
 from reports.code_version import describe_code
 
 MEASURED = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.parameters.base import Section
+from pipeline.core.sections import Section
 
 
 class RuntimeSettings(Section):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-HOME = Path(__file__).resolve().parent.parent
+HOME = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("augment", "classifiers", "pipeline", "reports")
 
 

@@ -18,7 +18,7 @@ from augment.core.errors import InputError
 
 def _listen(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
     """Both options may stand before the command or after it; what stands last counts."""
-    from pipeline.messages import listen
+    from pipeline.core.messages import listen
 
     if context.resilient_parsing:
         return
@@ -85,8 +85,8 @@ class Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         """Runs a command; an unknown verbosity, a full disk or a read-only folder ends it without a traceback."""
-        from pipeline.messages import listen
-        from pipeline.system_errors import told
+        from pipeline.core.messages import listen
+        from pipeline.core.system_errors import told
 
         try:
             listen()

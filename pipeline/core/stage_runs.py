@@ -12,13 +12,13 @@ from typing import Any
 
 from augment.core.files import atomic_write_text
 from augment.core.seals import file_digest
-from pipeline.code import HOME, ROOMS
-from pipeline.devices import die_with_parent
-from pipeline.messages import RESULT
-from pipeline.project import check_place_of_artifacts
-from pipeline.stage_records import measured
+from pipeline.core.code import HOME, ROOMS
+from pipeline.core.devices import die_with_parent
+from pipeline.core.messages import RESULT
+from pipeline.core.project import check_place_of_artifacts
+from pipeline.core.stage_records import measured
+from pipeline.core.workspace import Artifacts
 from pipeline.stages import run_stage
-from pipeline.workspace import Artifacts
 
 LOG = logging.getLogger(__name__)
 
