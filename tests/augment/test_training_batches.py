@@ -118,7 +118,7 @@ def test_kept_side_input_equals_that_of_a_batch() -> None:
     kept, fresh = draws(maker(), 6), draws(maker(side_input_budget=0), 6)
     for one, other in zip(kept, fresh, strict=True):
         assert torch.equal(one.images, other.images) and torch.equal(one.targets, other.targets)
-        assert torch.allclose(one.side, other.side, atol=1e-6)
+        assert torch.allclose(one.side_input, other.side_input, atol=1e-6)
 
 
 def test_mirroring_twice_gives_the_face_again() -> None:

@@ -28,7 +28,7 @@ from augment.training.loop import train_translator
 from augment.training.outputs import TIMING_FIELDS
 from augment.training.settings import TrainingSettings
 from augment.translators import create_translator, load_translator, translator_class, translator_names
-from augment.translators.base import LearnedTranslator, UsesParsing
+from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
 from reports.metrics.scores import score_translator
 from reports.settings import ScoreSettings
 
@@ -264,6 +264,24 @@ def test_no_own_label_is_read_unless_the_method_requires_it(trained: dict[str, P
     targets = torch.tensor([0, 1, 2, 0, 1, 2])
     one, two = (translator.translate(part, targets, torch.Generator().manual_seed(0)) for part in (sources, other))
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_it_requires_is_what_its_check_refuses_to_lack(form: str) -> None:
+    """Asked of the settings alone, as it is before any network is built."""
+    method, settings = FORMS[form]
+    kind = translator_class(method)
+    required = kind.requires_for(kind.Settings.model_validate(settings))
+    translator = create(form)
+    assert required == translator.requires
+    translator.check(faces())
+    for requirement in ("landmarks", "simulated"):
+        lacking = replace(faces(), **{requirement: None})  # type: ignore[arg-type]
+        if requirement in required:
+            with pytest.raises(CannotTranslateError, match=requirement):
+                translator.check(lacking)
+        else:
+            translator.check(lacking)
 
 
 class Even:
