@@ -16,18 +16,19 @@ import pyarrow as pa
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from augment.core.code_hash import hash_code
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.seals import is_sealed, seal_folder
 from augment.core.seeding import derive_seed
+from augment.faces.face_hash import hash_faces
 from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
-from classifiers.cells import hash_code, hash_faces
 from classifiers.evaluation import (
     Scores,
     predict,
@@ -419,7 +420,7 @@ def _fingerprint(
         "weights": weights and arm.kind not in CLASSICAL_KINDS,
         "device": torch.device(device).type,
         "torch": torch.__version__,
-        "code": hash_code(),
+        "code": hash_code(["classifiers.arms"]),
         **_hashes(data),
     }
 
