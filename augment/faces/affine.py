@@ -18,8 +18,8 @@ def sample_affine(
 
     Args:
         pictures: Floating point [N, C, H, W].
-        origins: [N, 2, 3], from a pixel of the result to its place in the picture, both in -1..1 from edge to edge, x to
-            the right and y downwards; on any device.
+        origins: [N, 2, 3], from a pixel of the result to its place in the picture, both in -1..1 from edge to edge, x
+            to the right and y downwards; on any device.
         padding: What lies beyond the picture, in the words of `torch.nn.functional.grid_sample`.
         interpolation: Between pixels.
 

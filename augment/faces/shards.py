@@ -91,7 +91,7 @@ def class_shard_path(directory: Path, split: str | None, class_name: str, index:
 
 
 def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Path:
-    """Writes one shard, whole or not at all: built under a scratch name, flushed to disk, renamed.
+    """Writes one shard, atomically: built under a scratch name, flushed to disk, renamed.
 
     Where it lies in a dataset directory's `data`, its SHA-256 joins the directory's seal (`augment.core.seals`).
 

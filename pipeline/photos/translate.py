@@ -30,7 +30,7 @@ from augment.faces.crops import CropSettings
 from augment.faces.images import encode_png, png_text
 from augment.faces.table import LANDMARK_COUNT
 from augment.faces.tensors import FaceTensors
-from augment.prepare.landmarks import MEND, landmarks_installed
+from augment.prepare.landmarks import INSTALL_COMMAND, landmarks_installed
 from augment.sources.folder import IMAGE_EXTENSIONS
 from augment.sources.folder_walk import FolderWalk
 from augment.translators import load_translator, translator_header
@@ -433,7 +433,11 @@ class _Asking:
             refusals.append(refusal)
         faces = self._faces(pictures, looked=True)
         if not self.may_look and self._refusal(faces) is None:
-            why = "were not looked for" if self.settings.landmarks == "none" else f"can't be looked for here ({MEND})"
+            why = (
+                "were not looked for"
+                if self.settings.landmarks == "none"
+                else f"can't be looked for here ({INSTALL_COMMAND})"
+            )
             say(
                 f"warning: {self.translator.name} was trained with landmarks, and those of photographs {why}: each is "
                 "translated as a face whose landmarks are unknown, which it does less well"
@@ -443,7 +447,11 @@ class _Asking:
         if self.may_look and all(picture.photograph.landmarks is None for picture in pictures):
             why += "; no face is found in any of these pictures"
         names = ", ".join(str(picture.found.path) for picture in pictures)
-        fix = f"{MEND} lets landmarks be found" if self.settings.landmarks == "auto" and not self.may_look else ""
+        fix = (
+            f"{INSTALL_COMMAND} lets landmarks be found"
+            if self.settings.landmarks == "auto" and not self.may_look
+            else ""
+        )
         problems.insert(0, Problem(str(weights), f"{why}. Not translated: {names}", fix))
         return None, problems
 

@@ -174,7 +174,7 @@ def test_any_form(channels: int, size: int) -> None:
     assert faces.masks is not None
     before = faces.images.clone()
     images, masks = augment_appearance(
-        faces.images, faces.masks, AppearanceAugmentation(chance=1.0), torch.Generator().manual_seed(0)
+        faces.images, faces.masks, AppearanceAugmentation(probability=1.0), torch.Generator().manual_seed(0)
     )
     assert images.shape == faces.images.shape and bool(torch.isfinite(images).all())
     assert masks.dtype == torch.uint8 and int(masks.max()) < len(MASK_CLASSES)
