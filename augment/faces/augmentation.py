@@ -126,7 +126,7 @@ def _move_landmarks(landmarks: torch.Tensor, linear: torch.Tensor, centre: torch
 
 
 def _draw_affine(settings: TrainingAugmentation, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The maps p -> linear (p - centre) in -1..1, y downwards: float32 [N, 2, 2] and [N, 2], from numbers in 0..1 [N, 8]."""
+    """The maps p -> linear (p - centre) in -1..1, y downwards: float32 [N, 2, 2] and [N, 2]; `uniform` is [N, 8]."""
     sides = _between(uniform[:, 0:4], settings.crop or (0.0, 0.0))
     left, right, top, bottom = sides.unbind(1)
     centre = torch.stack([left - right, top - bottom], dim=1)

@@ -21,14 +21,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text, sha256_of_file
 from augment.core.replacing import folder_in_place
 from augment.core.seals import add_to_seal, file_digest, read_seal, remove_sealed_files
 from augment.faces.interleaving import RowStream, interleave
-from augment.faces.licences import Licence, as_licence
+from augment.faces.licences import Licence, as_licence, card_head
 from augment.faces.table import (
     FIELDS,
     SCHEMA_VERSION,
@@ -427,12 +426,7 @@ def write_card(
         },
     }
     lines = [
-        "---",
-        yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000).rstrip(),
-        "---",
-        "",
-        f"# {title}",
-        "",
+        *card_head(front, title),
         description.strip(),
         "",
         *(["These faces are synthetic: each row names its source face, translator, weights and seed.", ""] * synthetic),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_faces import face_row, face_table, noise
 
+from augment.faces import duplicates as module
 from augment.faces.duplicates import (
     DisjointSets,
     FingerprintCollector,
@@ -20,7 +21,6 @@ from augment.faces.duplicates import (
     near_pairs,
 )
 from augment.faces.images import encode_png
-from augment.faces.table import duplicates as module
 from augment.rig import preset, render
 
 
