@@ -39,7 +39,7 @@ from augment.translators.base import CannotTranslateError, Translator, UsesParsi
 from classifiers.evaluation import predict
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
 from classifiers.training import ClassifierSettings, train_classifier
-from pipeline.parameters import TranslatorEntry
+from pipeline.parameters.translators import TranslatorEntry
 from pipeline.profile import compose_profile
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings

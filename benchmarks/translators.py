@@ -42,10 +42,11 @@ from augment.core.files import atomic_path, atomic_write_bytes, atomic_write_tex
 from augment.core.seeding import derive_seed
 from augment.faces.tensors import FaceTensors
 from augment.training.fingerprint import run_fingerprint
-from augment.training.loop import TrainingSettings, train_translator
+from augment.training.loop import train_translator
 from augment.training.samples import sample_sheet
+from augment.training.settings import TrainingSettings
 from augment.translators import load_translator, translator_class
-from augment.translators.base import CannotTranslateError, LearnedTranslator, Translator
+from augment.translators.base import DISCRIMINATOR, CannotTranslateError, LearnedTranslator, Translator
 from benchmarks.translator_bench import (
     JUDGE_FACES,
     ROOT,
@@ -225,8 +226,9 @@ def cost_of(name: str, cache: Path, *, published: bool, limit: float) -> dict[st
     try:
         translator = bench.create(entry.method, {} if published else entry.settings)
         if isinstance(translator, LearnedTranslator):
-            row["generator_parameters"] = parameter_count(translator.generator_parameters())
-            row["discriminator_parameters"] = parameter_count(translator.discriminator_parameters())
+            counts = {name: parameter_count(parameters) for name, parameters in translator.networks().items()}
+            row["discriminator_parameters"] = counts.pop(DISCRIMINATOR, None)
+            row["generator_parameters"] = sum(counts.values())
             row["batch"] = training.batch_size
             steps = 2 if published else 16
             try:

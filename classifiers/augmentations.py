@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from augment.core.seeding import seeded
 from augment.faces.affine import sample_affine
-
-AugmentationName = Literal["none", "flip", "classical", "randaugment"]
+from classifiers.settings import AugmentationName
 
 
 class AugmentationSettings(BaseModel):

@@ -85,10 +85,6 @@ class Judge:
         """Pooled features, float32 [N, D], of pictures, uint8 [N, C, H, W] on any device."""
         return extract_features(self.model, images)
 
-    def __call__(self, images: torch.Tensor) -> np.ndarray:
-        """The same as `probabilities`."""
-        return self.probabilities(images)
-
 
 def train_judge(
     faces_dir: Path,

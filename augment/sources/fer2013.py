@@ -22,7 +22,7 @@ from augment.core.regular_files import open_regular_file
 from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.faces.licences import Terms
-from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.csv_rows import numbered_rows
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS, is_ignored, read_picture
 from augment.sources.folder_walk import FolderWalk
@@ -92,6 +92,7 @@ class Fer2013Source:
 
     name: ClassVar[str] = "fer2013"
     needs_root: ClassVar[bool] = True
+    annotations: ClassVar[frozenset[Annotation]] = frozenset()
     Settings: ClassVar[type[SourceSettings]] = Fer2013Settings
     class_names: tuple[str, ...] = tuple(sorted(EMOTIONS))
     title: ClassVar[str] = "FER2013"

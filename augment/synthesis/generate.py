@@ -20,7 +20,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ from augment.core.seals import check_replaceable, claim_folder, seal_folder
 from augment.core.seeding import derive_seed
 from augment.faces.copies import TrainingFaces
 from augment.faces.images import encode_png
+from augment.faces.judge import Judge
 from augment.faces.licences import Licence, as_licence
 from augment.faces.shards import keep_only_shards, shard_is_complete, shard_path, write_card, write_shard
 from augment.faces.splits import fold_splits
@@ -49,9 +50,6 @@ from augment.translators.base import CannotTranslateError, Translator
 
 ATTEMPTS = 20  # to put another face in the place of a copy
 COPY_OF_TRAINING_FACE = "copy of a training face"
-
-Judge = Callable[[torch.Tensor], np.ndarray]
-"""Probabilities of the classes, float [N, K], for pictures, uint8 [N, C, H, W]."""
 
 
 class SynthesisSettings(BaseModel):
@@ -215,7 +213,7 @@ def synthesize(
                 outputs, sources, rejected = blocks.make(label, block, kept)
                 copies[class_names[label]] += rejected
                 shifts = identity_shift(outputs, sources.images).cpu().numpy()
-                confidence = None if judge is None else judge(outputs)[:, label]
+                confidence = None if judge is None else judge.probabilities(outputs)[:, label]
                 pixels = outputs.permute(0, 2, 3, 1).cpu().numpy()
                 encoded = encoders.map(encode_png, pixels)
                 for position, data in enumerate(encoded):

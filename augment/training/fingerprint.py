@@ -56,10 +56,10 @@ def _hash_faces(faces: FaceTensors) -> str:
     return digest.hexdigest()
 
 
-def _hash_code(work: type[Translator]) -> str:
+def _hash_code(method: type[Translator]) -> str:
     """SHA-256 over the source of the loop and of the method, with all that they import from their own packages."""
-    waiting = {"augment.training.loop", *(base.__module__ for base in work.__mro__ if issubclass(base, Translator))}
-    rooms = {name.partition(".")[0] for name in waiting}
+    waiting = {"augment.training.loop", *(base.__module__ for base in method.__mro__ if issubclass(base, Translator))}
+    packages = {name.partition(".")[0] for name in waiting}
     sources: dict[str, bytes] = {}
     while waiting:
         name = waiting.pop()
@@ -68,7 +68,7 @@ def _hash_code(work: type[Translator]) -> str:
             continue
         sources[name] = Path(spec.origin).read_bytes()
         package = name if spec.submodule_search_locations else name.rpartition(".")[0]
-        waiting |= {found for found in _imports(sources[name], package) if found.partition(".")[0] in rooms}
+        waiting |= {found for found in _imports(sources[name], package) if found.partition(".")[0] in packages}
     digest = hashlib.sha256()
     for name in sorted(sources):
         digest.update(name.encode() + b"\0" + hashlib.sha256(sources[name]).digest())

@@ -14,10 +14,10 @@ from small_faces import noise, write_picture
 
 from augment.core.errors import Problem
 from augment.faces.licences import Terms
+from augment.prepare.inventory import MOST_VALUES, Inventory, take_inventory
 from augment.sources import RawFace, SourceSettings, open_source
 from augment.sources.attributes import signed_degrees
 from augment.sources.base import PublishedCount
-from augment.sources.inventory import MOST_VALUES, Inventory, take_inventory
 from augment.sources.listed import ListedFace, ListedSource
 
 

@@ -138,11 +138,11 @@ class FewHelen:
 def teach_by(monkeypatch: pytest.MonkeyPatch, source: FewHelen) -> list[tuple]:
     opened: list[tuple] = []
 
-    def open_source(name: str, root: Path, **settings: object) -> FewHelen:
+    def open_class(kind: type, name: str, root: Path, settings: dict[str, object]) -> FewHelen:
         opened.append((name, root, settings))
         return source
 
-    monkeypatch.setattr("augment.parsing.teachers.open_source", open_source)
+    monkeypatch.setattr("augment.parsing.teachers.open_class", open_class)
     return opened
 
 

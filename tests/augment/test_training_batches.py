@@ -96,7 +96,7 @@ def test_picture_and_side_input_are_mirrored_together(budget: int) -> None:
     assert not torch.allclose(turned[1], plain[1].flip(-1), atol=1e-3)
     ways = Counter()
     for batch in draws(maker(faces, side_input_budget=budget), 20):
-        for image, side in zip(batch.images, batch.side, strict=True):
+        for image, side in zip(batch.images, batch.side_input, strict=True):
             as_plain = [torch.equal(image, other) for other in plain[0]]
             as_turned = [torch.equal(image, other) for other in turned[0]]
             assert sum(as_plain) + sum(as_turned) == 1

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from augment.core.seals import seal_folder
 from augment.training.checkpoints import checkpoint_folders
-from augment.training.loop import TIMING_FIELDS
+from augment.training.outputs import TIMING_FIELDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
 

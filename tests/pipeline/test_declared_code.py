@@ -93,7 +93,7 @@ def test_no_code_of_a_stage_is_hidden_from_dvc() -> None:
     assert hidden and not hidden & reached
     assert {
         "pipeline.parameters",
-        "pipeline.scratch",
+        "pipeline.core.workspace",
         "augment.training.validation",
     } <= reached  # the walk does find code
 

@@ -17,7 +17,7 @@ from augment.core.progress import VERBOSITY_VARIABLE, Verbosity, verbosity, writ
 ROOMS = ("augment", "classifiers", "reports", "pipeline")
 RESULT = 25  # between INFO and WARNING: the line that says what came of a command
 _LEVELS: dict[Verbosity, int] = {"quiet": RESULT, "normal": logging.INFO, "verbose": logging.DEBUG}
-_HOME = Path(__file__).resolve().parent.parent
+_HOME = Path(__file__).resolve().parent.parent.parent
 
 
 class _AboveBars(logging.Handler):

@@ -1,4 +1,4 @@
-"""Wall time and peak memory of each stage, kept beside the results and never in them.
+"""Wall time and peak memory of a stage, kept beside the results and never in them.
 
 A time within an output would give it another hash with every run, and DVC would run again what depends on it. Records
 lie in artifacts/timings, which no stage names. A record says by a hash which results it is of, so that results which
@@ -13,17 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from augment.core.errors import InputError
 from augment.core.files import atomic_write_text
-from pipeline.workspace import Artifacts
-
-if TYPE_CHECKING:
-    from pipeline.parameters import Parameters
-    from reports.measurements import RunRecord, StageRecord
+from pipeline.core.workspace import Artifacts, fingerprint
+from reports.code_version import describe_code
 
 MEASURED = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify")
 
@@ -42,7 +39,7 @@ def measured(root: Path, stage: str, name: str | None = None) -> Iterator[None]:
         return
     artifacts, began = Artifacts(root), time.monotonic()
     file = record_file(artifacts, stage_name(stage, name))
-    before = _read(file)
+    before = read_record(file)
     sessions = before.get("sessions", 0) if before.get("unfinished") else 0
     sessions = sessions + 1 if isinstance(sessions, int) and sessions >= 0 else 1
     _keep(file, {"unfinished": True, "sessions": sessions})
@@ -52,8 +49,6 @@ def measured(root: Path, stage: str, name: str | None = None) -> Iterator[None]:
         _take_back(file, before)  # refused, not broken off
         raise
     seconds = time.monotonic() - began
-    from reports.code_version import describe_code
-
     values = {
         "seconds": round(seconds, 2),
         "peak_memory": peak_memory(),
@@ -90,30 +85,10 @@ def stage_results(artifacts: Artifacts, stage: str, name: str | None) -> tuple[P
 
 def results_hash(artifacts: Artifacts, stage: str, name: str | None) -> str:
     """A hash of a stage's results; empty where one is absent."""
-    from pipeline.scratch import fingerprint
-
     paths = stage_results(artifacts, stage, name)
     if not all(path.exists() for path in paths):
         return ""
     return fingerprint({}, {path.relative_to(artifacts.home).as_posix(): path for path in paths})
-
-
-def read_run_record(artifacts: Artifacts, parameters: Parameters) -> RunRecord:
-    """The records of all stages of a run; those that are not of the present results count as not measured."""
-    from reports.code_version import describe_code
-    from reports.measurements import RunRecord
-
-    planned: list[tuple[str, str | None]] = [("prepare", None), ("parsing", None), ("judge", None)]
-    planned += [(stage, name) for name in parameters.translators for stage in ("train", "synthesize", "assess")]
-    planned += [("classify", name) for name in (*parameters.arms.real, *parameters.arms.synthetic)]
-    found, unmeasured = [], []
-    for stage, name in planned:
-        record = _read_record(artifacts, stage, name)
-        if record is None:
-            unmeasured.append(stage_name(stage, name))
-        else:
-            found.append(record)
-    return RunRecord(code=describe_code(), stages=tuple(found), unmeasured=tuple(unmeasured))
 
 
 def peak_memory() -> int | None:
@@ -141,21 +116,7 @@ def gpu_memory() -> int | None:
     return max(int(torch.cuda.max_memory_allocated(device)) for device in range(torch.cuda.device_count()))
 
 
-def _read_record(artifacts: Artifacts, stage: str, name: str | None) -> StageRecord | None:
-    from pydantic import ValidationError
-
-    from reports.measurements import StageRecord
-
-    kept = _read(record_file(artifacts, stage_name(stage, name)))
-    if not kept.get("results") or kept["results"] != results_hash(artifacts, stage, name):
-        return None
-    try:
-        return StageRecord.model_validate({"name": stage_name(stage, name), **kept["record"]})
-    except (KeyError, TypeError, ValidationError):
-        return None
-
-
-def _read(file: Path) -> dict[str, Any]:
+def read_record(file: Path) -> dict[str, Any]:
     """A record's content; empty where there is none that can be read, for nothing but a time is lost."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

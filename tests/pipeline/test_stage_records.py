@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from augment.core.errors import InputError, Problem
-from pipeline import measurements
-from pipeline.measurements import MEASURED, measured, read_run_record, record_file, results_hash, stage_results
-from pipeline.parameters import load_parameters
-from pipeline.scratch import fingerprint
-from pipeline.workspace import Artifacts
+from pipeline.core import stage_records
+from pipeline.core.stage_records import MEASURED, measured, record_file, results_hash, stage_results
+from pipeline.core.workspace import Artifacts, fingerprint
+from pipeline.parameters.whole import Parameters, load_parameters
+from pipeline.run_record import read_run_record
+from reports.cost import RunRecord
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -36,9 +37,14 @@ def run_arm(root: Path, seconds: float = 0.0) -> None:
         write_arm(root)
 
 
+def records(root: Path, parameters: Parameters) -> RunRecord:
+    arms = {**parameters.arms.real, **parameters.arms.synthetic}
+    return read_run_record(Artifacts(root), parameters.translators, arms)
+
+
 def test_a_stage_s_time_memory_and_code_are_kept(tmp_path, parameters) -> None:
     run_arm(tmp_path, 0.3)
-    record = read_run_record(Artifacts(tmp_path), parameters)
+    record = records(tmp_path, parameters)
     [stage] = record.stages
     assert stage.name == "classify@real" and 0.3 <= stage.seconds < 20 and stage.sessions == 1
     assert stage.peak_memory is not None and 10 * 2**20 < stage.peak_memory < 2**36 and stage.gpu_memory is None
@@ -77,21 +83,21 @@ def test_results_from_elsewhere_get_no_time(tmp_path, parameters) -> None:
     """A cache brings back other results: the time of those that lay there before is not theirs."""
     run_arm(tmp_path)
     write_arm(tmp_path, "wrong")
-    record = read_run_record(Artifacts(tmp_path), parameters)
+    record = records(tmp_path, parameters)
     assert record.stages == () and "classify@real" in record.unmeasured
     write_arm(tmp_path)
-    assert len(read_run_record(Artifacts(tmp_path), parameters).stages) == 1
+    assert len(records(tmp_path, parameters).stages) == 1
 
 
 def test_a_stage_that_was_broken_off_says_so(tmp_path, parameters) -> None:
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt), measured(tmp_path, "classify", "real"):
             raise KeyboardInterrupt
-    assert read_run_record(Artifacts(tmp_path), parameters).stages == ()
+    assert records(tmp_path, parameters).stages == ()
     run_arm(tmp_path)
-    assert read_run_record(Artifacts(tmp_path), parameters).stages[0].sessions == 3
+    assert records(tmp_path, parameters).stages[0].sessions == 3
     run_arm(tmp_path)
-    assert read_run_record(Artifacts(tmp_path), parameters).stages[0].sessions == 1
+    assert records(tmp_path, parameters).stages[0].sessions == 1
 
 
 def test_a_refusal_is_no_broken_session_and_leaves_nothing(tmp_path) -> None:
@@ -113,7 +119,7 @@ def test_a_damaged_record_is_as_none(tmp_path, parameters, text) -> None:
     run_arm(tmp_path)
     same = results_hash(Artifacts(tmp_path), "classify", "real")
     record_file(Artifacts(tmp_path), "classify@real").write_text(text.replace("SAME", same))
-    assert "classify@real" in read_run_record(Artifacts(tmp_path), parameters).unmeasured
+    assert "classify@real" in records(tmp_path, parameters).unmeasured
     run_arm(tmp_path)  # and is no hindrance
 
 
@@ -121,7 +127,7 @@ def test_a_record_that_can_not_be_written_costs_no_work(tmp_path, monkeypatch, c
     def full(*_) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(measurements, "atomic_write_text", full)
+    monkeypatch.setattr(stage_records, "atomic_write_text", full)
     run_arm(tmp_path)
     assert (Artifacts(tmp_path).arm("real") / "predictions.parquet").read_text() == "right"
     assert "time and memory are not kept" in capsys.readouterr().err
@@ -136,7 +142,7 @@ def test_what_is_no_stage_is_let_be(tmp_path) -> None:
 
 def test_peak_memory_is_the_process_s_own_peak() -> None:
     """Held and let go again, and not what the parent held."""
-    code = "import sys; from pipeline.measurements import peak_memory as p; a = p(); x = bytearray(300_000_000); "
+    code = "import sys; from pipeline.core.stage_records import peak_memory as p; a = p(); x = bytearray(300_000_000); "
     code += "x[::4096] = b'1' * len(x[::4096]); del x; print(a, p())"
     ballast = bytearray(400_000_000)
     ballast[::4096] = b"1" * len(ballast[::4096])
@@ -151,11 +157,12 @@ def test_the_command_keeps_the_record(tmp_path, monkeypatch) -> None:
     """`s2l classify real`, as DVC calls it."""
     from click.testing import CliRunner
 
-    from pipeline import stages
     from pipeline.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stages, "classify", lambda root, name: write_arm(root))
+    monkeypatch.setattr("pipeline.stages.classify.classify", lambda root, name: write_arm(root))
+    monkeypatch.setattr("pipeline.parameters.whole.load_parameters", lambda path: None)
+    (tmp_path / "params.yaml").write_text("")
     result = CliRunner().invoke(main, ["classify", "real"])
     assert result.exit_code == 0, result.output
     kept = json.loads(record_file(Artifacts(tmp_path), "classify@real").read_text())

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small_faces import JudgeBy
 
 from augment.faces.tensors import FaceTensors
 from augment.training.validation import checkpoint_validation
@@ -37,14 +38,14 @@ def judge(images: torch.Tensor) -> np.ndarray:
 
 
 def test_translated_scores_what_the_judge_says_of_the_target() -> None:
-    validate = checkpoint_validation(judge, faces([0, 0, 1, 2]), seed=0)
+    validate = checkpoint_validation(JudgeBy(judge), faces([0, 0, 1, 2]), seed=0)
     assert validate is not None
     assert validate(Painter(paints=True), 1) == pytest.approx(0.8)
 
 
 def test_a_copy_scores_only_what_other_classes_get() -> None:
     """Faces that are of the target already are left out: a copy would score by them."""
-    validate = checkpoint_validation(judge, faces([0, 0, 1, 2]), seed=0)
+    validate = checkpoint_validation(JudgeBy(judge), faces([0, 0, 1, 2]), seed=0)
     assert validate is not None
     assert validate(Painter(paints=False), 1) == pytest.approx(0.1)
 
@@ -53,7 +54,7 @@ def test_a_translator_that_keeps_its_sources_class_is_asked_for_that_class_alone
     class Keeper(Painter):
         keeps_class = True  # type: ignore[assignment]
 
-    validate = checkpoint_validation(judge, faces([0, 0, 1, 2]), seed=0)
+    validate = checkpoint_validation(JudgeBy(judge), faces([0, 0, 1, 2]), seed=0)
     assert validate is not None
     assert validate(Keeper(paints=False), 1) == pytest.approx(0.8)
 
@@ -67,7 +68,7 @@ def test_faces_that_the_translator_does_not_accept_are_left_out() -> None:
             assert bool((faces.labels == 0).all())
             return super().translate(faces, targets, generator)
 
-    validate = checkpoint_validation(judge, faces([0, 0, 1, 2]), seed=0)
+    validate = checkpoint_validation(JudgeBy(judge), faces([0, 0, 1, 2]), seed=0)
     assert validate is not None
     assert validate(Picky(paints=True), 1) == pytest.approx(0.8)
 
@@ -76,10 +77,10 @@ def test_every_class_counts_alike() -> None:
     def only_class_two(images: torch.Tensor) -> np.ndarray:
         return np.tile([0.0, 0.0, 1.0], (len(images), 1))
 
-    validate = checkpoint_validation(only_class_two, faces([2] * 9 + [0, 1]), seed=0)
+    validate = checkpoint_validation(JudgeBy(only_class_two), faces([2] * 9 + [0, 1]), seed=0)
     assert validate is not None
     assert validate(Painter(paints=True), 1) == pytest.approx(1 / 3)
 
 
 def test_one_class_gives_nothing_to_choose_by() -> None:
-    assert checkpoint_validation(judge, faces([1, 1]), seed=0) is None
+    assert checkpoint_validation(JudgeBy(judge), faces([1, 1]), seed=0) is None
