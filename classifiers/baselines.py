@@ -280,8 +280,8 @@ def _choice(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Positions of at most `count` faces, class by class in proportion, each class at least once."""
     if len(labels) <= count:
         return np.arange(len(labels))
-    chance = np.random.default_rng(seed)
-    shuffled = chance.permutation(len(labels))
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(labels))
     ranks = np.empty(len(labels))
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]

@@ -231,7 +231,7 @@ def _notes(found: Inventory) -> str:
     if facts := found.pictures:
         if facts.near_identical:
             lines.append(
-                f"{facts.identical:,} faces have a byte-identical twin, {facts.near_identical:,} an identical or "
+                f"{facts.identical:,} faces have a byte-identical copy, {facts.near_identical:,} an identical or "
                 "near-identical one; folds keep them together"
             )
         if facts.identical_of_other_subject:

@@ -29,7 +29,13 @@ from augment.faces.images import decode_image, encode_png
 from augment.faces.landmark_bounds import landmarks_fault
 from augment.faces.table import LANDMARK_COUNT
 from augment.prepare.cache import ResultCache
-from augment.prepare.landmarks import MEND, Detection, LandmarkDetector, LandmarkSettings, landmarks_installed
+from augment.prepare.landmarks import (
+    INSTALL_COMMAND,
+    Detection,
+    LandmarkDetector,
+    LandmarkSettings,
+    landmarks_installed,
+)
 from augment.sources.base import RawFace, Source
 
 if TYPE_CHECKING:
@@ -175,7 +181,7 @@ class _Task(NamedTuple):
 
 @dataclass(frozen=True)
 class _Done:
-    """What became of a face; `fitted` is None where no simulated face was asked for."""
+    """The result for a face; `fitted` is None where no simulated face was asked for."""
 
     image: np.ndarray
     landmarks: np.ndarray | None
@@ -603,4 +609,4 @@ def check_annotation(settings: AnnotationSettings) -> None:
     """
     if settings.landmarks.detector != "none" and not landmarks_installed():
         why = "the packages dlib-bin and face-recognition-models are not installed"
-        raise InputError(Problem("landmarks.detector: dlib", why, MEND))
+        raise InputError(Problem("landmarks.detector: dlib", why, INSTALL_COMMAND))

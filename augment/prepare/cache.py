@@ -105,9 +105,8 @@ class ResultCache:
                 self.file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
             self._connection = connection
-            connection.text_factory = lambda data: data.decode(
-                "utf-8", errors="replace"
-            )  # damaged text: the digest says
+            # Damaged text is found by the digest, not by an error of decoding.
+            connection.text_factory = lambda data: data.decode("utf-8", errors="replace")
             # Nothing waits for the disk: a killed process loses nothing, and a power cut at worst this cache.
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(

@@ -74,9 +74,9 @@ class PictureFacts(BaseModel):
         blank: Pictures that show nothing.
         landmarks: Faces with landmarks.
         masks: Faces with masks.
-        identical: Faces that have a byte-identical twin.
-        near_identical: Faces that have an identical or near-identical twin (`augment.faces.duplicates`); neighbours in
-            a sequence often do.
+        identical: Faces that have a byte-identical copy.
+        near_identical: Faces that have a byte-identical copy or a near-duplicate (`augment.faces.duplicates`);
+            neighbours in a sequence often do.
         identical_of_other_class: Groups of byte-identical pictures whose faces have different classes.
         identical_of_other_subject: Groups of byte-identical pictures of different subjects.
         across_splits: Pictures that lie in two splits.

@@ -195,7 +195,7 @@ class FolderSource:
             if self._pattern is not None:
                 match = self._pattern.search(where)
                 if match is None or not match.group("subject"):
-                    fix = f"settle subject_pattern {self._pattern.pattern!r}, or rename the file"
+                    fix = f"correct subject_pattern {self._pattern.pattern!r}, or rename the file"
                     yield Problem(where, "names no subject", fix)
                     continue
                 subject = match.group("subject")

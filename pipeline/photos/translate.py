@@ -30,7 +30,7 @@ from augment.faces.crops import CropSettings
 from augment.faces.images import encode_png, png_text
 from augment.faces.table import LANDMARK_COUNT
 from augment.faces.tensors import FaceTensors
-from augment.prepare.landmarks import MEND, landmarks_installed
+from augment.prepare.landmarks import INSTALL_COMMAND, landmarks_installed
 from augment.sources.folder import IMAGE_EXTENSIONS
 from augment.sources.folder_walk import FolderWalk
 from augment.translators import load_translator, translator_header
@@ -44,7 +44,7 @@ MARK = "s2l translate"  # the PNG text chunk that tells an output from a photogr
 UNKNOWN_CLASS = -1
 WEIGHTS_FILE = "weights.safetensors"
 MOST_NAMED = 12
-_LETS_LOOK = f"{MEND} lets landmarks be found"
+_LETS_LOOK = f"{INSTALL_COMMAND} lets landmarks be found"
 
 
 class TranslateSettings(BaseModel):
@@ -485,7 +485,11 @@ class _Sources:
                 "what has none less well"
             )
             return
-        why = "were not looked for" if self.settings.landmarks == "none" else f"can't be looked for here ({MEND})"
+        why = (
+            "were not looked for"
+            if self.settings.landmarks == "none"
+            else f"can't be looked for here ({INSTALL_COMMAND})"
+        )
         say(
             f"warning: {name} was trained with landmarks, and those of photographs {why}: each is translated as a face "
             "whose landmarks are unknown, which it does less well"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from augment.translators import translator_settings
-from pipeline.parameters import TranslatorEntry
+from pipeline.parameters.translators import TranslatorEntry
 from pipeline.profile import compose_profile
 
 ROOT = Path(__file__).parent.parent.parent

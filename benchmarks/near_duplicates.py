@@ -1,7 +1,7 @@
 """How many moved copies `augment.faces.near_duplicates` finds, how near different faces come, and what it costs on one
 core.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.twins [--faces DATASET_DIRECTORY]
+    OMP_NUM_THREADS=1 python -m benchmarks.near_duplicates [--faces DATASET_DIRECTORY]
 
 On embedded faces of 48 px, or on a prepared data set's (`artifacts/faces`). Times are processor seconds of one thread.
 """
@@ -19,7 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from augment.faces.duplicates import fingerprint_faces
-from augment.faces.near_duplicates import TWIN_LIKENESS, VIEW_SIZE, likeness, twin_pairs
+from augment.faces.near_duplicates import NEAR_DUPLICATE_LIKENESS, VIEW_SIZE, likeness, near_duplicate_pairs
 from augment.faces.table import read_faces
 from augment.rig import preset, render
 
@@ -90,8 +90,8 @@ def main() -> None:
         views, subjects = fingerprint_faces(table).views, np.array(table.column("subject").to_pylist(), dtype=object)
     random = np.random.default_rng(0)
     began = time.process_time()
-    pairs = twin_pairs(views)
-    print(f"{len(views)} faces: {len(pairs)} pairs of twins in {time.process_time() - began:.1f} s")
+    pairs = near_duplicate_pairs(views)
+    print(f"{len(views)} faces: {len(pairs)} pairs of near-duplicates in {time.process_time() - began:.1f} s")
     left, right = random.integers(len(views), size=(2, 20_000))
     known = np.array(
         [one is not None and other is not None for one, other in zip(subjects[left], subjects[right], strict=True)]
@@ -102,9 +102,9 @@ def main() -> None:
     shows = views.std(axis=(1, 2)) > 10
     others = views[shows][random.permutation(int(shows.sum()))[:3000]]
     chosen = random.choice(len(others), min(300, len(others)), replace=False)
-    print(f"found of {len(chosen)} among {len(others)} (from {TWIN_LIKENESS} on), %")
+    print(f"found of {len(chosen)} among {len(others)} (from {NEAR_DUPLICATE_LIKENESS} on), %")
     for name, change in CHANGES.items():
-        found = twin_pairs(np.stack([change(others[place]) for place in chosen]), others)
+        found = near_duplicate_pairs(np.stack([change(others[place]) for place in chosen]), others)
         hits = np.unique(found[chosen[found[:, 0]] == found[:, 1], 0])
         print(f"  {name:40s}{100 * len(hits) / len(chosen):6.1f}")
 
