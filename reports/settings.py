@@ -20,7 +20,7 @@ class BootstrapSettings(BaseModel):
         "of the test faces. Off: faces (or subjects) alone.",
     )
     by_subject: bool = Field(default=True, description="Draw whole subjects where every test face names its subject.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Of the resamples.")
 
 
 class ReportSettings(BaseModel):
@@ -28,11 +28,11 @@ class ReportSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: str = "Do the synthetic faces help?"
+    title: str = Field(default="Do the synthetic faces help?", description="The page's heading.")
     baseline_arm: str | None = Field(
         default=None,
         description="The arm that all differences are taken from; null: the strongest arm without synthetic faces. The "
         "answer on the page is always against the strongest, whatever is named here.",
     )
-    split: str = Field(default="test", pattern="^(validation|test)$")
+    split: str = Field(default="test", pattern="^(validation|test)$", description="The faces that are scored.")
     bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)

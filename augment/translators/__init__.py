@@ -1,8 +1,8 @@
 """Translators by name: make one, save one, load one.
 
 A translator is known by its name. Ours are listed here; another project adds its own with an entry point in the group
-`s2l.translators` (name = "module:Class", a subclass of `augment.translators.base.Translator`), as docs/plug-ins.md
-says. Nothing is imported before it is asked for.
+`s2l.translators` (name = "module:Class", a subclass of `augment.translators.base.Translator`), as
+docs/how-to/add-a-translator.md says. Nothing is imported before it is asked for.
 """
 
 from __future__ import annotations

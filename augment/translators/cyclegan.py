@@ -62,7 +62,9 @@ class CycleGanSettings(TranslatorSettings):
         description="of the normal distribution that initial weights are drawn from; null (not in the paper) = by the "
         "size of each convolution: without normalization the published one lets a narrow discriminator see nothing",
     )
-    adversarial: Literal["least_squares", "non_saturating"] = "least_squares"
+    adversarial: Literal["least_squares", "non_saturating"] = Field(
+        default="least_squares", description="least squares as published, or non-saturating logistic"
+    )
     sources_as_fakes: bool = Field(
         default=False,
         description="half of what a discriminator takes for fake are real faces of the class that its generator starts "

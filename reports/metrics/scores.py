@@ -61,7 +61,7 @@ class ScoreSettings(BaseModel):
         default=None, description="pytorch-fid's weights; $TORCH_HOME/hub/checkpoints is searched where null."
     )
     allow_download: bool = Field(default=False, description="Fetch the Inception weights once where they are absent.")
-    inception_batch_size: int = Field(default=32, ge=1)
+    inception_batch_size: int = Field(default=32, ge=1, description="Pictures per batch of Inception.")
     kernel_subset_size: int | None = Field(
         default=1000, ge=2, description="Subset size of the kernel distance; null takes all pairs at once."
     )
@@ -75,8 +75,8 @@ class ScoreSettings(BaseModel):
         default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
     )
     gallery: bool = Field(default=True, description="Keep a sheet of inputs and outputs.")
-    gallery_faces: int = Field(default=6, ge=1, le=64)
-    seed: int = Field(default=0, ge=0)
+    gallery_faces: int = Field(default=6, ge=1, le=64, description="Rows of that sheet.")
+    seed: int = Field(default=0, ge=0, description="Of the draws of faces and of the two halves.")
 
 
 @dataclass(frozen=True)
