@@ -32,7 +32,7 @@ def room_of(module: str) -> str:
         return f"reports.{inner}"
     if package == "pipeline" and inner == "stages":
         return f"pipeline.stages.{parts[2]}" if len(parts) > 2 and parts[2] in STAGES else "pipeline.stages"
-    if package == "pipeline" and inner in ("cli", "photos"):
+    if package == "pipeline" and inner in ("cli", "commands", "photos"):
         return f"pipeline.{inner}"
     return package
 
@@ -110,7 +110,13 @@ def layers(graph: Arrows) -> list[list[str]]:
 
 
 def picture(graph: Arrows) -> str:
-    """The SVG."""
+    """The SVG.
+
+    Raises:
+        ValueError: Rooms import each other in a circle; names them.
+    """
+    if round_about := circles(graph):
+        raise ValueError(f"rooms import each other in a circle: {', '.join(round_about)}")
     drawn = reduced(graph)
     rows = layers(graph)
     width = max(len(row) for row in rows) * (WIDTH + GAP_X) - GAP_X + 2 * MARGIN
