@@ -34,7 +34,8 @@ def modules_by_room() -> dict[str, list[str]]:
         room = room_of(module)
         # Each stage is drawn apart where it has a file; here they share a page.
         room = "pipeline.stages" if room.startswith("pipeline.stages") else room
-        if room not in ("pipeline.cli", "pipeline.commands") and module != "pipeline.command_line" and not module.rpartition(".")[2].startswith("_"):
+        private = module.rpartition(".")[2].startswith("_")
+        if not private and room not in ("pipeline.cli", "pipeline.commands") and module != "pipeline.command_line":
             rooms.setdefault(room, []).append(module)
     return {room: modules for room, modules in rooms.items() if modules and room != "augment"}
 

@@ -1,8 +1,8 @@
-"""docs/architecture/imports.svg: which room imports which, computed from the code by grimp.
+"""docs/imports.svg: which room imports which, computed from the code by grimp.
 
-Rooms are the packages within augment/ and reports/, the folder of photographs, `pipeline.cli`, the stages (each its own
-once it has a file of its own) and what is left of each top-level package. An arrow that follows from others is not drawn
-(transitive reduction): where A imports B and B imports C, A may import C too. The matrix beside the picture has them all.
+Rooms are the packages within augment/ and reports/, the command line, the folder of photographs, each stage, and what
+is left of each top-level package. An arrow that follows from others is not drawn (transitive reduction): where A
+imports B and B imports C, A may import C too. The matrix beside the picture has them all.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def page(root: Path) -> str:
         root: The project's folder; its conf/ gives the values of keys without a default.
     """
     values = yaml.safe_load(compose_profile(root))
-    lines, first_with = [INTRODUCTION], {}
+    lines = [INTRODUCTION]
+    first_with: dict[type[BaseModel], str] = {}
     for path, model in sections(Parameters):
         heading = f"`{path}`" if path else "The whole file"
         lines += [f"## {heading}", ""]
