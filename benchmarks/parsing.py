@@ -4,7 +4,7 @@
 landmarks beside them, a few minutes each at 48 px in grey, and scores it on embedded faces of people who taught nothing
 and on FER2013's validation faces: there by areas, by failures, and by its agreement with the polygons of the landmarks
 that dlib finds in them. No picture of them leaves. `page` writes the table into docs/results/photographs and
-docs/photographs.md, and docs/parsing-maps.png, which shows embedded faces only.
+its README.md, and docs/parsing-maps.png, which shows embedded faces only.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `landmarks --fer2013 PATH` counts the faces of FER2013 that are found, by detector, class and split; no picture leaves.
 `landmarks --embedded` compares what is found in embedded faces with their own landmarks. Both write a table into
-docs/results/photographs and the lines between their markers in docs/photographs.md. `crops` draws docs/crops.png.
+docs/results/photographs and the lines between their markers in its README.md. `crops` draws docs/crops.png.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from augment.sources import RawFace, Source, open_source
 from benchmarks.rig_sheet import grid
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "photographs.md"
 RESULTS = ROOT / "docs" / "results" / "photographs"
+PAGE = RESULTS / "README.md"
 CACHE = ROOT / ".ckpt" / "annotation"
 DLIB = AnnotationSettings(landmarks=LandmarkSettings(detector="dlib", faces="all"))
 YAWS = (0.0, 15.0, 30.0, 45.0)

@@ -202,7 +202,7 @@ def with_figures(page: str, results: Sequence[Mapping[str, Any]], costs: Sequenc
 
 By the recipes in `conf/recipe/` (narrow networks, with what few faces need), {SIZE} px grey embedded faces, one thread,
 about 180 seconds of processor time each; judged by a judge that no translator met. `python -m benchmarks.translators`
-measured it; [data, seeds, machine and the classes one by one](results/translators/README.md).
+measured it; [data, seeds, machine and the classes one by one](../results/translators/README.md).
 
 {markdown_table(rows, columns)}
 

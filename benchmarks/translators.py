@@ -404,8 +404,8 @@ def cost_key(row: Mapping[str, Any]) -> tuple[str, str]:
 @click.option(
     "--page",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=ROOT / "docs" / "translators.md",
-    help="Whose figures are written anew.  [default: docs/translators.md]",
+    default=ROOT / "docs" / "reference" / "translators.md",
+    help="Whose figures are written anew.  [default: docs/reference/translators.md]",
 )
 def table(out: Path, results: Path, sheets: Path, page: Path) -> None:
     """Write the figures of all finished runs, and the costs where they were measured."""

@@ -22,7 +22,7 @@ class BootstrapSettings(BaseModel):
         "of the test faces. Off: faces (or subjects) alone.",
     )
     by_subject: bool = Field(default=True, description="Draw whole subjects where every test face names its subject.")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, description="Of the resamples.")
 
 
 class ReportSettings(BaseModel):
@@ -30,13 +30,13 @@ class ReportSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: str = "Do the synthetic faces help?"
+    title: str = Field(default="Do the synthetic faces help?", description="The page's heading.")
     baseline_arm: str | None = Field(
         default=None,
         description="The arm that all differences are taken from; null: the strongest arm without synthetic faces. The "
         "answer on the page is always against the strongest, whatever is named here.",
     )
-    split: str = Field(default="test", pattern="^(validation|test)$")
+    split: str = Field(default="test", pattern="^(validation|test)$", description="The faces that are scored.")
     bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)
 
 
@@ -60,7 +60,7 @@ class ScoreSettings(BaseModel):
         default=None, description="pytorch-fid's weights; $TORCH_HOME/hub/checkpoints is searched where null."
     )
     allow_download: bool = Field(default=False, description="Fetch the Inception weights once where they are absent.")
-    inception_batch_size: int = Field(default=32, ge=1)
+    inception_batch_size: int = Field(default=32, ge=1, description="Pictures per batch of Inception.")
     kernel_subset_size: int | None = Field(
         default=1000, ge=2, description="Subset size of the kernel distance; null takes all pairs at once."
     )
@@ -74,5 +74,5 @@ class ScoreSettings(BaseModel):
         default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
     )
     gallery: bool = Field(default=True, description="Keep a sheet of inputs and outputs.")
-    gallery_faces: int = Field(default=6, ge=1, le=64)
-    seed: int = Field(default=0, ge=0)
+    gallery_faces: int = Field(default=6, ge=1, le=64, description="Rows of that sheet.")
+    seed: int = Field(default=0, ge=0, description="Of the draws of faces and of the two halves.")

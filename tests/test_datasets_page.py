@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-from write_datasets_page import PAGE, attribute_docs, page
+from write_datasets_page import PAGE, page
 
 from augment.sources import _source_class, source_names
+from tools.settings_tables import documented
 
 
 def test_the_page_says_what_the_sources_say() -> None:
@@ -12,7 +13,7 @@ def test_the_page_says_what_the_sources_say() -> None:
 def test_every_setting_of_every_data_set_is_described() -> None:
     for name in source_names():
         model = _source_class(name).Settings
-        assert set(attribute_docs(model.__doc__ or "")) == set(model.model_fields), name
+        assert all(documented(model).values()), name
 
 
 def test_every_data_set_shows_its_layout_and_its_terms() -> None:

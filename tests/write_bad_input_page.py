@@ -1,4 +1,4 @@
-"""Writes docs/bad-input.md: every kind of bad input that the tests try, and what the user is told.
+"""Writes docs/reference/bad-input.md: every kind of bad input that the tests try, and what the user is told.
 
 uv run python tests/write_bad_input_page.py
 """
@@ -25,7 +25,7 @@ from augment.sources import _source_class, open_source, source_names  # noqa: E4
 from pipeline.parameters.whole import parse_parameters  # noqa: E402
 from pipeline.profile import compose_profile  # noqa: E402
 
-PAGE = TESTS.parent / "docs" / "bad-input.md"
+PAGE = TESTS.parent / "docs" / "reference" / "bad-input.md"
 
 
 def all_cases() -> dict[str, dict[str, Case]]:

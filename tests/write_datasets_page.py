@@ -1,4 +1,4 @@
-"""Writes docs/datasets.md from what the sources say of themselves.
+"""Writes docs/reference/data-sets.md from what the sources say of themselves.
 
 uv run python tests/write_datasets_page.py
 """
@@ -13,9 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
-
 TESTS = Path(__file__).parent
 sys.path[:0] = [str(TESTS / "augment"), str(TESTS / "augment" / "sources"), str(TESTS.parent)]
 
@@ -26,8 +23,9 @@ from augment.faces.licences import Terms  # noqa: E402
 from augment.sources import _source_class, open_source, source_names  # noqa: E402
 from augment.sources.base import PublishedCount, Source  # noqa: E402
 from augment.sources.joint import JointPart  # noqa: E402
+from tools.settings_tables import cell, settings_table  # noqa: E402
 
-PAGE = TESTS.parent / "docs" / "datasets.md"
+PAGE = TESTS.parent / "docs" / "reference" / "data-sets.md"
 COMMANDS = {
     "rig": ("data check rig --set preset=oulu_casia", "profile dataset=rig_oulu_casia"),
     "folder": (
@@ -85,40 +83,6 @@ makes: most sets below forbid to pass derived images on, or say nothing of them,
 
 What is said of terms here is what could be read, and where; what you signed holds.
 """
-
-
-def settings_table(model: type[BaseModel]) -> list[str]:
-    """The settings with their defaults and what their docstring says."""
-    if not model.model_fields:
-        return ["No settings.", ""]
-    said = attribute_docs(model.__doc__ or "")
-    rows = ["| setting | default | what |", "| --- | --- | --- |"]
-    for name, field in model.model_fields.items():
-        default = field.get_default(call_default_factory=True)
-        shown = "needed" if default is PydanticUndefined else f"`{yaml_like(default)}`"
-        rows.append(f"| `{name}` | {shown} | {cell(said[name])} |")
-    return [*rows, ""]
-
-
-def attribute_docs(docstring: str) -> dict[str, str]:
-    """The entries of a docstring's `Attributes:`, by name."""
-    _, _, section = docstring.partition("Attributes:\n")
-    entries = re.split(r"^(\w+): ", textwrap.dedent(section), flags=re.MULTILINE)[1:]
-    return {name: " ".join(text.split()) for name, text in zip(entries[::2], entries[1::2], strict=True)}
-
-
-def yaml_like(value: Any) -> str:
-    """A default as params.yaml writes it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(map(yaml_like, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def cell(text: str) -> str:
-    """Text that a Markdown table can hold."""
-    return " ".join(text.replace("|", "\\|").split())
 
 
 def published_lines(published: Sequence[PublishedCount]) -> list[str]:

@@ -39,7 +39,7 @@ class ParsingSettings(BaseModel):
     )
     levels: int = Field(default=3, ge=1, le=6, description="halvings between the top and the bottom of the U")
     steps: int = Field(default=2000, ge=1, description="optimizer steps")
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, description="faces per step")
     learning_rate: float = Field(default=3e-3, gt=0, le=1, description="peak of a one-cycle schedule of AdamW")
     brightness: float = Field(
         default=0.3, ge=0, le=1, description="greatest shift of brightness, in units of the range -1..1"

@@ -72,7 +72,7 @@ class ListedSource(ABC):
         InputError: The layout is none that the source knows; says what was looked for.
 
     Attributes:
-        layout: The folders and files that it reads, as a small tree of text, for docs/datasets.md.
+        layout: The folders and files that it reads, as a small tree of text, for docs/reference/data-sets.md.
         terms: Under which terms the data set is given.
         published: Counts of the whole data set, for comparison; may depend on the settings.
     """

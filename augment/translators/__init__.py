@@ -1,9 +1,9 @@
 """Translators by name: make one, save one, load one; and the API of plug-ins.
 
 A translator is known by its name. Ours are listed here; another project adds its own with an entry point in the group
-`s2l.translators` (name = "module:Class", a subclass of `Translator`), as docs/plug-ins.md says. A plug-in imports its
-base class and what its losses see from here: `from augment.translators import Batch, LearnedTranslator`. Nothing,
-torch among it, is imported before it is used.
+`s2l.translators` (name = "module:Class", a subclass of `Translator`), as docs/how-to/add-a-translator.md says. A
+plug-in imports its base class and what its losses see from here: `from augment.translators import Batch,
+LearnedTranslator`. Nothing, torch among it, is imported before it is used.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class AttributeGanSettings(TranslatorSettings):
         default=64, ge=4, le=512, description="features of the first convolution of generator and discriminator"
     )
     downs: int = Field(default=2, ge=1, le=6, description="how often the generator halves the picture")
-    residual_blocks: int = Field(default=6, ge=0, le=32)
+    residual_blocks: int = Field(default=6, ge=0, le=32, description="at the lowest resolution")
     outer_kernel: Literal[3, 5, 7] = Field(
         default=7,
         description="edge of the generator's first and last convolution; 7 as published, half of its cost at 48 px",
@@ -48,11 +48,13 @@ class AttributeGanSettings(TranslatorSettings):
         description="output = clamp(input + residual, -1, 1) instead of tanh; the residual starts at 0, "
         "so that training starts from the identity",
     )
-    adversarial: Literal["wasserstein", "non_saturating"] = "wasserstein"
+    adversarial: Literal["wasserstein", "non_saturating"] = Field(
+        default="wasserstein", description="the adversarial loss: Wasserstein as published, or non-saturating logistic"
+    )
     classification: Literal["binary", "softmax"] = Field(
         default="binary", description="summed binary cross-entropies (LSSL eq. 2) or soft-max (StarGAN eq. 2)"
     )
-    lambda_adversarial: Weight = 1.0
+    lambda_adversarial: Weight = Field(default=1.0, description="adversarial loss, in both networks")
     lambda_cls: Weight = Field(default=1.0, description="attribute classification, in both networks")
     lambda_gp: Weight = Field(default=10.0, description="gradient penalty on lines between real and fake")
     lambda_r1: Weight = Field(default=0.0, description="R1's gamma: weight of the squared gradient on real faces")

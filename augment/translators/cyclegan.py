@@ -69,7 +69,9 @@ class CycleGanSettings(TranslatorSettings):
         "size of each convolution: with the published one and without normalization a narrow discriminator's scores "
         "hardly depend on its input",
     )
-    adversarial: Literal["least_squares", "non_saturating"] = "least_squares"
+    adversarial: Literal["least_squares", "non_saturating"] = Field(
+        default="least_squares", description="least squares as published, or non-saturating logistic"
+    )
     sources_as_fakes: bool = Field(
         default=False,
         description="half of a discriminator's fake faces are real faces of the class that its generator starts from: "

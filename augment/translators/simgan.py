@@ -67,7 +67,7 @@ class SimGanSettings(TranslatorSettings):
         description="real faces for the discriminator are those turned by at most so many degrees, and those whose "
         "turn is not known; null = all, as in the paper, whose simulated pictures are turned as the real ones are",
     )
-    lambda_adversarial: Weight = 1.0
+    lambda_adversarial: Weight = Field(default=1.0, description="adversarial loss, in both networks, eq. 1 and 2")
     lambda_reg: Weight = Field(
         default=8.0,
         description="self-regularization, eq. 4; the paper gives no value. A public reimplementation has 0.5 where "

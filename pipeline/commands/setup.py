@@ -98,7 +98,7 @@ def check_data_set(
     """Say what the copy of the data set NAME at ROOT holds, what it lacks, and what in it can't be read.
 
     Counts are set beside the published ones. Exits with 1 where something can't be read, else with 0, though parts may
-    be missing. docs/datasets.md describes every NAME; the embedded faces (rig) have no ROOT.
+    be missing. docs/reference/data-sets.md describes every NAME; the embedded faces (rig) have no ROOT.
     """
     from pipeline.data_check import check_data, parse_settings
 

@@ -16,7 +16,7 @@ from pipeline.core.sections import Section
 class DatasetSettings(Section):
     """Where the real faces come from, and in what form the run holds them."""
 
-    source: str = Field(description="A source's name; docs/datasets.md lists them.")
+    source: str = Field(description="A source's name; docs/reference/data-sets.md lists them.")
     root: str = Field(
         description="The data set's file or folder; of embedded faces, the file in conf/ that describes them."
     )

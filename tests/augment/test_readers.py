@@ -1,4 +1,4 @@
-"""Who else reads the tables: pandas, pyarrow, Polars, Hugging Face `datasets`, torch; and the page that says how."""
+"""Who else reads the tables: pandas, pyarrow, Polars, Hugging Face `datasets`, torch; and the pages that say how."""
 
 from __future__ import annotations
 
@@ -24,8 +24,13 @@ from augment.faces.shards import CardFacts, write_faces
 from augment.faces.table import FACE_FIELDS, FIELDS, read_faces, validate_faces
 from augment.sources import open_source
 
-PAGE = Path(__file__).parents[2] / "docs" / "dataset-format.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/how-to/read-the-synthetic-faces.md")
+BLOCKS = [
+    (page, block)
+    for page in PAGES
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+]
 
 
 def synthetic_rows(translator: str, fold: int, count: int = 12) -> list[dict]:
@@ -61,17 +66,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # The page
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[block.strip().splitlines()[-1][:40] for block in BLOCKS])
-def test_what_the_page_says_runs_as_it_is_written(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[block.strip().splitlines()[-1][:40] for _, block in BLOCKS])
+def test_what_the_pages_say_runs_as_it_is_written(
+    page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_run(tmp_path)
     monkeypatch.chdir(tmp_path)
     values: dict = {}
-    exec(compile(block, str(PAGE), "exec"), values)
+    exec(compile(block, page, "exec"), values)
     if "same" in values:
         assert values["same"]["face_id"][:] == values["faces"]["face_id"][:]
     if "lazy" in values:
         assert len(values["frame"]) == 12 and len(values["kept"]) == len(values["lazy"]) == 9
-    if "loss" in values:
+    if "accuracy" in values:
+        assert 0 <= values["accuracy"] <= 1 and len(values["train"]) == 20 + 12 and len(values["test"]["label"]) == 10
+    elif "loss" in values:
         assert bool(values["loss"].isfinite()) and len(values["faces"]) == 9
         assert values["batch"]["image"].shape == (9, 1, 16, 16)
     if "both" in values:
@@ -79,7 +88,7 @@ def test_what_the_page_says_runs_as_it_is_written(block: str, tmp_path: Path, mo
 
 
 def test_the_page_names_every_column() -> None:
-    text = PAGE.read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "table.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     named = {word for row in rows for word in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert {field.name for field in FIELDS} <= named

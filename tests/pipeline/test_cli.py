@@ -95,7 +95,7 @@ def test_bash_which_splits_words_at_the_sign_gets_values_alone(words: tuple[str,
 
 
 def test_the_line_that_the_page_gives_for_bash_completes_in_bash() -> None:
-    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     line = page.split("| bash | `~/.bashrc` | `")[1].split("`")[0]
     script = f"""
 {line}

@@ -25,7 +25,7 @@ from pipeline.profile import compose_profile
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-PAGE = ROOT / "docs" / "plug-ins.md"
+PAGE = ROOT / "docs" / "how-to" / "add-a-translator.md"
 
 
 def installer() -> tuple[list[str], dict[str, str]]:

@@ -1,0 +1,1 @@
+"""What writes the generated pages and the picture of docs/: `python -m tools.write_docs`."""
