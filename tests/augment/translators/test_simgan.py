@@ -66,7 +66,7 @@ def test_published_layer_shapes() -> None:
     """Pictures of 55 x 35 as in the paper, which any network here takes but for an attribute head's."""
     settings = SimGanSettings()
     eyes = torch.zeros(1, 1, 35, 55)
-    assert Refiner(channels=1, heard=0, settings=settings)(eyes).shape == eyes.shape
+    assert Refiner(channels=1, condition_size=0, settings=settings)(eyes).shape == eyes.shape
     network = LocalDiscriminator(channels=1, size=55, classes=0, settings=settings)
     shapes, features = [], eyes
     for layer in network.body:
