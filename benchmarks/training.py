@@ -25,9 +25,10 @@ from augment.faces.images import encode_png
 from augment.faces.tensors import FaceTensors, mirror_landmarks, to_unit_range
 from augment.rig import preset, render
 from augment.training.checkpoints import checkpoint_folders
-from augment.training.loop import TrainingSettings, train_translator
+from augment.training.loop import train_translator
+from augment.training.settings import TrainingSettings
 from augment.translators import create_translator
-from augment.translators.base import Batch, LearnedTranslator
+from augment.translators.base import AdversarialTranslator, Batch
 
 SETTINGS: dict[str, Any] = {
     "width": 16,
@@ -78,7 +79,7 @@ class Files(torch.utils.data.Dataset[Any]):
         return picture, landmarks, self.faces.labels[place]
 
 
-def plain_loop(translator: LearnedTranslator, faces: FaceTensors, settings: TrainingSettings) -> None:
+def plain_loop(translator: AdversarialTranslator, faces: FaceTensors, settings: TrainingSettings) -> None:
     loader = torch.utils.data.DataLoader(Files(faces), settings.batch_size, shuffle=True, drop_last=True)
     networks = [list(translator.discriminator_parameters()), list(translator.generator_parameters())]
     optimizers = [torch.optim.Adam(network, lr=1e-3, betas=settings.betas) for network in networks]
@@ -91,7 +92,7 @@ def plain_loop(translator: LearnedTranslator, faces: FaceTensors, settings: Trai
                 images=to_unit_range(pictures),
                 labels=labels,
                 targets=torch.randint(translator.num_classes, labels.shape),
-                side=translator.side_input(part),
+                side_input=translator.side_input(part),
                 step=step,
                 total_steps=settings.steps,
             )

@@ -39,7 +39,8 @@ from augment.translators.base import CannotTranslateError, Translator, UsesParsi
 from classifiers.evaluation import predict
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
 from classifiers.training import ClassifierSettings, train_classifier
-from pipeline.parameters import TranslatorEntry
+from pipeline.parameters.translators import TranslatorEntry
+from pipeline.profile import compose_profile
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings
 from reports.statistics import compare_arms, summarize_arm
@@ -177,11 +178,11 @@ def _open_bench(kind: str, cache: Path, people: int) -> Bench:
 # Recipes
 
 
+@lru_cache
 def recipes() -> dict[str, dict[str, Any]]:
-    """Every recipe as YAML gives it, in the order in which the methods are registered."""
-    found = dict(cpu_scale().get("translators") or {})
-    for file in sorted((ROOT / "conf" / "recipe").glob("*.yaml")):
-        found[file.stem] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    """Every recipe of conf/recipe with what it has from its base, in the order in which the methods are registered."""
+    names = ",".join(sorted(file.stem for file in (ROOT / "conf" / "recipe").glob("*.yaml")))
+    found = yaml.safe_load(compose_profile(ROOT, ["scale=cpu", f"+recipe=[{names}]"]))["translators"]
     places = {method: place for place, method in enumerate(translator_names())}
     return dict(sorted(found.items(), key=lambda item: places.get(item[1]["method"], len(places))))
 

@@ -1,11 +1,10 @@
 """Whether every translator translates, at one small budget, by the word of a classifier that none of them ever met.
 
-Each translator is trained by the one loop, by its recipe for a CPU (`conf/recipe/NAME.yaml`, else the entry of
-`conf/scale/cpu.yaml`), on embedded faces, 48 px and grey; no validation, so that the last averaged weights are what
-counts. Then it translates test faces of people whom it never saw. The judge here is another one than a run's: it
-learned from many other embedded people, no translator is chosen by it, and beside what it recognises after the
-translation stands what it takes the same faces for before. Faces are the default run's kind; translators that turn
-faces to the front have faces with profiles.
+Each translator is trained by the one loop, by its recipe for a CPU (`conf/recipe/NAME.yaml`), on embedded faces, 48 px
+and grey; no validation, so that the last averaged weights are what counts. Then it translates test faces of people whom
+it never saw. The judge here is another one than a run's: it learned from many other embedded people, no translator is
+chosen by it, and beside what it recognises after the translation stands what it takes the same faces for before. Faces
+are the default run's kind; translators that turn faces to the front have faces with profiles.
 
     python -m benchmarks.translators run lssl stargan
     python -m benchmarks.translators run lssl --set settings.width=8 training.steps=100
@@ -43,10 +42,11 @@ from augment.core.files import atomic_path, atomic_write_bytes, atomic_write_tex
 from augment.core.seeding import derive_seed
 from augment.faces.tensors import FaceTensors
 from augment.training.fingerprint import run_fingerprint
-from augment.training.loop import TrainingSettings, train_translator
+from augment.training.loop import train_translator
 from augment.training.samples import sample_sheet
+from augment.training.settings import TrainingSettings
 from augment.translators import load_translator, translator_class
-from augment.translators.base import CannotTranslateError, LearnedTranslator, Translator
+from augment.translators.base import DISCRIMINATOR, CannotTranslateError, LearnedTranslator, Translator
 from benchmarks.translator_bench import (
     JUDGE_FACES,
     ROOT,
@@ -226,8 +226,9 @@ def cost_of(name: str, cache: Path, *, published: bool, limit: float) -> dict[st
     try:
         translator = bench.create(entry.method, {} if published else entry.settings)
         if isinstance(translator, LearnedTranslator):
-            row["generator_parameters"] = parameter_count(translator.generator_parameters())
-            row["discriminator_parameters"] = parameter_count(translator.discriminator_parameters())
+            counts = {name: parameter_count(parameters) for name, parameters in translator.networks().items()}
+            row["discriminator_parameters"] = counts.pop(DISCRIMINATOR, None)
+            row["generator_parameters"] = sum(counts.values())
             row["batch"] = training.batch_size
             steps = 2 if published else 16
             try:

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict
 
+from augment.core.code_hash import hash_code
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.seals import is_sealed, seal_folder
 from augment.core.seeding import derive_seed
+from augment.faces.face_hash import hash_faces
+from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
-from augment.synthesis.selection import read_kept
-from classifiers.augmentations import AugmentationName
-from classifiers.cells import hash_code, hash_faces
 from classifiers.evaluation import (
     Scores,
     predict,
@@ -38,81 +38,14 @@ from classifiers.evaluation import (
     write_predictions,
 )
 from classifiers.models import save_classifier
+from classifiers.settings import CLASSICAL_KINDS, Arm
 from classifiers.training import ClassifierSettings, train_classifier
 
 if TYPE_CHECKING:
     from classifiers.baselines import BaselineSettings
 
-ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp"]
-_SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
-_CLASSICAL_KINDS = ("hog", "lbp")
 
 _COLUMNS = ("image", "label", "label_name", "face_id", "subject")
-
-
-class Arm(BaseModel):
-    """One way to make the classifier's training set.
-
-    Attributes:
-        kind: real; oversampled (real, every class drawn alike); synthetic (real and synthetic); synthetic_only; hog or
-            lbp (classical features and a support vector machine, on real faces).
-        augmentation: Of training faces; None: as the classifier's settings say. Real and classical augmentation is
-            kind `real` with `classical`.
-        translator: Whose faces; for synthetic kinds.
-        per_class: How many of its faces of each class; for synthetic kinds.
-        share: Of each batch that is synthetic; for kind `synthetic`. Measured elsewhere: about half is a good start.
-        selected: Whether only faces that selection kept are used; for synthetic kinds.
-        class_balanced: Whether batches draw every class alike; None: as the classifier's settings say.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: ArmKind
-    augmentation: AugmentationName | None = None
-    translator: str | None = None
-    per_class: int | None = Field(default=None, ge=1)
-    share: float = Field(default=0.5, gt=0, lt=1)
-    selected: bool = True
-    class_balanced: bool | None = None
-
-    @model_validator(mode="after")
-    def _fits_kind(self) -> Arm:
-        problems = []
-        if self.kind in _SYNTHETIC_KINDS:
-            if not self.translator:
-                problems.append(f"translator: kind {self.kind} needs one (for example warp)")
-            if self.per_class is None:
-                problems.append(f"per_class: kind {self.kind} needs a number of faces per class (for example 500)")
-        else:
-            problems += [
-                f"{key}: kind {self.kind} uses no synthetic faces; leave it out, or use kind synthetic"
-                for key in ("translator", "per_class", "share", "selected")
-                if key in self.model_fields_set and getattr(self, key) is not None
-            ]
-        if self.kind == "synthetic_only" and "share" in self.model_fields_set:
-            problems.append("share: the whole batch is synthetic in kind synthetic_only; leave it out")
-        if self.kind == "oversampled" and self.class_balanced is False:
-            problems.append("class_balanced: kind oversampled is balanced; leave it out, or use kind real")
-        if self.kind in _CLASSICAL_KINDS:
-            problems += [
-                f"{key}: kind {self.kind} has no batches to change; leave it out"
-                for key in ("augmentation", "class_balanced")
-                if getattr(self, key) is not None
-            ]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
-
-    @property
-    def is_synthetic(self) -> bool:
-        """Whether it needs a translator's faces."""
-        return self.kind in _SYNTHETIC_KINDS
-
-    def balanced(self, settings: ClassifierSettings) -> bool:
-        """Whether its batches draw every class alike."""
-        if self.kind == "oversampled":
-            return True
-        return settings.class_balanced if self.class_balanced is None else self.class_balanced
 
 
 class ArmCell(BaseModel):
@@ -229,7 +162,7 @@ def run_arm(
     faces = read_faces(faces_dir, columns=_COLUMNS)
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
-    settings = baseline_settings if arm.kind in _CLASSICAL_KINDS else classifier_settings
+    settings = baseline_settings if arm.kind in CLASSICAL_KINDS else classifier_settings
     found: dict[tuple[int, int], ArmCell] = {}
     missing: list[dict[str, Any]] = []
     for fold in numbers:
@@ -267,7 +200,7 @@ def run_arm(
     places = [scratch / f"fold-{cell.fold}-seed-{cell.seed}" for cell in cells]
     tables = [read_predictions(place / "predictions.parquet")[0] for place in places]
     curves = [(place / "history.jsonl").read_text(encoding="utf-8") for place in places]
-    if weights_out is not None and arm.kind not in _CLASSICAL_KINDS:
+    if weights_out is not None and arm.kind not in CLASSICAL_KINDS:
         for cell in cells:
             target = weights_out / f"fold-{cell.fold}" / f"seed-{cell.seed}.safetensors"
             with atomic_path(target) as part:
@@ -275,7 +208,7 @@ def run_arm(
     if history_out is not None:
         atomic_write_text(history_out, "".join(curves))
     write_predictions(pa.concat_tables(tables), out)
-    steps = None if arm.kind in _CLASSICAL_KINDS else classifier_settings.steps
+    steps = None if arm.kind in CLASSICAL_KINDS else classifier_settings.steps
     return ArmReport(name=name, arm=arm, steps=steps, cells=tuple(cells), resumed=resumed)
 
 
@@ -484,10 +417,10 @@ def _fingerprint(
         "name": name,
         "arm": arm.model_dump(mode="json"),
         "settings": None if settings is None else settings.model_dump(mode="json"),
-        "weights": weights and arm.kind not in _CLASSICAL_KINDS,
+        "weights": weights and arm.kind not in CLASSICAL_KINDS,
         "device": torch.device(device).type,
         "torch": torch.__version__,
-        "code": hash_code(),
+        "code": hash_code(["classifiers.arms"]),
         **_hashes(data),
     }
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from augment.core.seeding import seeded
-
-AugmentationName = Literal["none", "flip", "classical", "randaugment"]
+from augment.faces.affine import sample_affine
+from classifiers.settings import AugmentationName
 
 
 class AugmentationSettings(BaseModel):
@@ -63,7 +61,7 @@ def augment_images(
         kind: none, flip, classical (flip, then rotation, translation and scale, then brightness and contrast) or
             randaugment (flip, then RandAugment, Cubuk et al. 2020, by torchvision).
         settings: How strong.
-        generator: A CPU generator, the only source of chance. What picture i gets depends on its place in the batch
+        generator: A CPU generator, the only source of randomness. What picture i gets depends on its place in the batch
             only, so that two arms with one seed augment alike.
 
     Returns:
@@ -72,22 +70,22 @@ def augment_images(
     if kind == "none":
         return images.to(torch.float32) / 255.0
     count = len(images)
-    chances = torch.rand(count, 7, generator=generator)
-    images = _mirror(images, chances[:, 0] < settings.flip)
+    uniform = torch.rand(count, 7, generator=generator)
+    images = _mirror(images, uniform[:, 0] < settings.flip)
     if kind == "flip":
         return images.to(torch.float32) / 255.0
     if kind == "randaugment":
         return _randaugment(images, settings, generator).to(torch.float32) / 255.0
-    signed = chances[:, 1:] * 2 - 1
+    signed = uniform[:, 1:] * 2 - 1
     values = images.to(torch.float32) / 255.0
     values = transform_affine(
         values,
         degrees=signed[:, 0] * settings.rotation,
         # affine coordinates run from -1 to 1: two of them are one edge
         shift=2 * signed[:, 1:3] * settings.translation,
-        scale=_between(chances[:, 4], *settings.scale),
+        scale=_between(uniform[:, 4], *settings.scale),
     )
-    contrast = _between(chances[:, 5], *settings.contrast).to(values.device).view(-1, 1, 1, 1)
+    contrast = _between(uniform[:, 5], *settings.contrast).to(values.device).view(-1, 1, 1, 1)
     brightness = (signed[:, 5] * settings.brightness).to(values.device).view(-1, 1, 1, 1)
     mean = values.mean(dim=(1, 2, 3), keepdim=True)
     return ((values - mean) * contrast + mean + brightness).clamp(0, 1)
@@ -113,17 +111,15 @@ def transform_affine(
     # anticlockwise turn has the matrix [[cos, sin], [-sin, cos]], and its inverse [[cos, -sin], [sin, cos]].
     linear = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
     offset = -(linear @ shift.unsqueeze(2))
-    theta = torch.cat([linear, offset], dim=2).to(images.device, images.dtype)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sample_affine(images, torch.cat([linear, offset], dim=2), padding="border")
 
 
 def _mirror(images: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     return torch.where(chosen.to(images.device).view(-1, 1, 1, 1), images.flip(-1), images)
 
 
-def _between(chance: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    return low + (high - low) * chance
+def _between(uniform: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    return low + (high - low) * uniform
 
 
 def _randaugment(images: torch.Tensor, settings: AugmentationSettings, generator: torch.Generator) -> torch.Tensor:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import softmax
 from skimage.feature import hog, local_binary_pattern
 from sklearn.metrics import accuracy_score, f1_score, recall_score
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
@@ -47,8 +48,8 @@ class BaselineSettings(BaseModel):
     penalties: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         default=None,
         min_length=1,
-        description="Values of C, tried in rising order on the validation faces until two in a row do worse than the "
-        "best; null: from 0.0003 to 1 for linear, 1 to 10 for rbf.",
+        description="Values of C, each tried on the validation faces; null: from 0.0003 to 1 for linear, 1 to 10 for "
+        "rbf.",
     )
     choice_faces: int = Field(
         default=4_000,
@@ -144,8 +145,7 @@ def train_baseline(
         for name, faces in (("training", train), ("validation", validation))
         if not len(faces)
     ]
-    labels = train.labels.cpu().numpy()
-    if len(np.unique(labels)) == 1:
+    if len(train.labels.unique()) == 1:
         problems.append(Problem("training faces", "are all of one class", "give at least two classes"))
     edge = settings.hog_cells if kind == "hog" else settings.lbp_grid
     if len(train) and train.size < 2 * edge:
@@ -159,30 +159,35 @@ def train_baseline(
         )
     if problems:
         raise InputError(problems)
-    features = extract(kind, train, settings)
-    checks = extract(kind, validation, settings)
-    wanted = validation.labels.cpu().numpy()
-    classes = len(train.class_names)
+    features, labels = extract(kind, train, settings), train.labels.cpu().numpy()
+    held_out, held_out_labels = extract(kind, validation, settings), validation.labels.cpu().numpy()
 
-    def score(machine: Pipeline) -> float:
-        return _score(settings.select_by, wanted, _decision_scores(machine, checks, classes).argmax(axis=1))
+    def score(machine: Pipeline, features: np.ndarray, labels: np.ndarray) -> float:
+        predicted = _decision_scores(machine, features, len(train.class_names)).argmax(axis=1)
+        return _score(settings.select_by, labels, predicted)
 
-    chosen = _choice(labels, settings.choice_faces, seed)
-    candidates = sorted(settings.penalties or _PENALTIES[settings.kernel])
+    machine = _machine(settings, seed)
+    candidates = sorted(set(settings.penalties or _PENALTIES[settings.kernel]))
     scores: dict[float, float] = {}
-    for candidate in candidates if len(candidates) > 1 else ():
-        scores[candidate] = score(_machine(settings, candidate, seed).fit(features[chosen], labels[chosen]))
-        # The large ones overfit, and cost the most.
-        if len(scores) > 2 and max(list(scores.values())[-2:]) < max(scores.values()):
-            break
-    penalty = max(scores, key=lambda value: scores[value]) if scores else candidates[0]
-    machine = _machine(settings, penalty, seed).fit(features, labels)
+    if len(candidates) > 1:
+        chosen = _choice(labels, settings.choice_faces, seed)
+        # -1: always learned from; 0: the one fold that is held out.
+        folds = PredefinedSplit(np.repeat([-1, 0], [len(chosen), len(held_out)]))
+        search = GridSearchCV(
+            machine, {"machine__C": candidates}, scoring=score, cv=folds, refit=False, error_score="raise"
+        )
+        search.fit(np.concatenate([features[chosen], held_out]), np.concatenate([labels[chosen], held_out_labels]))
+        scores = dict(zip(candidates, search.cv_results_["mean_test_score"].tolist(), strict=True))
+    # Of equals the smallest: candidates rise, and `max` keeps the first.
+    penalty = max(scores, key=scores.__getitem__) if scores else candidates[0]
+    # Not by the search's own `refit`, which would learn from the validation faces too.
+    machine.set_params(machine__C=penalty).fit(features, labels)
     return Baseline(
         kind=kind,
         settings=settings,
         class_names=train.class_names,
         penalty=penalty,
-        validation_score=score(machine),
+        validation_score=score(machine, held_out, held_out_labels),
         validation_scores=scores,
         machine=machine,
     )
@@ -238,18 +243,19 @@ def _lbp(picture: np.ndarray, settings: BaselineSettings) -> np.ndarray:
     return np.sqrt(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32).ravel()
 
 
-def _machine(settings: BaselineSettings, penalty: float, seed: int) -> Pipeline:
+def _machine(settings: BaselineSettings, seed: int) -> Pipeline:
     weight = "balanced" if settings.class_balanced else None
     # Only centred: each feature is a share of a histogram already, and scaling rare patterns up to the spread of common
     # ones would hand the machine their noise.
     scaler = StandardScaler(with_std=False)
     if settings.kernel == "rbf":
-        return make_pipeline(scaler, SVC(C=penalty, class_weight=weight, decision_function_shape="ovr"))
-    # The dual is the faster form at the small C that win here, for few faces and for many.
-    machine = LinearSVC(
-        C=penalty, class_weight=weight, dual=True, tol=1e-3, max_iter=settings.iterations, random_state=seed % 2**32
-    )
-    return make_pipeline(scaler, machine)
+        machine = SVC(class_weight=weight, decision_function_shape="ovr")
+    else:
+        # The dual is the faster form at the small C that win here, for few faces and for many.
+        machine = LinearSVC(
+            class_weight=weight, dual=True, tol=1e-3, max_iter=settings.iterations, random_state=seed % 2**32
+        )
+    return Pipeline([("scaler", scaler), ("machine", machine)])
 
 
 def _decision_scores(machine: Pipeline, features: np.ndarray, classes: int) -> np.ndarray:
@@ -274,8 +280,8 @@ def _choice(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Positions of at most `count` faces, class by class in proportion, each class at least once."""
     if len(labels) <= count:
         return np.arange(len(labels))
-    chance = np.random.default_rng(seed)
-    shuffled = chance.permutation(len(labels))
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(labels))
     ranks = np.empty(len(labels))
     for label in np.unique(labels):
         members = shuffled[labels[shuffled] == label]

@@ -188,7 +188,7 @@ def predictions_table(
 
 
 def write_predictions(table: pa.Table, path: Path) -> None:
-    """Writes a table of predictions as Parquet (zstd), whole or not at all."""
+    """Writes a table of predictions as Parquet (zstd), atomically."""
     with atomic_path(path) as scratch:
         pq.write_table(table, scratch, compression="zstd")
 

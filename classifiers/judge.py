@@ -17,17 +17,18 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict
 
+from augment.core.code_hash import hash_code
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.seals import is_sealed, seal_folder
 from augment.core.seeding import derive_seed
+from augment.faces.face_hash import hash_faces
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
-from classifiers.cells import hash_code, hash_faces
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
 from classifiers.training import ClassifierSettings, train_classifier
@@ -84,10 +85,6 @@ class Judge:
     def features(self, images: torch.Tensor) -> np.ndarray:
         """Pooled features, float32 [N, D], of pictures, uint8 [N, C, H, W] on any device."""
         return extract_features(self.model, images)
-
-    def __call__(self, images: torch.Tensor) -> np.ndarray:
-        """The same as `probabilities`."""
-        return self.probabilities(images)
 
 
 def train_judge(
@@ -174,7 +171,7 @@ def _judge_of_fold(
         "device": torch.device(device).type,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "code": hash_code(),
+        "code": hash_code(["classifiers.judge"]),
         "train": hash_faces(train),
         "validation": hash_faces(validation),
     }

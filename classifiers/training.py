@@ -16,10 +16,11 @@ from augment.core.errors import InputError, Problem
 from augment.core.progress import track
 from augment.core.seeding import derive_seed
 from augment.faces.tensors import FaceTensors
-from classifiers.augmentations import AugmentationName, AugmentationSettings, augment_images
+from classifiers.augmentations import AugmentationSettings, augment_images
 from classifiers.evaluation import ScoreName, autocast, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier
 from classifiers.sampling import DrawStream
+from classifiers.settings import AugmentationName
 
 
 class ClassifierDivergedError(ArithmeticError):

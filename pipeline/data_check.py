@@ -12,9 +12,9 @@ from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.faces.fold_choice import choose_folds
 from augment.faces.splits import FoldSettings
+from augment.prepare.inventory import NONE, Inventory, PictureFacts, take_inventory
 from augment.sources import open_source
-from augment.sources.inventory import NONE, Inventory, PictureFacts, take_inventory
-from pipeline.yaml_text import parse_yaml
+from pipeline.core.yaml_text import parse_yaml
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*\Z", re.ASCII)
 _GROUPS = {"joint": "rig_joint"}  # profiles that are not called as their source
@@ -231,7 +231,7 @@ def _notes(found: Inventory) -> str:
     if facts := found.pictures:
         if facts.near_identical:
             lines.append(
-                f"{facts.identical:,} faces have a byte-identical twin, {facts.near_identical:,} an identical or "
+                f"{facts.identical:,} faces have a byte-identical copy, {facts.near_identical:,} an identical or "
                 "near-identical one; folds keep them together"
             )
         if facts.identical_of_other_subject:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from augment.core.files import atomic_write_text
-from augment.training.loop import TIMING_FIELDS
 
-MEASURED_FIELDS = (*TIMING_FIELDS, "processor_seconds", "peak_memory_bytes")
+# By name, wherever they stand: `augment.training` and `classifiers` write them.
+MEASURED_FIELDS = ("seconds", "images_per_second", "processor_seconds", "peak_memory_bytes")
 
 
 def take_measurements(folder: Path) -> dict[str, Any]:

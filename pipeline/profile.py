@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from augment.core.errors import InputError, Problem
-from pipeline.groups import GROUPS
-from pipeline.project import is_project, where_to_run
+from pipeline.core.groups import GROUPS
+from pipeline.core.project import is_project, where_to_run
 
 HEADER = "# Written by `s2l profile {overrides}`; conf/ and the settings classes say what each key means.\n"
 
@@ -30,7 +30,7 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     Raises:
         InputError: A group, a key or a value does not exist or can't be.
     """
-    from pipeline.parameters import parse_parameters
+    from pipeline.parameters.whole import parse_parameters
 
     if not is_project(root):
         raise InputError(Problem(str((Path(root) / "conf").resolve()), "is not there", where_to_run(root)))
@@ -112,7 +112,8 @@ def _refuse_unknown_members(root: Path, overrides: Sequence[str]) -> None:
 
 def _unknown_key(root: Path, path: str, overrides: Sequence[str]) -> Problem:
     """Says what is wrong with a key that the profile doesn't have: misspelt, or to be added with a plus."""
-    from pipeline.parameters import Parameters, keys_at, known_settings
+    from pipeline.core.sections import keys_at
+    from pipeline.parameters.whole import Parameters, known_settings
 
     groups = [override for override in overrides if override.partition("=")[0] in GROUPS]
     section: Any = _compose(root, groups)

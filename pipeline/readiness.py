@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from augment.core.errors import InputError, Problem
-from pipeline.devices import choose_device
-from pipeline.parameters import load_parameters
-from pipeline.project import git_advice
+from pipeline.core.devices import choose_device
+from pipeline.core.project import git_advice
+from pipeline.parameters.whole import load_parameters
 
 
 def lacking(folder: Path) -> list[Problem]:

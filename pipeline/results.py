@@ -11,20 +11,21 @@ from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
 from augment.core.seals import SEAL, read_seal, seal_problems
 from augment.faces.licences import Licence
-from pipeline.parameters import Parameters, load_parameters
-from pipeline.workspace import Artifacts
+from pipeline.core.devices import choose_device, name_of
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.workspace import Artifacts
+from pipeline.parameters.whole import Parameters, load_parameters
 from reports.environment import describe_environment
 
 WRITTEN_BY = "Written by `s2l results`"
 
 
-def keep_results(root: Path, destination: Path, *, device: str, note: str = "") -> list[Path]:
+def keep_results(root: Path, destination: Path, note: str = "") -> list[Path]:
     """Copies a run's tables and metrics, and writes a README that says on what they were measured.
 
     Args:
         root: The workspace of a finished run.
         destination: A folder such as docs/results/rig-cpu; made anew, if it is the tool's own.
-        device: The device as the report names it.
         note: A sentence on the circumstances (wall time, what else the machine did).
 
     Returns:
@@ -35,9 +36,8 @@ def keep_results(root: Path, destination: Path, *, device: str, note: str = "") 
             files that this tool did not write.
     """
     parameters = load_parameters(root / "params.yaml")
-    report = Artifacts(root).report
-    if not (report / "metrics.json").is_file():
-        raise InputError(Problem(str(report), "holds no report", "run `dvc repro` first"))
+    device = name_of(choose_device(parameters.runtime.device))
+    check_needs([Need(Artifacts(root).report, "s2l report")])
     _check_destination(destination)
     try:
         with folder_in_place(destination) as built:

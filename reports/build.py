@@ -10,9 +10,9 @@ import pandas as pd
 
 from augment.core.files import atomic_write_bytes, atomic_write_text
 from augment.core.replacing import folder_in_place
+from reports.cost import record_metrics
 from reports.figures import LIGHT, draw_confusions, draw_differences, draw_gallery, png_bytes, render_figures
 from reports.inputs import ReportData, ReportInputs, load_report_data, loss_terms
-from reports.measurements import record_metrics
 from reports.page import render_page
 from reports.settings import ReportSettings
 from reports.tables import (

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
-from reports.measurements import RunRecord
+from reports.cost import RunRecord
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import SCORES_VERSION, ReportSettings
 from reports.statistics import (

@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.colours import heat_step, heat_style
+from reports.cost import record_facts, record_rows
 from reports.figures import RenderedFigure, render_figures, row_shares
 from reports.inputs import Headline, ReportData, find_headline, real_only_arms
-from reports.measurements import record_facts, record_rows
 from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
 from reports.shortfalls import find_shortfalls, sample_words

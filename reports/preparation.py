@@ -78,7 +78,7 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts.append(
         (
             "duplicates",
-            f"{report.get('duplicate_faces', 0):,} faces have a byte-identical twin, "
+            f"{report.get('duplicate_faces', 0):,} faces have a byte-identical copy, "
             f"{report.get('near_duplicate_faces', 0):,} an identical or near-identical one",
         )
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 SCORES_VERSION = 2  # of scores.json; it stands here because reading one should not load torch
@@ -36,3 +38,41 @@ class ReportSettings(BaseModel):
     )
     split: str = Field(default="test", pattern="^(validation|test)$", description="The faces that are scored.")
     bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)
+
+
+class ScoreSettings(BaseModel):
+    """Settings of the scores. Counts are in pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference_split: str = Field(
+        default="test",
+        pattern="^(train|validation|test)$",
+        description="Real faces that the distances are taken to; split into two halves, one of them for the floor.",
+    )
+    max_images: int = Field(default=10_000, ge=2, description="At most so many faces per side for distances.")
+    max_inception_images: int | None = Field(
+        default=None,
+        ge=2,
+        description="The same for Inception alone, which makes about 5 images/s on a CPU core.",
+    )
+    inception_weights: Path | None = Field(
+        default=None, description="pytorch-fid's weights; $TORCH_HOME/hub/checkpoints is searched where null."
+    )
+    allow_download: bool = Field(default=False, description="Fetch the Inception weights once where they are absent.")
+    inception_batch_size: int = Field(default=32, ge=1, description="Pictures per batch of Inception.")
+    kernel_subset_size: int | None = Field(
+        default=1000, ge=2, description="Subset size of the kernel distance; null takes all pairs at once."
+    )
+    max_test_faces: int | None = Field(
+        default=None,
+        ge=1,
+        description="Translate at most so many test faces per fold, stratified; all where null.",
+    )
+    batch_size: int = Field(default=64, ge=1, description="Test faces per batch.")
+    moved_threshold: float = Field(
+        default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
+    )
+    gallery: bool = Field(default=True, description="Keep a sheet of inputs and outputs.")
+    gallery_faces: int = Field(default=6, ge=1, le=64, description="Rows of that sheet.")
+    seed: int = Field(default=0, ge=0, description="Of the draws of faces and of the two halves.")

@@ -15,7 +15,7 @@ import augment.translators as registry
 from augment.faces.tensors import FaceTensors
 from augment.training.loop import TrainingSettings, train_translator
 from augment.translators import create_translator, load_translator
-from pipeline.parameters import parse_parameters
+from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 
 ROOT = Path(__file__).parent.parent

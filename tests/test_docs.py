@@ -75,7 +75,7 @@ def test_generated_pages_are_up_to_date() -> None:
 
 def test_every_parameter_is_described() -> None:
     from augment.translators import _BUILT_IN, translator_class
-    from pipeline.parameters import Parameters
+    from pipeline.parameters.whole import Parameters
     from tools.parameters_page import sections
     from tools.settings_tables import documented
 

@@ -6,7 +6,7 @@ import logging
 import os
 
 from augment.core.progress import VERBOSITY_VARIABLE
-from pipeline.messages import listen
+from pipeline.core.messages import listen
 
 
 def test_the_first_sets_the_verbosity_as_the_option_quiet_does() -> None:

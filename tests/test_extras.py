@@ -7,7 +7,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from augment.prepare.landmarks import MEND
+from augment.prepare.landmarks import INSTALL_COMMAND
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])
@@ -33,12 +33,16 @@ def test_every_extra_that_is_advised_exists_and_nothing_is_advised_that_no_index
         assert not _FROM_AN_INDEX.search(text), file.relative_to(ROOT)
         advised |= set(_INSTALLS.findall(text))
     assert advised == EXTRAS == {"landmarks"}
-    assert _INSTALLS.fullmatch(MEND)
+    assert _INSTALLS.fullmatch(INSTALL_COMMAND)
     assert _FROM_AN_INDEX.search('pip install "synthesize-to-learn[landmarks]"')  # the control
 
 
 def test_uv_knows_the_extra_by_the_advised_command() -> None:
     done = subprocess.run(
-        [*MEND.split(), "--dry-run", "--frozen", "--offline"], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [*INSTALL_COMMAND.split(), "--dry-run", "--frozen", "--offline"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert "not defined in" not in done.stderr and "error: Extra" not in done.stderr, done.stderr

@@ -22,7 +22,7 @@ from augment.core.errors import InputError  # noqa: E402
 from augment.core.files import atomic_write_text  # noqa: E402
 from augment.prepare.prepare import prepare_faces  # noqa: E402
 from augment.sources import _source_class, open_source, source_names  # noqa: E402
-from pipeline.parameters import parse_parameters  # noqa: E402
+from pipeline.parameters.whole import parse_parameters  # noqa: E402
 from pipeline.profile import compose_profile  # noqa: E402
 
 PAGE = TESTS.parent / "docs" / "reference" / "bad-input.md"

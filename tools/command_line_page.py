@@ -27,7 +27,9 @@ def commands_part(root: Path) -> str:
     for heading, names in SECTIONS.items():
         lines += [f"## {heading}", ""]
         for name in names:
-            lines += command_lines(main.commands[name], name, context, root)
+            command = main.get_command(context, name)
+            assert command is not None, f"the section {heading} names {name}, which is no command"
+            lines += command_lines(command, name, context, root)
     return "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from augment.translators import _BUILT_IN, translator_class
-from pipeline.parameters import Parameters
+from pipeline.parameters.whole import Parameters
 from pipeline.profile import compose_profile
 from tools.settings_tables import inner_sections, settings_table
 

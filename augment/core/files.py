@@ -1,4 +1,4 @@
-"""Files that are whole or absent: scratch name, flush to disk, rename."""
+"""Atomic file writes: scratch name, flush to disk, rename."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def atomic_write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to `path`, whole or not at all."""
+    """Writes `data` to `path`, atomically."""
     with atomic_path(path) as scratch:
         scratch.write_bytes(data)
 
 
 def atomic_write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 `text` to `path`, whole or not at all."""
+    """Writes UTF-8 `text` to `path`, atomically."""
     atomic_write_bytes(path, text.encode("utf-8"))
 
 

@@ -1,4 +1,4 @@
-"""Replacing a folder or a file by a finished one: whatever happens on the way, the old or the new is there, whole.
+"""Atomic replacement of a folder or a file: whatever happens on the way, the complete old or new one is there.
 
 The new is built aside, brought to the old one's file system, flushed to disk and sealed; then the old is renamed to a
 hidden name, the new takes its place, and the old is deleted. What a kill leaves is put right by the next run

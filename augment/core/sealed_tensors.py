@@ -2,7 +2,7 @@
 
 The digest stands in the file's metadata and covers all of the file but itself: a digest beside the file would be left
 behind when weights are handed on, which is when they get damaged. A file without one was not written by this version
-and is refused: nothing tells its content from chance.
+and is refused: nothing shows whether its content is what was written.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LARGEST_HEADER = 100 * 2**20  # safetensors' own limit
 
 
 def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path, about: Mapping[str, Any]) -> None:
-    """Writes tensors and what they are as sealed safetensors, whole or not at all.
+    """Writes tensors and what they are as sealed safetensors, atomically.
 
     Args:
         tensors: By name, on any device. Copied: safetensors refuses tensors that share memory.

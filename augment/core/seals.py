@@ -53,7 +53,7 @@ def folder_files(folder: Path) -> dict[str, Path]:
 
 
 def write_seal(folder: Path, digests: Mapping[str, str]) -> None:
-    """Writes a folder's seal, whole or not at all.
+    """Writes a folder's seal, atomically.
 
     Args:
         folder: The folder.

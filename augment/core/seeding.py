@@ -1,4 +1,4 @@
-"""Chance that can be repeated: seeds derived from what they are for, and a fence round torch's global generator."""
+"""Repeatable randomness: seeds derived from what they are for, and a context that seeds torch's global generators."""
 
 from __future__ import annotations
 

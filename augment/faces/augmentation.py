@@ -12,15 +12,11 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from torch.nn import functional as F
 
+from augment.faces.affine import Interpolation, Padding, sample_affine
 from augment.faces.tensors import FaceTensors
 
-_PADDING: dict[str, Literal["zeros", "border", "reflection"]] = {
-    "black": "zeros",
-    "edge": "border",
-    "reflection": "reflection",
-}
+_PADDING: dict[str, Padding] = {"black": "zeros", "edge": "border", "reflection": "reflection"}
 
 
 def _range_between(smallest: float, largest: float) -> AfterValidator:
@@ -84,7 +80,7 @@ def augment_faces(faces: FaceTensors, settings: TrainingAugmentation, generator:
     Args:
         faces: N faces on any device.
         settings: What is drawn for each.
-        generator: A CPU generator, the only source of chance; untouched where the settings change nothing.
+        generator: A CPU generator, the only source of randomness; untouched where the settings change nothing.
 
     Returns:
         The faces, images, simulated faces, landmarks and masks changed together. Landmarks may come to lie outside 0..1
@@ -93,25 +89,25 @@ def augment_faces(faces: FaceTensors, settings: TrainingAugmentation, generator:
     if not settings.active or not len(faces):
         return faces
     # A fixed amount for each face, so that a run differs from another by what is switched on, and by nothing else.
-    chances = torch.rand(len(faces), 10, generator=generator)
+    uniform = torch.rand(len(faces), 10, generator=generator)
     device = faces.images.device
-    chosen = (chances[:, 0] < settings.share).to(device)
+    chosen = (uniform[:, 0] < settings.share).to(device)
     images, simulated, landmarks, masks = faces.images, faces.simulated, faces.landmarks, faces.masks
     if settings.moves:
-        linear, centre = _draw_affine(settings, chances[:, 1:9])
+        linear, centre = _draw_affine(settings, uniform[:, 1:9])
         # Where an output pixel comes from: the inverse map.
         origins = torch.cat([torch.linalg.inv(linear), centre[:, :, None]], dim=2).to(device)
         images = _sample(images, origins, settings.fill)
         if simulated is not None:
             simulated = _sample(simulated, origins, settings.fill)
         if masks is not None:
-            moved = _sample(masks[:, None], origins, settings.fill, mode="nearest")[:, 0]
+            moved = _sample(masks[:, None], origins, settings.fill, interpolation="nearest")[:, 0]
             has_mask = (masks != 255).flatten(1).any(dim=1)
             masks = torch.where(has_mask[:, None, None], moved, masks)
         if landmarks is not None:
             landmarks = _move_landmarks(landmarks, linear.to(device), centre.to(device))
     if settings.gamma is not None:
-        exponents = _between(chances[:, 9], settings.gamma).to(device)
+        exponents = _between(uniform[:, 9], settings.gamma).to(device)
         images = _gamma_contrast(images, exponents)
         simulated = None if simulated is None else _gamma_contrast(simulated, exponents)
     return replace(
@@ -129,15 +125,15 @@ def _move_landmarks(landmarks: torch.Tensor, linear: torch.Tensor, centre: torch
     return (points @ linear.transpose(1, 2) + 1) / 2
 
 
-def _draw_affine(settings: TrainingAugmentation, chances: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The maps p -> linear (p - centre) in -1..1, y downwards: float32 [N, 2, 2] and [N, 2], from chances [N, 8]."""
-    sides = _between(chances[:, 0:4], settings.crop or (0.0, 0.0))
+def _draw_affine(settings: TrainingAugmentation, uniform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The maps p -> linear (p - centre) in -1..1, y downwards: float32 [N, 2, 2] and [N, 2]; `uniform` is [N, 8]."""
+    sides = _between(uniform[:, 0:4], settings.crop or (0.0, 0.0))
     left, right, top, bottom = sides.unbind(1)
     centre = torch.stack([left - right, top - bottom], dim=1)
-    width = _between(chances[:, 4], settings.scale_x or (1.0, 1.0)) / (1 - left - right)
-    height = _between(chances[:, 5], settings.scale_y or (1.0, 1.0)) / (1 - top - bottom)
-    lean = torch.tan(torch.deg2rad(_between(chances[:, 6], settings.shear or (0.0, 0.0))))
-    angle = torch.deg2rad(_between(chances[:, 7], settings.rotate or (0.0, 0.0)))
+    width = _between(uniform[:, 4], settings.scale_x or (1.0, 1.0)) / (1 - left - right)
+    height = _between(uniform[:, 5], settings.scale_y or (1.0, 1.0)) / (1 - top - bottom)
+    lean = torch.tan(torch.deg2rad(_between(uniform[:, 6], settings.shear or (0.0, 0.0))))
+    angle = torch.deg2rad(_between(uniform[:, 7], settings.rotate or (0.0, 0.0)))
     cosine, sine = torch.cos(angle), torch.sin(angle)
     # [[cos, -sin], [sin, cos]] [[1, -lean], [0, 1]] diag(width, height); y points down, so this turns clockwise.
     first = torch.stack([cosine * width, sine * width], dim=1)
@@ -146,12 +142,10 @@ def _draw_affine(settings: TrainingAugmentation, chances: torch.Tensor) -> tuple
 
 
 def _sample(
-    pictures: torch.Tensor, origins: torch.Tensor, fill: str, mode: Literal["bilinear", "nearest"] = "bilinear"
+    pictures: torch.Tensor, origins: torch.Tensor, fill: str, interpolation: Interpolation = "bilinear"
 ) -> torch.Tensor:
     """uint8 [N, C, H, W], each pixel taken from where its affine map [N, 2, 3] says."""
-    values = pictures.to(torch.float32)
-    grid = F.affine_grid(origins, list(pictures.shape), align_corners=False)
-    moved = F.grid_sample(values, grid, mode=mode, padding_mode=_PADDING[fill], align_corners=False)
+    moved = sample_affine(pictures.to(torch.float32), origins, padding=_PADDING[fill], interpolation=interpolation)
     return moved.round().clamp(0, 255).to(torch.uint8)
 
 
@@ -161,8 +155,8 @@ def _gamma_contrast(pictures: torch.Tensor, exponents: torch.Tensor) -> torch.Te
     return (values * 255).round().to(torch.uint8)
 
 
-def _between(chance: torch.Tensor, limits: tuple[float, float]) -> torch.Tensor:
-    return limits[0] + (limits[1] - limits[0]) * chance
+def _between(uniform: torch.Tensor, limits: tuple[float, float]) -> torch.Tensor:
+    return limits[0] + (limits[1] - limits[0]) * uniform
 
 
 def _where(chosen: torch.Tensor, new: torch.Tensor | None, old: torch.Tensor | None) -> torch.Tensor | None:

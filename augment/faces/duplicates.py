@@ -1,4 +1,4 @@
-"""Pictures that occur more than once: byte-identical ones by SHA-256, near-identical ones by hash or as twins.
+"""Pictures that occur more than once: byte-identical ones by SHA-256, near-identical ones by hash or alignment.
 
 Near-identical means one of two. One picture moved a little, or in the mirror: `augment.faces.near_duplicates`. Or: the
 64-bit perceptual hashes (`imagehash.phash`) differ in at most 2 bits, and the 16 x 16 block means of the two grey
@@ -7,7 +7,7 @@ again as JPEG (quality 90, 75 or 50), scaled by 4/3 or 5/6 and back, brightened 
 find 64 to 92 %, 2 bits 98.3 to 99.9 %. Among the 35,887 FER2013 pictures 2 bits find 590 pairs that are not
 byte-identical; on a sheet of twelve of them, down to a correlation of 0.90, all were copies of one photograph.
 Embedded faces of different people (4,300 faces, four populations) never come within 2 bits, but six pairs of dark
-pictures come within 4. The correlation guards pictures with so little detail that their hash is chance.
+pictures come within 4. The correlation guards pictures with so little detail that their hash is random.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pyarrow as pa
 from PIL import Image
 
 from augment.faces.images import decode_image
-from augment.faces.near_duplicates import VIEW_SIZE, twin_pairs, view_of
+from augment.faces.near_duplicates import VIEW_SIZE, near_duplicate_pairs, view_of
 
 HASH_BITS = 2
 CORRELATION = 0.95
@@ -49,7 +49,7 @@ class Fingerprints:
         digests: N SHA-256 digests of shape and pixels.
         hashes: uint64 [N], perceptual hashes.
         thumbnails: float32 [N, 256], block means without their mean, of unit length; zeros where a picture is blank.
-        views: uint8 [N, 48, 48], what twins are found by.
+        views: uint8 [N, 48, 48], what moved copies are found by.
     """
 
     face_ids: tuple[str, ...]
@@ -130,7 +130,7 @@ def fingerprint_faces(faces: pa.Table | Iterable[pa.RecordBatch]) -> Fingerprint
 
 
 def near_pairs(first: Fingerprints, second: Fingerprints | None = None) -> np.ndarray:
-    """Pairs of near-identical pictures, by hash or as twins; byte-identical ones included unless they are blank.
+    """Pairs of near-identical pictures, by hash or alignment; byte-identical ones included unless they are blank.
 
     Args:
         first: Pictures.
@@ -139,8 +139,8 @@ def near_pairs(first: Fingerprints, second: Fingerprints | None = None) -> np.nd
     Returns:
         int64 [P, 2], sorted, each pair once: positions in `first` and `second` (in `first`, ascending, without it).
     """
-    twins = twin_pairs(first.views, None if second is None else second.views)
-    return np.unique(np.concatenate([hash_pairs(first, second), twins]), axis=0)
+    moved = near_duplicate_pairs(first.views, None if second is None else second.views)
+    return np.unique(np.concatenate([hash_pairs(first, second), moved]), axis=0)
 
 
 def hash_pairs(first: Fingerprints, second: Fingerprints | None = None) -> np.ndarray:

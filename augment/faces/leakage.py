@@ -19,7 +19,7 @@ from augment.faces.duplicates import (
     hash_pairs,
     near_pairs,
 )
-from augment.faces.near_duplicates import RELATED_LIKENESS, TWIN_LIKENESS, likeness
+from augment.faces.near_duplicates import NEAR_DUPLICATE_LIKENESS, RELATED_LIKENESS, likeness
 from augment.faces.splits import fold_splits
 from augment.faces.subjects import person_key
 from augment.faces.table import SPLITS
@@ -141,8 +141,8 @@ def check_leakage(
 
     Raises:
         LeakageError: A subject in two splits; a synthetic face whose source is a validation or test face, unknown or
-            unnamed, or which belongs to another fold, or which is a validation or test picture or its twin; a picture
-            in two splits that the source does not itself have so.
+            unnamed, or which belongs to another fold, or which is a validation or test picture or its near-duplicate; a
+            picture in two splits that the source does not itself have so.
         InputError: There is no such fold, or it does not list these faces.
     """
     splits = fold_splits(folds, fold)
@@ -241,7 +241,7 @@ def _check_synthetic(batch: pa.RecordBatch, splits: Mapping[str, str], fold: int
         elif face_id in splits:
             problems.append(Problem(where, "has the id of a real face", "synthesize again"))
         elif source_id is None:
-            # Translators that make faces from chance alone name the training face in whose place they were asked.
+            # Translators that make faces from noise alone name the training face in whose place they were asked.
             problems.append(Problem(where, "names no source face", fix))
         elif source_id not in splits:
             problems.append(Problem(where, f"its source {source_id} is no face of the fold", fix))
@@ -297,7 +297,7 @@ def _check_synthetic_pictures(
     counted: set[str] = set()
     for face_id, held_id in sorted(found):
         # A test picture itself is excused by nothing less than the same picture among the training faces.
-        least = TWIN_LIKENESS if (face_id, held_id) in exact else RELATED_LIKENESS
+        least = NEAR_DUPLICATE_LIKENESS if (face_id, held_id) in exact else RELATED_LIKENESS
         if excused[source_of[face_id], held_id] >= least:
             counted.add(face_id)
         else:

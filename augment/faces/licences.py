@@ -199,6 +199,12 @@ def card_values(directory: Path) -> Mapping[str, Any]:
         return {}
 
 
+def card_head(front_matter: Mapping[str, Any], title: str) -> list[str]:
+    """The first lines of a card: its YAML, as `card_values` reads it, and its title."""
+    text = yaml.safe_dump(dict(front_matter), sort_keys=False, allow_unicode=True, width=1000).rstrip()
+    return ["---", text, "---", "", f"# {title}", ""]
+
+
 def _front_matter(text: str) -> Mapping[str, Any]:
     """The YAML between a card's first two lines of dashes; empty where there is none."""
     match = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|$)", text.lstrip("\ufeff").replace("\r\n", "\n"), re.DOTALL)

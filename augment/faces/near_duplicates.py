@@ -7,10 +7,10 @@ it (tangent distance: Simard, LeCun & Denker 1993). Each candidate is then laid 
 scale and turn that fit best (inverse compositional alignment: Baker & Matthews 2004), on 24 and then on 48 pixels, and
 the two are correlated there, without their coarse light and without their margin.
 
-**Measured** (`python -m benchmarks.twins`), found of 300 moved copies among 3,000 FER2013 faces and among 900 embedded
-ones: shifted by 1 or 2 pixels of 48 to one side 100 and 100 %, by 2 both ways 99 and 97, by 3 to one side 94 and 96
-(whatever came in at the edge); mirrored, cropped by 4 %, turned by 2 to 6 degrees, all of these together 100 and 100;
-cropped by 8 % 100 and 99, by 12 % 94 and 80; saved as JPEG of quality 40 100 and 99. Embedded faces of two people
+**Measured** (`python -m benchmarks.near_duplicates`), found of 300 moved copies among 3,000 FER2013 faces and among 900
+embedded ones: shifted by 1 or 2 pixels of 48 to one side 100 and 100 %, by 2 both ways 99 and 97, by 3 to one side 94
+and 96 (whatever came in at the edge); mirrored, cropped by 4 %, turned by 2 to 6 degrees, all of these together 100 and
+100; cropped by 8 % 100 and 99, by 12 % 94 and 80; saved as JPEG of quality 40 100 and 99. Embedded faces of two people
 reach 0.95, two expressions of one person 0.978 (3,300 faces). In FER2013 0.98 finds 9,109 pairs, a fourth of them
 byte-identical; on a sheet of 96 of them and of those from 0.95 on, all were one photograph, many with watermarks.
 36,000 faces take 41 s of one core, 2,100 synthetic faces beside 630 held-out ones 3 s; the cost grows with the product.
@@ -30,7 +30,7 @@ from PIL import Image
 from scipy import ndimage
 
 VIEW_SIZE = 48
-TWIN_LIKENESS = 0.98
+NEAR_DUPLICATE_LIKENESS = 0.98
 """Least correlation of two aligned views that are one picture."""
 RELATED_LIKENESS = 0.90
 """Least correlation of two aligned views that look much the same."""
@@ -89,7 +89,7 @@ def view_of(grey: Image.Image) -> np.ndarray:
     return np.asarray(grey.resize((VIEW_SIZE, VIEW_SIZE), Image.Resampling.BILINEAR), np.uint8)
 
 
-def twin_pairs(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
+def near_duplicate_pairs(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
     """Pairs of views that are one picture, moved by up to some 3 of 48 pixels, 4 degrees and a tenth of scale.
 
     Args:
@@ -100,7 +100,7 @@ def twin_pairs(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarra
         int64 [P, 2], sorted, each pair once: positions in `first` and `second` (in `first`, ascending, without it).
     """
     candidates = _candidates(first, second)
-    alike = likeness(first, first if second is None else second, candidates) >= TWIN_LIKENESS
+    alike = likeness(first, first if second is None else second, candidates) >= NEAR_DUPLICATE_LIKENESS
     return np.unique(candidates[alike, :2], axis=0)
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from augment.core.files import atomic_write_text
-from augment.faces.licences import Licence, read_card
+from augment.faces.licences import Licence, card_head, read_card
 from augment.faces.shards import UNSPLIT
 from augment.faces.table import SPLITS
 
@@ -55,12 +53,7 @@ def write_parent_card(directory: Path, *, name: str = "", title: str) -> Path | 
     front = {**licence.front_matter(), "configs": configs}
     example = configs[0]["config_name"]
     lines = [
-        "---",
-        yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000).rstrip(),
-        "---",
-        "",
-        f"# {title}",
-        "",
+        *card_head(front, title),
         f'Each folder below is a dataset of its own, and so a configuration: `load_dataset(FOLDER, "{example}")`.',
         "They are not parts of one: different translators' faces, or faces made from other folds' training faces.",
         "",

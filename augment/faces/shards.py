@@ -21,14 +21,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text, sha256_of_file
 from augment.core.replacing import folder_in_place
 from augment.core.seals import add_to_seal, file_digest, read_seal, remove_sealed_files
 from augment.faces.interleaving import RowStream, interleave
-from augment.faces.licences import Licence, as_licence
+from augment.faces.licences import Licence, as_licence, card_head
 from augment.faces.table import (
     FIELDS,
     SCHEMA_VERSION,
@@ -91,7 +90,7 @@ def class_shard_path(directory: Path, split: str | None, class_name: str, index:
 
 
 def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Path:
-    """Writes one shard, whole or not at all: built under a scratch name, flushed to disk, renamed.
+    """Writes one shard, atomically: built under a scratch name, flushed to disk, renamed.
 
     Where it lies in a dataset directory's `data`, its SHA-256 joins the directory's seal (`augment.core.seals`).
 
@@ -427,12 +426,7 @@ def write_card(
         },
     }
     lines = [
-        "---",
-        yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000).rstrip(),
-        "---",
-        "",
-        f"# {title}",
-        "",
+        *card_head(front, title),
         description.strip(),
         "",
         *(["These faces are synthetic: each row names its source face, translator, weights and seed.", ""] * synthetic),

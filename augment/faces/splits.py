@@ -154,7 +154,7 @@ def _source_fold(
             f"the source's splits part {len(on_both)} subjects ({', '.join(on_both[:5])}{' ...' * (len(on_both) > 5)})"
         )
         raise InputError(Problem("folds.kind", why, fix))
-    _refuse_twins_of_held_out(faces.column("face_id").to_pylist(), splits, unsplit, groups)
+    _refuse_copies_of_held_out(faces.column("face_id").to_pylist(), splits, unsplit, groups)
     if not (splits == "test").any():
         training = np.flatnonzero(splits == "train")
         splits[_held_out(training, labels, groups, settings.test_share, seed, "folds.test_share")] = "test"
@@ -165,7 +165,7 @@ def _source_fold(
     return splits
 
 
-def _refuse_twins_of_held_out(
+def _refuse_copies_of_held_out(
     face_ids: Sequence[str], splits: np.ndarray, unsplit: np.ndarray, groups: np.ndarray
 ) -> None:
     """Refuses a face without a split, which would train, whose picture occurs in a validation or test split too."""
@@ -280,7 +280,7 @@ def _parts(positions: np.ndarray, labels: np.ndarray, groups: np.ndarray, count:
 
 
 def write_folds(folds: pa.Table, path: Path) -> Path:
-    """Writes a table of folds as Parquet with the file's SHA-256 in its metadata, whole or not at all.
+    """Writes a table of folds as Parquet with the file's SHA-256 in its metadata, atomically.
 
     The digest stands inside, since the file is an output of its own to whoever keeps or restores outputs. It is that of
     the file with noughts in its place.

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from augment.networks.layers import check_halvings, concat_label_planes
 
 Noise = Literal["uniform", "normal"]
-GeneratorHears = Literal["input", "every", "batch_norm"]
-TrunkHears = Literal["input", "first", "every"]
+GeneratorConditioning = Literal["input", "every", "batch_norm"]
+TrunkConditioning = Literal["input", "first", "every"]
 
 WEIGHT_DEVIATION = 0.02
 
@@ -32,7 +32,7 @@ def draw_latent(count: int, latent_size: int, noise: Noise, generator: torch.Gen
         count: Number of samples.
         latent_size: Length of z.
         noise: Which distribution.
-        generator: A CPU generator, the source of chance.
+        generator: A CPU generator, the source of randomness.
     """
     if noise == "uniform":
         return 2 * torch.rand(count, latent_size, generator=generator) - 1
@@ -49,7 +49,7 @@ class BatchNorm(nn.Module):
         features: Number of channels C.
         condition_size: Length K of a condition that adds to gain and bias (de Vries et al. 2017); 0 = none.
         records: Whether there are running statistics, used in evaluation; without, the batch's own are used always. A
-            discriminator needs none: nobody asks it after training.
+            discriminator needs none: it is not used after training.
         momentum: Share of the newest batch in the running statistics.
         eps: Added to the variance.
     """
@@ -127,7 +127,7 @@ class DcganGenerator(nn.Module):
         halvings: Number of fractional-strided convolutions.
         kernel: Their edge: 5 in the paper's figure 1 and the TensorFlow code, 4 in the Torch code.
         condition_size: Length of the condition; 0 = none.
-        hears: Where the condition enters: concatenated to z (`input`), to z and to the features before every
+        conditioning: Where the condition enters: concatenated to z (`input`), to z and to the features before every
             convolution (`every`), or to z and through all batch normalizations (`batch_norm`).
 
     Raises:
@@ -144,14 +144,14 @@ class DcganGenerator(nn.Module):
         halvings: int = 4,
         kernel: Literal[4, 5] = 5,
         condition_size: int = 0,
-        hears: GeneratorHears = "input",
+        conditioning: GeneratorConditioning = "input",
     ) -> None:
         super().__init__()
         check_halvings(size, halvings, "halvings")
         self.edge = size // 2**halvings
-        self.concat_planes = hears == "every" and condition_size > 0
+        self.concat_planes = conditioning == "every" and condition_size > 0
         added = condition_size if self.concat_planes else 0
-        in_norm = condition_size if hears == "batch_norm" else 0
+        in_norm = condition_size if conditioning == "batch_norm" else 0
         widths = [width * 2**level for level in reversed(range(halvings))]
         self.project = nn.Linear(latent_size + condition_size, widths[0] * self.edge**2, bias=False)
         self.norms = nn.ModuleList(BatchNorm(features, condition_size=in_norm) for features in widths)
@@ -192,8 +192,8 @@ class DcganTrunk(nn.Module):
         normalized: Whether there is batch normalization at all.
         records: See `BatchNorm`.
         condition_size: Length of the condition; 0 = none.
-        hears: Where the condition is concatenated: to the picture (`input`), after the first convolution (`first`), or
-            to the picture, after every convolution and to what comes out (`every`).
+        conditioning: Where the condition is concatenated: to the picture (`input`), after the first convolution
+            (`first`), or to the picture, after every convolution and to the output (`every`).
 
     Attributes:
         features: Length of what comes out.
@@ -215,14 +215,14 @@ class DcganTrunk(nn.Module):
         normalized: bool = True,
         records: bool = True,
         condition_size: int = 0,
-        hears: TrunkHears = "input",
+        conditioning: TrunkConditioning = "input",
     ) -> None:
         super().__init__()
         check_halvings(size, halvings, "halvings")
         self.slope = slope
         # Entry i: the condition joins what enters convolution i, the last entry: what comes out.
         self.joins = [
-            condition_size > 0 and {"input": level == 0, "first": level == 1, "every": True}[hears]
+            condition_size > 0 and {"input": level == 0, "first": level == 1, "every": True}[conditioning]
             for level in range(halvings + 1)
         ]
         widths = [width * 2**level for level in range(halvings)]
@@ -263,7 +263,7 @@ class DcganDiscriminator(nn.Module):
     With batch normalization its scores depend on the whole batch, so that real and fake faces go through it apart.
 
     Args:
-        trunk: The convolutions, which hear the condition or do not.
+        trunk: The convolutions, with the condition or without.
         projected: Length of a condition that enters by its inner product with a linear function of the features
             (Miyato and Koyama 2018); 0 = none, as published.
     """
@@ -309,7 +309,7 @@ class DcganEncoder(nn.Module):
                 initialize(layer)
 
     def forward(self, pictures: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        """Pictures [N, C, H, W] (and condition [N, K] where the trunk hears one) to [N, outputs]."""
+        """Pictures [N, C, H, W] (and condition [N, K] where the trunk takes one) to [N, outputs]."""
         features = self.trunk(pictures, condition)
         if self.hidden is not None and self.hidden_norm is not None:
             features = F.leaky_relu(self.hidden_norm(self.hidden(features)), self.trunk.slope)

@@ -1,4 +1,4 @@
-"""The side input: landmarks drawn as a picture beside the image."""
+"""Landmark heatmaps: landmarks drawn as a picture, the side input of networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A history of generated images: a discriminator also sees what its generator made earlier, and does not forget it.
+"""An image pool: a discriminator is also shown what its generator made earlier, so that it does not forget it.
 
 SimGAN's idea (Shrivastava et al. 2017, section 2.3), which CycleGAN (Zhu et al. 2017, section 4) uses in the form of
 its released code. The two differ in what is shown and in what is kept, so each has its own method.
@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 
-class ImageHistory(nn.Module):
-    """Working memory of images that were generated earlier.
+class ImagePool(nn.Module):
+    """A pool of images that were generated earlier.
 
-    The images lie in non-persistent buffers that are changed in place: the training loop keeps them in its checkpoints,
-    and weights files lack them. Call it in the discriminator's step only.
+    The images are kept in non-persistent buffers that are changed in place: the training loop keeps them in its
+    checkpoints, and weights files lack them. Call it in the discriminator's step only.
 
     Args:
         capacity: How many images are kept; 0 = none, and every call gives back what it got.
@@ -33,13 +33,13 @@ class ImageHistory(nn.Module):
 
     @torch.no_grad()
     def swap(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """CycleGAN's: until it is full, images are kept and shown; then each is shown, or exchanged for an old one.
+        """CycleGAN's: until the pool is full, images are kept and shown; then each is shown, or swapped for an old one.
 
         Both with probability 1/2; an exchanged image takes the old one's place.
 
         Args:
             images: [N, C, H, W], newly generated.
-            generator: A CPU generator, the source of chance.
+            generator: A CPU generator, the source of randomness.
 
         Returns:
             [N, C, H, W], what the discriminator shall see; no gradient flows into it.
@@ -70,7 +70,7 @@ class ImageHistory(nn.Module):
 
         Args:
             images: [N, C, H, W], newly generated.
-            generator: A CPU generator, the source of chance.
+            generator: A CPU generator, the source of randomness.
 
         Returns:
             [N, C, H, W], what the discriminator shall see, all new where too few are kept; no gradient flows into it.

@@ -1,4 +1,4 @@
-"""Blocks that translators share: normalization that hears the wanted class, up and down, residual, discriminator.
+"""Blocks that translators share: class-conditional normalization, up and down, residual, discriminator.
 
 Every block of a generator is called with `(features, condition)`, so that a network is the same text whether its
 classes enter by concatenation or by conditional instance normalization.
@@ -26,14 +26,14 @@ def concat_label_planes(features: torch.Tensor, condition: torch.Tensor) -> torc
     """Replicates a condition [N, K] in space and concatenates it to features [N, C, H, W]: [N, C + K, H, W].
 
     Instance normalization right after the next convolution removes whatever is constant over space, so such planes
-    speak only through the border effects of zero padding (`conditioning="instance_norm"` is the remedy).
+    act only through the border effects of zero padding (`conditioning="instance_norm"` is the remedy).
     """
     planes = condition.to(features.dtype)[:, :, None, None].expand(-1, -1, *features.shape[2:])
     return torch.cat([features, planes], dim=1)
 
 
 class InstanceNorm(nn.Module):
-    """Instance normalization (Ulyanov et al. 2016) with one gain and bias a channel; it does not hear the condition."""
+    """Instance normalization (Ulyanov et al. 2016) with one gain and bias per channel, whatever the condition."""
 
     def __init__(self, features: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -84,8 +84,13 @@ class ConditionalInstanceNorm(nn.Module):
 
 
 def normalization(features: int, condition_size: int) -> InstanceNorm | ConditionalInstanceNorm:
-    """Conditional instance normalization where there is a condition to hear (`condition_size` > 0), plain otherwise."""
+    """Conditional instance normalization where there is a condition (`condition_size` > 0), plain otherwise."""
     return ConditionalInstanceNorm(features, condition_size) if condition_size else InstanceNorm(features)
+
+
+def squash(hidden: torch.Tensor, pictures: torch.Tensor, image_skip: bool) -> torch.Tensor:
+    """A generator's last step: tanh as published, or the input plus a residual, clamped to -1..1 (`image_skip`)."""
+    return (pictures + hidden).clamp(-1, 1) if image_skip else torch.tanh(hidden)
 
 
 def rectify(features: torch.Tensor, slope: float) -> torch.Tensor:
@@ -163,7 +168,7 @@ class SubPixelUpBlock(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, *, condition_size: int = 0) -> None:
         super().__init__()
-        # Four sub-pixels a channel are normalized together, so a bias each is not lost: it is kept.
+        # Four sub-pixels per channel are normalized together, so that each one's bias has an effect.
         self.convolution = nn.Conv2d(in_features, 4 * out_features, 3, padding=1)
         self.norm = normalization(out_features, condition_size)
 
@@ -203,7 +208,7 @@ class PatchDiscriminator(nn.Module):
         """Judges pictures [N, channels, size, size].
 
         Returns:
-            Source scores [N, 1, h, w], one a patch (high = real; no sigmoid), and attribute scores [N, num_classes]
+            Source scores [N, 1, h, w], one per patch (high = real; no sigmoid), and attribute scores [N, num_classes]
             (logits).
         """
         features = self.body(pictures)

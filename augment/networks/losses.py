@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
+from augment.networks.layers import one_hot
+
+Adversarial = Literal["wasserstein", "non_saturating", "least_squares"]
+Classification = Literal["binary", "softmax"]
 Critic = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -22,7 +27,7 @@ def wasserstein_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.T
 
 
 def wasserstein_generator(fake: torch.Tensor) -> torch.Tensor:
-    """-E[D(fake)]: the part of LSSL eq. 1 (StarGAN eq. 8) that the generator moves."""
+    """-E[D(fake)]: the part of LSSL eq. 1 (StarGAN eq. 8) that depends on the generator."""
     return -fake.float().mean()
 
 
@@ -34,6 +39,55 @@ def non_saturating_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torc
 def non_saturating_generator(fake: torch.Tensor) -> torch.Tensor:
     """E[softplus(-D(fake))]: maximize log D(G(x)) rather than minimize log(1 - D(G(x))) (Goodfellow et al. 2014)."""
     return F.softplus(-fake.float()).mean()
+
+
+def least_squares_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """(E[(D(real) - 1)^2] + E[D(fake)^2]) / 2: CycleGAN's in place of its eq. 1 (Zhu et al. 2017, section 4).
+
+    Halved as there, "which slows down the rate at which D learns, relative to G".
+    """
+    return ((real.float() - 1).square().mean() + fake.float().square().mean()) / 2
+
+
+def least_squares_generator(fake: torch.Tensor) -> torch.Tensor:
+    """E[(D(G(x)) - 1)^2]: CycleGAN's, section 4; not halved."""
+    return (fake.float() - 1).square().mean()
+
+
+def non_saturating_encoder(real: torch.Tensor) -> torch.Tensor:
+    """E[softplus(D(x, E(x)))]: maximize log(1 - D(x, E(x))), the encoder's side of BiGAN's game with labels swapped.
+
+    Args:
+        real: D's scores of real faces with their encodings.
+    """
+    return F.softplus(real.float()).mean()
+
+
+def wasserstein_encoder(real: torch.Tensor) -> torch.Tensor:
+    """E[D(x, E(x))]: the encoder's side of BiGAN's game with a Wasserstein critic."""
+    return real.float().mean()
+
+
+_DISCRIMINATOR_LOSSES: dict[Adversarial, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "wasserstein": wasserstein_discriminator,
+    "non_saturating": non_saturating_discriminator,
+    "least_squares": least_squares_discriminator,
+}
+_GENERATOR_LOSSES: dict[Adversarial, Callable[[torch.Tensor], torch.Tensor]] = {
+    "wasserstein": wasserstein_generator,
+    "non_saturating": non_saturating_generator,
+    "least_squares": least_squares_generator,
+}
+
+
+def adversarial_discriminator(kind: Adversarial, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """The discriminator's adversarial loss of this kind, from its scores of real and fake faces."""
+    return _DISCRIMINATOR_LOSSES[kind](real, fake)
+
+
+def adversarial_generator(kind: Adversarial, fake: torch.Tensor) -> torch.Tensor:
+    """The generator's adversarial loss of this kind, from the discriminator's scores of fake faces."""
+    return _GENERATOR_LOSSES[kind](fake)
 
 
 def gradient_penalty(
@@ -49,7 +103,7 @@ def gradient_penalty(
         critic: [N, C, H, W] to source scores [N, ...].
         real: [N, C, H, W].
         fake: [N, C, H, W]; no gradient flows into it.
-        generator: A CPU generator, the source of chance.
+        generator: A CPU generator, the source of the random points.
     """
     weight = torch.rand(len(real), generator=generator).to(real.device).view(-1, *[1] * (real.ndim - 1))
     point = (weight * real.detach().float() + (1 - weight) * fake.detach().float()).requires_grad_()
@@ -59,9 +113,36 @@ def gradient_penalty(
 def r1_penalty(critic: Critic, real: torch.Tensor) -> torch.Tensor:
     """E[||grad D(x)||_2^2] / 2 on real samples: R1 with gamma = 1 (Mescheder et al. 2018, eq. 9), in float32.
 
-    Applied lazily (Karras et al. 2020), every k-th step, its weight is multiplied by k by the caller.
+    For its weight where it is applied lazily see `lazy_weight`.
     """
     return _input_gradient(critic, real.detach().float().requires_grad_()).square().flatten(1).sum(1).mean() / 2
+
+
+def lazy_weight(weight: float, step: int, every: int) -> float:
+    """Weight at a step of a regularizer that is applied every `every`-th step: `weight * every` then, else 0.
+
+    Lazy regularization: Karras et al. 2020 (StyleGAN2, arXiv 1912.04958), section 3.1.
+    """
+    return weight * every if step % every == 0 else 0.0
+
+
+def class_aware_critic(
+    discriminator: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]], labels: torch.Tensor | None
+) -> Critic:
+    """A critic for penalties: a discriminator's source score, and the score of the true class added to it.
+
+    Args:
+        discriminator: Pictures to source scores [N, ...] and class scores [N, K]; None = it has no class scores.
+        labels: int64 [N], the true classes; None = the source score alone.
+    """
+
+    def critic(pictures: torch.Tensor) -> torch.Tensor:
+        source, attributes = discriminator(pictures)
+        if labels is None or attributes is None:
+            return source
+        return source.flatten(1).sum(1) + attributes.gather(1, labels[:, None])[:, 0]
+
+    return critic
 
 
 def _input_gradient(critic: Critic, point: torch.Tensor) -> torch.Tensor:
@@ -89,6 +170,19 @@ def softmax_classes(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(scores.float(), labels)
 
 
+def classification(kind: Classification, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """`binary_attributes` with one attribute per class, or `softmax_classes`.
+
+    Args:
+        kind: Which.
+        scores: Logits [N, K].
+        labels: int64 [N].
+    """
+    if kind == "binary":
+        return binary_attributes(scores, one_hot(labels, scores.shape[1]))
+    return softmax_classes(scores, labels)
+
+
 def identity(translated: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     """Mean |x' - x|: LSSL eq. 4, here and below with the l1 norm as a mean, so that lambda holds at any size."""
     return F.l1_loss(translated.float(), source.float())
@@ -97,7 +191,7 @@ def identity(translated: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
 def parsing(source_scores: torch.Tensor, translated_scores: torch.Tensor) -> torch.Tensor:
     """Pixel-wise soft-max loss between P(x) and P(x'): LSSL eq. 5.
 
-    The target is P(x) as probabilities, not as hard labels: the loss is then at rest where the two maps agree, while
+    The target is P(x) as probabilities, not as hard labels: the gradient is then 0 where the two maps agree, while
     hard labels would still push every border pixel of x' towards a certainty that x itself does not show.
 
     Args:
@@ -115,8 +209,8 @@ def reconstruction(source: torch.Tensor, cycled: torch.Tensor) -> torch.Tensor:
 def bidirectional(
     image: torch.Tensor,
     cycled_image: torch.Tensor,
-    side: torch.Tensor | None,
-    cycled_side: torch.Tensor | None,
+    side_input: torch.Tensor | None,
+    cycled_side_input: torch.Tensor | None,
     latent: torch.Tensor,
     translated_latent: torch.Tensor,
 ) -> torch.Tensor:
@@ -125,22 +219,9 @@ def bidirectional(
     The term on s is absent where there is no side input.
     """
     total = F.l1_loss(cycled_image.float(), image.float()) + F.l1_loss(translated_latent.float(), latent.float())
-    if side is not None and cycled_side is not None:
-        total = total + F.l1_loss(cycled_side.float(), side.float())
+    if side_input is not None and cycled_side_input is not None:
+        total = total + F.l1_loss(cycled_side_input.float(), side_input.float())
     return total
-
-
-def least_squares_discriminator(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """(E[(D(real) - 1)^2] + E[D(fake)^2]) / 2: CycleGAN's in place of its eq. 1 (Zhu et al. 2017, section 4).
-
-    Halved as there, "which slows down the rate at which D learns, relative to G".
-    """
-    return ((real.float() - 1).square().mean() + fake.float().square().mean()) / 2
-
-
-def least_squares_generator(fake: torch.Tensor) -> torch.Tensor:
-    """E[(D(G(x)) - 1)^2]: CycleGAN's, section 4; not halved."""
-    return (fake.float() - 1).square().mean()
 
 
 def local_adversarial(scores: torch.Tensor, *, real: bool) -> torch.Tensor:
@@ -152,7 +233,7 @@ def local_adversarial(scores: torch.Tensor, *, real: bool) -> torch.Tensor:
 
     Args:
         scores: Logits [N, 2, h, w].
-        real: What the patches shall be taken for.
+        real: The wanted answer.
     """
     wanted = torch.full_like(scores[:, 0], int(real), dtype=torch.int64)
     return F.cross_entropy(scores.float(), wanted)
@@ -167,10 +248,10 @@ def perceptual(source_features: Sequence[torch.Tensor], cycled_features: Sequenc
     """Sum over layers l of mean |D_l(x) - D_l(G(G(x, c), c'))|: eq. 5 of StarGAN's variants (Chang and Wang).
 
     The text's sums stand inside the norm, where layers of different shapes can't be added up; their released code adds
-    the layers' means, and so it is read here.
+    the layers' means, and so it is computed here.
 
     Args:
-        source_features: D_l(x), one tensor a layer, of any shapes; no gradient flows into them.
+        source_features: D_l(x), one tensor per layer, of any shapes; no gradient flows into them.
         cycled_features: D_l of the reconstruction, of the same shapes.
     """
     pairs = zip(source_features, cycled_features, strict=True)
@@ -189,23 +270,9 @@ def matching_aware_discriminator(real: torch.Tensor, mismatched: torch.Tensor, f
 def squared_error(predicted: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Mean squared difference: eq. 14 of the conditional DCGAN, ||z - E_z||^2 and ||y - E_y||^2 of IcGAN (section 3.1).
 
-    The papers sum over pixels or entries; the mean, with which their code is at one, keeps a weight at any size.
+    The papers sum over pixels or entries; the mean, as in their code, keeps a weight at any size.
     """
     return F.mse_loss(predicted.float(), wanted.float())
-
-
-def non_saturating_encoder(real: torch.Tensor) -> torch.Tensor:
-    """E[softplus(D(x, E(x)))]: maximize log(1 - D(x, E(x))), the encoder's side of BiGAN's game with labels swapped.
-
-    Args:
-        real: D's scores of real faces with what the encoder made of them.
-    """
-    return F.softplus(real.float()).mean()
-
-
-def wasserstein_encoder(real: torch.Tensor) -> torch.Tensor:
-    """E[D(x, E(x))]: the encoder's side of BiGAN's game with a Wasserstein critic."""
-    return real.float().mean()
 
 
 def extrinsic_factor_weight(epoch: float, alpha: float, rho: float, phi: float) -> float:

@@ -36,11 +36,11 @@ _QUANTIZATION = (
 
 
 class AppearanceAugmentation(BaseModel):
-    """How far each face's look may go; every effect is drawn for each face apart, with the same chance."""
+    """How far each face's look may go; every effect is drawn for each face apart, with the same probability."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    chance: float = Field(default=0.5, ge=0, le=1, description="Of each effect, that a face gets it.")
+    probability: float = Field(default=0.5, ge=0, le=1, description="Of each effect, that a face gets it.")
     mirror: bool = Field(default=True, description="Whether half of the faces are mirrored.")
     geometry: TrainingAugmentation = Field(
         default=TrainingAugmentation(
@@ -82,7 +82,7 @@ def augment_appearance(
         images: uint8 [N, C, H, W] on any device.
         masks: uint8 [N, H, W], indices into `MASK_CLASSES`; 255 where unknown.
         settings: How far.
-        generator: A CPU generator, the only source of chance.
+        generator: A CPU generator, the only source of randomness.
 
     Returns:
         Pictures float32 [N, C, H, W] in -1..1, and masks uint8. Masks move with their pictures; occluded pixels become
@@ -90,7 +90,7 @@ def augment_appearance(
     """
     if settings.geometry.active:
         images, masks = _move(images, masks, settings.geometry, generator)
-    draw = _Draw(len(images), images.device, settings.chance, generator)
+    draw = _Draw(len(images), images.device, settings.probability, generator)
     pictures = images.to(torch.float32) / 255
     if settings.mirror:
         flipped = draw.uniform(0, 1) < 0.5
@@ -123,10 +123,10 @@ def augment_appearance(
 
 
 class _Draw:
-    """Chance for N faces: values [N, 1, 1, 1], drawn on the CPU so that every device sees the same."""
+    """Random numbers for N faces: values [N, 1, 1, 1], drawn on the CPU so that every device sees the same."""
 
-    def __init__(self, count: int, device: torch.device, chance: float, generator: torch.Generator) -> None:
-        self.count, self.device, self.chance, self.generator = count, device, chance, generator
+    def __init__(self, count: int, device: torch.device, probability: float, generator: torch.Generator) -> None:
+        self.count, self.device, self.probability, self.generator = count, device, probability, generator
 
     def uniform(self, low: float, high: float, logarithmic: bool = False, columns: int = 1) -> torch.Tensor:
         values = torch.rand(self.count, columns, 1, 1, generator=self.generator)
@@ -142,7 +142,7 @@ class _Draw:
 
     def happens(self, value: torch.Tensor, otherwise: float) -> torch.Tensor:
         """The value for the faces that get the effect, what changes nothing for the others."""
-        drawn = torch.rand(self.count, 1, 1, 1, generator=self.generator) < self.chance
+        drawn = torch.rand(self.count, 1, 1, 1, generator=self.generator) < self.probability
         return torch.where(drawn.to(self.device), value, torch.full_like(value, otherwise))
 
     def texture(self, channels: int, size: int) -> torch.Tensor:

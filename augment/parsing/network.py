@@ -304,7 +304,7 @@ def parsing_statistics(network: ParsingNetwork, images: torch.Tensor, *, batch_s
 
 
 def save_parsing(network: ParsingNetwork, path: Path) -> None:
-    """Writes weights and settings as safetensors, whole or not at all."""
+    """Writes weights and settings as safetensors, atomically."""
     header = {
         "kind": "parsing",
         "channels": network.channels,

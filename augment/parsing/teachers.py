@@ -10,7 +10,7 @@ The embedded faces here are people of their own, whom no run's data set has: one
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -24,14 +24,17 @@ from augment.core.errors import InputError, Problem
 from augment.core.seeding import derive_seed
 from augment.faces.crops import FaceSquare, crop_image, crop_landmarks, crop_mask
 from augment.faces.images import fit_image, fit_mask, plain_grey
+from augment.faces.licences import LicenceLine
 from augment.faces.table import LANDMARK_COUNT
 from augment.faces.tensors import FaceTensors
 from augment.parsing.augmentation import AppearanceAugmentation
 from augment.parsing.network import NO_MASK, Teacher
 from augment.parsing.polygons import polygon_masks
-from augment.sources import open_source
+from augment.sources.helen import HelenSource
+from augment.sources.opening import open_class
 
-RIG_ROOT = "augment/rig"
+# Where no copy of Helen is: the file that describes embedded faces. DVC takes no null for a path to depend on.
+EMBEDDED = "conf/dataset/rig.yaml"
 HELEN = "Helen"  # the teacher's name in reports: its terms hold for what its network helps to make
 # Shares of the photograph-like faces: in the wild, turned by known angles, under three lights, of eight expressions and
 # three gazes, in the studio.
@@ -52,7 +55,8 @@ class TeacherSettings(BaseModel):
         "of these that there is.",
     )
     root: str = Field(
-        default=RIG_ROOT, description="Helen's folder; the embedded faces' code, its default, where there is none."
+        default=EMBEDDED,
+        description="Helen's folder; without one, its default, the file that describes embedded faces.",
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="Of the source helen.")
     polygons: bool = Field(
@@ -68,16 +72,16 @@ class TeacherSettings(BaseModel):
 
     @model_validator(mode="after")
     def _helen_has_a_root(self) -> TeacherSettings:
-        if self.source == "helen" and self.root == RIG_ROOT:
+        if self.source == "helen" and self.root == EMBEDDED:
             raise ValueError("source helen needs a root: name the folder that holds Helen")
-        if self.source in ("own", "rig") and self.root != RIG_ROOT:
-            raise ValueError(f"source {self.source} reads no root: use helen or auto, or leave root {RIG_ROOT}")
+        if self.source in ("own", "rig") and self.root != EMBEDDED:
+            raise ValueError(f"source {self.source} reads no root: use helen or auto, or leave root {EMBEDDED}")
         return self
 
     @property
     def has_helen(self) -> bool:
         """Whether root names a copy of Helen."""
-        return self.root != RIG_ROOT
+        return self.root != EMBEDDED
 
 
 @dataclass(frozen=True)
@@ -190,6 +194,17 @@ def _preset_size(name: str, wanted: int) -> dict[str, int]:
     return {"subjects": math.ceil(wanted / (3 if name == "mug" else 6))}
 
 
+def teacher_terms(teachers: Iterable[Teacher]) -> tuple[LicenceLine, ...]:
+    """The terms of what taught a network beside the run's own faces and embedded ones: Helen's, where it did.
+
+    They hold for whatever the network helps to make.
+    """
+    if not any(teacher.name == HELEN for teacher in teachers):
+        return ()
+    terms = HelenSource.terms
+    return (LicenceLine(data_set=HelenSource.title, line=terms.licence, terms=terms),)
+
+
 def helen_faces(root: Path, settings: Mapping[str, Any], *, size: int, channels: int) -> dict[str, FaceTensors]:
     """Reads a copy of Helen for the parsing network, cropped to the faces by their masks.
 
@@ -206,7 +221,7 @@ def helen_faces(root: Path, settings: Mapping[str, Any], *, size: int, channels:
     Raises:
         InputError: It can't be read whole, or holds no face with a mask; lists every problem.
     """
-    source = open_source("helen", root, **settings)
+    source = open_class(HelenSource, "helen", root, settings)
     problems: list[Problem] = []
     rows: dict[str, list[dict[str, Any]]] = {"train": [], "held out": []}
     for face in source.faces():

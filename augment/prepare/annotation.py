@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from augment.core.errors import InputError, Problem
@@ -30,7 +29,13 @@ from augment.faces.images import decode_image, encode_png
 from augment.faces.landmark_bounds import landmarks_fault
 from augment.faces.table import LANDMARK_COUNT
 from augment.prepare.cache import ResultCache
-from augment.prepare.landmarks import MEND, Detection, LandmarkDetector, LandmarkSettings, landmarks_installed
+from augment.prepare.landmarks import (
+    INSTALL_COMMAND,
+    Detection,
+    LandmarkDetector,
+    LandmarkSettings,
+    landmarks_installed,
+)
 from augment.sources.base import RawFace, Source
 
 if TYPE_CHECKING:
@@ -42,16 +47,8 @@ _ALONE = 32  # faces that are worked on before further processes are started: fo
 _AHEAD = 8  # faces a process that are read ahead
 _ABOUT_FACE = 0.75  # of the landmarks' extent: so far about them lies what a simulated face takes its colours from
 
-_DETECTIONS = pa.schema(
-    [
-        pa.field("box", pa.list_(pa.float64())),  # empty: no face was found
-        pa.field("landmarks", pa.binary()),
-        pa.field("detector", pa.string()),
-        pa.field("faces", pa.int32()),
-        pa.field("unsteadiness", pa.float64()),
-    ]
-)
-_SIMULATED = pa.schema([pa.field("image", pa.binary()), pa.field("error", pa.float64())])
+_DETECTIONS = ("box", "landmarks", "detector", "faces", "unsteadiness")
+_SIMULATED = ("image", "error")
 
 
 class AnnotationSettings(BaseModel):
@@ -184,7 +181,7 @@ class _Task(NamedTuple):
 
 @dataclass(frozen=True)
 class _Done:
-    """What became of a face; `fitted` is None where no simulated face was asked for."""
+    """The result for a face; `fitted` is None where no simulated face was asked for."""
 
     image: np.ndarray
     landmarks: np.ndarray | None
@@ -352,17 +349,18 @@ class AnnotatedSource:
                 self._pool = None
             for kept in (detections, simulated):
                 if kept is not None:
-                    kept.flush()
+                    kept.close()
 
     def _open_caches(self) -> tuple[ResultCache | None, ResultCache | None]:
         if self._cache is None:
             return None, None
         detections = simulated = None
         if self._looks:
-            detections = ResultCache(self._cache / f"landmarks-{_detection_key(self.settings.landmarks)}", _DETECTIONS)
+            name = f"landmarks-{_detection_key(self.settings.landmarks)}.sqlite"
+            detections = ResultCache(self._cache / name, _DETECTIONS)
         if self.settings.simulated:
-            code = _package_files("rig")
-            simulated = ResultCache(self._cache / f"simulated-{_hash({'size': self.size}, code)}", _SIMULATED)
+            name = f"simulated-{_hash({'size': self.size}, _package_files('rig'))}.sqlite"
+            simulated = ResultCache(self._cache / name, _SIMULATED)
         return detections, simulated
 
     def _begin(
@@ -373,7 +371,7 @@ class AnnotatedSource:
         looks = self._looks and (found.landmarks is None or self.settings.landmarks.faces == "all")
         key = _picture_key(found.image) if detections is not None and looks else None
         known = detections.get(key) if detections is not None and key is not None else None
-        known = known if known is not None and _is_sound(known) else None
+        known = known if known is not None and _is_valid(known) else None
         task = _Task(
             image=found.image,
             landmarks=found.landmarks,
@@ -566,37 +564,39 @@ def _detection_key(settings: LandmarkSettings) -> str:
 
 
 def _detection_row(detection: Detection | None) -> dict[str, Any]:
+    """A detection as the cache keeps it; an empty box: no face was found."""
     if detection is None:
-        return {"box": [], "landmarks": b"", "detector": "", "faces": 0, "unsteadiness": 0.0}
+        return {"box": b"", "landmarks": b"", "detector": "", "faces": 0, "unsteadiness": 0.0}
     points = detection.landmarks
     return {
-        "box": list(detection.box),
+        "box": np.array(detection.box, np.float64).tobytes(),
         "landmarks": b"" if points is None else np.ascontiguousarray(points, np.float32).tobytes(),
         "detector": detection.detector,
         "faces": detection.faces,
-        "unsteadiness": detection.unsteadiness,
+        "unsteadiness": float(detection.unsteadiness),
     }
 
 
-def _is_sound(row: Mapping[str, Any]) -> bool:
+def _is_valid(row: Mapping[str, Any]) -> bool:
     """Whether a row of the cache can have come from a detector; what can't is looked for again."""
-    box, points = row["box"], row["landmarks"]
-    if not box:
+    if not row["box"]:
         return True
-    numbers = np.array([*box, row["unsteadiness"]], np.float64)  # None becomes NaN
-    if len(box) != 4 or not np.isfinite(numbers).all() or row["detector"] not in ("hog", "cnn") or row["faces"] is None:
+    if len(row["box"]) != 4 * 8 or row["detector"] not in ("hog", "cnn") or row["faces"] is None:
         return False
-    if not points:
+    numbers = np.array([*np.frombuffer(row["box"], np.float64), row["unsteadiness"]], np.float64)  # None becomes NaN
+    if not np.isfinite(numbers).all():
+        return False
+    if not row["landmarks"]:
         return True
-    if len(points) != LANDMARK_COUNT * 2 * 4:
+    if len(row["landmarks"]) != LANDMARK_COUNT * 2 * 4:
         return False
-    return landmarks_fault(np.frombuffer(points, np.float32).reshape(LANDMARK_COUNT, 2)) is None
+    return landmarks_fault(np.frombuffer(row["landmarks"], np.float32).reshape(LANDMARK_COUNT, 2)) is None
 
 
 def _detection(row: Mapping[str, Any]) -> Detection | None:
     if not row["box"]:
         return None
-    left, top, right, bottom = row["box"]
+    left, top, right, bottom = np.frombuffer(row["box"], np.float64).tolist()
     points = np.frombuffer(row["landmarks"], np.float32).reshape(-1, 2) if row["landmarks"] else None
     return Detection((left, top, right, bottom), points, row["detector"], row["faces"], row["unsteadiness"])
 
@@ -609,4 +609,4 @@ def check_annotation(settings: AnnotationSettings) -> None:
     """
     if settings.landmarks.detector != "none" and not landmarks_installed():
         why = "the packages dlib-bin and face-recognition-models are not installed"
-        raise InputError(Problem("landmarks.detector: dlib", why, MEND))
+        raise InputError(Problem("landmarks.detector: dlib", why, INSTALL_COMMAND))

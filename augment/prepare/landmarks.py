@@ -22,7 +22,7 @@ from augment.core.errors import InputError, Problem
 from augment.faces.landmark_bounds import landmarks_fault
 from augment.faces.table import MIRROR_ORDER
 
-MEND = "uv sync --extra landmarks"
+INSTALL_COMMAND = "uv sync --extra landmarks"
 
 # The predictor starts from a box and its points move with it: the median over several boxes moves less. Each: edge, and
 # how far right and down, in edges of the box.
@@ -100,7 +100,9 @@ def _weights_folder() -> Path:
         folder = Path(place) / "models"
         if folder.is_dir():
             return folder
-    raise InputError(Problem("landmarks.detector: dlib", "the package face-recognition-models is not installed", MEND))
+    raise InputError(
+        Problem("landmarks.detector: dlib", "the package face-recognition-models is not installed", INSTALL_COMMAND)
+    )
 
 
 class LandmarkDetector:
@@ -121,7 +123,9 @@ class LandmarkDetector:
         try:
             import dlib
         except ImportError as error:
-            raise InputError(Problem("landmarks.detector: dlib", f"can't be imported: {error}", MEND)) from error
+            raise InputError(
+                Problem("landmarks.detector: dlib", f"can't be imported: {error}", INSTALL_COMMAND)
+            ) from error
         folder = _weights_folder()
         self.settings = settings
         self._dlib: Any = dlib

@@ -57,8 +57,8 @@ class PreparationReport(BaseModel):
         problems: Rows that could not be faces (only with a quarantine can it be more than 0).
         problems_shown: The first of them.
         blank_pictures: Faces whose picture shows nothing.
-        duplicate_faces: Faces that have a byte-identical twin, anywhere.
-        near_duplicate_faces: Faces that have a byte-identical or near-identical twin, anywhere.
+        duplicate_faces: Faces that have a byte-identical copy, anywhere.
+        near_duplicate_faces: Faces that have a byte-identical copy or a near-duplicate, anywhere.
         duplicates_with_other_label: Byte-identical groups whose faces have different labels.
         duplicates_across: Pictures that lie in two of the source's own splits.
         annotation: What was looked for in the pictures and found (`augment.prepare.annotation`); None where nothing
@@ -96,7 +96,7 @@ class PreparationReport(BaseModel):
 
 
 def write_report(report: PreparationReport, directory: Path) -> None:
-    """Writes a preparation's report into its dataset directory, whole or not at all."""
+    """Writes a preparation's report into its dataset directory, atomically."""
     atomic_write_text(directory / "report.json", report.model_dump_json(indent=2) + "\n")
 
 

@@ -116,7 +116,7 @@ _HAIRLINES: dict[str, tuple[tuple[int, float], ...]] = {
 }
 # fmt: on
 _STYLES: tuple[tuple[str, float, float], ...] = (
-    # name, chance for a masculine and for a feminine look
+    # name, probability for a masculine and for a feminine look
     ("short", 0.58, 0.10),
     ("receding", 0.16, 0.0),
     ("bald", 0.10, 0.0),
@@ -168,18 +168,18 @@ def draw_person(generator: np.random.Generator) -> Person:
         skin * (1 + 0.04 * generator.standard_normal()) * (1 + 0.012 * generator.standard_normal(3)), 0.12, 1
     )
     darkness = tone / (len(_SKIN_TONES) - 1)
-    chances = (
+    weights = (
         np.array([0.18, 0.24, 0.22, 0.13, 0.09, 0.06, 0.08]) * (1 - darkness)
         + np.array([0.8, 0.14, 0, 0, 0, 0, 0.06]) * darkness
     )
-    hair_index = int(generator.choice(len(_HAIR_TONES), p=chances / chances.sum()))
+    hair_index = int(generator.choice(len(_HAIR_TONES), p=weights / weights.sum()))
     hair = np.clip(
         _HAIR_TONES[hair_index] * (1 + 0.12 * generator.standard_normal()) + 0.01 * generator.standard_normal(3),
         0.05,
         0.9,
     )
-    chances = np.array([0.30, 0.25, 0.2, 0.14, 0.11]) * (1 - darkness) + np.array([0.85, 0.15, 0, 0, 0]) * darkness
-    iris = _IRIS_TONES[int(generator.choice(len(_IRIS_TONES), p=chances / chances.sum()))]
+    weights = np.array([0.30, 0.25, 0.2, 0.14, 0.11]) * (1 - darkness) + np.array([0.85, 0.15, 0, 0, 0]) * darkness
+    iris = _IRIS_TONES[int(generator.choice(len(_IRIS_TONES), p=weights / weights.sum()))]
     iris = np.clip(iris * (1 + 0.12 * generator.standard_normal()), 0.05, 0.8)
     rosy = 0.58 + 0.12 * generator.random()
     lips = skin * np.array([0.88, rosy, rosy + 0.03])

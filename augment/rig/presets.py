@@ -259,8 +259,8 @@ def _wild_faces(population: str, labels: list[str], seed: int, first: int) -> It
 def _helen(*, seed: int, first: int, count: int = 2330) -> Population:
     """Helen: varied people in the wild, one picture each; made for parsing, so the classes are incidental."""
     generator = np.random.default_rng([seed, first, 1])
-    chances = np.array([0.06, 0.05, 0.05, 0.35, 0.34, 0.07, 0.08])
-    labels = [SEVEN[index] for index in generator.choice(len(SEVEN), size=count, p=chances)]
+    probabilities = np.array([0.06, 0.05, 0.05, 0.35, 0.34, 0.07, 0.08])
+    labels = [SEVEN[index] for index in generator.choice(len(SEVEN), size=count, p=probabilities)]
     specs = [spec for spec, _ in _wild_faces("helen", labels, seed, first)]
     return Population(specs, SEVEN, 128, 3)
 
@@ -286,10 +286,10 @@ def _fer2013(*, seed: int, first: int, count: int = 28709, label_noise: float = 
     order = generator.permutation(len(labels))
     rank = dict.fromkeys(SEVEN, 0)
     specs = []
-    for spec, chance in _wild_faces("fer2013", [labels[index] for index in order], seed, first):
+    for spec, uniform in _wild_faces("fer2013", [labels[index] for index in order], seed, first):
         # `label` is what the table says; the counts above are of labels, so the picture is what noise changes.
         shown = spec.label
-        if chance < label_noise:
+        if uniform < label_noise:
             others = [name for name in SEVEN if name != spec.label]
             shown = others[int(generator.integers(len(others)))]
         position = rank[spec.label] % 10

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from augment.core.errors import InputError, Problem
 from augment.sources.base import RawFace, Source, SourceSettings
+from augment.sources.opening import checked_settings, open_class
 
 __all__ = ["RawFace", "Source", "SourceSettings", "check_source_settings", "open_source", "source_names"]
 
@@ -52,19 +51,7 @@ def check_source_settings(name: str, settings: Mapping[str, Any]) -> SourceSetti
     Raises:
         InputError: The source or a setting is unknown, or a value is out of bounds; lists what exists.
     """
-    model: type[SourceSettings] = _source_class(name).Settings
-    try:
-        return model(**settings)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"]) or "settings"
-            if item["type"] == "extra_forbidden":
-                known = ", ".join(model.model_fields) or "none"
-                problems.append(Problem(key, f"is no setting of the source {name}", f"its settings are: {known}"))
-            else:
-                problems.append(Problem(key, f"{item['msg']}, got {item['input']!r}"))
-        raise InputError(problems, f"settings of the source {name}:") from error
+    return checked_settings(_source_class(name), name, settings)
 
 
 def open_source(name: str, root: str | Path | None = None, **settings: Any) -> Source:
@@ -82,17 +69,4 @@ def open_source(name: str, root: str | Path | None = None, **settings: Any) -> S
         InputError: The source or a setting is unknown, the root is missing, or its layout is none that the source
             knows; the error says what was looked for.
     """
-    checked = check_source_settings(name, settings)
-    source_class = _source_class(name)
-    if not source_class.needs_root:
-        if root is not None:
-            raise InputError(Problem("root", f"the source {name} reads no files", "leave root out"))
-        return source_class(checked)
-    if root is None:
-        raise InputError(Problem("root", f"the source {name} needs one", "name the file or folder that holds the data"))
-    root = Path(root).expanduser()
-    if not root.exists():
-        raise InputError(Problem(str(root), "does not exist", "name the file or folder that holds the data"))
-    if not root.is_dir() and not root.is_file():
-        raise InputError(Problem(str(root), "is neither a file nor a folder", "name the file or folder of the data"))
-    return source_class(root, checked)
+    return open_class(_source_class(name), name, root, settings)

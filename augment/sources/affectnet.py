@@ -33,7 +33,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.regular_files import open_regular_file, read_regular_file
 from augment.faces.licences import Terms
 from augment.faces.table import LANDMARK_COUNT
-from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import OTHER_CASE, enumerate_names, is_archive, stray_file, unknown_layout
@@ -343,6 +343,11 @@ class AffectNetSource(ListedSource):
                     name=f"{folder.name}/{stem}.jpg",
                     split=self._split(split),
                 )
+
+    @property
+    def annotations(self) -> frozenset[Annotation]:
+        """Landmarks, where the settings ask for them."""
+        return frozenset({"landmarks"} if self.settings.landmarks else ())
 
     def read(self, listed: ListedFace) -> RawFace | Problem:
         """Reads a picture, cuts it to its face where its release does not, and reads its landmarks."""

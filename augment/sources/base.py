@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from augment.core.errors import Problem
 from augment.faces.fold_choice import count_splits
+
+Annotation = Literal["landmarks", "simulated"]  # fields of `RawFace` that translators may require
 
 
 class SourceSettings(BaseModel):
@@ -60,7 +62,7 @@ class PublishedCount:
     """A count that a data set's publication names, beside which `s2l data check` puts what it found.
 
     Attributes:
-        what: What is counted, in the words of `augment.sources.inventory`: `faces`, `subjects`, `class happy`, `split
+        what: What is counted, in the words of `augment.prepare.inventory`: `faces`, `subjects`, `class happy`, `split
             train`, `pose +45`, `light Dark`, `intensity 0.25`, or a count of the source's own.
         count: How many there are in the whole data set, with the source's settings.
         read_at: Where that is said.
@@ -77,7 +79,8 @@ class Source(Protocol):
 
     A source may also have `title`, `description` and `licence`, which the dataset's card then says, `terms`, from which
     the licence then comes, `licence_lines` where it holds several data sets (`augment.faces.licences`), and
-    `attribute_values(field)`, a field of every face (None where unknown) without reading the pictures, and
+    `attribute_values(field)`, a field of every face (None where unknown) without reading the pictures, `annotations`,
+    what its faces can come with of `landmarks` and `simulated` (empty: no face has any; absent: not known), and
     `reading_notes()`, how its root was read where that is not to be seen from it. Sources of published data sets are
     `augment.sources.listed.ListedSource`.
 
@@ -104,3 +107,8 @@ def known_splits(source: Source) -> dict[str, int] | None:
     """`count_splits` of a source that knows its faces' splits without reading a picture; None of any other."""
     values = getattr(source, "attribute_values", None)
     return None if values is None else count_splits(list(values("split")))
+
+
+def known_annotations(source: Source) -> frozenset[Annotation] | None:
+    """What a source's faces can come with, of `landmarks` and `simulated`; None where it does not know."""
+    return getattr(source, "annotations", None)

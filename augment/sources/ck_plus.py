@@ -33,7 +33,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_text
 from augment.faces.licences import Terms
 from augment.faces.table import LANDMARK_COUNT
-from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
@@ -342,6 +342,11 @@ class CkPlusSource(ListedSource):
         if path.suffix.lower() == ".png":
             return Problem(where, "names no subject, sequence and frame", "it is called S010_004_00000017.png")
         return stray_file(where, path.name)
+
+    @property
+    def annotations(self) -> frozenset[Annotation]:
+        """Landmarks, where their folder is there; the extract has none."""
+        return frozenset(() if self._extract is not None or self._landmarks is None else {"landmarks"})
 
     def read(self, listed: ListedFace) -> RawFace | Problem:
         """Reads a picture and its landmarks."""

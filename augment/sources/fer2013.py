@@ -22,7 +22,8 @@ from augment.core.regular_files import open_regular_file
 from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.faces.licences import Terms
-from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
+from augment.sources.csv_rows import numbered_rows
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS, is_ignored, read_picture
 from augment.sources.folder_walk import FolderWalk
 from augment.sources.sequences import archives_in, is_archive, printable
@@ -91,6 +92,7 @@ class Fer2013Source:
 
     name: ClassVar[str] = "fer2013"
     needs_root: ClassVar[bool] = True
+    annotations: ClassVar[frozenset[Annotation]] = frozenset()
     Settings: ClassVar[type[SourceSettings]] = Fer2013Settings
     class_names: tuple[str, ...] = tuple(sorted(EMOTIONS))
     title: ClassVar[str] = "FER2013"
@@ -215,18 +217,14 @@ class Fer2013Source:
             reader = csv.reader(_lines(lines))
             next(reader)
             index = -1
-            while True:
-                try:
-                    row = next(reader)
-                except StopIteration:
-                    break
-                except csv.Error as error:
-                    yield Problem(f"{file.name} line {reader.line_num}", f"is no CSV: {error}")
+            for found in numbered_rows(reader, file.name):
+                if isinstance(found, Problem):
+                    yield found
                     continue
-                if not row:
-                    continue
-                index += 1
-                yield from self._csv_face(row, index, f"{file.name} line {reader.line_num}", taken)
+                row, where = found
+                if row:
+                    index += 1
+                    yield from self._csv_face(row, index, where, taken)
         if index < 0:
             yield Problem(file.name, "holds a header and no rows", "download it again")
 

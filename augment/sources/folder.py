@@ -16,7 +16,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_file
 from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
-from augment.sources.base import RawFace, SourceSettings
+from augment.sources.base import Annotation, RawFace, SourceSettings
 from augment.sources.class_folders import SPLIT_FOLDERS, find_class_folders
 from augment.sources.class_names import close_name, name_problems, natural_key, shown_name
 from augment.sources.folder_walk import FolderWalk, is_ignored
@@ -106,6 +106,7 @@ class FolderSource:
 
     name: ClassVar[str] = "folder"
     needs_root: ClassVar[bool] = True
+    annotations: ClassVar[frozenset[Annotation]] = frozenset()
     Settings: ClassVar[type[SourceSettings]] = FolderSettings
     layout: ClassVar[str] = (
         "happy/1.png                a folder per class\n"
@@ -194,7 +195,7 @@ class FolderSource:
             if self._pattern is not None:
                 match = self._pattern.search(where)
                 if match is None or not match.group("subject"):
-                    fix = f"settle subject_pattern {self._pattern.pattern!r}, or rename the file"
+                    fix = f"correct subject_pattern {self._pattern.pattern!r}, or rename the file"
                     yield Problem(where, "names no subject", fix)
                     continue
                 subject = match.group("subject")

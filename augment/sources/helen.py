@@ -29,7 +29,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_text
 from augment.faces.licences import Terms
 from augment.faces.table import LANDMARK_COUNT, MASK_CLASSES
-from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import OTHER_CASE, enumerate_names, find_bases, stray_file, unknown_layout
@@ -243,6 +243,11 @@ class HelenSource(ListedSource):
         """Counts `landmarks`: faces with a .pts file."""
         pictures = [self.root / face.path for face in self.listed_faces()]
         return Counter(landmarks=sum(path.with_suffix(".pts").is_file() for path in pictures))
+
+    @property
+    def annotations(self) -> frozenset[Annotation]:
+        """Landmarks."""
+        return frozenset({"landmarks"})
 
     def read(self, listed: ListedFace) -> RawFace | Problem:
         """Reads a picture, its part labels as a mask, and its 68 points where there are any."""

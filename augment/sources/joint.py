@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from augment.core.errors import InputError, Problem
 from augment.faces.licences import LicenceLine, says_something
 from augment.sources import check_source_settings, open_source
-from augment.sources.base import RawFace, Source, SourceSettings
+from augment.sources.base import Annotation, RawFace, Source, SourceSettings, known_annotations
 from augment.sources.terms import licence_of, source_lines
 
 
@@ -120,6 +120,17 @@ class JointSource:
             f"{data_set}: {getattr(source, 'description', f'faces read by the source `{source.name}`.')}"
             for data_set, source in self.sources.items()
         )
+
+    @property
+    def annotations(self) -> frozenset[Annotation] | None:
+        """What faces of any part can come with; None where a part does not know."""
+        found: frozenset[Annotation] = frozenset()
+        for source in self.sources.values():
+            known = known_annotations(source)
+            if known is None:
+                return None
+            found |= known
+        return found
 
     @property
     def licence_lines(self) -> list[tuple[str, LicenceLine | None]]:

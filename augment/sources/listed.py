@@ -17,7 +17,7 @@ import numpy as np
 
 from augment.core.errors import InputError, Problem
 from augment.faces.licences import Terms
-from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import read_picture
 from augment.sources.folder_walk import leads_outside
 
@@ -99,6 +99,11 @@ class ListedSource(ABC):
     def licence(self) -> str:
         """The licence line of cards."""
         return self.terms.licence
+
+    @property
+    def annotations(self) -> frozenset[Annotation]:
+        """What its faces can come with of `landmarks` and `simulated`; nothing by default."""
+        return frozenset()
 
     @abstractmethod
     def list_faces(self) -> Iterator[ListedFace | Problem]:

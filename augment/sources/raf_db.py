@@ -32,6 +32,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_text
 from augment.faces.licences import Terms
 from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.csv_rows import numbered_rows
 from augment.sources.exact_names import (
     beside,
     empty_file,
@@ -280,15 +281,11 @@ class RafDbSource(ListedSource):
                 have = ", ".join(name[:40] for name in header[:10]) or "none"
                 yield Problem(where, f"has the columns {have}", "they should be image, label")
                 return
-            while True:
-                try:
-                    row = next(reader)
-                except StopIteration:
-                    break
-                except csv.Error as error:
-                    yield Problem(f"{where} line {reader.line_num}", f"is no CSV: {error}", "download it again")
+            for found in numbered_rows(reader, where):
+                if isinstance(found, Problem):
+                    yield found
                     continue
-                at = f"{where} line {reader.line_num}"
+                row, at = found
                 stem = _stem_of(row[0].strip(), _ALIGNED) if len(row) == 2 else None
                 if stem is None or _split_of(stem) != split:
                     yield Problem(at, f"names no picture of {split}", f"rows are like {split}_..._aligned.jpg,5")

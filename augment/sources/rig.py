@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from augment.core.errors import InputError, Problem
 from augment.faces.images import plain_grey
 from augment.rig import FaceSpec, preset, preset_names, render
-from augment.sources.base import RawFace, SourceSettings
+from augment.sources.base import Annotation, RawFace, SourceSettings
 
 _CHUNK = 64  # faces rendered at a time: enough to keep the renderer busy, little to hold
 
@@ -74,6 +74,11 @@ class RigSource:
 
     def __len__(self) -> int:
         return len(self.population.specs)
+
+    @property
+    def annotations(self) -> frozenset[Annotation]:
+        """Landmarks always, simulated faces where the settings ask for them."""
+        return frozenset(("landmarks", "simulated") if self.settings.simulated else ("landmarks",))
 
     def attribute_values(self, field: str) -> Iterator[Any]:
         """A field of `RawFace` (yaw, illumination ...) of every face in order, without drawing any."""

@@ -1,9 +1,9 @@
 """Faces x targets -> shards: the synthetic faces of one translator in one fold.
 
 **Nested.** Face i of a class is the same face whatever the number per class is, so that 500 faces are the first of
-1,000. A translator draws its chance from one generator a batch, and a network's rounding depends on the batch, so the
-faces of a class are made in blocks of a fixed size: block b of a class always has the same sources and a generator
-seeded by (seed, fold, class, b), and is always generated whole, even where only its first faces are wanted.
+1,000. A translator draws its random numbers from one generator per batch, and a network's rounding depends on the
+batch, so the faces of a class are made in blocks of a fixed size: block b of a class always has the same sources and a
+generator seeded by (seed, fold, class, b), and is always generated whole, even where only its first faces are wanted.
 
 **No copies.** A face that is a copy of a training face, of whichever and as it is or mirrored, is rejected. In its
 place comes that position's face of the block made again, from other sources and with another generator, seeded by
@@ -20,7 +20,7 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ from augment.core.seals import check_replaceable, claim_folder, seal_folder
 from augment.core.seeding import derive_seed
 from augment.faces.copies import TrainingFaces
 from augment.faces.images import encode_png
+from augment.faces.judge import Judge
 from augment.faces.licences import Licence, as_licence
 from augment.faces.shards import keep_only_shards, shard_is_complete, shard_path, write_card, write_shard
 from augment.faces.splits import fold_splits
@@ -49,9 +50,6 @@ from augment.translators.base import CannotTranslateError, Translator
 
 ATTEMPTS = 20  # to put another face in the place of a copy
 COPY_OF_TRAINING_FACE = "copy of a training face"
-
-Judge = Callable[[torch.Tensor], np.ndarray]
-"""Probabilities of the classes, float [N, K], for pictures, uint8 [N, C, H, W]."""
 
 
 class SynthesisSettings(BaseModel):
@@ -158,7 +156,7 @@ def synthesize(
         train: This fold's training faces; nothing else may be a source.
         settings: What to make.
         out: The dataset directory.
-        seed: Of the choice of sources and of the translator's chance.
+        seed: Of the choice of sources and of the translator's random numbers.
         fold: The fold's number; goes into every row.
         translator_name: Goes into every row and face_id.
         weights_sha256: Of the translator's weights file; None where it has none.
@@ -215,7 +213,7 @@ def synthesize(
                 outputs, sources, rejected = blocks.make(label, block, kept)
                 copies[class_names[label]] += rejected
                 shifts = identity_shift(outputs, sources.images).cpu().numpy()
-                confidence = None if judge is None else judge(outputs)[:, label]
+                confidence = None if judge is None else judge.probabilities(outputs)[:, label]
                 pixels = outputs.permute(0, 2, 3, 1).cpu().numpy()
                 encoded = encoders.map(encode_png, pixels)
                 for position, data in enumerate(encoded):
@@ -303,7 +301,7 @@ def _source_pools(translator: Translator, train: FaceTensors, settings: Synthesi
             if not bool((usable & allowed).any()):
                 raise CannotTranslateError(
                     f"{type(translator).__name__} keeps its sources' class, and no training face of {name} can be a "
-                    "source. Leave the class out, or choose a translator that hears the wanted class."
+                    "source. Leave the class out, or choose a translator that is conditioned on the wanted class."
                 )
         elif settings.exclude_same_class and bool((usable & (labels != label)).any()):
             allowed = labels != label
@@ -358,8 +356,8 @@ class _BlockMaker:
         again = (attempt,) if attempt else ()
         positions = _sources_of_block(self._pools[label], label, block, self._settings, self._seed, self._fold)
         if attempt:
-            chance = np.random.default_rng(derive_seed(self._seed, "other sources", self._fold, label, block, attempt))
-            positions = chance.choice(self._pools[label], self._settings.block_size)
+            other_seed = derive_seed(self._seed, "other sources", self._fold, label, block, attempt)
+            positions = np.random.default_rng(other_seed).choice(self._pools[label], self._settings.block_size)
         sources = self._train.take(positions)
         targets = torch.full((len(sources),), label, dtype=torch.int64, device=sources.images.device)
         name = self._train.class_names[label]
@@ -374,8 +372,8 @@ def _sources_of_block(
     wanted = np.arange(block * settings.block_size, (block + 1) * settings.block_size)
     chosen = np.empty_like(wanted)
     for turn in np.unique(wanted // len(pool)):
-        chance = np.random.default_rng(derive_seed(seed, "sources", fold, label, int(turn)))
-        order = chance.permutation(pool)
+        generator = np.random.default_rng(derive_seed(seed, "sources", fold, label, int(turn)))
+        order = generator.permutation(pool)
         here = wanted // len(pool) == turn
         chosen[here] = order[wanted[here] % len(pool)]
     return chosen

@@ -25,10 +25,10 @@ from augment.core.progress import track
 from augment.core.sealed_tensors import load_tensors, save_tensors
 from augment.core.seals import claim_folder, file_digest, seal_folder
 from augment.faces.images import decode_image
+from augment.faces.judge import Judge
 from augment.faces.licences import Licence, as_licence, read_card
 from augment.faces.shards import ROW_GROUP_ROWS, keep_only_shards, sealed_shard, shard_is_complete, write_card
 from augment.faces.table import data_files, read_class_names, schema_metadata
-from augment.synthesis.generate import Judge
 
 _BATCH = 250
 
@@ -111,7 +111,7 @@ def select(
     Args:
         synthetic_dir: A dataset directory written by `augment.synthesis.generate.synthesize`.
         out_dir: The dataset directory to write; not `synthetic_dir` itself.
-        judge: Probabilities [N, K] of pictures uint8 [N, C, H, W].
+        judge: The fold's judge.
         settings: What is kept.
         fold: The judge's fold; rows of another are refused.
         class_names: Names of the classes in the order of the judge's outputs.
@@ -170,82 +170,6 @@ def select(
     return report
 
 
-def read_kept(
-    directory: Path,
-    per_class: int | None = None,
-    *,
-    classes: Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
-    only_kept: bool = True,
-) -> pa.Table:
-    """Reads the first kept faces of each class, in the order they were made; fewer where there are fewer.
-
-    The first 500 are the first of the first 1,000. Reading stops as soon as there are enough.
-
-    Args:
-        directory: A dataset directory written by synthesis or by selection. Where selection never ran (`kept` is
-            null), every face counts as kept.
-        per_class: How many of each class; all by default.
-        classes: Which classes; all by default.
-        columns: Which columns; all by default.
-        only_kept: False reads rejected faces too.
-
-    Returns:
-        The rows, class by class in label order.
-
-    Raises:
-        InputError: There is no data, or a class isn't one of the dataset's.
-    """
-    names = read_class_names(directory)
-    wanted = list(classes) if classes is not None else list(names)
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise InputError(Problem(str(directory), f"has no class {', '.join(unknown)}", f"it has {', '.join(names)}"))
-    parts: dict[str, list[pa.Table]] = {name: [] for name in wanted}
-    counts: Counter[str] = Counter()
-    files = data_files(directory)
-    for file in files:
-        with pq.ParquetFile(file) as parquet:
-            for group in range(parquet.num_row_groups):
-                if per_class is not None and all(counts[name] >= per_class for name in wanted):
-                    break
-                if per_class is not None and _is_satisfied(parquet, group, names, counts, wanted, per_class):
-                    continue
-                marks = parquet.read_row_group(group, columns=["label_name", "kept"])
-                labels = np.asarray(marks.column("label_name").to_pylist(), dtype=object)
-                kept = np.asarray([value is not False for value in marks.column("kept").to_pylist()])
-                chosen: dict[str, np.ndarray] = {}
-                for name in wanted:
-                    rows = np.flatnonzero((labels == name) & (kept if only_kept else True))
-                    rows = rows if per_class is None else rows[: max(per_class - counts[name], 0)]
-                    if len(rows):
-                        chosen[name] = rows
-                        counts[name] += len(rows)
-                if chosen:
-                    table = parquet.read_row_group(group, columns=list(columns) if columns is not None else None)
-                    for name, rows in chosen.items():
-                        parts[name].append(table.take(pa.array(rows)))
-    schema = pq.read_schema(files[0])
-    tables = [table.replace_schema_metadata(schema.metadata) for name in wanted for table in parts[name]]
-    if not tables:
-        empty = schema.empty_table()
-        return empty.select(list(columns)) if columns is not None else empty
-    return pa.concat_tables(tables)
-
-
-def _is_satisfied(
-    parquet: pq.ParquetFile, group: int, names: Sequence[str], counts: Counter[str], wanted: Sequence[str], enough: int
-) -> bool:
-    """Whether a row group can be skipped: its statistics say that it holds one class, of which there are enough."""
-    metadata = parquet.metadata.row_group(group)
-    for index in range(metadata.num_columns):
-        column = metadata.column(index)
-        if column.path_in_schema == "label" and column.is_stats_set and column.statistics.has_min_max:
-            low, high = column.statistics.min, column.statistics.max
-            return low == high and (names[low] not in wanted or counts[names[low]] >= enough)
-    return False
-
-
 def _check(synthetic_dir: Path, out_dir: Path, settings: SelectionSettings, class_names: Sequence[str]) -> None:
     problems = []
     if out_dir.resolve() == synthetic_dir.resolve():
@@ -285,7 +209,7 @@ def _judge_file(file: Path, judge: Judge, fold: int, class_names: Sequence[str],
                 raise InputError(Problem(str(file), why, "select each fold with its own judge"))
             pictures = [decode_image(value["bytes"]) for value in table.column("image").to_pylist()]
             stacked = torch.from_numpy(np.stack([p[..., None] if p.ndim == 2 else p for p in pictures]))
-            probabilities = np.asarray(judge(stacked.permute(0, 3, 1, 2).contiguous()))
+            probabilities = np.asarray(judge.probabilities(stacked.permute(0, 3, 1, 2).contiguous()))
             if probabilities.shape != (len(pictures), len(class_names)) or not np.isfinite(probabilities).all():
                 why = f"gave an array of shape {probabilities.shape}, or values that are not finite"
                 wanted = f"it must give finite probabilities of shape {(len(pictures), len(class_names))}"

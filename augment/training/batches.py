@@ -1,6 +1,6 @@
 """Batches for the training loop: which faces, which wanted classes, which are mirrored.
 
-All faces stay on the device as bytes; what a step needs is gathered by index there. All chance comes from one CPU
+All faces stay on the device as bytes; what a step needs is gathered by index there. All random draws come from one CPU
 generator, so that CPU and CUDA runs see the same batches.
 """
 
@@ -126,7 +126,7 @@ class BatchMaker:
         translator: Gives the side input, and says what else its batches shall hold.
         faces: N training faces on the device that learns.
         batch_size: Faces per batch.
-        balanced_sources: See `augment.training.loop.TrainingSettings`, as for the next two.
+        balanced_sources: See `augment.training.settings.TrainingSettings`, as for the next two.
         balanced_targets: Wanted classes are drawn evenly from those that have faces; else they are the batch's own
             labels, shuffled.
         mirror: Whether each face is mirrored with probability 1/2.
@@ -160,7 +160,7 @@ class BatchMaker:
         if not bool(usable.any()):
             why = f"none of the {len(faces)} faces can be a source of {translator.name}"
             raise InputError(Problem("train", why, "annotate what it needs, or use another translator"))
-        # By classes where the translator may ask for one; the same draws as ever where it asks for none.
+        # By class only where the translator may ask for one, so that other methods' draws don't depend on it.
         by_class = translator.batch_classes(0) is not None
         self.sampler = FaceSampler(labels, balanced=balanced_sources or by_class, only=usable)
         self._labels = labels
@@ -169,15 +169,15 @@ class BatchMaker:
         self._domains = translator.domains(faces)
         with torch.no_grad():
             probe = translator.side_input(faces.take([0]))
-        self._has_side = probe is not None
-        self._side: torch.Tensor | None = None
+        self._has_side_input = probe is not None
+        self._side_input: torch.Tensor | None = None
         if probe is not None:
             versions = 2 if mirror else 1
             if (
                 not self.augmentation.active
                 and versions * len(faces) * probe.numel() * probe.element_size() <= side_input_budget
             ):
-                self._side = torch.stack([self._whole_side_input(bool(version)) for version in range(versions)])
+                self._side_input = torch.stack([self._whole_side_input(bool(version)) for version in range(versions)])
 
     def _example_sampler(self, labels: torch.Tensor) -> FaceSampler | None:
         """Draws examples by class; None where the translator wants none. Wanted classes must have examples then."""
@@ -237,15 +237,15 @@ class BatchMaker:
         mirrored = self._draw_mirrored(generator)
         index, mirrored = index.to(device, non_blocking=True), mirrored.to(device, non_blocking=True)
 
-        side = None
-        if self._side is not None or not (self._has_side or self.augmentation.active):
+        side_input = None
+        if self._side_input is not None or not (self._has_side_input or self.augmentation.active):
             images = self._images(index, mirrored)
-            side = None if self._side is None else self._side[mirrored.long(), index]
+            side_input = None if self._side_input is None else self._side_input[mirrored.long(), index]
         else:
             # The landmarks are moved, not the finished map: a side input with a plane for every landmark must exchange
             # left and right planes too.
             part = self._faces(index, mirrored, generator)
-            images, side = part.images, self.translator.side_input(part)
+            images, side_input = part.images, self.translator.side_input(part)
         examples = domains = target_domains = None
         if self._examples is not None:
             chosen = self._examples.draw_of(wanted, generator).to(device, non_blocking=True)
@@ -259,7 +259,7 @@ class BatchMaker:
             images=to_unit_range(images),
             labels=own.to(device, non_blocking=True),
             targets=wanted.to(device, non_blocking=True),
-            side=side,
+            side_input=side_input,
             step=step,
             total_steps=total_steps,
             generator=generator,

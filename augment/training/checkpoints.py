@@ -1,4 +1,4 @@
-"""Checkpoints of a run: folders that are whole or absent, and a fingerprint that says whose they are.
+"""Checkpoints of a run: folders written atomically, and a fingerprint that says whose they are.
 
 A checkpoint is a folder `checkpoint-<step>` with `tensors.safetensors` (weights, moments, random states), `state.json`
 (step, fingerprint, all that is no tensor) and `log.jsonl` (the run's log so far: the run's outputs may be deleted
@@ -45,6 +45,11 @@ class Checkpoint:
     state: dict[str, Any]
     log: str
 
+    def group(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors whose names begin with `name/`, by the rest of their names; empty if there are none."""
+        prefix = f"{name}/"
+        return {key[len(prefix) :]: value for key, value in self.tensors.items() if key.startswith(prefix)}
+
 
 def checkpoint_folders(scratch: Path) -> list[Path]:
     """The finished checkpoints of a scratch folder, oldest first."""
@@ -67,7 +72,7 @@ def write_checkpoint(
     log: str,
     keep: int = 2,
 ) -> Path:
-    """Writes a checkpoint, whole or not at all, and deletes all but the newest.
+    """Writes a checkpoint atomically, and deletes all but the newest.
 
     Args:
         scratch: The run's scratch folder.
@@ -111,7 +116,7 @@ def write_checkpoint(
 
 
 def newest_checkpoint(scratch: Path, fingerprint: Mapping[str, Any]) -> Checkpoint | None:
-    """Reads the newest checkpoint that is whole; damaged ones are passed over with a warning.
+    """Reads the newest checkpoint that is valid; damaged ones are passed over with a warning.
 
     Args:
         scratch: The run's scratch folder.

@@ -1,6 +1,6 @@
-"""Moving average of weights: the generator that is judged and published.
+"""Moving average of weights: what is validated and published.
 
-A GAN's last weights are one draw from an orbit; their exponential moving average is its centre (Yazici et al. 2019,
+A GAN's weights circle about an equilibrium; their exponential moving average is near it (Yazici et al. 2019,
 "The unusual effectiveness of averaging in GAN training").
 """
 
@@ -34,7 +34,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes in the module's values of now."""
+        """Adds the module's current values to the average."""
         if not self.decay:
             return
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
@@ -50,7 +50,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def settle(self, name: str) -> None:
-        """Puts a tensor's average into the module, where it stays."""
+        """Writes a tensor's average into the module, for good."""
         if name in self.values:
             self._live[name].copy_(self.values[name])
 

@@ -1,4 +1,4 @@
-"""Loss terms of a run: every one is looked at, and the means of an interval are kept."""
+"""Loss terms of a run: each is checked to be finite, and the means of an interval are kept."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PENDING_STEPS = 8
 
 
 class LossTerms:
-    """Loss terms: every one is looked at, and the interval's means are kept.
+    """Loss terms: each is checked to be finite, and the interval's means are kept.
 
-    On the CPU a term is looked at before its step is made. On CUDA that would wait for the device at every step, so the
-    terms of a few steps are fetched at once; which step was the first bad one is known all the same.
+    On the CPU a term is checked before its step is made. On CUDA that would wait for the device at every step, so the
+    terms of a few steps are fetched at once; the first bad step is still known.
     """
 
     def __init__(self, *, synchronous: bool) -> None:

@@ -17,7 +17,7 @@ _GAP = 2
 _HEADER = 18
 _PAPER = (255, 255, 255)
 _INK = (40, 40, 40)
-_OWN_CLASS = (0, 114, 178)  # frame round the output of a face's own class; blue is safe for colour-blind readers
+_OWN_CLASS = (0, 114, 178)  # frame around the output of a face's own class; blue is safe for colour-blind readers
 
 
 def choose_rows(labels: torch.Tensor, count: int) -> list[int]:
@@ -96,6 +96,12 @@ def _picture(pixels: torch.Tensor) -> Image.Image:
     """uint8 [C, H, W] as an RGB picture."""
     array = np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy())
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).convert("RGB")
+
+
+def sheet_faces(translator: Translator, train: FaceTensors, count: int) -> FaceTensors:
+    """The `count` training faces of the sample sheets, always the same: of those that the translator accepts."""
+    usable = torch.nonzero(translator.usable_sources(train).cpu())[:, 0]
+    return train.take(usable[choose_rows(train.labels.cpu()[usable], count)])
 
 
 def sample_sheet(translator: Translator, faces: FaceTensors, generator: torch.Generator) -> bytes:

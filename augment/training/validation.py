@@ -1,4 +1,4 @@
-"""The choice of a translator's checkpoint: on validation faces, by a judge that saw training faces only."""
+"""The choice of a translator's checkpoint: on validation faces, by a judge trained on training faces only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from augment.faces.judge import Judge
 from augment.faces.tensors import FaceTensors
-from augment.synthesis.selection import Judge
 from augment.translators.base import Translator
 
 
@@ -25,9 +25,9 @@ def checkpoint_validation(
     had 55 %).
 
     Args:
-        judge: Probabilities [N, K] of pictures uint8 [N, C, H, W]; trained on the fold's training faces only.
+        judge: Trained on the fold's training faces only.
         validation: The fold's validation faces.
-        seed: Of the draw of faces where there are more than `max_faces`, and of the translator's chance.
+        seed: Of the draw of faces where there are more than `max_faces`, and of the translator's random draws.
         max_faces: At most so many source faces.
         batch_size: Faces per batch.
 
@@ -51,7 +51,7 @@ def checkpoint_validation(
                 batch = sources.take(others[start : start + batch_size])
                 targets = torch.full((len(batch),), target, dtype=torch.int64, device=batch.images.device)
                 generator = torch.Generator().manual_seed(seed)
-                found.append(judge(translator.translate(batch, targets, generator))[:, target])
+                found.append(judge.probabilities(translator.translate(batch, targets, generator))[:, target])
             if found:
                 probabilities.append(float(np.concatenate(found).mean()))
         # No face of all these can be a source: no checkpoint is better than another.

@@ -1,8 +1,9 @@
-"""Translators by name: make one, save one, load one.
+"""Translators by name: make one, save one, load one; and the API of plug-ins.
 
 A translator is known by its name. Ours are listed here; another project adds its own with an entry point in the group
-`s2l.translators` (name = "module:Class", a subclass of `augment.translators.base.Translator`), as
-docs/how-to/add-a-translator.md says. Nothing is imported before it is asked for.
+`s2l.translators` (name = "module:Class", a subclass of `Translator`), as docs/how-to/add-a-translator.md says. A
+plug-in imports its base class and what its losses see from here: `from augment.translators import Batch,
+LearnedTranslator`. Nothing, torch among it, is imported before it is used.
 """
 
 from __future__ import annotations
@@ -20,7 +21,67 @@ from augment.core.errors import InputError, Problem
 if TYPE_CHECKING:
     import torch
 
-    from augment.translators.base import Translator, TranslatorSettings
+    from augment.faces.tensors import FaceTensors
+    from augment.translators.base import (
+        AdversarialTranslator,
+        Batch,
+        CannotTranslateError,
+        FittedTranslator,
+        LearnedTranslator,
+        Phase,
+        Translator,
+        TranslatorSettings,
+        UsesParsing,
+    )
+
+__all__ = [
+    "AdversarialTranslator",
+    "Batch",
+    "CannotTranslateError",
+    "FaceTensors",
+    "FittedTranslator",
+    "KeepsArrays",
+    "LearnedTranslator",
+    "Phase",
+    "Translator",
+    "TranslatorSettings",
+    "UsesParsing",
+    "create_translator",
+    "load_translator",
+    "save_translator",
+    "translator_class",
+    "translator_header",
+    "translator_names",
+    "translator_settings",
+]
+
+# Where the names are defined that are imported when they are first used.
+_LAZY = {"FaceTensors": "augment.faces.tensors"} | dict.fromkeys(
+    (
+        "AdversarialTranslator",
+        "Batch",
+        "CannotTranslateError",
+        "FittedTranslator",
+        "LearnedTranslator",
+        "Phase",
+        "Translator",
+        "TranslatorSettings",
+        "UsesParsing",
+    ),
+    "augment.translators.base",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the base classes of plug-ins when they are first used: they need torch, the registry does not.
+
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
 
 ENTRY_POINT_GROUP = "s2l.translators"
 FORMAT_VERSION = 2  # since 2 with a digest (augment.core.sealed_tensors)
@@ -106,14 +167,14 @@ def _plugged_class(point: EntryPoint) -> type[Translator]:
         raise InputError(Problem(f"translator {point.name!r}", why, "fix or remove the plug-in")) from error
     wrong = ""
     if not (isinstance(loaded, type) and issubclass(loaded, Translator)):
-        wrong = "is no subclass of augment.translators.base.Translator"
+        wrong = "is no subclass of augment.translators.Translator"
     elif missing := ", ".join(sorted(getattr(loaded, "__abstractmethods__", ()))):
         wrong = f"lacks {missing}"
     elif getattr(loaded, "name", None) != point.name:
         # Weights are filed under the class's own name and looked for under the entry point's.
         wrong = f"calls itself {getattr(loaded, 'name', None)!r}, and its entry point another name"
     elif not issubclass(getattr(loaded, "Settings", object), TranslatorSettings):
-        wrong = "has no Settings that are a subclass of augment.translators.base.TranslatorSettings"
+        wrong = "has no Settings that are a subclass of augment.translators.TranslatorSettings"
     if wrong:
         raise InputError(Problem(f"translator {point.name!r}", f"{_told(point)} {wrong}", "fix or remove the plug-in"))
     return loaded
@@ -194,7 +255,7 @@ def create_translator(
 
 
 def save_translator(translator: Translator, path: Path, *, class_names: Sequence[str] = ()) -> None:
-    """Writes weights and all that is needed to build the translator again as safetensors, whole or not at all.
+    """Writes weights and all that is needed to build the translator again as safetensors, atomically.
 
     Args:
         translator: A translator; one with `arrays()` gives its state by that, others by `state_dict()`.

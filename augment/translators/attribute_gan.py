@@ -1,14 +1,14 @@
 """What LSSL and StarGAN share: a class-conditional generator, and a discriminator with a source and an attribute head.
 
 A subclass builds `generator`, says what a picture is (`pictures`: the image alone, or image and side input stacked)
-and adds its own generator terms in `consistency_losses`.
+and writes the losses of both networks.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -17,9 +17,7 @@ from torch import nn
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
 from augment.networks.layers import PatchDiscriminator, discriminator_downs, one_hot
-from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
-
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from augment.translators.base import AdversarialTranslator, Batch, TranslatorSettings, Weight
 
 
 class AttributeGanSettings(TranslatorSettings):
@@ -62,8 +60,8 @@ class AttributeGanSettings(TranslatorSettings):
     lambda_r1: Weight = Field(default=0.0, description="R1's gamma: weight of the squared gradient on real faces")
     r1_attributes: bool = Field(
         default=False,
-        description="R1 on the true class's score too: with few faces the class is else pleased by a pattern that "
-        "nobody sees; not in the papers",
+        description="R1 on the true class's score too: with few faces a pattern that nobody sees can else satisfy "
+        "the class; not in the papers",
     )
     r1_every: int = Field(default=16, ge=1, description="R1 comes every so many steps, with its weight times as much")
     cycle_every: int = Field(default=1, ge=1, description="the way back is computed every so many steps")
@@ -76,8 +74,8 @@ class AttributeGanSettings(TranslatorSettings):
         return self
 
 
-class AttributeGan(LearnedTranslator):
-    """Generator + PatchGAN discriminator with an attribute head, their adversarial and classification losses.
+class AttributeGan(AdversarialTranslator):
+    """Generator + PatchGAN discriminator with an attribute head, and how faces go through them.
 
     Args:
         num_classes: Number of classes.
@@ -108,125 +106,39 @@ class AttributeGan(LearnedTranslator):
 
     @property
     def picture_channels(self) -> int:
-        """Channels of what the generator sees: the image, and the side input where there is one."""
+        """Channels of the generator's input: the image, and the side input where there is one."""
         return self.channels
 
     @property
     def judged_channels(self) -> int:
-        """Channels of what the discriminator sees."""
+        """Channels of the discriminator's input."""
         return self.picture_channels
 
     @abstractmethod
     def build_generator(self) -> nn.Module:
         """Makes the generator, called `generator(pictures, condition) -> pictures`."""
 
-    @abstractmethod
-    def consistency_losses(
-        self, batch: Batch, pictures: torch.Tensor, latent: torch.Tensor | None, translated: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """The generator's terms beside adversarial, classification and identity, named and weighted.
-
-        Args:
-            batch: The step's batch.
-            pictures: [N, C (+ S), H, W], as `pictures` made them.
-            latent: What `encode_and_decode` gave beside the translated pictures.
-            translated: [N, C (+ S), H, W].
-        """
-
-    def encode_and_decode(
-        self, pictures: torch.Tensor, condition: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Translated pictures, and the latent between where the method's losses look at it."""
-        return self.generator(pictures, condition), None
-
-    def pictures(self, images: torch.Tensor, side: torch.Tensor | None) -> torch.Tensor:
-        """What the networks see: images float [N, C, H, W], with the side input stacked where the method has one."""
+    def pictures(self, images: torch.Tensor, side_input: torch.Tensor | None) -> torch.Tensor:
+        """The generator's input: images float [N, C, H, W], with the side input stacked where the method has one."""
         return images
-
-    def judged(self, pictures: torch.Tensor) -> torch.Tensor:
-        """The part of pictures [N, C (+ S), H, W] that the discriminator sees."""
-        return pictures
-
-    def real_pictures(self, batch: Batch, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the discriminator takes for real, [N, C (+ S), H, W], and its classes int64 [N].
-
-        Args:
-            batch: The step's batch.
-            pictures: [N, C (+ S), H, W], as `pictures` made them.
-        """
-        return self.judged(pictures), batch.labels
 
     def condition(self, labels: torch.Tensor) -> torch.Tensor:
         """Classes int64 [N] as a vector [N, K]."""
         return one_hot(labels, self.num_classes)
 
-    def wanted_condition(self, batch: Batch) -> torch.Tensor:
-        """What the generator hears on the way to the batch's wanted classes."""
-        return self.condition(batch.targets)
-
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the generator's optimizer moves."""
+        """The generator's."""
         return self.generator.parameters()
 
     def discriminator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the discriminator's optimizer moves."""
+        """The discriminator's."""
         return self.discriminator.parameters()
-
-    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Terms `adversarial`, `classification`, `gradient_penalty`, `r1`; those with weight 0 are absent.
-
-        LSSL eq. 7, second line; StarGAN eq. 5.
-        """
-        settings = self.settings
-        pictures = self.pictures(batch.images, batch.side)
-        with torch.no_grad():
-            fake = self.judged(self.generator(pictures, self.wanted_condition(batch)).to(pictures.dtype))
-        real, labels = self.real_pictures(batch, pictures)
-        # The discriminator has no batch statistics, so that real and fake may share one pass.
-        source, attributes = self.discriminator(torch.cat([real, fake]))
-        real_source, fake_source = source.chunk(2)
-        terms: dict[str, torch.Tensor] = {}
-        if settings.lambda_adversarial:
-            wasserstein = settings.adversarial == "wasserstein"
-            loss = losses.wasserstein_discriminator if wasserstein else losses.non_saturating_discriminator
-            terms["adversarial"] = settings.lambda_adversarial * loss(real_source, fake_source)
-        if settings.lambda_cls:
-            terms["classification"] = settings.lambda_cls * self._classification(attributes[: len(real)], labels)
-        if settings.lambda_gp:
-            terms["gradient_penalty"] = settings.lambda_gp * losses.gradient_penalty(
-                self._source_scores, real, fake, batch.generator
-            )
-        if settings.lambda_r1 and batch.step % settings.r1_every == 0:
-            weight = settings.lambda_r1 * settings.r1_every
-            terms["r1"] = weight * losses.r1_penalty(self._regularized_scores(labels), real)
-        return terms
-
-    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Terms `adversarial`, `classification` and those of `consistency_losses`; those with weight 0 are absent.
-
-        LSSL eq. 7, first line; StarGAN eq. 6.
-        """
-        settings = self.settings
-        pictures = self.pictures(batch.images, batch.side)
-        translated, latent = self.encode_and_decode(pictures, self.wanted_condition(batch))
-        terms: dict[str, torch.Tensor] = {}
-        if settings.lambda_adversarial or settings.lambda_cls:
-            source, attributes = self.discriminator(self.judged(translated))
-            if settings.lambda_adversarial:
-                wasserstein = settings.adversarial == "wasserstein"
-                loss = losses.wasserstein_generator if wasserstein else losses.non_saturating_generator
-                terms["adversarial"] = settings.lambda_adversarial * loss(source)
-            if settings.lambda_cls:
-                terms["classification"] = settings.lambda_cls * self._classification(attributes, batch.targets)
-        if settings.lambda_id:
-            terms["identity"] = settings.lambda_id * losses.identity(translated[:, : self.channels], batch.images)
-        return terms | self.consistency_losses(batch, pictures, latent, translated)
 
     @torch.no_grad()
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Makes faces of wanted classes; there is no chance in it, `generator` is ignored.
+        """Makes faces of wanted classes; it is deterministic, `generator` is ignored.
 
         Raises:
             CannotTranslateError: The faces lack what the settings need.
@@ -236,7 +148,7 @@ class AttributeGan(LearnedTranslator):
 
     @torch.no_grad()
     def translate_by(self, faces: FaceTensors, conditions: torch.Tensor) -> torch.Tensor:
-        """Translates N faces by what the generator hears, [N, K]: uint8 [N, C, H, W], made in evaluation mode."""
+        """Translates N faces by conditions [N, K]: uint8 [N, C, H, W], made in evaluation mode."""
         return self.made_in_batches(len(faces), lambda rows: self._translate_batch(faces, conditions, rows))
 
     def check(self, faces: FaceTensors) -> None:
@@ -248,7 +160,7 @@ class AttributeGan(LearnedTranslator):
         self.check_sources(faces)
 
     def check_sources(self, faces: FaceTensors) -> None:
-        """Refuses source faces that can't be translated; unlike `check`, it asks nothing that only training needs.
+        """Refuses source faces that can't be translated; unlike `check`, it requires nothing that only training needs.
 
         Raises:
             CannotTranslateError: The pictures have another form than those that the networks are made for.
@@ -261,27 +173,46 @@ class AttributeGan(LearnedTranslator):
         translated = self.generator(pictures, conditions[rows])
         return to_bytes_range(translated[:, : self.channels])
 
-    def _source_scores(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.discriminator(pictures)[0]
 
-    def _regularized_scores(self, labels: torch.Tensor) -> losses.Critic:
-        def scores(pictures: torch.Tensor) -> torch.Tensor:
-            source, attributes = self.discriminator(pictures)
-            if not self.settings.r1_attributes:
-                return source
-            return source.flatten(1).sum(1) + attributes.gather(1, labels[:, None])[:, 0]
+def attribute_discriminator_losses(
+    discriminator: PatchDiscriminator,
+    settings: AttributeGanSettings,
+    *,
+    real: torch.Tensor,
+    labels: torch.Tensor,
+    fake: torch.Tensor,
+    batch: Batch,
+) -> dict[str, torch.Tensor]:
+    """The discriminator's terms: LSSL eq. 7, second line; StarGAN eq. 5.
 
-        return scores
+    Args:
+        discriminator: The discriminator.
+        settings: Kinds and weights of the terms.
+        real: [N, C, H, W], as the discriminator sees them.
+        labels: int64 [N], the real pictures' classes.
+        fake: [N, C, H, W], translated pictures; no gradient flows into them.
+        batch: The step's batch, for its step and its generator.
 
-    def _classification(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if self.settings.classification == "binary":
-            return losses.binary_attributes(scores, self.condition(labels))
-        return losses.softmax_classes(scores, labels)
-
-
-def squash(hidden: torch.Tensor, pictures: torch.Tensor, image_skip: bool) -> torch.Tensor:
-    """A generator's last step: tanh as published, or the input plus a residual, clamped to -1..1 (`image_skip`)."""
-    return (pictures + hidden).clamp(-1, 1) if image_skip else torch.tanh(hidden)
+    Returns:
+        Terms `adversarial`, `classification`, `gradient_penalty`, `r1`; those with weight 0 are absent.
+    """
+    # The discriminator has no batch statistics, so that real and fake may share one pass.
+    source, attributes = discriminator(torch.cat([real, fake]))
+    real_source, fake_source = source.chunk(2)
+    terms: dict[str, torch.Tensor] = {}
+    if settings.lambda_adversarial:
+        loss = losses.adversarial_discriminator(settings.adversarial, real_source, fake_source)
+        terms["adversarial"] = settings.lambda_adversarial * loss
+    if settings.lambda_cls:
+        loss = losses.classification(settings.classification, attributes[: len(real)], labels)
+        terms["classification"] = settings.lambda_cls * loss
+    if settings.lambda_gp:
+        critic = losses.class_aware_critic(discriminator, None)
+        terms["gradient_penalty"] = settings.lambda_gp * losses.gradient_penalty(critic, real, fake, batch.generator)
+    if weight := losses.lazy_weight(settings.lambda_r1, batch.step, settings.r1_every):
+        critic = losses.class_aware_critic(discriminator, labels if settings.r1_attributes else None)
+        terms["r1"] = weight * losses.r1_penalty(critic, real)
+    return terms
 
 
 def head(channels: int, settings: AttributeGanSettings) -> nn.Conv2d:

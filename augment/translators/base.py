@@ -6,15 +6,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from augment.faces.tensors import FaceTensors
 
 TRANSLATE_BATCH = 64  # faces that go through the networks together
+
+GENERATOR, DISCRIMINATOR = "generator", "discriminator"  # names of an adversarial method's networks
+
+# What faces may have to come with, beside their picture; see `Translator.requires`.
+Requirement = Literal["landmarks", "own_class", "simulated"]
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of a loss term; 0 turns it off
 
 
 class TranslatorSettings(BaseModel):
@@ -29,18 +36,18 @@ class CannotTranslateError(Exception):
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a training in which some of a method's networks learn.
+    """A part of a training in which some of a method's modules learn.
 
     Attributes:
-        name: What the stretch is called; batches carry it.
-        share: Of the run's generator steps; the shares of all phases sum to 1.
-        moves: Names of the translator's child modules that learn; None = all. The others are frozen and in evaluation
-            mode.
+        name: The phase's name; batches carry it.
+        share: Of the run's steps; the shares of all phases sum to 1.
+        trains: Names of the translator's child modules that are trained; None = all. The others are frozen and in
+            evaluation mode.
     """
 
     name: str
     share: float
-    moves: tuple[str, ...] | None = None
+    trains: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,17 @@ class Batch:
         images: float32 [N, C, H, W], -1..1.
         labels: int64 [N], the faces' own classes.
         targets: int64 [N], the wanted classes.
-        side: float32 [N, S, H, W], the side input; None where there is none.
-        step: The number of this step, from 0; for losses that come in late or lazily. Each network's steps are counted
-            apart: with five discriminator steps a generator step, the discriminator's numbers run five times as far.
+        side_input: float32 [N, S, H, W], what the networks see beside the picture; None where there is none.
+        step: The number of this step, from 0; for losses that start late or are applied lazily. The discriminator's
+            steps are counted apart: with five of them per generator step, its numbers run five times as far.
         total_steps: The run's length, counted as `step` is.
-        generator: A CPU generator, the source of chance for losses (a gradient penalty's interpolation); None where a
-            caller gives none. Chance that can take no generator (dropout) is seeded for each step by the loop.
+        generator: A CPU generator, the source of randomness in losses (a gradient penalty's interpolation); None where
+            a caller gives none. Layers that take no generator (dropout) are seeded for each step by the loop.
         epoch: Passes over the training faces that the stepping network has made so far.
         phase: The phase's name.
         examples: float32 [N, C, H, W], -1..1: other real faces, each of its row's wanted class; None unless the
             translator asks for them (`example_faces`).
-        domains: int64 [N], the data sets that the faces are of; None unless the translator tells them apart
+        domains: int64 [N], the data sets that the faces come from; None unless the translator tells them apart
             (`domains`).
         target_domains: int64 [N], the wanted data sets; None as above.
     """
@@ -69,7 +76,7 @@ class Batch:
     images: torch.Tensor
     labels: torch.Tensor
     targets: torch.Tensor
-    side: torch.Tensor | None
+    side_input: torch.Tensor | None
     step: int
     total_steps: int
     generator: torch.Generator | None = None
@@ -104,10 +111,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 class Translator(nn.Module, ABC):
     """Base of all translators.
 
-    A subclass declares `Settings`, gives `name`, and implements `translate`. Weights are its `state_dict`; what it
-    needs besides to be built again is `num_classes`, `channels`, `size` and `settings`.
-    `needs_own_class` is True where `translate` looks at the faces' own `labels`: they are -1 for a user's photographs,
-    whose class only the user knows.
+    A subclass declares `Settings`, gives `name`, and implements `translate`. Weights are its `state_dict`; to build it
+    again, `num_classes`, `channels`, `size` and `settings` are needed too.
 
     Args:
         num_classes: Number of classes.
@@ -118,7 +123,6 @@ class Translator(nn.Module, ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[TranslatorSettings]]
-    needs_own_class: ClassVar[bool] = False
 
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: TranslatorSettings) -> None:
         super().__init__()
@@ -137,6 +141,25 @@ class Translator(nn.Module, ABC):
         with torch.device("meta"):
             cls(num_classes=2, channels=1, size=size, settings=settings)
 
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """What faces must come with for these settings; nothing by default.
+
+        It is asked before any network is built and before any face is read, so that a run is refused early.
+
+        - `landmarks`: the method is trained with landmarks. Where single source faces may lack them,
+          `usable_sources` accepts those.
+        - `own_class`: `translate` reads the faces' own `labels`. They are -1 for a user's photographs, whose class
+          only the user knows.
+        - `simulated`: each source face comes with a simulated frontal face.
+        """
+        return frozenset()
+
+    @property
+    def requires(self) -> frozenset[Requirement]:
+        """What faces must come with; see `requires_for`."""
+        return self.requires_for(self.settings)
+
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces that lack what this translator needs; by default, pictures of another form.
 
@@ -147,7 +170,10 @@ class Translator(nn.Module, ABC):
 
     @property
     def keeps_class(self) -> bool:
-        """True where no class is heard: what is made has its source's class, so sources are drawn from the target's."""
+        """True for a method that is conditioned on no class: its outputs keep their sources' class.
+
+        Sources are then drawn from the target's class.
+        """
         return False
 
     def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
@@ -196,7 +222,7 @@ class Translator(nn.Module, ABC):
         Args:
             faces: N source faces on this module's device.
             targets: int64 [N], the wanted classes.
-            generator: A CPU generator, the only source of chance. Translators without chance ignore it.
+            generator: A CPU generator, the only source of randomness. Deterministic translators ignore it.
 
         Returns:
             uint8 [N, C, H, W] on this module's device.
@@ -219,23 +245,80 @@ class FittedTranslator(Translator):
 
 
 class LearnedTranslator(Translator):
-    """A translator that is trained by the one loop (`augment.training.loop`).
+    """A translator that is trained by gradient steps in the training loop (`augment.training.loop`).
 
-    The loop owns optimizers, precision, averaging and time. The method owns its networks and losses: every term is
-    named and already weighted; the loop sums them. `generator_losses` runs with the discriminator's parameters
-    frozen, and the other way round.
+    The loop owns optimizers, precision, averaging, checkpoints and the log. The method names its networks, and gives
+    each network's loss as named, weighted terms, which the loop sums. While one network steps, the parameters of all
+    others are frozen.
 
-    Working memory (a history of generated images) is kept in non-persistent buffers, changed in place: the loop keeps
-    them in its checkpoints, and weights files lack them.
+    This class assumes no GAN: a regression or flow-matching method names one network and its losses. A method with a
+    discriminator subclasses `AdversarialTranslator`.
+
+    State that is not a weight (a pool of generated images) is kept in non-persistent buffers, changed in place: the
+    loop keeps them in its checkpoints, and weights files lack them.
+    """
+
+    @abstractmethod
+    def networks(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        """The parameters of each network, by its name, in the order in which the networks step.
+
+        Each network has its own optimizer; no parameter belongs to two. The name `discriminator` is special: that
+        network steps first, `discriminator_steps` times per step of the others, with its own learning rate, and its
+        weights are not averaged. All other networks step once, on the batch that was drawn last, with the learning rate
+        `generator_learning_rate`.
+        """
+
+    @abstractmethod
+    def losses(self, network: str, batch: Batch) -> dict[str, torch.Tensor]:
+        """Named, weighted terms of a network's loss: scalars; an empty dict skips the step.
+
+        Args:
+            network: One of the names in `networks`.
+            batch: The step's faces.
+        """
+
+    def after_step(self, network: str) -> None:
+        """Called after each step of a network's optimizer, without gradients: for clipping weights."""
+
+    def side_input(self, faces: FaceTensors) -> torch.Tensor | None:
+        """The side input of faces, float32 [N, S, H, W] in -1..1; None for methods without one."""
+        return None
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of a training, in order.
+
+        When a phase begins, modules that are frozen from then on take their averaged weights, so that later phases
+        learn beside what will be published; learning rates start anew. Only the last phase's weights are published.
+        """
+        return (Phase("whole", 1.0),)
+
+    def batch_classes(self, step: int) -> tuple[int, int] | None:
+        """The own class and the wanted class that all faces of a step's batches shall have; None = any."""
+        return None
+
+    def example_faces(self, faces: FaceTensors) -> torch.Tensor | None:
+        """Which training faces may be a batch's `examples`: bool [N]; None where no examples are wanted."""
+        return None
+
+    def domains(self, faces: FaceTensors) -> torch.Tensor | None:
+        """The data sets that faces come from, int64 [N]; None for methods that don't tell data sets apart."""
+        return None
+
+
+class AdversarialTranslator(LearnedTranslator):
+    """A learned translator with a generator and a discriminator (Goodfellow et al. 2014, arXiv 1406.2661).
+
+    `generator_losses` runs with the discriminator's parameters frozen, and the other way round. Where an encoder is
+    trained together with the generator, its parameters belong to the generator's.
     """
 
     @abstractmethod
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the generator's optimizer moves."""
+        """What the generator's optimizer trains."""
 
     @abstractmethod
     def discriminator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the discriminator's optimizer moves."""
+        """What the discriminator's optimizer trains."""
 
     @abstractmethod
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -245,29 +328,10 @@ class LearnedTranslator(Translator):
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Named, weighted terms of the generator's loss."""
 
-    def side_input(self, faces: FaceTensors) -> torch.Tensor | None:
-        """The side input of faces, float32 [N, S, H, W] in -1..1; None for methods without one."""
-        return None
+    def networks(self) -> Mapping[str, Iterable[nn.Parameter]]:
+        """The discriminator, which steps first, and the generator."""
+        return {DISCRIMINATOR: self.discriminator_parameters(), GENERATOR: self.generator_parameters()}
 
-    def phases(self) -> tuple[Phase, ...]:
-        """The phases of a training, in order.
-
-        When a phase begins, networks that stop learning take their averaged weights, so that the later ones learn
-        beside what will be published; learning rates start anew. Only the last phase's weights are ever published.
-        """
-        return (Phase("whole", 1.0),)
-
-    def batch_classes(self, step: int) -> tuple[int, int] | None:
-        """The own class and the wanted class that all faces of a generator step's batches shall have; None = any."""
-        return None
-
-    def example_faces(self, faces: FaceTensors) -> torch.Tensor | None:
-        """Which training faces may be a batch's `examples`: bool [N]; None where no examples are wanted."""
-        return None
-
-    def domains(self, faces: FaceTensors) -> torch.Tensor | None:
-        """The data sets that faces are of, int64 [N]; None for methods that don't tell data sets apart."""
-        return None
-
-    def after_discriminator_step(self) -> None:
-        """Called after each step of the discriminator's optimizer, without gradients: for clipping weights."""
+    def losses(self, network: str, batch: Batch) -> dict[str, torch.Tensor]:
+        """The discriminator's or the generator's terms."""
+        return self.discriminator_losses(batch) if network == DISCRIMINATOR else self.generator_losses(batch)

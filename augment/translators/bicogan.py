@@ -1,6 +1,6 @@
 """BiCoGAN on faces (Sherman and Mamia, "Generating Realistic Facial Expressions with Bidirectional Conditional GAN").
 
-One work in six forms, as the text goes through them: GAN, conditional GAN (Mirza and Osindero 2014), BiGAN (Donahue et
+One method in six forms, in the text's order: GAN, conditional GAN (Mirza and Osindero 2014), BiGAN (Donahue et
 al. 2016), BiCoGAN (Jaiswal et al. 2018, arXiv 1711.07461), and BiCoGAN as a Wasserstein GAN with clipped weights
 (Arjovsky et al. 2017) or a gradient penalty (Gulrajani et al. 2017). G makes a face from a latent z and a class c; what
 makes a translator of it is the encoder, which finds the z of a given face.
@@ -9,7 +9,7 @@ The text names no layers. They are DCGAN's (`augment.networks.dcgan`); the encod
 but with LeakyReLUs between, as that one is linear save for its normalization. The released code also has an encoder of
 z alone and no extrinsic factor loss, multiplies z with an embedding of c, and its discriminator adds up what it has of
 x, z and c in one linear layer, so that it can't see whether they belong together. In all of that the text is followed:
-E gives (z, c), G hears [z c], and D has a hidden layer where x, z and c meet.
+E gives (z, c), G is conditioned on [z c], and D has a hidden layer where x, z and c meet.
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
 from augment.networks.dcgan import DcganEncoder, DcganGenerator, DcganTrunk, draw_latent, initialize
 from augment.networks.layers import one_hot
-from augment.translators.attribute_gan import Weight
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings
+from augment.translators.base import (
+    DISCRIMINATOR,
+    AdversarialTranslator,
+    Batch,
+    CannotTranslateError,
+    TranslatorSettings,
+    Weight,
+)
 
 
 class BicoganSettings(TranslatorSettings):
@@ -38,8 +44,8 @@ class BicoganSettings(TranslatorSettings):
     the weight's three numbers are ours (from 1 to 10 within 23 epochs).
     """
 
-    conditional: bool = Field(default=True, description="G, D and, where there is one, E know of classes")
-    bidirectional: bool = Field(default=True, description="an encoder learns beside G, and D sees (x, z)")
+    conditional: bool = Field(default=True, description="G, D and, where there is one, E are conditioned on classes")
+    bidirectional: bool = Field(default=True, description="an encoder is trained beside G, and D sees (x, z)")
     adversarial: Literal["minimax", "wasserstein", "gradient_penalty"] = Field(
         default="minimax",
         description="minimax: logistic; wasserstein: with clipped weights; gradient_penalty: Wasserstein with a "
@@ -172,7 +178,7 @@ class JointDiscriminator(nn.Module):
         return self.attributes(self.trunk(pictures))
 
 
-class Bicogan(LearnedTranslator):
+class Bicogan(AdversarialTranslator):
     """The BiCoGAN family. `conditional` and `bidirectional` make GAN, conditional GAN, BiGAN and BiCoGAN.
 
     To translate is to generate: G(z, c) with the wanted class c and z = E_z(x), or z from noise where there is no
@@ -180,7 +186,7 @@ class Bicogan(LearnedTranslator):
 
     Without classes nothing is translated: BiGAN reconstructs its source, which keeps its class, and GAN makes a face of
     no particular class, which the judge's selection has to label. `keeps_class` is True for both, so that sources come
-    from the target's class; for GAN that is a matter of form, and recognition is at chance.
+    from the target's class; for GAN that is a matter of form, and recognition is no better than guessing.
 
     Args:
         num_classes: Number of classes.
@@ -207,7 +213,7 @@ class Bicogan(LearnedTranslator):
             halvings=settings.halvings,
             kernel=settings.kernel,
             condition_size=classes,
-            hears=settings.generator_hears,
+            conditioning=settings.generator_hears,
         )
         self.encoder: DcganEncoder | None = None
         if settings.bidirectional:
@@ -230,7 +236,7 @@ class Bicogan(LearnedTranslator):
 
     @property
     def keeps_class(self) -> bool:
-        """True for GAN and BiGAN, which hear no class."""
+        """True for GAN and BiGAN, which are conditioned on no class."""
         return not self.settings.conditional
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
@@ -242,12 +248,12 @@ class Bicogan(LearnedTranslator):
         """D."""
         return self.discriminator.parameters()
 
-    def after_discriminator_step(self) -> None:
+    def after_step(self, network: str) -> None:
         """Clips D's weights to -clip..clip where the form is `wasserstein` (Arjovsky et al. 2017, algorithm 1).
 
         Not those of a class head, which is no part of the critic.
         """
-        if self.settings.adversarial == "wasserstein":
+        if network == DISCRIMINATOR and self.settings.adversarial == "wasserstein":
             for name, parameter in self.discriminator.named_parameters():
                 if not name.startswith("attributes."):
                     parameter.clamp_(-self.settings.clip, self.settings.clip)
@@ -257,7 +263,7 @@ class Bicogan(LearnedTranslator):
         return self.generator(latent, self._condition(labels)).float()
 
     def encode(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """E(x): z float32 [N, L], and the logits of c [N, K] ([N, 0] where E knows of no classes).
+        """E(x): z float32 [N, L], and the logits of c [N, K] ([N, 0] where E gives no classes).
 
         Raises:
             CannotTranslateError: There is no encoder.
@@ -275,18 +281,17 @@ class Bicogan(LearnedTranslator):
             fake = self._fake(batch)
         # Without batch statistics real and made may share one pass.
         scores, attributes = self.discriminator(*(torch.cat(pair) for pair in zip(real, fake, strict=True)))
-        minimax = settings.adversarial == "minimax"
-        loss = losses.non_saturating_discriminator if minimax else losses.wasserstein_discriminator
-        terms = {"adversarial": loss(*scores.chunk(2))}
+        terms = {"adversarial": losses.adversarial_discriminator(self._game, *scores.chunk(2))}
         if settings.adversarial == "gradient_penalty" and settings.lambda_gp:
-            penalty = losses.gradient_penalty(self._packed_scores(), _pack(real), _pack(fake), batch.generator)
+            critic = losses.class_aware_critic(self._judge_packed, None)
+            penalty = losses.gradient_penalty(critic, _pack(real), _pack(fake), batch.generator)
             terms["gradient_penalty"] = settings.lambda_gp * penalty
         if attributes is not None:
             loss_of_classes = losses.softmax_classes(attributes[: len(batch.labels)], batch.labels)
             terms["classification"] = settings.lambda_cls * loss_of_classes
-        if settings.lambda_r1 and batch.step % settings.r1_every == 0:
-            penalty = losses.r1_penalty(self._packed_scores(batch.labels), _pack(real))
-            terms["r1"] = settings.lambda_r1 * settings.r1_every * penalty
+        if weight := losses.lazy_weight(settings.lambda_r1, batch.step, settings.r1_every):
+            critic = losses.class_aware_critic(self._judge_packed, batch.labels)
+            terms["r1"] = weight * losses.r1_penalty(critic, _pack(real))
         return terms
 
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -298,16 +303,14 @@ class Bicogan(LearnedTranslator):
         is E's alone (Jaiswal et al.: it guides the encoder).
         """
         settings = self.settings
-        minimax = settings.adversarial == "minimax"
         scores, attributes = self.discriminator(*self._fake(batch))
-        fake_loss = losses.non_saturating_generator if minimax else losses.wasserstein_generator
-        terms = {"adversarial": fake_loss(scores)}
+        terms = {"adversarial": losses.adversarial_generator(self._game, scores)}
         if attributes is not None:
             terms["classification"] = settings.lambda_cls * losses.softmax_classes(attributes, batch.targets)
         if self.encoder is None:
             return terms
         latent, class_scores = encoded = self.encode(batch.images)
-        real_loss = losses.non_saturating_encoder if minimax else losses.wasserstein_encoder
+        real_loss = losses.wasserstein_encoder if self._game == "wasserstein" else losses.non_saturating_encoder
         terms["encoder"] = real_loss(self.discriminator(*self._real(batch, encoded))[0])
         if settings.conditional and settings.alpha:
             weight = losses.extrinsic_factor_weight(batch.epoch, settings.alpha, settings.rho, settings.phi)
@@ -341,11 +344,16 @@ class Bicogan(LearnedTranslator):
 
         return self.made_in_batches(len(faces), make)
 
+    @property
+    def _game(self) -> losses.Adversarial:
+        """Which adversarial loss the form has."""
+        return "non_saturating" if self.settings.adversarial == "minimax" else "wasserstein"
+
     def _condition(self, labels: torch.Tensor) -> torch.Tensor | None:
         return one_hot(labels, self.num_classes) if self.settings.conditional else None
 
     def _real(self, batch: Batch, encoded: tuple[torch.Tensor, torch.Tensor] | None) -> tuple[torch.Tensor, ...]:
-        """What D sees of real faces, (x[, E_z(x)][, E_c(x) or the label]), of what `encode` made of them."""
+        """What D sees of real faces, (x[, E_z(x)][, E_c(x) or the label]), with their encodings."""
         condition = self._condition(batch.labels)
         if encoded is None:
             return (batch.images,) if condition is None else (batch.images, condition)
@@ -366,18 +374,11 @@ class Bicogan(LearnedTranslator):
             made.append(condition)
         return tuple(made)
 
-    def _packed_scores(self, labels: torch.Tensor | None = None) -> losses.Critic:
-        """D of what `_pack` made, for the penalties; with labels the class head's score of each is added."""
+    def _judge_packed(self, packed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """D of what `_pack` made, for the penalties."""
         pixels = self.channels * self.size**2
-
-        def scores(packed: torch.Tensor) -> torch.Tensor:
-            pictures = packed[:, :pixels].view(-1, self.channels, self.size, self.size)
-            found, attributes = self.discriminator(pictures, packed[:, pixels:])
-            if labels is None or attributes is None:
-                return found
-            return found + attributes.gather(1, labels[:, None])
-
-        return scores
+        pictures = packed[:, :pixels].view(-1, self.channels, self.size, self.size)
+        return self.discriminator(pictures, packed[:, pixels:])
 
 
 def _pack(seen: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """CCycleGAN (Tesei 2019): an unpadded U-Net split into encoder and decoder, and a discriminator of two tasks.
 
-Where the text and the released code part the text is followed; what the text leaves open or says in a way that can't
+Where the text and the released code differ, the text is followed; what the text leaves open or says in a way that can't
 be built is as in the released code, with the reason beside it.
 """
 
@@ -18,9 +18,8 @@ from torch.nn import functional as F
 from augment.core.errors import Problem
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
-from augment.networks.layers import InstanceNorm, UnsuitableSizeError, one_hot
-from augment.translators.attribute_gan import Weight, squash
-from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
+from augment.networks.layers import InstanceNorm, UnsuitableSizeError, one_hot, squash
+from augment.translators.base import AdversarialTranslator, Batch, TranslatorSettings, Weight
 
 SLOPE = 0.2  # of every LeakyReLU
 
@@ -44,8 +43,8 @@ class CCycleGanSettings(TranslatorSettings):
     )
     fake_classes: Literal["none", "wanted", "ignored"] = Field(
         default="none",
-        description="what D_cl learns to say of a made face: no class at all (soft-max can't say it and learns "
-        "nothing), the wanted one (eq. 2 as printed), or it learns nothing of made faces",
+        description="D_cl's target for a made face: no class at all (soft-max can't give it and learns "
+        "nothing), the wanted one (eq. 2 as printed), or made faces are left out of its loss",
     )
     other_labels: int | None = Field(
         default=None,
@@ -101,7 +100,7 @@ def map_norm(features: int, edge: int) -> nn.Module:
     """Instance normalization of maps of more than a pixel; of a 1x1 map, normalization over its features.
 
     Instance normalization, which the text names, takes the mean over a channel's pixels: of a 1x1 map it leaves zeros.
-    The released code's layer normalizes over all of a sample's values instead, and its latents live by that.
+    The released code's layer normalizes over all of a sample's values instead, and its latents need that.
     """
     return InstanceNorm(features) if edge > 1 else nn.GroupNorm(1, features)
 
@@ -255,7 +254,7 @@ class CCycleGanDiscriminator(nn.Module):
         return self.source(features), self.attributes(features)
 
 
-class CCycleGan(LearnedTranslator):
+class CCycleGan(AdversarialTranslator):
     """Each face is encoded once and decoded for all other labels, in D's step as in G's; batches' targets are unused.
 
     Args:
@@ -299,18 +298,20 @@ class CCycleGan(LearnedTranslator):
         return self.generator(pictures, conditions)
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the generator's optimizer moves: encoder and decoder."""
+        """The encoder's and the decoder's."""
         return self.generator.parameters()
 
     def discriminator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the discriminator's optimizer moves."""
+        """The discriminator's."""
         return self.discriminator.parameters()
 
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `adversarial` (eq. 1), `classification` (eq. 2), `r1`; those with weight 0 are absent.
 
         Real and made faces weigh alike, as the two expectations of eq. 1 and 2 do; the released code pools each face
-        with its six translations instead. For what D_cl learns of made faces see `_class_loss_of_fakes`.
+        with its six translations instead. With sigmoids eq. 2's -log D_cl(x)_y alone would let all outputs rise to 1;
+        as in the released code the targets of the other classes' outputs are 0. For what D_cl learns of made faces see
+        `_class_loss_of_fakes`.
         """
         settings = self.settings
         real = batch.images
@@ -322,12 +323,12 @@ class CCycleGan(LearnedTranslator):
         count = len(real)
         terms = {"adversarial": losses.non_saturating_discriminator(source[:count], source[count:])}
         if settings.lambda_cl:
-            classes = self._classification(attributes[:count], batch.labels)
+            classes = losses.classification(settings.classification, attributes[:count], batch.labels)
             classes = classes + self._class_loss_of_fakes(attributes[count:], wanted.flatten())
             terms["classification"] = settings.lambda_cl * classes
-        if settings.lambda_r1 and batch.step % settings.r1_every == 0:
-            weight = settings.lambda_r1 * settings.r1_every
-            terms["r1"] = weight * losses.r1_penalty(self._regularized_scores(batch.labels), real)
+        if weight := losses.lazy_weight(settings.lambda_r1, batch.step, settings.r1_every):
+            critic = losses.class_aware_critic(self.discriminator, batch.labels if settings.r1_attributes else None)
+            terms["r1"] = weight * losses.r1_penalty(critic, real)
         return terms
 
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -346,50 +347,32 @@ class CCycleGan(LearnedTranslator):
         source, attributes = self.discriminator(fake.flatten(0, 1))
         terms = {"adversarial": losses.non_saturating_generator(source)}
         if settings.lambda_cl:
-            terms["classification"] = settings.lambda_cl * self._classification(attributes, wanted.flatten())
+            classes = losses.classification(settings.classification, attributes, wanted.flatten())
+            terms["classification"] = settings.lambda_cl * classes
         if settings.lambda_cyc:
             terms["reconstruction"] = settings.lambda_cyc * losses.reconstruction(pictures, decoded[:, -1])
         if settings.lambda_id:
             terms["identity"] = settings.lambda_id * losses.identity(fake, pictures[:, None].expand_as(fake))
         return terms
 
-    def _classification(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """l_cl of eq. 2, of scores [M, K] and labels int64 [M].
-
-        With sigmoids the text's -log D_cl(x)_y alone would let all outputs rise to 1; as in the released code the
-        other classes' outputs are told to be 0.
-        """
-        if self.settings.classification == "binary":
-            return losses.binary_attributes(scores, one_hot(labels, self.num_classes))
-        return losses.softmax_classes(scores, labels)
-
     def _class_loss_of_fakes(self, scores: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
         """The second term of eq. 2 as D_cl learns it, of scores [M, K].
 
-        As printed it rewards D_cl for calling a made face what was wanted, whatever it shows, and is no contest. In
-        the released code made faces have no class at all, which makes of it the game that eq. 5 speaks of: `none`.
-        Soft-max can't say "no class"; the cross-entropy with a target of zeros is 0.
+        As printed it rewards D_cl for giving a made face the wanted class, whatever it shows, and D_cl and G don't
+        compete. In the released code made faces have no class at all, which makes it the game of eq. 5: `none`.
+        Soft-max can't give "no class"; the cross-entropy with a target of zeros is 0.
         """
         if self.settings.fake_classes == "wanted":
-            return self._classification(scores, wanted)
+            return losses.classification(self.settings.classification, scores, wanted)
         if self.settings.fake_classes == "none" and self.settings.classification == "binary":
             return losses.binary_attributes(scores, torch.zeros_like(scores))
         return scores.new_zeros(())
-
-    def _regularized_scores(self, labels: torch.Tensor) -> losses.Critic:
-        def scores(pictures: torch.Tensor) -> torch.Tensor:
-            source, attributes = self.discriminator(pictures)
-            if not self.settings.r1_attributes:
-                return source
-            return source[:, 0] + attributes.gather(1, labels[:, None])[:, 0]
-
-        return scores
 
     @torch.no_grad()
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Makes faces of wanted classes; there is no chance in it, `generator` is ignored.
+        """Makes faces of wanted classes; it is deterministic, `generator` is ignored.
 
         Raises:
             CannotTranslateError: The pictures have another form than those that the networks are made for.

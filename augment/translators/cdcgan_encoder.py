@@ -1,6 +1,7 @@
 """Conditional DCGAN + encoder (Fan, Liu and Wang, "Human Emotion Generation with Generative Adversarial Networks").
 
-Three phases: G and D learn faces from noise; E learns to invert G; transfer decodes E(x) with another class.
+Three phases: G and D are trained to make faces from noise; E is trained to invert G; transfer decodes E(x) with
+another class.
 """
 
 from __future__ import annotations
@@ -11,29 +12,29 @@ import torch
 from pydantic import Field
 
 from augment.networks import losses
-from augment.networks.dcgan import DcganEncoder, DcganTrunk, GeneratorHears
-from augment.translators.base import Batch, TranslatorSettings
-from augment.translators.latent_gan import DiscriminatorHears, LatentGan, LatentGanSettings, Weight
+from augment.networks.dcgan import DcganEncoder, DcganTrunk, GeneratorConditioning
+from augment.translators.base import Batch, TranslatorSettings, Weight
+from augment.translators.latent_gan import DiscriminatorConditioning, LatentGan, LatentGanSettings
 
 
 class CdcganSettings(LatentGanSettings):
     """Settings of the conditional DCGAN with an encoder; the defaults are the published values.
 
-    The text defers to DCGAN for what it does not say: z of 100 uniform numbers, 5x5 convolutions, 64 features next to
+    For what it does not say the text refers to DCGAN: z of 100 uniform numbers, 5x5 convolutions, 64 features next to
     the picture (as the TensorFlow code has it; the DCGAN paper's figure shows 128). It gives the training of E no
     length: as long as that of G. Where the class enters is not said either: before every layer of G and D, as in the
     conditional DCGAN that TensorFlow's users had at the time.
     """
 
-    generator_hears: GeneratorHears = Field(
+    generator_hears: GeneratorConditioning = Field(
         default="every", description="where the class enters G; batch_norm is not in the paper"
     )
-    discriminator_hears: DiscriminatorHears = Field(
+    discriminator_hears: DiscriminatorConditioning = Field(
         default="every", description="where the class enters D; projection is not in the paper"
     )
     lambda_latent: Weight = Field(
         default=0.0,
-        description="eq. 13, E(G(z|y)) = z, as a loss of E's; the paper states it as the aim and trains on eq. 14 only",
+        description="eq. 13, E(G(z|y)) = z, as a loss of E; the paper states it as the aim and trains on eq. 14 only",
     )
 
 
@@ -61,11 +62,16 @@ class Cdcgan(LatentGan):
         """E(x) [N, latent_size] of pictures [N, C, H, W] in -1..1."""
         return self.encoder(pictures)
 
-    def encoder_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """`reconstruction` (eq. 14) and, with a weight, `latent` (eq. 13).
+    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """First phase: `adversarial`, of G. Second phase, of E: `reconstruction` (eq. 14) and `latent` (eq. 13).
 
-        Eq. 14 prints (x - G(E(z)))^2. E takes faces, so that E(z) is read as E(x); G hears x's own class.
+        Terms with weight 0 are absent. Eq. 14 prints (x - G(E(z)))^2. E takes faces, so that E(z) is read as E(x); G is
+        conditioned on x's own class.
         """
+        if batch.phase != self.ENCODING:
+            fake = self.generate(batch.targets, batch.generator)
+            scores = self.discriminator(fake, self.condition(batch.targets))
+            return {"adversarial": losses.non_saturating_generator(scores)}
         own = self.condition(batch.labels)
         reconstructed = self.generator(self.encode(batch.images), own)
         terms = {"reconstruction": losses.squared_error(reconstructed, batch.images)}

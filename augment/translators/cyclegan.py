@@ -17,10 +17,16 @@ from torch.nn import functional as F
 from augment.core.errors import Problem
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
-from augment.networks.image_pool import ImageHistory
-from augment.networks.layers import UnsuitableSizeError, check_halvings
-from augment.translators.attribute_gan import Weight, squash
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings
+from augment.networks.image_pool import ImagePool
+from augment.networks.layers import UnsuitableSizeError, check_halvings, squash
+from augment.translators.base import (
+    AdversarialTranslator,
+    Batch,
+    CannotTranslateError,
+    Requirement,
+    TranslatorSettings,
+    Weight,
+)
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -28,9 +34,9 @@ Part = TypeVar("Part", bound=nn.Module)
 class CycleGanSettings(TranslatorSettings):
     """Settings of CycleGAN; the defaults are the published values.
 
-    Published besides (section 4, for the training loop): batch 1, Adam with 2e-4 and beta1 0.5, 200 epochs a pair with
-    linear decay over the last 100, one discriminator step a generator step. A bundle needs a pair's steps times its
-    pairs.
+    Published besides (section 4, for the training loop): batch 1, Adam with 2e-4 and beta1 0.5, 200 epochs per pair
+    with linear decay over the last 100, one discriminator step per generator step. A bundle needs a pair's steps times
+    its pairs.
     """
 
     hub: str = Field(default="neutral", description="the class that every pair has; each other class makes one pair")
@@ -60,15 +66,16 @@ class CycleGanSettings(TranslatorSettings):
         default=0.02,
         gt=0,
         description="of the normal distribution that initial weights are drawn from; null (not in the paper) = by the "
-        "size of each convolution: without normalization the published one lets a narrow discriminator see nothing",
+        "size of each convolution: with the published one and without normalization a narrow discriminator's scores "
+        "hardly depend on its input",
     )
     adversarial: Literal["least_squares", "non_saturating"] = Field(
         default="least_squares", description="least squares as published, or non-saturating logistic"
     )
     sources_as_fakes: bool = Field(
         default=False,
-        description="half of what a discriminator takes for fake are real faces of the class that its generator starts "
-        "from: else nothing moves a generator that leaves faces as they are while these pass; not in the paper",
+        description="half of a discriminator's fake faces are real faces of the class that its generator starts from: "
+        "else a generator that leaves faces unchanged gets no gradient while these pass; not in the paper",
     )
     lambda_cycle: Weight = Field(default=10.0, description="cycle consistency, eq. 2")
     cycle_every: int = Field(
@@ -80,7 +87,9 @@ class CycleGanSettings(TranslatorSettings):
         "paintings only)",
     )
     history: int = Field(
-        default=50, ge=0, description="earlier outputs kept for each discriminator; 0 = it sees the newest only"
+        default=50,
+        ge=0,
+        description="size of each discriminator's image pool of earlier outputs; 0 = it sees the newest only",
     )
     lambda_r1: Weight = Field(
         default=0.0, description="R1's gamma on each discriminator's mean score of a face; not in the paper"
@@ -176,7 +185,7 @@ class CycleGanGenerator(nn.Module):
 
 
 class CycleGanDiscriminator(nn.Module):
-    """PatchGAN C64-C128-C256-C512, then one score a patch (appendix 7.2): 4x4 convolutions, LeakyReLU of slope 0.2.
+    """PatchGAN C64-C128-C256-C512, then one score per patch (appendix 7.2): 4x4 convolutions, LeakyReLU of slope 0.2.
 
     The first has no normalization; all but the last C, and the scores' convolution, have stride 2.
 
@@ -221,7 +230,7 @@ class CycleGanDiscriminator(nn.Module):
         initialize(self, settings.weight_deviation)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Scores [N, 1, h, w] of images [N, C, H, W], one a patch; high = real, no sigmoid."""
+        """Scores [N, 1, h, w] of images [N, C, H, W], one per patch; high = real, no sigmoid."""
         features = images
         for level, convolution in enumerate(self.convolutions):
             features = convolution(features)
@@ -232,7 +241,7 @@ class CycleGanDiscriminator(nn.Module):
 
 
 class Pair(nn.Module, Generic[Part]):
-    """What each direction of a pair has: `leaving` the hub (the paper's G), and `returning` to it (F)."""
+    """One part for each direction of a pair: `leaving` the hub (the paper's G), and `returning` to it (F)."""
 
     leaving: Part
     returning: Part
@@ -243,7 +252,7 @@ class Pair(nn.Module, Generic[Part]):
         self.returning = returning
 
 
-class CycleGan(LearnedTranslator):
+class CycleGan(AdversarialTranslator):
     """K - 1 CycleGANs between a hub class and each other class, trained in turns, used as one translator.
 
     A face of the hub is translated by one generator, a face that shall become the hub by one too, and any other face
@@ -262,7 +271,6 @@ class CycleGan(LearnedTranslator):
 
     name: ClassVar[str] = "cyclegan"
     Settings: ClassVar[type[TranslatorSettings]] = CycleGanSettings
-    needs_own_class: ClassVar[bool] = True
     settings: CycleGanSettings
 
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: CycleGanSettings) -> None:
@@ -274,7 +282,7 @@ class CycleGan(LearnedTranslator):
             Pair(CycleGanDiscriminator(**form), CycleGanDiscriminator(**form)) for _ in pairs
         )
         self.history = nn.ModuleList(
-            Pair(ImageHistory(settings.history, channels, size), ImageHistory(settings.history, channels, size))
+            Pair(ImagePool(settings.history, channels, size), ImagePool(settings.history, channels, size))
             for _ in pairs
         )
         self._hub: int | None = None
@@ -290,17 +298,22 @@ class CycleGan(LearnedTranslator):
         return cast(list[Pair[CycleGanDiscriminator]], self.discriminator)
 
     @property
-    def histories(self) -> list[Pair[ImageHistory]]:
-        """The pairs' histories, filed as the discriminators that see them."""
-        return cast(list[Pair[ImageHistory]], self.history)
+    def pools(self) -> list[Pair[ImagePool]]:
+        """The pairs' image pools, filed like the discriminators that see them."""
+        return cast(list[Pair[ImagePool]], self.history)
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the generators' optimizer moves; Adam passes over the pairs that a step gives no gradient."""
+        """All generators'; Adam skips the pairs that get no gradient in a step."""
         return self.generator.parameters()
 
     def discriminator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the discriminators' optimizer moves."""
+        """All discriminators'."""
         return self.discriminator.parameters()
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """The faces' own classes, which say by which pair they are translated."""
+        return frozenset({"own_class"})
 
     def batch_classes(self, step: int) -> tuple[int, int]:
         """The pairs take turns: the hub's faces, and the class of this step's pair.
@@ -324,41 +337,41 @@ class CycleGan(LearnedTranslator):
         """
         settings, pair = self.settings, self._pair(batch)
         hub, other = batch.images, self._examples(batch)
-        generators, judges, history = self.generators[pair], self.discriminators[pair], self.histories[pair]
+        generators, judges, pools = self.generators[pair], self.discriminators[pair], self.pools[pair]
         terms: dict[str, torch.Tensor] = {}
         penalties = []
-        least_squares = settings.adversarial == "least_squares"
-        loss = losses.least_squares_discriminator if least_squares else losses.non_saturating_discriminator
         # By a pair's own turns: else a number of pairs that divides `r1_every` would leave most pairs without it.
-        regularized = settings.lambda_r1 and batch.step // len(self.discriminators) % settings.r1_every == 0
+        turn = batch.step // len(self.discriminators)
+        r1_weight = losses.lazy_weight(settings.lambda_r1, turn, settings.r1_every)
         for direction, source, real in (("leaving", hub, other), ("returning", other, hub)):
             judge = getattr(judges, direction)
             with torch.no_grad():
                 fake = getattr(generators, direction)(source).to(real.dtype)
-            fake = getattr(history, direction).swap(fake, batch.generator)
+            fake = getattr(pools, direction).swap(fake, batch.generator)
             if settings.sources_as_fakes:
                 fake = torch.cat([fake, source])
             real_scores, fake_scores = judge(torch.cat([real, fake])).split([len(real), len(fake)])
-            terms[direction] = loss(real_scores, fake_scores)
-            if regularized:
+            terms[direction] = losses.adversarial_discriminator(settings.adversarial, real_scores, fake_scores)
+            if r1_weight:
                 penalties.append(losses.r1_penalty(_mean_score(judge), real))
         if penalties:
-            terms["r1"] = settings.lambda_r1 * settings.r1_every * torch.stack(penalties).sum()
+            terms["r1"] = r1_weight * torch.stack(penalties).sum()
         return terms
 
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `leaving` and `returning` (adversarial), `cycle` (eq. 2), `identity`; those with weight 0 are absent.
 
-        Eq. 3: the two generators of a pair learn together.
+        Eq. 3: the two generators of a pair are trained together.
         """
         settings, pair = self.settings, self._pair(batch)
         hub, other = batch.images, self._examples(batch)
         generators, judges = self.generators[pair], self.discriminators[pair]
         leaving, returning = generators.leaving, generators.returning
         left, returned = leaving(hub), returning(other)
-        least_squares = settings.adversarial == "least_squares"
-        loss = losses.least_squares_generator if least_squares else losses.non_saturating_generator
-        terms = {"leaving": loss(judges.leaving(left)), "returning": loss(judges.returning(returned))}
+        terms = {
+            "leaving": losses.adversarial_generator(settings.adversarial, judges.leaving(left)),
+            "returning": losses.adversarial_generator(settings.adversarial, judges.returning(returned)),
+        }
         # By a pair's own turns, as for R1.
         if settings.lambda_cycle and batch.step // len(self.discriminators) % settings.cycle_every == 0:
             terms["cycle"] = settings.lambda_cycle * (
@@ -374,7 +387,7 @@ class CycleGan(LearnedTranslator):
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Makes faces of wanted classes; there is no chance in it, `generator` is ignored.
+        """Makes faces of wanted classes; it is deterministic, `generator` is ignored.
 
         Raises:
             CannotTranslateError: The faces have another form or other classes than the networks are made for.
@@ -386,7 +399,7 @@ class CycleGan(LearnedTranslator):
         )
 
     def check(self, faces: FaceTensors) -> None:
-        """Refuses training faces without a hub, or without a face of some class; takes note of which class the hub is.
+        """Refuses training faces without a hub, or without a face of some class; remembers which class the hub is.
 
         Raises:
             CannotTranslateError: Says what is missing.
@@ -455,7 +468,7 @@ def _mean_score(judge: nn.Module) -> losses.Critic:
 def initialize(network: nn.Module, deviation: float | None) -> None:
     """Weights from N(0, deviation^2), biases 0 (appendix 7.1); None leaves them as they are made."""
     for module in network.modules():
-        # On the meta device there is nothing to fill, and torch would load for seconds what fills nothing.
+        # On the meta device there is nothing to fill, and torch would spend seconds on finding that out.
         if deviation is None or not isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or module.weight.is_meta:
             continue
         nn.init.normal_(module.weight, 0.0, deviation)

@@ -13,13 +13,8 @@ from pydantic import Field
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
 from augment.networks.dcgan import DcganEncoder, DcganTrunk, Noise
-from augment.translators.base import Batch, TranslatorSettings
-from augment.translators.latent_gan import (
-    DiscriminatorHears,
-    LatentGan,
-    LatentGanSettings,
-    Weight,
-)
+from augment.translators.base import Batch, TranslatorSettings, Weight
+from augment.translators.latent_gan import DiscriminatorConditioning, LatentGan, LatentGanSettings
 
 
 class IcganSettings(LatentGanSettings):
@@ -32,7 +27,7 @@ class IcganSettings(LatentGanSettings):
 
     kernel: Literal[4, 5] = Field(default=4, description="edge of the convolutions of G and D; the encoders have 5")
     noise: Noise = Field(default="normal", description="distribution of z")
-    discriminator_hears: DiscriminatorHears = Field(
+    discriminator_hears: DiscriminatorConditioning = Field(
         default="first", description="where the class enters D; projection is not in the paper"
     )
     encoder_share: float = Field(default=15 / 40, gt=0, lt=1, description="of the generator steps: the encoders' phase")
@@ -67,11 +62,16 @@ class Icgan(LatentGan):
         """E_z(x) [N, latent_size] of pictures [N, C, H, W] in -1..1."""
         return self.latent_encoder(pictures)
 
-    def encoder_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """`latent` and `label` (section 3.1) and, with a weight, `image`.
+    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """First phase: `adversarial`, of G. Second phase, of the encoders: `latent`, `label` (section 3.1), `image`.
 
-        E_z learns on generated faces, whose z is known, E_y on real ones, whose y is known.
+        Terms with weight 0 are absent. E_z is trained on generated faces, whose z is known, E_y on real ones, whose y
+        is known.
         """
+        if batch.phase != self.ENCODING:
+            fake = self.generate(batch.targets, batch.generator)
+            scores = self.discriminator(fake, self.condition(batch.targets))
+            return {"adversarial": losses.non_saturating_generator(scores)}
         with torch.no_grad():
             latent, generated = self.generated_pairs(batch.targets, batch.generator)
         own = self.condition(batch.labels)
@@ -86,7 +86,7 @@ class Icgan(LatentGan):
 
     @torch.no_grad()
     def reconstruct(self, faces: FaceTensors) -> torch.Tensor:
-        """G(E_z(x), E_y(x)): faces as the model understands them, uint8 [N, C, H, W]."""
+        """G(E_z(x), E_y(x)): reconstructions, uint8 [N, C, H, W]."""
         self.check(faces)
 
         def make(rows: slice) -> torch.Tensor:

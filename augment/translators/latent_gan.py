@@ -1,7 +1,8 @@
 """What conditional DCGAN + encoder and IcGAN share: a conditional GAN from noise, then encoders, then transfer.
 
-First G(z|y) and D learn from noise. Then they rest, and encoders learn to invert G. A face is translated by decoding
-its latent with another class. A subclass says where the class enters, builds its encoders and gives their losses.
+First G(z|y) and D are trained from noise. Then they are frozen, and encoders are trained to invert G. A face is
+translated by decoding its latent with another class. A subclass says where the class enters, builds its encoders and
+writes the generator's losses of both phases.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from itertools import chain
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,18 +18,24 @@ from torch import nn
 
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
-from augment.networks.dcgan import DcganDiscriminator, DcganGenerator, DcganTrunk, GeneratorHears, Noise, draw_latent
+from augment.networks.dcgan import (
+    DcganDiscriminator,
+    DcganGenerator,
+    DcganTrunk,
+    GeneratorConditioning,
+    Noise,
+    draw_latent,
+)
 from augment.networks.layers import one_hot
-from augment.translators.base import Batch, LearnedTranslator, Phase, TranslatorSettings
+from augment.translators.base import AdversarialTranslator, Batch, Phase, TranslatorSettings, Weight
 
-DiscriminatorHears = Literal["input", "first", "every", "projection"]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+DiscriminatorConditioning = Literal["input", "first", "every", "projection"]
 
-ADVERSARIAL = "adversarial"
+ADVERSARIAL = "adversarial"  # the first phase's name
 
 
 class LatentGanSettings(TranslatorSettings):
-    """Settings that both works have in common; the defaults are published values or, where told, switched off."""
+    """Settings that both methods have in common; the defaults are published values or, where noted, switched off."""
 
     width: int = Field(
         default=64, ge=4, le=512, description="features next to the picture; each halving of the edge doubles them"
@@ -40,12 +47,12 @@ class LatentGanSettings(TranslatorSettings):
     kernel: Literal[4, 5] = Field(default=5, description="edge of the convolutions of G and D")
     latent_size: int = Field(default=100, ge=1, le=4096, description="length of z")
     noise: Noise = Field(default="uniform", description="distribution of z")
-    generator_hears: GeneratorHears = Field(
+    generator_hears: GeneratorConditioning = Field(
         default="input",
         description="where the class enters G: beside z, before every layer, or beside z and by the gains of the batch "
         "normalizations (not in the papers)",
     )
-    discriminator_hears: DiscriminatorHears = Field(
+    discriminator_hears: DiscriminatorConditioning = Field(
         default="input",
         description="where the class enters D: beside the picture, after the first convolution, before every layer, or "
         "by an inner product with the last features (Miyato and Koyama 2018; not in the papers)",
@@ -62,8 +69,8 @@ class LatentGanSettings(TranslatorSettings):
     r1_every: int = Field(default=16, ge=1, description="R1 comes every so many steps, with its weight times as much")
 
 
-class LatentGan(LearnedTranslator):
-    """A conditional DCGAN with encoders; phase one is common to both works, phase two is the subclass's.
+class LatentGan(AdversarialTranslator):
+    """A conditional DCGAN with encoders; the first phase is common to both methods, the second is the subclass's.
 
     Args:
         num_classes: Number of classes.
@@ -77,7 +84,7 @@ class LatentGan(LearnedTranslator):
 
     Settings: ClassVar[type[TranslatorSettings]] = LatentGanSettings
     ENCODING: ClassVar[str] = "encoder"  # the second phase's name
-    encoder_names: ClassVar[tuple[str, ...]] = ()  # of the child modules that learn in it
+    encoder_names: ClassVar[tuple[str, ...]] = ()  # of the child modules that are trained in it
     settings: LatentGanSettings
 
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: LatentGanSettings) -> None:
@@ -90,9 +97,9 @@ class LatentGan(LearnedTranslator):
             halvings=settings.halvings,
             kernel=settings.kernel,
             condition_size=num_classes,
-            hears=settings.generator_hears,
+            conditioning=settings.generator_hears,
         )
-        heard = settings.discriminator_hears
+        conditioning = settings.discriminator_hears
         trunk = DcganTrunk(
             channels=channels,
             size=size,
@@ -101,10 +108,10 @@ class LatentGan(LearnedTranslator):
             kernel=settings.kernel,
             normalized=settings.discriminator_norm,
             records=False,
-            condition_size=0 if heard == "projection" else num_classes,
-            hears="input" if heard == "projection" else heard,
+            condition_size=0 if conditioning == "projection" else num_classes,
+            conditioning="input" if conditioning == "projection" else conditioning,
         )
-        self.discriminator = DcganDiscriminator(trunk, projected=num_classes if heard == "projection" else 0)
+        self.discriminator = DcganDiscriminator(trunk, projected=num_classes if conditioning == "projection" else 0)
         self.build_encoders()
 
     @abstractmethod
@@ -115,12 +122,8 @@ class LatentGan(LearnedTranslator):
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Latents [N, latent_size] of pictures [N, C, H, W] in -1..1."""
 
-    @abstractmethod
-    def encoder_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """The second phase's terms, named and weighted."""
-
     def phases(self) -> tuple[Phase, ...]:
-        """G and D, then the encoders beside a G at rest."""
+        """G and D, then the encoders beside a frozen G."""
         share = self.settings.encoder_share
         return (
             Phase(ADVERSARIAL, 1 - share, ("generator", "discriminator")),
@@ -132,7 +135,7 @@ class LatentGan(LearnedTranslator):
         return one_hot(labels, self.num_classes)
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        """G's, and after them the encoders'."""
+        """G's and the encoders'."""
         encoders = (getattr(self, name).parameters() for name in self.encoder_names)
         return chain(self.generator.parameters(), *encoders)
 
@@ -159,7 +162,7 @@ class LatentGan(LearnedTranslator):
         with torch.no_grad():
             fake = self.generate(batch.targets, batch.generator).to(batch.images.dtype)
         own = self.condition(batch.labels)
-        # Real and fake apart, as DCGAN's code does it: the batch normalization would else tell them by each other.
+        # Real and fake apart, as in DCGAN's code: batch normalization would else mix their statistics.
         features = self.discriminator.trunk(batch.images, own)
         real_scores = self.discriminator.judge(features, own)
         fake_scores = self.discriminator(fake, self.condition(batch.targets))
@@ -168,25 +171,16 @@ class LatentGan(LearnedTranslator):
             terms = {"adversarial": losses.matching_aware_discriminator(real_scores, mismatched, fake_scores)}
         else:
             terms = {"adversarial": losses.non_saturating_discriminator(real_scores, fake_scores)}
-        if settings.lambda_r1 and batch.step % settings.r1_every == 0:
-            weight = settings.lambda_r1 * settings.r1_every
+        if weight := losses.lazy_weight(settings.lambda_r1, batch.step, settings.r1_every):
             penalty = losses.r1_penalty(lambda pictures: self.discriminator(pictures, own), batch.images)
             terms["r1"] = weight * penalty
         return terms
-
-    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Term `adversarial` of G; in the second phase those of `encoder_losses`."""
-        if batch.phase == self.ENCODING:
-            return self.encoder_losses(batch)
-        fake = self.generate(batch.targets, batch.generator)
-        scores = self.discriminator(fake, self.condition(batch.targets))
-        return {"adversarial": losses.non_saturating_generator(scores)}
 
     @torch.no_grad()
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Decodes faces' latents with wanted classes; with `latent: noise` it samples, and the faces are not looked at.
+        """Decodes faces' latents with wanted classes; with `latent: noise` it samples, and the faces are not used.
 
         Raises:
             CannotTranslateError: The pictures have another form than those that the networks are made for.

@@ -1,8 +1,8 @@
 """LSSL: learn to synthesize and synthesize to learn (Bozorgtabar et al. 2019, arXiv 1905.00286), section 3.1.
 
-Where the text and the released code part the text is followed (a parsing loss, binary cross-entropies, image and side
-input mirrored together); what the text leaves open (features, kernel sizes, residual blocks before the class enters)
-is as in the released code. Pose normalization, section 3.2, is in `pose_normalization.py`.
+Where the text and the released code differ, the text is followed (a parsing loss, binary cross-entropies, image and
+side input mirrored together); what the text leaves open (features, kernel sizes, residual blocks before the class
+enters) is as in the released code. Pose normalization, section 3.2, is in `pose_normalization.py`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,16 @@ from torch import nn
 from augment.faces.tensors import FaceTensors
 from augment.networks import losses
 from augment.networks.heatmap import landmark_heatmap
-from augment.networks.layers import DownBlock, ResidualBlock, SubPixelUpBlock, check_halvings, concat_label_planes
-from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, Weight, head, squash
-from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
+from augment.networks.layers import (
+    DownBlock,
+    ResidualBlock,
+    SubPixelUpBlock,
+    check_halvings,
+    concat_label_planes,
+    squash,
+)
+from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, attribute_discriminator_losses, head
+from augment.translators.base import Batch, CannotTranslateError, Requirement, TranslatorSettings, Weight
 
 
 class LsslNetworkSettings(AttributeGanSettings):
@@ -46,12 +53,12 @@ class LsslSettings(LsslNetworkSettings):
     discriminator_sees: Literal["pair", "image"] = Field(
         default="pair",
         description="(x, s) as published (fig. 3a), or x alone as in pose normalization (fig. 3b); with few faces a "
-        "pair lets the generator please the class by s' alone and leave x as it is",
+        "pair lets the generator show the class in s' alone and leave x unchanged",
     )
 
 
 class LsslEncoder(nn.Module):
-    """(x, s) to a latent [N, width 2^downs, h / 2^downs, w / 2^downs] that knows nothing of the wanted class."""
+    """(x, s) to a latent [N, width 2^downs, h / 2^downs, w / 2^downs], not conditioned on the wanted class."""
 
     def __init__(self, picture_channels: int, settings: LsslNetworkSettings) -> None:
         super().__init__()
@@ -68,21 +75,21 @@ class LsslEncoder(nn.Module):
 
 
 class LsslDecoder(nn.Module):
-    """Latent and wanted class to (x', s'): sub-pixel blocks, then a 7x7 head for the image and one for the side."""
+    """Latent and wanted class to (x', s'): sub-pixel blocks, then a 7x7 head for the image and one for s'."""
 
     def __init__(self, num_classes: int, channels: int, side_channels: int, settings: LsslNetworkSettings) -> None:
         super().__init__()
         self.concat = settings.conditioning == "concat"
         self.image_skip = settings.image_skip
-        heard = 0 if self.concat else num_classes
+        in_norm = 0 if self.concat else num_classes  # length of the condition of the normalizations
         widths = [settings.width * 2**level for level in range(settings.downs + 1)]
         deepest = widths[-1] + (num_classes if self.concat else 0)
         self.blocks = nn.ModuleList(
-            ResidualBlock(deepest, condition_size=heard) for _ in range(settings.decoder_residual_blocks)
+            ResidualBlock(deepest, condition_size=in_norm) for _ in range(settings.decoder_residual_blocks)
         )
         for inner in reversed(widths[:-1]):
             self.blocks.append(
-                SubPixelUpBlock(deepest if inner == widths[-2] else 2 * inner, inner, condition_size=heard)
+                SubPixelUpBlock(deepest if inner == widths[-2] else 2 * inner, inner, condition_size=in_norm)
             )
         self.image_head = head(channels, settings)
         self.side_head = head(side_channels, settings) if side_channels else None
@@ -115,11 +122,13 @@ class LsslGenerator(nn.Module):
 
 
 class LsslModel(AttributeGan):
-    """What both forms of LSSL share: the networks, which see an image x and a side image s, and the five losses.
+    """What both forms of LSSL share: the networks, whose input is an image x and a side input s, and the five losses.
 
-    A subclass says how many channels s has (`side_channels`), where it comes from (`side_input`) and what the
-    discriminator sees. The parsing network is no part of the translator: attach it before training (`attach_parsing`).
-    It is neither in `state_dict` nor among the parameters, and nothing is needed of it to translate.
+    A subclass says how many channels s has (`side_channels`), how it is stacked with x (`pictures`) and how many
+    channels of (x, s) the discriminator sees (`judged_channels`).
+
+    The parsing network is no part of the translator: attach it before training (`attach_parsing`). It is neither in
+    `state_dict` nor among the parameters, and is not needed to translate.
     """
 
     Settings: ClassVar[type[TranslatorSettings]] = LsslNetworkSettings
@@ -134,16 +143,12 @@ class LsslModel(AttributeGan):
     @property
     @abstractmethod
     def side_channels(self) -> int:
-        """Channels of the side image s; 0 = there is none."""
+        """Channels of the side input s; 0 = there is none."""
 
     @property
     def picture_channels(self) -> int:
         """Channels of (x, s)."""
         return self.channels + self.side_channels
-
-    def judged(self, pictures: torch.Tensor) -> torch.Tensor:
-        """(x, s), or x alone."""
-        return pictures[:, : self.judged_channels]
 
     def build_generator(self) -> nn.Module:
         """Makes the encoder-decoder."""
@@ -156,7 +161,7 @@ class LsslModel(AttributeGan):
         )
 
     def attach_parsing(self, network: nn.Module) -> None:
-        """Gives the trained parsing network P ([N, C, H, W] in -1..1 to logits [N, K, H, W]); it is frozen here."""
+        """Takes the trained parsing network P ([N, C, H, W] in -1..1 to logits [N, K, H, W]); it is frozen here."""
         self._parsing = [network.eval().requires_grad_(False)]
 
     def check_parsing(self) -> None:
@@ -181,29 +186,54 @@ class LsslModel(AttributeGan):
                 "on faces of the same form, or set the translator's lambda_parsing=0"
             )
 
-    def encode_and_decode(
-        self, pictures: torch.Tensor, condition: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(x', s') and the latent of (x, s), which eq. 6 compares."""
-        latent = self.generator.encoder(pictures)
-        return self.generator.decoder(latent, condition, pictures), latent
+    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Terms `adversarial`, `classification`, `gradient_penalty`, `r1`; those with weight 0 are absent.
 
-    def consistency_losses(
-        self, batch: Batch, pictures: torch.Tensor, latent: torch.Tensor | None, translated: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """`parsing` (eq. 5), and `bidirectional` (eq. 6) every `cycle_every`-th step."""
+        Eq. 7, second line. Real are the batch's own pictures and classes.
+        """
+        pictures = self.pictures(batch.images, batch.side_input)
+        with torch.no_grad():
+            translated = self.generator(pictures, self.condition(batch.targets)).to(pictures.dtype)
+        seen = self.judged_channels  # of (x, s), the image first
+        return attribute_discriminator_losses(
+            self.discriminator,
+            self.settings,
+            real=pictures[:, :seen],
+            labels=batch.labels,
+            fake=translated[:, :seen],
+            batch=batch,
+        )
+
+    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Terms `adversarial`, `classification`, `identity`, `parsing`, `bidirectional`.
+
+        Eq. 7, first line; terms with weight 0 are absent. `bidirectional`, with the way back, comes every
+        `cycle_every`-th step.
+        """
         settings, channels = self.settings, self.channels
+        encoder, decoder = self.generator.encoder, self.generator.decoder
+        pictures = self.pictures(batch.images, batch.side_input)  # (x, s)
+        latent = encoder(pictures)
+        translated = decoder(latent, self.condition(batch.targets), pictures)  # (x', s')
+        source, classes = self.discriminator(translated[:, : self.judged_channels])
         terms: dict[str, torch.Tensor] = {}
+        if settings.lambda_adversarial:
+            loss = losses.adversarial_generator(settings.adversarial, source)
+            terms["adversarial"] = settings.lambda_adversarial * loss
+        if settings.lambda_cls:
+            loss = losses.classification(settings.classification, classes, batch.targets)
+            terms["classification"] = settings.lambda_cls * loss
+        if settings.lambda_id:
+            terms["identity"] = settings.lambda_id * losses.identity(translated[:, :channels], batch.images)
         if settings.lambda_parsing:
             terms["parsing"] = settings.lambda_parsing * self._parsing_loss(batch.images, translated[:, :channels])
         if settings.lambda_bi and batch.step % settings.cycle_every == 0:
-            assert latent is not None
-            translated_latent = self.generator.encoder(translated)
-            cycled = self.generator.decoder(translated_latent, self.condition(batch.labels), translated)
+            translated_latent = encoder(translated)
+            cycled = decoder(translated_latent, self.condition(batch.labels), translated)
             terms["bidirectional"] = settings.lambda_bi * losses.bidirectional(
                 batch.images,
                 cycled[:, :channels],
-                batch.side if self.side_channels else None,
+                batch.side_input if self.side_channels else None,
                 cycled[:, channels:] if self.side_channels else None,
                 latent,
                 translated_latent,
@@ -223,7 +253,7 @@ class LsslModel(AttributeGan):
 
 
 class Lssl(LsslModel):
-    """LSSL whole: five losses, each switched off by a weight of 0; side input and parsing network are optional."""
+    """LSSL: five losses, each switched off by a weight of 0; side input and parsing network are optional."""
 
     name: ClassVar[str] = "lssl"
     Settings: ClassVar[type[TranslatorSettings]] = LsslSettings
@@ -238,6 +268,12 @@ class Lssl(LsslModel):
     def judged_channels(self) -> int:
         """Channels of what the discriminator sees: (x, s), or x alone."""
         return self.channels if self.settings.discriminator_sees == "image" else self.picture_channels
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """Landmarks where the side input is on; single source faces may lack them (a heatmap of -1)."""
+        assert isinstance(settings, LsslSettings)
+        return frozenset({"landmarks"} if settings.side_input else ())
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces without landmarks where the side input is on, and a parsing loss without a network.
@@ -271,13 +307,13 @@ class Lssl(LsslModel):
             return torch.full((len(faces), 1, self.size, self.size), -1.0, device=faces.images.device)
         return landmark_heatmap(faces.landmarks, self.size, self.settings.side_sigma)
 
-    def pictures(self, images: torch.Tensor, side: torch.Tensor | None) -> torch.Tensor:
+    def pictures(self, images: torch.Tensor, side_input: torch.Tensor | None) -> torch.Tensor:
         """(x, s) stacked: float [N, C + 1, H, W]; the image alone where the side input is off."""
         if not self.settings.side_input:
             return images
-        if side is None:
+        if side_input is None:
             raise CannotTranslateError(
                 "lssl: the batch has no side input; build it with side_input(faces), or set "
                 "the translator's side_input=false"
             )
-        return torch.cat([images, side.to(images.dtype)], dim=1)
+        return torch.cat([images, side_input.to(images.dtype)], dim=1)

@@ -1,8 +1,8 @@
 """LSSL's pose normalization (Bozorgtabar et al. 2019, arXiv 1905.00286), section 3.2, "synthesize to learn".
 
-The image x is a simulated frontal face, the side image s the photograph of the same performance from any side; out come
-a realistic frontal face x' of the wanted class, and s'. Networks and losses are LSSL's, but that the discriminator
-looks at one picture (fig. 3b). Where the text is silent:
+The image x is a simulated frontal face, the side input s the photograph of the same performance from any side; the
+outputs are a realistic frontal face x' of the wanted class, and s'. Networks and losses are LSSL's, except that the
+discriminator sees one picture (fig. 3b). Where the text is silent:
 
 - What the discriminator takes for real. Real frontal faces of the wanted classes here, as the output is to be one of
   them. Section 2 does without: `frontal_yaw: null` takes real faces of any pose, the profiles among them.
@@ -21,7 +21,8 @@ import torch
 from pydantic import Field
 
 from augment.faces.tensors import FaceTensors, to_unit_range
-from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
+from augment.translators.attribute_gan import attribute_discriminator_losses
+from augment.translators.base import Batch, CannotTranslateError, Requirement, TranslatorSettings
 from augment.translators.lssl import LsslModel, LsslNetworkSettings
 
 
@@ -40,7 +41,7 @@ class LsslPoseSettings(LsslNetworkSettings):
 class LsslPose(LsslModel):
     """A simulated frontal face and a real face of any pose to a realistic frontal face of the wanted class.
 
-    A batch's images are the photographs s, its side the simulated faces x, its examples real frontal faces.
+    A batch's images are the photographs s, its side input the simulated faces x, its examples real frontal faces.
     """
 
     name: ClassVar[str] = "lssl_pose"
@@ -49,7 +50,7 @@ class LsslPose(LsslModel):
 
     @property
     def side_channels(self) -> int:
-        """Channels of s, a picture as x is."""
+        """Channels of s, a picture like x."""
         return self.channels
 
     @property
@@ -57,37 +58,51 @@ class LsslPose(LsslModel):
         """Channels of what the discriminator sees: one picture."""
         return self.channels
 
-    def pictures(self, images: torch.Tensor, side: torch.Tensor | None) -> torch.Tensor:
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """Simulated faces, which are x."""
+        return frozenset({"simulated"})
+
+    def pictures(self, images: torch.Tensor, side_input: torch.Tensor | None) -> torch.Tensor:
         """(x, s) stacked, float [N, 2 C, H, W], from the simulated faces and the photographs."""
-        if side is None:
+        if side_input is None:
             raise CannotTranslateError(
                 "lssl_pose: a simulated face is translated beside a photograph, and there is none"
             )
-        return torch.cat([images, side.to(images.dtype)], dim=1)
+        return torch.cat([images, side_input.to(images.dtype)], dim=1)
 
-    def real_pictures(self, batch: Batch, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The examples, real frontal faces of the wanted classes, and those classes.
+    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """LSSL's terms; real are the examples, real frontal faces of the wanted classes, and those classes.
 
         Raises:
-            CannotTranslateError: The batch has none.
+            CannotTranslateError: The batch has no examples or no simulated faces.
         """
         if batch.examples is None:
             raise CannotTranslateError(
                 "lssl_pose: the batch has no examples; give it real faces of the wanted classes, out of example_faces"
             )
-        return batch.examples.to(pictures.dtype), batch.targets
-
-    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """LSSL's terms, of x' and real frontal faces."""
-        return super().discriminator_losses(_simulated_first(batch))
+        pictures = self.pictures(_simulated(batch), batch.images)  # (x, s)
+        with torch.no_grad():
+            translated = self.generator(pictures, self.condition(batch.targets)).to(pictures.dtype)
+        return attribute_discriminator_losses(
+            self.discriminator,
+            self.settings,
+            real=batch.examples.to(pictures.dtype),
+            labels=batch.targets,
+            fake=translated[:, : self.channels],
+            batch=batch,
+        )
 
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """LSSL's five terms: `identity` and `parsing` compare x' with x, `bidirectional` comes back to x and s."""
-        return super().generator_losses(_simulated_first(batch))
+        """LSSL's five terms, with the simulated face as x and the photograph as s.
+
+        `identity` and `parsing` compare x' with x, `bidirectional` comes back to x and s, with the face's own class.
+        """
+        return super().generator_losses(replace(batch, images=_simulated(batch), side_input=batch.images))
 
     def translate_by(self, faces: FaceTensors, conditions: torch.Tensor) -> torch.Tensor:
-        """Normalizes N faces by what the generator hears, [N, K]: uint8 [N, C, H, W], made in evaluation mode."""
-        if faces.simulated is None:  # no face at all, or check_sources would have refused
+        """Normalizes N faces by conditions [N, K]: uint8 [N, C, H, W], made in evaluation mode."""
+        if faces.simulated is None:  # there is no face at all, else check_sources would have refused
             return super().translate_by(faces, conditions)
         return super().translate_by(replace(faces, images=faces.simulated, simulated=faces.images), conditions)
 
@@ -145,8 +160,8 @@ class LsslPose(LsslModel):
         )
 
 
-def _simulated_first(batch: Batch) -> Batch:
-    """The batch with x, the simulated faces, as its images and s, the photographs, as its side."""
-    if batch.side is None:
-        raise CannotTranslateError("lssl_pose: the batch has no simulated faces; build its side by side_input(faces)")
-    return replace(batch, images=batch.side, side=batch.images)
+def _simulated(batch: Batch) -> torch.Tensor:
+    """The batch's simulated faces."""
+    if batch.side_input is None:
+        raise CannotTranslateError("lssl_pose: the batch has no simulated faces; give it side_input(faces)")
+    return batch.side_input

@@ -1,9 +1,9 @@
 """SimGAN (Shrivastava et al. 2017, arXiv 1612.07828): makes simulated frontal faces look real.
 
 The refiner sees no photograph: a source gives its simulated frontal face, and what comes out is that face, refined. The
-paper leaves open the padding (zeros here, so that any size works), the activations (ReLU), lambda and the history's
-size; the authors released no code. `attribute_loss` is the form that LSSL compares with (Bozorgtabar et al. 2019,
-section 3.2): its discriminator knows the classes too, and the refiner hears the wanted one.
+paper leaves open the padding (zeros here, so that any size works), the activations (ReLU), lambda and the size of the
+image pool; the authors released no code. `attribute_loss` is the form that LSSL compares with (Bozorgtabar et al.
+2019, section 3.2): its discriminator has a class head, and the refiner is conditioned on the wanted class.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from torch.nn import functional as F
 
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
-from augment.networks.image_pool import ImageHistory
-from augment.networks.layers import ResidualBlock, concat_label_planes, one_hot
-from augment.translators.attribute_gan import Weight, squash
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, Phase, TranslatorSettings
+from augment.networks.image_pool import ImagePool
+from augment.networks.layers import ResidualBlock, concat_label_planes, one_hot, squash
+from augment.translators.base import (
+    AdversarialTranslator,
+    Batch,
+    CannotTranslateError,
+    Phase,
+    Requirement,
+    TranslatorSettings,
+    Weight,
+)
 
 
 class SimGanSettings(TranslatorSettings):
@@ -32,8 +39,8 @@ class SimGanSettings(TranslatorSettings):
 
     attribute_loss: bool = Field(
         default=False,
-        description="as LSSL compares with: the discriminator classifies, the refiner hears the wanted class; "
-        "false = as published, and a refined face has its source's class",
+        description="as LSSL compares with: the discriminator classifies, the refiner is conditioned on the wanted "
+        "class; false = as published, and a refined face has its source's class",
     )
     width: int = Field(default=64, ge=4, le=512, description="features of the refiner")
     residual_blocks: int = Field(default=4, ge=0, le=32, description="of the refiner")
@@ -73,27 +80,27 @@ class SimGanSettings(TranslatorSettings):
     history: int = Field(
         default=512,
         ge=0,
-        description="refined faces kept (B), from which half of each batch of the discriminator comes; the paper gives "
-        "no value; 0 = none",
+        description="size of the image pool of refined faces (B), from which half of each batch of the discriminator "
+        "comes; the paper gives no value; 0 = none",
     )
     refiner_steps: int = Field(
         default=2,
         ge=1,
-        description="the refiner's steps a discriminator step (K_g): 2 in the paper's first version and in public "
+        description="the refiner's steps per discriminator step (K_g): 2 in the paper's first version and in public "
         "reimplementations, 50 in its second; the discriminator sits out the others",
     )
     refiner_share: float = Field(
         default=0.1,
         ge=0,
         lt=1,
-        description="share of the run in which the refiner learns self-regularization alone; 1,000 steps in the paper, "
-        "a tenth of a public reimplementation's run",
+        description="share of the run in which the refiner is trained by self-regularization alone; 1,000 steps in the "
+        "paper, a tenth of a public reimplementation's run",
     )
     discriminator_share: float = Field(
         default=0.02,
         ge=0,
         lt=1,
-        description="share of the run in which the discriminator then learns alone; 200 steps in the paper",
+        description="share of the run in which the discriminator is then trained alone; 200 steps in the paper",
     )
     lambda_r1: Weight = Field(
         default=0.0, description="R1's gamma on the discriminator's mean score of a real face; not in the paper"
@@ -117,8 +124,8 @@ class SimGanSettings(TranslatorSettings):
 class RefinerBlock(nn.Module):
     """x + conv(ReLU(conv(x))) with 3x3 convolutions.
 
-    Without normalization, as the paper speaks of none. So there is no ReLU after the sum either, of which the paper is
-    silent too: where a step has made all its inputs negative, nothing would learn any more.
+    Without normalization, as the paper names none, and so without a ReLU after the sum, which the paper doesn't name
+    either: once a step has made all its inputs negative, no gradient would pass any more.
     """
 
     def __init__(self, features: int) -> None:
@@ -134,17 +141,17 @@ class RefinerBlock(nn.Module):
 class Refiner(nn.Module):
     """R: 3x3 convolution, four residual blocks of 64 features, 1x1 convolution, tanh; nothing is made smaller.
 
-    Where a class is heard, it enters as planes beside the picture, or through every normalization.
+    A class enters as planes beside the picture, or through every normalization.
     """
 
-    def __init__(self, *, channels: int, heard: int, settings: SimGanSettings) -> None:
+    def __init__(self, *, channels: int, condition_size: int, settings: SimGanSettings) -> None:
         super().__init__()
         self.image_skip = settings.image_skip
         self.concat = settings.conditioning == "concat"
         width = settings.width
-        self.first = nn.Conv2d(channels + (heard if self.concat else 0), width, 3, padding=1)
+        self.first = nn.Conv2d(channels + (condition_size if self.concat else 0), width, 3, padding=1)
         self.blocks = nn.ModuleList(
-            RefinerBlock(width) if self.concat else ResidualBlock(width, condition_size=heard)
+            RefinerBlock(width) if self.concat else ResidualBlock(width, condition_size=condition_size)
             for _ in range(settings.residual_blocks)
         )
         self.head = nn.Conv2d(settings.width, channels, 1)
@@ -153,7 +160,7 @@ class Refiner(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, simulated: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
-        """Simulated faces [N, C, H, W] in -1..1, and the wanted condition [N, K] if one is heard, to refined faces."""
+        """Simulated faces [N, C, H, W] in -1..1, and the wanted condition [N, K] if there is one, to refined faces."""
         pictures = concat_label_planes(simulated, condition) if self.concat and condition is not None else simulated
         features = F.relu(self.first(pictures))
         for block in self.blocks:
@@ -197,17 +204,17 @@ class LocalDiscriminator(nn.Module):
         """Judges images [N, C, H, W].
 
         Returns:
-            Logits [N, 2, h, w] of refined and real, one pair a patch, and [N, classes] of the classes, None without an
-            attribute head.
+            Logits [N, 2, h, w] of refined and real, one pair per patch, and [N, classes] of the classes, None without
+            an attribute head.
         """
         features = self.body(images)
         return self.source(features), None if self.attributes is None else self.attributes(features).flatten(1)
 
 
-class SimGan(LearnedTranslator):
-    """Refiner and local discriminator, self-regularization, a history of refined faces.
+class SimGan(AdversarialTranslator):
+    """Refiner and local discriminator, self-regularization, an image pool of refined faces.
 
-    Real faces are `Batch.examples`, simulated ones `Batch.side`; the photograph in `Batch.images` is not looked at.
+    Real faces are `Batch.examples`, simulated ones `Batch.side_input`; the photograph in `Batch.images` is not used.
 
     Args:
         num_classes: Number of classes.
@@ -223,29 +230,34 @@ class SimGan(LearnedTranslator):
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: SimGanSettings) -> None:
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
         classes = num_classes if settings.attribute_loss else 0
-        self.refiner = Refiner(channels=channels, heard=classes, settings=settings)
+        self.refiner = Refiner(channels=channels, condition_size=classes, settings=settings)
         self.discriminator = LocalDiscriminator(channels=channels, size=size, classes=classes, settings=settings)
-        self.history = ImageHistory(settings.history, channels, size)
+        self.history = ImagePool(settings.history, channels, size)
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """Simulated faces, which are refined."""
+        return frozenset({"simulated"})
 
     @property
     def keeps_class(self) -> bool:
-        """True as published: a refined face shows what its simulated face shows."""
+        """True as published: a refined face has the class of its simulated face."""
         return not self.settings.attribute_loss
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the refiner's optimizer moves."""
+        """The refiner's."""
         return self.refiner.parameters()
 
     def discriminator_parameters(self) -> Iterable[nn.Parameter]:
-        """What the discriminator's optimizer moves."""
+        """The discriminator's."""
         return self.discriminator.parameters()
 
     def phases(self) -> tuple[Phase, ...]:
         """The refiner alone, the discriminator alone, both (section 3.1); without those whose share is 0."""
         alone, judged = self.settings.refiner_share, self.settings.discriminator_share
         phases = (
-            Phase("refiner", alone, moves=("refiner",)),
-            Phase("discriminator", judged, moves=("discriminator", "history")),
+            Phase("refiner", alone, trains=("refiner",)),
+            Phase("discriminator", judged, trains=("discriminator", "history")),
             Phase("adversarial", 1.0 - alone - judged),
         )
         return tuple(phase for phase in phases if phase.share)
@@ -272,7 +284,7 @@ class SimGan(LearnedTranslator):
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `adversarial` (eq. 2), with `attribute_loss` `classification` of real faces, `r1`, `r1_attributes`.
 
-        Those with weight 0 are absent; none in the steps that are the refiner's alone.
+        Those with weight 0 are absent; there are none in the steps in which the refiner alone is trained.
         """
         settings = self.settings
         if batch.phase != "discriminator" and batch.step % settings.refiner_steps:
@@ -289,14 +301,14 @@ class SimGan(LearnedTranslator):
                 losses.local_adversarial(refined_scores, real=False) + losses.local_adversarial(real_scores, real=True)
             )
         if attributes is not None and settings.lambda_cls:
-            terms["classification"] = settings.lambda_cls * self._classification(attributes, batch.targets)
-        if batch.step // settings.refiner_steps % settings.r1_every == 0:
-            if settings.lambda_r1:
-                weight = settings.lambda_r1 * settings.r1_every
-                terms["r1"] = weight * losses.r1_penalty(self._realness, real)
-            if attributes is not None and settings.lambda_r1_attributes:
-                weight = settings.lambda_r1_attributes * settings.r1_every
-                terms["r1_attributes"] = weight * losses.r1_penalty(self._class_score(batch.targets), real)
+            loss = losses.classification(settings.classification, attributes, batch.targets)
+            terms["classification"] = settings.lambda_cls * loss
+        own_step = batch.step // settings.refiner_steps  # of the discriminator, which sits out the others
+        if weight := losses.lazy_weight(settings.lambda_r1, own_step, settings.r1_every):
+            terms["r1"] = weight * losses.r1_penalty(self._realness, real)
+        weight = losses.lazy_weight(settings.lambda_r1_attributes, own_step, settings.r1_every)
+        if attributes is not None and weight:
+            terms["r1_attributes"] = weight * losses.r1_penalty(self._class_score(batch.targets), real)
         return terms
 
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
@@ -315,14 +327,15 @@ class SimGan(LearnedTranslator):
         if settings.lambda_adversarial:
             terms["adversarial"] = settings.lambda_adversarial * losses.local_adversarial(scores, real=True)
         if attributes is not None and settings.lambda_cls:
-            terms["classification"] = settings.lambda_cls * self._classification(attributes, batch.targets)
+            loss = losses.classification(settings.classification, attributes, batch.targets)
+            terms["classification"] = settings.lambda_cls * loss
         return terms
 
     @torch.no_grad()
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Refines the faces' simulated faces; there is no chance in it, `generator` is ignored.
+        """Refines the faces' simulated faces; it is deterministic, `generator` is ignored.
 
         Args:
             faces: Sources with simulated faces.
@@ -371,16 +384,16 @@ class SimGan(LearnedTranslator):
         first = f", the first is {face_ids[0]}" if len(face_ids) else ""
         raise CannotTranslateError(
             f"simgan refines simulated frontal faces, and {lacking} of {count} faces have none{first}. Use a source "
-            "that has them (embedded faces: dataset.settings.simulated=true), or sources that usable_sources tells"
+            "that has them (embedded faces: dataset.settings.simulated=true), or the sources that usable_sources allows"
         )
 
     def _condition(self, targets: torch.Tensor) -> torch.Tensor | None:
         return one_hot(targets, self.num_classes) if self.settings.attribute_loss else None
 
     def _simulated(self, batch: Batch) -> torch.Tensor:
-        if batch.side is None:
-            raise CannotTranslateError("simgan: the batch has no simulated faces; build its side by side_input(faces)")
-        return batch.side
+        if batch.side_input is None:
+            raise CannotTranslateError("simgan: the batch has no simulated faces; give it side_input(faces)")
+        return batch.side_input
 
     def _examples(self, batch: Batch) -> torch.Tensor:
         if batch.examples is None:
@@ -398,8 +411,3 @@ class SimGan(LearnedTranslator):
             return attributes.gather(1, labels[:, None])[:, 0]
 
         return score
-
-    def _classification(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if self.settings.classification == "binary":
-            return losses.binary_attributes(scores, one_hot(labels, self.num_classes))
-        return losses.softmax_classes(scores, labels)

@@ -24,9 +24,10 @@ from augment.networks.layers import (
     check_halvings,
     concat_label_planes,
     one_hot,
+    squash,
 )
-from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, Weight, head, squash
-from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings
+from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, attribute_discriminator_losses, head
+from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings, Weight
 
 LEAKY_SLOPE = 0.01  # of the variants with dropout; the text gives none, the released code this
 PERCEPTUAL_LAYERS = 4  # the discriminator's first: "low-level and mid-level features"
@@ -44,7 +45,8 @@ class StarGanSettings(AttributeGanSettings):
 
     # Chang and Wang's variants
     perceptual: bool = Field(
-        default=False, description="late in a run, the discriminator's features take the pixels' place on the way back"
+        default=False,
+        description="late in a run, the way back is compared by D's features instead of its pixels",
     )
     perceptual_after: float = Field(
         default=0.2, ge=0, le=1, description="share of the run after which they do; 40 of 200 epochs as published"
@@ -52,23 +54,23 @@ class StarGanSettings(AttributeGanSettings):
     lambda_perceptual: Weight = Field(default=10.0, description="perceptual reconstruction, eq. 5 of the variants")
     skip: bool = Field(
         default=False,
-        description="adds what each down-sampling layer gives to the up-sampling layer of its shape, and the input to "
+        description="adds each down-sampling layer's output to the up-sampling layer of its shape, and the input to "
         "the output",
     )
     dropout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="share of the generator's features that are dropped, when it translates too: its source of chance; "
-        "0.5 as published, with leaky ReLUs",
+        description="share of the generator's features that are dropped, when it translates too: its source of "
+        "randomness; 0.5 as published, with leaky ReLUs",
     )
     data_sets: tuple[str, ...] = Field(
-        default=(), description="names of the data sets that are learned together, as in the faces' sources"
+        default=(), description="names of the data sets of a joint training, as in the faces' sources"
     )
     cross_data_sets: bool = Field(
         default=False,
-        description="training draws the wanted data set too, in place of each face's own; future work to the authors, "
-        "who find the way from one data set to the other badly learned",
+        description="training draws the wanted data set too, instead of each face's own; future work to the authors, "
+        "whose model translated badly from one data set to the other",
     )
     translate_to: str = Field(default=OWN, description="the data set that faces are made of: own, or one of data_sets")
 
@@ -108,20 +110,20 @@ class StarGanGenerator(nn.Module):
         # Section 3.4: noise at both ends, or, with skips, in the residual blocks in their place.
         self.outer_dropout = 0.0 if settings.skip else settings.dropout
         inner_dropout = settings.dropout if settings.skip else 0.0
-        heard = 0 if self.concat else condition_size
+        in_norm = 0 if self.concat else condition_size  # length of the condition of the normalizations
         width, first = settings.width, channels + condition_size if self.concat else channels
         widths = [width * 2**level for level in range(settings.downs + 1)]
         self.blocks = nn.ModuleList()
         self.blocks.append(
-            DownBlock(first, width, kernel=settings.outer_kernel, stride=1, condition_size=heard, slope=slope)
+            DownBlock(first, width, kernel=settings.outer_kernel, stride=1, condition_size=in_norm, slope=slope)
         )
-        self.blocks.extend(DownBlock(inner, 2 * inner, condition_size=heard, slope=slope) for inner in widths[:-1])
+        self.blocks.extend(DownBlock(inner, 2 * inner, condition_size=in_norm, slope=slope) for inner in widths[:-1])
         self.blocks.extend(
-            ResidualBlock(widths[-1], condition_size=heard, slope=slope, dropout=inner_dropout)
+            ResidualBlock(widths[-1], condition_size=in_norm, slope=slope, dropout=inner_dropout)
             for _ in range(settings.residual_blocks)
         )
         self.blocks.extend(
-            TransposedUpBlock(2 * inner, inner, condition_size=heard, slope=slope) for inner in reversed(widths[:-1])
+            TransposedUpBlock(2 * inner, inner, condition_size=in_norm, slope=slope) for inner in reversed(widths[:-1])
         )
         self.head = head(channels, settings)
 
@@ -153,10 +155,10 @@ class StarGanGenerator(nn.Module):
 
 
 class StarGan(AttributeGan):
-    """One generator for all classes, bound to its input by the way back (cycle reconstruction).
+    """One generator for all classes, tied to its input by the way back (cycle reconstruction).
 
-    Trained on several data sets (`data_sets`), the generator hears beside the class which data set a face shall be of;
-    the discriminator tells the classes and real from fake, and nothing of data sets.
+    Trained on several data sets (`data_sets`), the generator is conditioned on the wanted class and data set; the
+    discriminator tells the classes and real from fake, and not the data sets.
     """
 
     name: ClassVar[str] = "stargan"
@@ -173,12 +175,12 @@ class StarGan(AttributeGan):
             settings=self.settings,
         )
 
-    def heard(self, labels: torch.Tensor, domains: torch.Tensor | None) -> torch.Tensor:
-        """What the generator hears: the class [N, K], and, where there are M data sets, the mask vector: [N, K + M].
+    def domain_condition(self, labels: torch.Tensor, domains: torch.Tensor | None) -> torch.Tensor:
+        """The generator's condition: the class [N, K], and, with M data sets, the mask vector too: [N, K + M].
 
         Args:
             labels: int64 [N].
-            domains: int64 [N], positions in `data_sets`; not looked at where there are none.
+            domains: int64 [N], positions in `data_sets`; ignored where there are none.
 
         Raises:
             CannotTranslateError: There are data sets, and `domains` is None.
@@ -192,10 +194,6 @@ class StarGan(AttributeGan):
                 "Give domains(faces), or set the translator's data_sets=[]"
             )
         return torch.cat([self.condition(labels), one_hot(domains, len(names))], dim=1)
-
-    def wanted_condition(self, batch: Batch) -> torch.Tensor:
-        """The wanted classes in each face's own data set, as published, or in a drawn one (`cross_data_sets`)."""
-        return self.heard(batch.targets, batch.target_domains if self.settings.cross_data_sets else batch.domains)
 
     def domains(self, faces: FaceTensors) -> torch.Tensor | None:
         """The faces' data sets as positions in `data_sets`, int64 [N]; None where there are none.
@@ -245,7 +243,7 @@ class StarGan(AttributeGan):
     ) -> torch.Tensor:
         """Makes faces of wanted classes, of the data set that `translate_to` of the settings says.
 
-        With dropout, `generator` is the source of chance: another one gives other faces. Without, it is ignored.
+        With dropout, `generator` is the source of randomness: another seed gives other faces. Without, it is ignored.
 
         Raises:
             CannotTranslateError: The faces lack what the settings need.
@@ -271,7 +269,7 @@ class StarGan(AttributeGan):
             faces: N source faces on this module's device.
             targets: int64 [N], the wanted classes.
             domains: int64 [N], the wanted data sets as positions in `data_sets`; None where there are none.
-            generator: A CPU generator, the only source of chance.
+            generator: A CPU generator, the only source of randomness.
 
         Returns:
             uint8 [N, C, H, W] on this module's device.
@@ -281,27 +279,57 @@ class StarGan(AttributeGan):
         """
         self.check_sources(faces)
         device = faces.images.device
-        conditions = self.heard(targets.to(device), None if domains is None else domains.to(device))
+        conditions = self.domain_condition(targets.to(device), None if domains is None else domains.to(device))
         if not self.settings.dropout:
             return self.translate_by(faces, conditions)
         generator = generator if generator is not None else torch.Generator().manual_seed(0)
-        # Dropout takes no generator: the global one is seeded from ours, and given back as it was.
+        # Dropout takes no generator: the global generator is seeded from ours, and restored afterwards.
         with seeded(int(torch.randint(2**62, (), generator=generator)), device):
             return self.translate_by(faces, conditions)
 
-    def consistency_losses(
-        self, batch: Batch, pictures: torch.Tensor, latent: torch.Tensor | None, translated: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        """`reconstruction` (eq. 4), or `perceptual` (the variants' eq. 5) later on, every `cycle_every`-th step."""
+    def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Terms `adversarial`, `classification`, `gradient_penalty`, `r1` (eq. 5); those with weight 0 are absent."""
+        with torch.no_grad():
+            fake = self.generator(batch.images, self._wanted_condition(batch)).to(batch.images.dtype)
+        return attribute_discriminator_losses(
+            self.discriminator, self.settings, real=batch.images, labels=batch.labels, fake=fake, batch=batch
+        )
+
+    def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Eq. 6: terms `adversarial`, `classification`, `identity`, `reconstruction`; those with weight 0 are absent.
+
+        Every `cycle_every`-th step goes the way back. With `perceptual` its term is `reconstruction` (eq. 4) at first
+        and `perceptual` (the variants' eq. 5) later on.
+        """
         settings = self.settings
+        real = batch.images
+        fake = self.generator(real, self._wanted_condition(batch))
+        source, classes = self.discriminator(fake)
+        terms: dict[str, torch.Tensor] = {}
+        if settings.lambda_adversarial:
+            loss = losses.adversarial_generator(settings.adversarial, source)
+            terms["adversarial"] = settings.lambda_adversarial * loss
+        if settings.lambda_cls:
+            loss = losses.classification(settings.classification, classes, batch.targets)
+            terms["classification"] = settings.lambda_cls * loss
+        if settings.lambda_id:
+            terms["identity"] = settings.lambda_id * losses.identity(fake, real)
+
         by_features = settings.perceptual and batch.step >= round(settings.perceptual_after * batch.total_steps)
         weight = settings.lambda_perceptual if by_features else settings.lambda_rec
         if not weight or batch.step % settings.cycle_every:
-            return {}
-        cycled = self.generator(translated, self.heard(batch.labels, batch.domains))
-        if not by_features:
-            return {"reconstruction": weight * losses.reconstruction(pictures, cycled)}
-        with torch.no_grad():
-            wanted = self.discriminator.first_features(pictures, PERCEPTUAL_LAYERS)
-        found = self.discriminator.first_features(cycled, PERCEPTUAL_LAYERS)
-        return {"perceptual": weight * losses.perceptual(wanted, found)}
+            return terms
+        cycled = self.generator(fake, self.domain_condition(batch.labels, batch.domains))
+        if by_features:
+            with torch.no_grad():
+                wanted = self.discriminator.first_features(real, PERCEPTUAL_LAYERS)
+            found = self.discriminator.first_features(cycled, PERCEPTUAL_LAYERS)
+            terms["perceptual"] = weight * losses.perceptual(wanted, found)
+        else:
+            terms["reconstruction"] = weight * losses.reconstruction(real, cycled)
+        return terms
+
+    def _wanted_condition(self, batch: Batch) -> torch.Tensor:
+        """The wanted classes in each face's own data set, as published, or in a drawn one (`cross_data_sets`)."""
+        domains = batch.target_domains if self.settings.cross_data_sets else batch.domains
+        return self.domain_condition(batch.targets, domains)

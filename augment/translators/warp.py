@@ -2,7 +2,7 @@
 
 The roots are expression ratio images (Liu, Shan & Zhang, "Expressive Expression Mapping with Ratio Images", SIGGRAPH
 2001), landmark shape models (Cootes et al., 1995) and thin-plate splines (Bookstein, 1989). It is not one of the
-works that we reproduce; it is the bar that every learned translator is measured against.
+reproduced methods; it is the baseline that every learned translator is compared with.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from augment.faces.landmark_shapes import (
     with_mirrored,
 )
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
-from augment.translators.base import CannotTranslateError, FittedTranslator, TranslatorSettings
+from augment.translators.base import CannotTranslateError, FittedTranslator, Requirement, TranslatorSettings
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced, warp_to
 
 _CHUNK = 32
@@ -57,7 +57,7 @@ class WarpSettings(TranslatorSettings):
         paste_mouth: Whether teeth and tongue, which no neutral face shows, come from a donor.
         pose_tolerance: Donors are drawn by how near their pose is, with this standard deviation in face widths (0.1
             is about 10 degrees of yaw).
-        largest_donors: At most this many donors a class are kept.
+        largest_donors: At most this many donors per class are kept.
         least_pairs: With fewer pairs (neutral and target of one subject), class means take their place.
         regularization: Of the thin-plate spline; more follows noisy landmarks less.
     """
@@ -118,7 +118,6 @@ class WarpTranslator(FittedTranslator):
 
     name: ClassVar[str] = "warp"
     Settings: ClassVar[type[TranslatorSettings]] = WarpSettings
-    needs_own_class: ClassVar[bool] = True
     settings: WarpSettings
 
     def __init__(
@@ -130,6 +129,11 @@ class WarpTranslator(FittedTranslator):
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
         # Small pictures keep their texture at twice the resolution: warping there and back blurs less.
         self.texture_size = round(size * (2.0 if size <= 64 else 1.25))
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """Landmarks, and the sources' own classes, whose expression is taken away first."""
+        return frozenset({"landmarks", "own_class"})
 
     # ---- fitting
 
@@ -456,11 +460,11 @@ class WarpTranslator(FittedTranslator):
         images = to_unit_range(faces.images)
         maps: Similarity = alignment(shapes, self._get("alignment_reference"))
         aligned = maps.apply(shapes)
-        # Chance is drawn first, a fixed amount for every face, whatever its classes.
+        # Random numbers are drawn first, the same count for every face, whatever its class.
         low, high = settings.gain
         gain = (low + (high - low) * torch.rand(count, generator=generator)).to(device)
         strength = torch.randn(count, generator=generator).abs().clamp(max=1.5).to(device)
-        luck = torch.rand(count, 2, generator=generator)
+        uniform = torch.rand(count, 2, generator=generator)
         keys = torch.tensor([_subject_key(subject) for subject in faces.subjects], device=device)
         poses = pose(shapes)
 
@@ -477,7 +481,7 @@ class WarpTranslator(FittedTranslator):
         for label in sorted(set(targets.tolist())):
             rows = torch.nonzero(targets == label)[:, 0]
             if label == neutral:
-                displacement[rows] = self._neutral_variation(rows, strength[rows], luck[rows.cpu()], neutral)
+                displacement[rows] = self._neutral_variation(rows, strength[rows], uniform[rows.cpu()], neutral)
                 continue
             donors = self._draw_donors(label, keys[rows], poses[rows], generator)
             style = donors[:, 0]
@@ -552,12 +556,12 @@ class WarpTranslator(FittedTranslator):
         return own
 
     def _neutral_variation(
-        self, rows: torch.Tensor, strength: torch.Tensor, luck: torch.Tensor, neutral: int
+        self, rows: torch.Tensor, strength: torch.Tensor, uniform: torch.Tensor, neutral: int
     ) -> torch.Tensor:
         """A trace of a random expression, as resting faces have: [n, 68, 2]."""
         others = [label for label in range(self.num_classes) if label != neutral]
         moved = []
-        for first, second in luck.tolist():
+        for first, second in uniform.tolist():
             label = others[min(int(first * len(others)), len(others) - 1)]
             residuals = self._get(f"class{label}_residuals")
             donor = min(int(second * len(residuals)), len(residuals) - 1)

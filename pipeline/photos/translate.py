@@ -1,7 +1,7 @@
 """Translates a user's own pictures: files and folders in, PNG files beside them out.
 
 The picture is brought to the translator's form as `prepare` brings faces: turned as its EXIF data say, cropped to its
-central square or to its face, scaled, made grey or colour. Landmarks are looked for where the translator wants some.
+central square or to its face, scaled, made grey or colour. Landmarks are looked for where the translator requires them.
 Photographs have no class of their own unless the user names it.
 """
 
@@ -30,20 +30,21 @@ from augment.faces.crops import CropSettings
 from augment.faces.images import encode_png, png_text
 from augment.faces.table import LANDMARK_COUNT
 from augment.faces.tensors import FaceTensors
-from augment.prepare.landmarks import MEND, landmarks_installed
+from augment.prepare.landmarks import INSTALL_COMMAND, landmarks_installed
 from augment.sources.folder import IMAGE_EXTENSIONS
 from augment.sources.folder_walk import FolderWalk
 from augment.translators import load_translator, translator_header
 from augment.translators.base import CannotTranslateError, Translator
-from pipeline.devices import choose_device
+from pipeline.core.devices import choose_device
+from pipeline.core.workspace import Artifacts
 from pipeline.photos.photographs import Photograph, PhotographReader
-from pipeline.workspace import Artifacts
 
 BATCH = 32
 MARK = "s2l translate"  # the PNG text chunk that tells an output from a photograph, whatever its name
 UNKNOWN_CLASS = -1
 WEIGHTS_FILE = "weights.safetensors"
 MOST_NAMED = 12
+_LETS_LOOK = f"{INSTALL_COMMAND} lets landmarks be found"
 
 
 class TranslateSettings(BaseModel):
@@ -57,11 +58,12 @@ class TranslateSettings(BaseModel):
     recursive: bool = Field(default=False, description="Take the pictures in a folder's folders too.")
     overwrite: bool = Field(default=False, description="Write over outputs that are there already.")
     keep_going: bool = Field(default=False, description="Do what can be done, though some pictures have problems.")
-    seed: int = Field(default=0, ge=0, description="Of the translator's chance.")
+    seed: int = Field(default=0, ge=0, description="Of the translator's random draws.")
     outputs: int = Field(default=1, ge=1, le=999, description="Outputs of each picture and class.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     landmarks: Literal["auto", "dlib", "none"] = Field(
-        default="auto", description="Look for landmarks: auto = where the translator wants some and they can be found."
+        default="auto",
+        description="Look for landmarks: auto = where the translator requires them and they can be found.",
     )
     crop: bool = Field(default=False, description="Crop each picture to its face, which is looked for.")
 
@@ -128,12 +130,12 @@ def translate_pictures(
     words = [*map(_file_word, class_names), _file_word(translator.name)]
     found, problems = _find(paths, words, settings, say)
     found, clashes = _without_clashes(found, wanted, settings)
-    asking = _Asking(translator, class_names, own, wanted[0].label, settings, device)
-    pictures, undecodable = _read(found, asking.reader, looks=asking.looks_at_once)
+    sources = _Sources(translator, class_names, own, wanted[0].label, settings, device)
+    pictures, undecodable = sources.read(found)
     problems += clashes + undecodable
     accepted = None
     if pictures:
-        accepted, refusals = asking.accepted(pictures, weights, say)
+        accepted, refusals = sources.accepted(pictures, weights, say)
         problems += refusals
     if accepted is None and not problems:
         raise InputError(Problem(", ".join(map(str, paths)), "leaves no picture to translate", "name photographs"))
@@ -328,30 +330,15 @@ def _without_clashes(
     return [picture for picture in found if picture not in clashing], problems
 
 
-def _read(
-    found: Sequence[_Found], reader: PhotographReader, *, looks: bool, simulate: bool = False
-) -> tuple[list[_Picture], list[Problem]]:
-    """Decodes pictures and brings them to the translator's form."""
-    pictures, problems = [], []
-    for picture in track(found, desc="read", unit="pictures", leave=False, delay=1):
-        photograph = reader.read(picture.path, looks=looks, simulate=simulate)
-        if isinstance(photograph, Problem):
-            problems.append(photograph)
-        else:
-            pictures.append(_Picture(picture, photograph))
-    return pictures, problems
-
-
-def _faces(pictures: Sequence[_Picture], class_names: tuple[str, ...], label: int, *, looked: bool) -> FaceTensors:
-    """The pictures as faces; with landmarks (of NaN where no face was found) where they were looked for."""
+def _faces(pictures: Sequence[_Picture], class_names: tuple[str, ...], label: int, *, landmarks: bool) -> FaceTensors:
+    """The pictures as faces, with `landmarks` those that were found (NaN where none were)."""
     pixels = np.stack([picture.photograph.pixels for picture in pictures])
-    landmarks = simulated = None
-    if looked:
+    points = simulated = None
+    if landmarks:
         points = np.full((len(pictures), LANDMARK_COUNT, 2), np.nan, np.float32)
         for row, picture in enumerate(pictures):
             if picture.photograph.landmarks is not None:
                 points[row] = picture.photograph.landmarks
-        landmarks = torch.from_numpy(points)
     if any(picture.photograph.simulated is not None for picture in pictures):
         fronts = np.zeros_like(pixels)
         for row, picture in enumerate(pictures):
@@ -361,7 +348,7 @@ def _faces(pictures: Sequence[_Picture], class_names: tuple[str, ...], label: in
     return FaceTensors(
         images=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
         labels=torch.full((len(pictures),), label, dtype=torch.int64),
-        landmarks=landmarks,
+        landmarks=None if points is None else torch.from_numpy(points),
         masks=None,
         face_ids=tuple(str(picture.found.path) for picture in pictures),
         subjects=(None,) * len(pictures),
@@ -378,12 +365,12 @@ class _Accepted:
     faces: FaceTensors
 
 
-class _Asking:
-    """Finds out in what form a translator takes pictures, with as little as it needs.
+class _Sources:
+    """Pictures as a translator's source faces, with what it requires of them.
 
-    First as they are; where it refuses them, with the landmarks that a detector finds, then with simulated frontal
-    faces fitted to those. A picture in which no face is found goes on as a face whose landmarks are unknown, or, where
-    the translator can't do without, is a problem of its own.
+    What it requires (`Translator.requires`) decides what is looked for: landmarks where it requires them or simulated
+    faces, and these fitted to the landmarks. A picture in which no face is found goes on as a face whose landmarks are
+    unknown, or, where the translator does not accept such faces, is a problem of its own.
     """
 
     def __init__(
@@ -404,104 +391,109 @@ class _Asking:
         self.reader = PhotographReader(
             translator.size, translator.channels, CropSettings(by="face" if settings.crop else "none")
         )
-        self.looks_at_once = settings.crop or settings.landmarks == "dlib"
-        self.may_look = self.looks_at_once or (settings.landmarks == "auto" and landmarks_installed())
+        self.lacks_class = "own_class" in translator.requires and own is None
+        self.requires_landmarks = bool(translator.requires & {"landmarks", "simulated"})
+        wanted = settings.landmarks == "auto" and self.requires_landmarks and landmarks_installed()
+        self.looks = settings.crop or settings.landmarks == "dlib" or wanted
+        self.simulates = self.looks and "simulated" in translator.requires
+
+    def read(self, found: Sequence[_Found]) -> tuple[list[_Picture], list[Problem]]:
+        """Decodes pictures, brings them to the translator's form and looks for what it requires."""
+        pictures, problems = [], []
+        for picture in track(found, desc="read", unit="pictures", leave=False, delay=1):
+            photograph = self.reader.read(picture.path, looks=self.looks, simulate=self.simulates)
+            if isinstance(photograph, Problem):
+                problems.append(photograph)
+            else:
+                pictures.append(_Picture(picture, photograph))
+        return pictures, problems
 
     def accepted(
         self, pictures: list[_Picture], weights: Path, say: Callable[[str], None]
     ) -> tuple[_Accepted | None, list[Problem]]:
         """The pictures that the translator takes, and every problem."""
         problems = []
-        if self.translator.needs_own_class and self.own is None:
+        if self.lacks_class:
             why = f"is missing: {self.translator.name} starts from the pictures' own class"
             problems.append(Problem("--from", why, f"one of {', '.join(self.class_names)}"))
-        refusals: list[str] = []
-        for looked, simulate in self._forms():
-            if refusals:
-                files = [picture.found for picture in pictures]
-                pictures, unreadable = _read(files, self.reader, looks=looked, simulate=simulate)
-                problems += unreadable
-            faces = self._faces(pictures, looked=looked)
-            usable = self.translator.usable_sources(faces).tolist() if looked else [True] * len(pictures)
-            taken = [row for row, good in enumerate(usable) if good]
-            refusal = self._refusal(faces.take(taken) if taken else faces)
-            if refusal is None:
-                lacking = [picture for picture, good in zip(pictures, usable, strict=True) if not good]
-                problems += [self._lacking(picture) for picture in lacking]
-                kept = [picture for picture, good in zip(pictures, usable, strict=True) if good]
-                return self._given(kept, problems, say, looked=looked)
-            refusals.append(refusal)
-        faces = self._faces(pictures, looked=True)
-        if not self.may_look and self._refusal(faces) is None:
-            why = "were not looked for" if self.settings.landmarks == "none" else f"can't be looked for here ({MEND})"
-            say(
-                f"warning: {self.translator.name} was trained with landmarks, and those of photographs {why}: each is "
-                "translated as a face whose landmarks are unknown, which it does less well"
-            )
-            return (None if problems else _Accepted(pictures, faces)), problems
-        why = refusals[0]
-        if self.may_look and all(picture.photograph.landmarks is None for picture in pictures):
+        faces = self._faces(pictures)
+        usable = self.translator.usable_sources(faces).tolist()
+        if not any(usable):
+            # It says best itself what all of them lack.
+            refusal = self._refusal(faces) or f"{self.translator.name} accepts none of these pictures as a source"
+            return None, [self._refused(pictures, weights, refusal), *problems]
+        kept = [picture for picture, good in zip(pictures, usable, strict=True) if good]
+        problems += [self._lacking(picture) for picture, good in zip(pictures, usable, strict=True) if not good]
+        faces = faces.take([row for row, good in enumerate(usable) if good])
+        if refusal := self._refusal(faces):
+            return None, [self._refused(pictures, weights, refusal), *problems]
+        if self.lacks_class:
+            return None, problems
+        self._warn_of_unknown_landmarks(kept, say)
+        return _Accepted(kept, faces), problems
+
+    def _faces(self, pictures: Sequence[_Picture]) -> FaceTensors:
+        label = UNKNOWN_CLASS if self.own is None else self.own
+        # Where landmarks are required and not looked for, they are unknown rather than absent.
+        known = self.looks or self.requires_landmarks
+        return _faces(pictures, self.class_names, label, landmarks=known).to(self.device)
+
+    def _refusal(self, faces: FaceTensors) -> str:
+        """Why the translator can't work on faces; empty where it can."""
+        if self.lacks_class:
+            faces = replace(faces, labels=torch.zeros_like(faces.labels))  # any class: nothing is made of it
+        # One face shows it in little time; where it is refused all are tried, as the message may count and name them.
+        refusal = ""
+        for part in (faces.take([0]), faces):
+            try:
+                with torch.no_grad():
+                    wanted = torch.full_like(part.labels, self.target)
+                    self.translator.translate(part, wanted, torch.Generator().manual_seed(0))
+            except CannotTranslateError as error:
+                refusal = str(error).rstrip(".")
+            else:
+                break
+        return refusal
+
+    def _refused(self, pictures: Sequence[_Picture], weights: Path, why: str) -> Problem:
+        """The problem of all pictures together."""
+        if self.looks and all(picture.photograph.landmarks is None for picture in pictures):
             why += "; no face is found in any of these pictures"
         names = ", ".join(str(picture.found.path) for picture in pictures)
-        fix = f"{MEND} lets landmarks be found" if self.settings.landmarks == "auto" and not self.may_look else ""
-        problems.insert(0, Problem(str(weights), f"{why}. Not translated: {names}", fix))
-        return None, problems
-
-    def _forms(self) -> list[tuple[bool, bool]]:
-        """Whether to look for landmarks, and to fit simulated faces; as they are tried."""
-        if not self.may_look:
-            return [(False, False)]
-        return [(False, False)] * (not self.looks_at_once) + [(True, False), (True, True)]
-
-    def _given(
-        self, pictures: list[_Picture], problems: list[Problem], say: Callable[[str], None], *, looked: bool
-    ) -> tuple[_Accepted | None, list[Problem]]:
-        if self.translator.needs_own_class and self.own is None:
-            return None, problems
-        faces = self._faces(pictures, looked=looked)
-        without = [str(picture.found.path) for picture in pictures if picture.photograph.landmarks is None]
-        if looked and without and self._refusal(replace(faces, landmarks=None)) is not None:
-            say(
-                f"warning: no reliable landmarks in {', '.join(without)}: {self.translator.name} was trained with "
-                "them and translates what has none less well"
-            )
-        return _Accepted(pictures, faces), problems
-
-    def _faces(self, pictures: Sequence[_Picture], *, looked: bool) -> FaceTensors:
-        label = UNKNOWN_CLASS if self.own is None else self.own
-        return _faces(pictures, self.class_names, label, looked=looked).to(self.device)
-
-    def _refusal(self, faces: FaceTensors) -> str | None:
-        if self.translator.needs_own_class and self.own is None:
-            faces = replace(faces, labels=torch.zeros_like(faces.labels))  # to hear of the rest; nothing is made of it
-        return _refusal(self.translator, faces, self.target)
+        lets_look = self.requires_landmarks and self.settings.landmarks == "auto" and not self.looks
+        return Problem(str(weights), f"{why}. Not translated: {names}", _LETS_LOOK if lets_look else "")
 
     def _lacking(self, picture: _Picture) -> Problem:
         name, photograph = self.translator.name, picture.photograph
         if photograph.landmarks is None:
             why = f"no face is found in it with sure points, and {name} can't do without landmarks"
-        elif photograph.simulated is None:
+        elif photograph.simulated is None and self.simulates:
             why = f"no simulated face fits it, and {name} can't do without"
         else:
             why = f"lacks what {name} needs"
         return Problem(str(picture.found.path), why, "crop it to the face, or leave it out")
 
-
-def _refusal(translator: Translator, faces: FaceTensors, target: int) -> str | None:
-    """Why a translator can't work on faces; None where it can."""
-    # One face shows it in little time; where it is refused, all are asked for, as the answer may count and name them.
-    for part in (faces.take([0]), faces):
-        try:
-            with torch.no_grad():
-                translator.translate(part, torch.full_like(part.labels, target), torch.Generator().manual_seed(0))
-        except CannotTranslateError as error:
-            refusal = str(error).rstrip(".")
-        else:
-            break
-    else:
-        return refusal
-    lacking = int((~translator.usable_sources(faces)).sum())
-    return f"{translator.name}: {lacking} of these pictures lack what it needs" if lacking else None
+    def _warn_of_unknown_landmarks(self, pictures: Sequence[_Picture], say: Callable[[str], None]) -> None:
+        """Says which pictures are translated less well than they could be."""
+        name = self.translator.name
+        without = [str(picture.found.path) for picture in pictures if picture.photograph.landmarks is None]
+        if not self.requires_landmarks or not without:
+            return
+        if self.looks:
+            say(
+                f"warning: no reliable landmarks in {', '.join(without)}: {name} was trained with them and translates "
+                "what has none less well"
+            )
+            return
+        why = (
+            "were not looked for"
+            if self.settings.landmarks == "none"
+            else f"can't be looked for here ({INSTALL_COMMAND})"
+        )
+        say(
+            f"warning: {name} was trained with landmarks, and those of photographs {why}: each is translated as a face "
+            "whose landmarks are unknown, which it does less well"
+        )
 
 
 def _write_all(
@@ -548,7 +540,7 @@ def _write_all(
                 place = "" if settings.out is None else f" in {picture.found.folder}"
                 say(f"{picture.found.path}: {picture.photograph.done}: {names}{place}")
     if settings.outputs > 1 and not differ:
-        say(f"note: {translator.name} has no chance in it: the {settings.outputs} outputs of a class are all the same")
+        say(f"note: {translator.name} is deterministic: the {settings.outputs} outputs of a class are all the same")
     return written
 
 

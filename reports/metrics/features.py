@@ -23,18 +23,6 @@ INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_
 INCEPTION_DIMENSION = 2048
 
 
-class Judge(Protocol):
-    """A classifier of one fold's real training faces, as far as scores need it."""
-
-    def probabilities(self, images: torch.Tensor) -> np.ndarray:
-        """Class probabilities [N, K] of uint8 images [N, C, H, W]."""
-        ...
-
-    def features(self, images: torch.Tensor) -> np.ndarray:
-        """Penultimate features [N, D] of uint8 images [N, C, H, W]."""
-        ...
-
-
 class FeatureExtractor(Protocol):
     """Makes features of pictures.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,150 +17,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.core.progress import track
 from augment.faces.images import encode_png
+from augment.faces.judge import Judge
 from augment.faces.licences import read_card
 from augment.faces.table import class_names, data_files, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from augment.translators.base import CannotTranslateError, Translator
-from reports.metrics.features import (
-    InceptionFeatures,
-    InceptionLookup,
-    Judge,
-    cached_features,
-    find_inception_weights,
-)
+from reports.metrics.features import InceptionFeatures, InceptionLookup, cached_features, find_inception_weights
 from reports.metrics.fid import SMALL_SAMPLE, frechet_distance_of_features
 from reports.metrics.kid import kernel_distance
 from reports.metrics.patterns import line_scores
-from reports.settings import SCORES_VERSION
-
-
-class ScoreSettings(BaseModel):
-    """Settings of the scores. Counts are in pictures."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    reference_split: str = Field(
-        default="test",
-        pattern="^(train|validation|test)$",
-        description="Real faces that the distances are taken to; split into two halves, one of them for the floor.",
-    )
-    max_images: int = Field(default=10_000, ge=2, description="At most so many faces per side for distances.")
-    max_inception_images: int | None = Field(
-        default=None,
-        ge=2,
-        description="The same for Inception alone, which makes about 5 images/s on a CPU core.",
-    )
-    inception_weights: Path | None = Field(
-        default=None, description="pytorch-fid's weights; $TORCH_HOME/hub/checkpoints is searched where null."
-    )
-    allow_download: bool = Field(default=False, description="Fetch the Inception weights once where they are absent.")
-    inception_batch_size: int = Field(default=32, ge=1, description="Pictures per batch of Inception.")
-    kernel_subset_size: int | None = Field(
-        default=1000, ge=2, description="Subset size of the kernel distance; null takes all pairs at once."
-    )
-    max_test_faces: int | None = Field(
-        default=None,
-        ge=1,
-        description="Translate at most so many test faces per fold, stratified; all where null.",
-    )
-    batch_size: int = Field(default=64, ge=1, description="Test faces per batch.")
-    moved_threshold: float = Field(
-        default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
-    )
-    gallery: bool = Field(default=True, description="Keep a sheet of inputs and outputs.")
-    gallery_faces: int = Field(default=6, ge=1, le=64, description="Rows of that sheet.")
-    seed: int = Field(default=0, ge=0, description="Of the draws of faces and of the two halves.")
-
-
-@dataclass(frozen=True)
-class RealHalves:
-    """Two disjoint halves of the real faces; positions into them."""
-
-    first: np.ndarray
-    second: np.ndarray
-
-
-def split_in_halves(labels: np.ndarray, subjects: Sequence[str | None], seed: int) -> RealHalves:
-    """Splits real faces into two halves of like class shares, subject-disjoint where every face names its subject.
-
-    A person in both halves would make the floor lower than any translator of unseen people can reach.
-
-    Args:
-        labels: int [N].
-        subjects: N subject names; None where unknown.
-        seed: Of the draw.
-    """
-    random = np.random.default_rng(seed)
-    labels = np.asarray(labels)
-    if len(labels) and all(subject is not None for subject in subjects):
-        groups = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)[1]
-    else:
-        groups = np.arange(len(labels))
-    # Groups of the same make-up are dealt out in turn, so that both halves get like shares of every class.
-    members: dict[int, list[int]] = {}
-    for position, group in enumerate(groups):
-        members.setdefault(int(group), []).append(position)
-    order = [int(group) for group in random.permutation(len(members))]
-    order.sort(key=lambda group: tuple(sorted(labels[members[group]].tolist())))
-    halves: tuple[list[int], list[int]] = ([], [])
-    for group in order:
-        smaller = 0 if len(halves[0]) <= len(halves[1]) else 1
-        halves[smaller].extend(members[group])
-    # In chance order, so that a cut to the first n is a fair draw.
-    return RealHalves(random.permutation(np.array(halves[0], int)), random.permutation(np.array(halves[1], int)))
-
-
-def check_reference_faces(faces: pa.Table, folds: pa.Table, names: Sequence[str], settings: ScoreSettings) -> None:
-    """Refuses folds whose real faces are too few for the distances: now, and not after all training.
-
-    Args:
-        faces: `face_id`, `label_name`, `subject`.
-        folds: The folds' table.
-        names: The classes in label order.
-        settings: The scores' settings.
-
-    Raises:
-        InputError: Lists every such fold, with what it needs.
-    """
-    from augment.faces.splits import fold_tables
-
-    known = faces.select(["face_id", "label_name", "subject"])
-    problems = []
-    for fold in sorted(int(fold) for fold in pc.unique(folds.column("fold")).to_pylist()):
-        reference = fold_tables(known, folds, fold)[settings.reference_split]
-        labels = np.array([names.index(name) for name in reference.column("label_name").to_pylist()], int)
-        halves = split_in_halves(labels, reference.column("subject").to_pylist(), settings.seed)
-        if _in_both(labels, halves, len(names)).sum() < 2:
-            problems.append(_too_few_real(fold, settings.reference_split))
-    if problems:
-        raise InputError(problems)
-
-
-def _in_both(labels: np.ndarray, halves: RealHalves, num_classes: int) -> np.ndarray:
-    """int [K]: how many faces of each class the distances can compare, both halves having that many."""
-    counts = [np.bincount(labels[half], minlength=num_classes) for half in (halves.first, halves.second)]
-    return np.minimum(*counts)
-
-
-def _too_few_real(fold: int, split: str) -> Problem:
-    why = (
-        f"has too few real {split} faces for the distances, which compare two halves of them: the halves share fewer "
-        "than two faces of a class"
-    )
-    fix = f"have four {split} faces and more, two of a class at least (and of two subjects, where they are named)"
-    return Problem(f"fold {fold}", why, fix)
+from reports.metrics.reference_faces import in_both, split_in_halves, too_few_real
+from reports.settings import SCORES_VERSION, ScoreSettings
 
 
 def _why_too_few(fold: int, wanted: np.ndarray, available: np.ndarray, settings: ScoreSettings) -> Problem:
     """Why fewer than two faces per side are left for the distances."""
     if wanted.sum() < 2:
-        return _too_few_real(fold, settings.reference_split)
+        return too_few_real(fold, settings.reference_split)
     if np.minimum(wanted, available).sum() < 2:
         why = "has fewer than two synthetic faces of the classes that the real ones show"
         return Problem(f"fold {fold}", why, "synthesize more faces, or let selection keep more")
@@ -460,7 +337,7 @@ def _beside_real_faces(
     halves = split_in_halves(labels, reference.subjects, settings.seed)
     first, second = reference.take(halves.first), reference.take(halves.second)
     first_labels, second_labels = labels[halves.first], labels[halves.second]
-    wanted = _in_both(labels, halves, len(names))
+    wanted = in_both(labels, halves, len(names))
     synthetic = read_synthetic(synthetic_dir, wanted.tolist(), **shape)
     available = np.bincount(synthetic.labels.numpy(), minlength=len(names))
     spaces: list[tuple[str, Callable[[torch.Tensor], np.ndarray], int]] = [

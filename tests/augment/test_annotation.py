@@ -20,10 +20,9 @@ from small_faces import noise
 
 from augment.core.errors import InputError, Problem
 from augment.faces.crops import crop_image, crop_landmarks, crop_mask, face_square
+from augment.prepare import annotation as annotate
 from augment.prepare.annotation import AnnotatedSource, AnnotationSettings, annotated, check_annotation
 from augment.prepare.landmarks import Detection, LandmarkSettings, landmarks_installed
-from augment.prepare.prepare import annotation as annotate
-from augment.prepare.prepare import cache as result_cache
 from augment.sources import RawFace
 from augment.sources.attributes import with_attribute
 
@@ -288,10 +287,8 @@ def test_a_run_that_is_ended_early_keeps_what_it_had(tmp_path: Path, looked: lis
 KILLED_RUN = """
 import os, signal, sys
 sys.path[:0] = {path!r}
-from augment.prepare.prepare import annotation as annotate
-from augment.prepare.prepare import cache as result_cache
+from augment.prepare import annotation as annotate
 import test_annotation as made
-result_cache.PIECE_ROWS, result_cache.PIECE_SECONDS = 2, 1e9  # however slow the machine is
 annotate.LandmarkDetector = made.KnowingDetector
 
 class Killed(made.MadeSource):
@@ -307,7 +304,7 @@ for face in annotate.annotated(Killed([]), made.settings_of(), cache=made.Path({
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, looked: list[str]) -> None:
-    """Killed after five faces, of which four are on disk: the same faces come out, and four are not looked at again."""
+    """Killed after five faces: the same faces come out, and those five are not looked at again."""
     path = [str(Path(__file__).parents[2]), *(part for part in sys.path if part)]
     code = KILLED_RUN.format(path=path, cache=str(tmp_path / "cache"))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -316,14 +313,13 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, looked: list[str]) ->
     whole = drawn(annotated(MadeSource(faces), settings_of(), cache=tmp_path / "other"))
     looked.clear()
     resumed = drawn(annotated(MadeSource(faces), settings_of(), cache=tmp_path / "cache"))
-    assert len(looked) == 4 and all(map(same, resumed, whole))
+    assert len(looked) == 3 and all(map(same, resumed, whole))
 
 
 @needs_dlib
 def test_real_faces_by_processes_are_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the real detector; what two processes find is what one finds, in the same order."""
     monkeypatch.setattr(annotate, "_ALONE", 0)
-    monkeypatch.setattr(result_cache, "PIECE_ROWS", 3)
     faces: list[RawFace | Problem] = [photograph(number) for number in range(6)]
     faces.insert(3, Problem("x", "bad"))
     faces.append(RawFace("blank", noise(2, 24), "sad"))

@@ -19,7 +19,8 @@ from augment.faces.tensors import face_tensors
 from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
 from augment.sources.attributes import pose_class, with_attribute
-from augment.training.loop import TrainingSettings, train_translator
+from augment.training.loop import train_translator
+from augment.training.settings import TrainingSettings
 from augment.translators import create_translator
 
 

@@ -84,7 +84,9 @@ def test_other_sizes_are_refused(size: int) -> None:
 
 def test_weights_are_drawn_as_published() -> None:
     torch.manual_seed(0)
-    generator = DcganGenerator(latent_size=100, channels=1, size=32, width=16, condition_size=3, hears="batch_norm")
+    generator = DcganGenerator(
+        latent_size=100, channels=1, size=32, width=16, condition_size=3, conditioning="batch_norm"
+    )
     encoder = DcganEncoder(DcganTrunk(channels=1, size=32, width=16), 100, hidden=64)
     for network in (generator, encoder):
         for name, parameter in network.named_parameters():
@@ -166,8 +168,10 @@ def planes(features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
     return torch.cat([features, condition[:, :, None, None].expand(-1, -1, *features.shape[2:])], 1)
 
 
-def test_a_generator_that_hears_at_every_layer_by_hand() -> None:
-    network = DcganGenerator(latent_size=5, channels=1, size=16, width=4, halvings=2, condition_size=3, hears="every")
+def test_a_generator_conditioned_at_every_layer_by_hand() -> None:
+    network = DcganGenerator(
+        latent_size=5, channels=1, size=16, width=4, halvings=2, condition_size=3, conditioning="every"
+    )
     latent, y = seeded(2, 5), one_hot(torch.tensor([0, 2]), 3)
     hidden = (torch.cat([latent, y], 1) @ network.project.weight.T).view(2, 8, 4, 4)
     for norm, convolution in zip(network.norms, network.convolutions, strict=True):
@@ -177,7 +181,7 @@ def test_a_generator_that_hears_at_every_layer_by_hand() -> None:
 
 
 def test_a_discriminator_that_hears_at_every_layer_by_hand() -> None:
-    trunk = DcganTrunk(channels=1, size=16, width=4, halvings=2, condition_size=3, hears="every", records=False)
+    trunk = DcganTrunk(channels=1, size=16, width=4, halvings=2, condition_size=3, conditioning="every", records=False)
     network = DcganDiscriminator(trunk)
     pictures, y = seeded(4, 1, 16, 16), one_hot(torch.tensor([0, 2, 1, 1]), 3)
     first, second = trunk.convolutions
@@ -204,7 +208,7 @@ def test_a_projected_condition_by_hand() -> None:
 
 @pytest.mark.parametrize(("hears", "joins"), [("input", [0]), ("first", [1]), ("every", [0, 1, 2, 3, 4])])
 def test_where_a_trunk_hears(hears: str, joins: list[int]) -> None:
-    trunk = DcganTrunk(channels=1, size=32, width=4, condition_size=3, hears=hears)  # type: ignore[arg-type]
+    trunk = DcganTrunk(channels=1, size=32, width=4, condition_size=3, conditioning=hears)  # type: ignore[arg-type]
     assert [level for level, join in enumerate(trunk.joins) if join] == joins
     entering = [convolution.in_channels for convolution in trunk.convolutions]
     plain = [1, 4, 8, 16]
@@ -217,7 +221,7 @@ def test_where_a_trunk_hears(hears: str, joins: list[int]) -> None:
 @pytest.mark.parametrize("hears", ["input", "every", "batch_norm"])
 def test_the_class_reaches_the_pictures(hears: str) -> None:
     torch.manual_seed(0)
-    network = DcganGenerator(latent_size=5, channels=1, size=32, width=4, condition_size=3, hears=hears)  # type: ignore[arg-type]
+    network = DcganGenerator(latent_size=5, channels=1, size=32, width=4, condition_size=3, conditioning=hears)  # type: ignore[arg-type]
     latent = seeded(4, 5)
     one, other = (network(latent, one_hot(torch.tensor(labels), 3)) for labels in ([0, 1, 2, 0], [1, 1, 2, 0]))
     assert (one[0] - other[0]).abs().max() > 1e-4
@@ -248,7 +252,7 @@ def test_encoder_with_a_hidden_layer_by_hand() -> None:
 
 
 def test_evaluation_looks_at_each_sample_alone() -> None:
-    generator = DcganGenerator(latent_size=5, channels=1, size=32, width=4, condition_size=3, hears="batch_norm")
+    generator = DcganGenerator(latent_size=5, channels=1, size=32, width=4, condition_size=3, conditioning="batch_norm")
     encoder = DcganEncoder(DcganTrunk(channels=1, size=32, width=4), 5)
     latent, y = seeded(4, 5), one_hot(torch.tensor([0, 1, 2, 0]), 3)
     encoder(generator(latent, y))

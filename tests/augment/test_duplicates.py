@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from small_faces import face_row, face_table, noise
 
+from augment.faces import duplicates as module
 from augment.faces.duplicates import (
     DisjointSets,
     FingerprintCollector,
@@ -20,7 +21,6 @@ from augment.faces.duplicates import (
     near_pairs,
 )
 from augment.faces.images import encode_png
-from augment.faces.table import duplicates as module
 from augment.rig import preset, render
 
 
@@ -81,9 +81,9 @@ def test_blank_pictures_resemble_nothing_but_are_byte_identical() -> None:
 
 
 def test_groups() -> None:
-    twin = noise(1, 32)
-    near = np.clip(twin.astype(int) + 4, 0, 255).astype(np.uint8)
-    images = [noise(7, 32), twin, noise(8, 32), near, twin, noise(9, 32)]
+    repeated = noise(1, 32)
+    near = np.clip(repeated.astype(int) + 4, 0, 255).astype(np.uint8)
+    images = [noise(7, 32), repeated, noise(8, 32), near, repeated, noise(9, 32)]
     table = face_table([face_row(n, image={"bytes": encode_png(p), "path": None}) for n, p in enumerate(images)])
     assert find_duplicates(table).to_pylist() == [
         {"face_id": "made/1", "exact_group": 0, "near_group": 0},
@@ -94,7 +94,7 @@ def test_groups() -> None:
     assert len(find_duplicates(table.slice(0, 0))) == 0
 
 
-def test_a_grey_and_a_colour_picture_of_the_same_bytes_are_not_exact_twins() -> None:
+def test_a_grey_and_a_colour_picture_of_the_same_bytes_are_not_exact_duplicates() -> None:
     flat = np.arange(48, dtype=np.uint8)
     assert prints_of([flat.reshape(4, 4, 3)]).digests != prints_of([flat.reshape(6, 8)]).digests
 

@@ -101,9 +101,9 @@ def test_a_face_without_a_split_that_is_a_test_face_too_is_refused() -> None:
     from augment.faces.duplicates import DUPLICATE_SCHEMA
 
     faces = table(("test", 6), (None, 12))
-    twins = {"face_id": ["f0", "f9"], "exact_group": [0, 0], "near_group": [0, 0]}
+    copies = {"face_id": ["f0", "f9"], "exact_group": [0, 0], "near_group": [0, 0]}
     with pytest.raises(InputError, match=r"face f9: has no split, would train, and is the same picture as f0 \(test\)"):
-        assign_folds(faces, settings(), 0, duplicates=pa.table(twins, schema=DUPLICATE_SCHEMA))
+        assign_folds(faces, settings(), 0, duplicates=pa.table(copies, schema=DUPLICATE_SCHEMA))
 
 
 def test_what_is_decided_is_said() -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
-from small_faces import CLASSES, noise
+from small_faces import CLASSES, JudgeBy, noise
 
 import augment.synthesis.generate as synthesis
 from augment.core.errors import InputError
@@ -330,7 +330,7 @@ def test_a_translator_that_keeps_its_sources_class_gets_sources_of_the_target(tm
 
 
 def test_a_judge_can_speak_at_once(tmp_path: Path) -> None:
-    _make(tmp_path, 8, judge=lambda images: np.tile(np.float32([0.2, 0.3, 0.5]), (len(images), 1)))
+    _make(tmp_path, 8, judge=JudgeBy(lambda images: np.tile(np.float32([0.2, 0.3, 0.5]), (len(images), 1))))
     for row in _rows(tmp_path).values():
         assert row["confidence"] == pytest.approx([0.2, 0.3, 0.5][row["label"]])
 

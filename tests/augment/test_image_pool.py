@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from augment.networks.image_pool import ImageHistory
+from augment.networks.image_pool import ImagePool
 
 
 def numbered(*values: int) -> torch.Tensor:
@@ -20,15 +20,15 @@ def chance(seed: int = 0) -> torch.Generator:
 
 
 def test_it_is_working_memory_and_no_weight() -> None:
-    history = ImageHistory(3, 1, 2)
+    history = ImagePool(3, 1, 2)
     assert not history.state_dict() and not list(history.parameters())
     assert {name for name, _ in history.named_buffers()} == {"images", "count"}
     with torch.device("meta"):
-        assert ImageHistory(10**6, 3, 256).images.is_meta
+        assert ImagePool(10**6, 3, 256).images.is_meta
 
 
 def test_swap_shows_the_newest_until_it_is_full() -> None:
-    history = ImageHistory(4, 1, 2)
+    history = ImagePool(4, 1, 2)
     assert numbers(history.swap(numbered(1, 2, 3), chance())) == [1, 2, 3]
     assert int(history.count) == 3 and numbers(history.images) == [1, 2, 3, 0]
     assert numbers(history.swap(numbered(4), chance())) == [4]
@@ -36,7 +36,7 @@ def test_swap_shows_the_newest_until_it_is_full() -> None:
 
 
 def test_swap_gives_half_from_the_past_and_puts_the_new_in_its_place() -> None:
-    history = ImageHistory(50, 1, 2)
+    history = ImagePool(50, 1, 2)
     history.swap(numbered(*range(50)), chance())
     generator, old = chance(1), 0
     for step in range(50, 2050):
@@ -54,7 +54,7 @@ def test_swap_gives_half_from_the_past_and_puts_the_new_in_its_place() -> None:
 
 def test_swap_takes_the_images_one_after_the_other() -> None:
     """With a place for one, an exchanged image of the batch meets the one that came before it."""
-    history = ImageHistory(1, 1, 2)
+    history = ImagePool(1, 1, 2)
     history.swap(numbered(0), chance())
     seed = next(seed for seed in range(100) if bool((torch.rand(2, generator=chance(seed)) > 0.5).all()))
     assert numbers(history.swap(numbered(1, 2), chance(seed))) == [0, 1]
@@ -62,7 +62,7 @@ def test_swap_takes_the_images_one_after_the_other() -> None:
 
 
 def test_mix_shows_half_of_the_past_and_keeps_half_of_the_new() -> None:
-    history = ImageHistory(6, 1, 2)
+    history = ImagePool(6, 1, 2)
     assert numbers(history.mix(numbered(1, 2, 3, 4), chance())) == [1, 2, 3, 4]  # nothing is kept yet
     assert int(history.count) == 2 and numbers(history.images)[:2] == [1, 2]
     shown = numbers(history.mix(numbered(5, 6, 7, 8), chance()))
@@ -76,11 +76,11 @@ def test_mix_shows_half_of_the_past_and_keeps_half_of_the_new() -> None:
 
 
 def test_mix_of_an_odd_batch_and_one_larger_than_the_history() -> None:
-    history = ImageHistory(6, 1, 2)
+    history = ImagePool(6, 1, 2)
     history.mix(numbered(1, 2, 3, 4), chance())
     shown = numbers(history.mix(numbered(5, 6, 7), chance()))
     assert shown[:2] == [5, 6] and shown[2] in (1, 2)
-    small = ImageHistory(1, 1, 2)
+    small = ImagePool(1, 1, 2)
     small.mix(numbered(1, 2, 3, 4, 5, 6), chance())
     assert numbers(small.mix(numbered(7, 8, 9, 10, 11, 12), chance())) == [7, 8, 9, 10, 11, 1]
     assert numbers(small.images) == [7]
@@ -89,7 +89,7 @@ def test_mix_of_an_odd_batch_and_one_larger_than_the_history() -> None:
 
 @pytest.mark.parametrize("method", ["swap", "mix"])
 def test_without_places_it_gives_back_what_it_got(method: str) -> None:
-    history = ImageHistory(0, 1, 2)
+    history = ImagePool(0, 1, 2)
     for step in range(3):
         assert numbers(getattr(history, method)(numbered(step, step + 1), chance())) == [step, step + 1]
 
@@ -98,7 +98,7 @@ def test_without_places_it_gives_back_what_it_got(method: str) -> None:
 def test_no_gradient_and_the_same_chance_gives_the_same(method: str) -> None:
     found = []
     for _ in range(2):
-        history, generator = ImageHistory(4, 1, 2), chance(7)
+        history, generator = ImagePool(4, 1, 2), chance(7)
         for step in range(12):
             images = numbered(4 * step, 4 * step + 1, 4 * step + 2, 4 * step + 3).requires_grad_()
             shown = getattr(history, method)(images, generator)
@@ -109,7 +109,7 @@ def test_no_gradient_and_the_same_chance_gives_the_same(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["swap", "mix"])
 def test_half_precision_images_are_kept_in_float32(method: str) -> None:
-    history = ImageHistory(2, 1, 2)
+    history = ImagePool(2, 1, 2)
     for _ in range(4):
         shown = getattr(history, method)(numbered(1, 2, 3, 4).bfloat16(), chance())
     assert shown.dtype == torch.bfloat16 and history.images.dtype == torch.float32

@@ -14,10 +14,10 @@ from small_faces import noise, write_picture
 
 from augment.core.errors import Problem
 from augment.faces.licences import Terms
+from augment.prepare.inventory import MOST_VALUES, Inventory, take_inventory
 from augment.sources import RawFace, SourceSettings, open_source
 from augment.sources.attributes import signed_degrees
 from augment.sources.base import PublishedCount
-from augment.sources.inventory import MOST_VALUES, Inventory, take_inventory
 from augment.sources.listed import ListedFace, ListedSource
 
 
@@ -126,12 +126,12 @@ def test_what_preparation_would_refuse_is_a_problem_here() -> None:
 
 
 def test_pictures_that_occur_twice() -> None:
-    twin = noise(50, 32)
+    repeated = noise(50, 32)
     near = np.clip(noise(51, 32).astype(int) + 3, 0, 255).astype(np.uint8)
     facts = take_inventory(
         MadeSource(
-            face(0, image=twin, subject="a", split="train"),
-            face(1, "happy", image=twin, subject="b", split="test"),
+            face(0, image=repeated, subject="a", split="train"),
+            face(1, "happy", image=repeated, subject="b", split="test"),
             face(2, image=noise(51, 32), subject="a", split="train"),
             face(3, image=near, subject="a", split="train"),
             face(

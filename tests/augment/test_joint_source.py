@@ -16,9 +16,9 @@ from augment.core.errors import InputError, Problem
 from augment.faces.shards import write_faces
 from augment.faces.table import class_names, read_faces
 from augment.faces.tensors import face_tensors
+from augment.prepare.inventory import take_inventory
 from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, _source_class, check_source_settings, open_source
-from augment.sources.inventory import take_inventory
 from augment.sources.terms import licence_of
 
 ROOT = Path(__file__).parent.parent.parent

@@ -24,10 +24,10 @@ from augment.faces.landmark_shapes import STABLE_POINTS
 from augment.faces.shards import write_faces
 from augment.faces.table import LANDMARK_COUNT, face_schema, faces_from_rows, read_faces, validate_faces
 from augment.faces.tensors import face_tensors, has_valid_landmarks
+from augment.prepare import annotation as annotate
 from augment.prepare.annotation import AnnotationSettings, annotated
 from augment.prepare.cache import ResultCache
 from augment.prepare.landmarks import Detection, LandmarkSettings
-from augment.prepare.prepare import annotation as annotate
 from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
 from augment.sources.face_problem import face_problem
@@ -180,8 +180,8 @@ def good_row() -> dict[str, Any]:
         *({"landmarks": points.astype(np.float32).tobytes()} for points in WRONG.values()),
         {"landmarks": OWN.tobytes()[:-4]},
         {"landmarks": OWN.tobytes() + b"\0"},
-        {"box": [0.1, 0.1, 0.9]},
-        {"box": [0.1, math.nan, 0.9, 0.9]},
+        {"box": np.array([0.1, 0.1, 0.9]).tobytes()},
+        {"box": np.array([0.1, math.nan, 0.9, 0.9]).tobytes()},
         {"detector": "nobody"},
         {"unsteadiness": None},
     ],
@@ -192,9 +192,9 @@ def test_what_no_detector_found_is_not_read_back_from_the_cache(
     monkeypatch.setattr(annotate, "LandmarkDetector", CountingDetector)
     monkeypatch.setattr(annotate, "_detection_key", lambda settings: "key")
     for row, looks in ((good_row(), 0), (good_row() | spoilt, 1)):
-        cache = ResultCache(tmp_path / str(looks) / "landmarks-key", annotate._DETECTIONS)
+        cache = ResultCache(tmp_path / str(looks) / "landmarks-key.sqlite", annotate._DETECTIONS)
         cache.put(annotate._picture_key(IMAGE), row)
-        cache.flush()
+        cache.close()
         CountingDetector.looked = 0
         settings = AnnotationSettings(landmarks=LandmarkSettings(detector="dlib"))
         (face,) = annotated(OneFace(), settings, cache=tmp_path / str(looks)).faces()

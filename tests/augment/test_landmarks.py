@@ -15,8 +15,8 @@ from PIL import Image
 
 from augment.core.errors import InputError
 from augment.faces.tensors import MIRROR_LANDMARKS
+from augment.prepare import landmarks as landmark_detection
 from augment.prepare.landmarks import Detection, LandmarkDetector, LandmarkSettings, landmarks_installed
-from augment.prepare.prepare import landmarks as landmark_detection
 
 needs_dlib = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")
 

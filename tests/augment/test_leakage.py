@@ -97,22 +97,22 @@ def test_a_fold_of_other_faces() -> None:
         check_leakage(FACES, FOLDS, fold=3)
 
 
-def twins(first_split: str | None, second_split: str | None) -> pa.Table:
+def copies(first_split: str | None, second_split: str | None) -> pa.Table:
     shared = picture(noise(70, 32))
     rows = [face_row(0, split=first_split, image=shared), face_row(1, split=second_split, image=shared)]
     return face_table([*rows, face_row(2, split="train")])
 
 
 @pytest.mark.parametrize("own", [(None, None), ("train", "train"), ("train", None)])
-def test_twins_that_our_splits_part_are_refused(own: tuple) -> None:
+def test_near_duplicates_that_our_splits_part_are_refused(own: tuple) -> None:
     folds = folds_of({"made/0": "train", "made/1": "test", "made/2": "train"})
     with pytest.raises(LeakageError, match=r"face made/1 .test.: is the same picture as made/0 .train."):
-        check_leakage(twins(*own), folds, fold=0, pictures=True)
-    check_leakage(twins(*own), folds, fold=0)  # the cheap form does not look
+        check_leakage(copies(*own), folds, fold=0, pictures=True)
+    check_leakage(copies(*own), folds, fold=0)  # the cheap form does not look
 
 
-def test_twins_that_the_source_itself_parts_are_counted() -> None:
-    faces = twins("train", "test")
+def test_near_duplicates_that_the_source_itself_parts_are_counted() -> None:
+    faces = copies("train", "test")
     folds = assign_folds(faces.slice(0, 3), FoldSettings(validation_share=0.5), 0)
     report = check_leakage(faces, folds, fold=0, pictures=True)
     (entry,) = report.duplicates
@@ -122,9 +122,9 @@ def test_twins_that_the_source_itself_parts_are_counted() -> None:
         check_leakage(faces, folds, fold=0, pictures=True, allowed_duplicates="none")
 
 
-def test_twins_within_a_split_are_nobody_s_business() -> None:
+def test_near_duplicates_within_a_split_are_nobody_s_business() -> None:
     folds = folds_of({"made/0": "train", "made/1": "train", "made/2": "test"})
-    assert check_leakage(twins(None, None), folds, fold=0, pictures=True).duplicates == ()
+    assert check_leakage(copies(None, None), folds, fold=0, pictures=True).duplicates == ()
 
 
 def test_synthetic_copies_of_held_out_pictures() -> None:
@@ -137,8 +137,8 @@ def test_synthetic_copies_of_held_out_pictures() -> None:
     check_leakage(FACES, FOLDS, fold=0, synthetic=copied, pictures=True)
 
 
-def test_a_synthetic_copy_is_excused_where_the_source_face_has_that_twin() -> None:
-    faces = twins("train", "test")
+def test_a_synthetic_copy_is_excused_where_the_source_face_has_that_near_duplicate() -> None:
+    faces = copies("train", "test")
     folds = folds_of({"made/0": "train", "made/1": "test", "made/2": "train"})
     shared = faces.column("image").to_pylist()[0]
     report = check_leakage(
@@ -203,10 +203,10 @@ def test_a_held_out_picture_among_the_synthetic_ones_is_refused_however_it_is_hi
 def test_comparing_synthetic_pictures_leaves_real_ones_alone() -> None:
     folds = folds_of({"made/0": "train", "made/1": "test", "made/2": "train"})
     made = synthetic_table(synthetic_row(0, "made/2"))
-    report = check_leakage(twins(None, None), folds, fold=0, synthetic=made, pictures="synthetic")
+    report = check_leakage(copies(None, None), folds, fold=0, synthetic=made, pictures="synthetic")
     assert report.duplicates == ()
     with pytest.raises(LeakageError, match="same picture"):
-        check_leakage(twins(None, None), folds, fold=0, synthetic=made, pictures=True)
+        check_leakage(copies(None, None), folds, fold=0, synthetic=made, pictures=True)
 
 
 @pytest.mark.parametrize("spelling", ["S01", "s01", "S01 ", "\uff33\uff10\uff11"])

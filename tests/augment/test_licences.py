@@ -13,7 +13,7 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from small_faces import CLASSES, face_row, noise, write_picture
+from small_faces import CLASSES, JudgeBy, face_row, noise, write_picture
 
 from augment.core.errors import InputError, Problem
 from augment.faces.licences import Licence, LicenceLine, Terms, as_licence, read_card, says_something
@@ -100,7 +100,7 @@ def make_all(folder: Path, source: Any, licence: str | None = None) -> list[Path
     select(
         folder / "synthetic",
         folder / "selected",
-        even_judge,
+        JudgeBy(even_judge),
         SelectionSettings(threshold=0.2),
         fold=0,
         class_names=CLASSES,
@@ -173,7 +173,14 @@ def test_the_library_writes_no_card_without_a_licence(tmp_path: Path) -> None:
     make_all(tmp_path, Licensed())
     (tmp_path / "synthetic" / "README.md").unlink()
     with pytest.raises(InputError, match="licence: these faces have none"):
-        select(tmp_path / "synthetic", tmp_path / "again", even_judge, SelectionSettings(), fold=0, class_names=CLASSES)
+        select(
+            tmp_path / "synthetic",
+            tmp_path / "again",
+            JudgeBy(even_judge),
+            SelectionSettings(),
+            fold=0,
+            class_names=CLASSES,
+        )
     assert not (tmp_path / "again").exists() and not list(tmp_path.glob("README.md"))
 
 

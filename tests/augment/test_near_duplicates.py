@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from augment.faces.near_duplicates import TWIN_LIKENESS, likeness, twin_pairs, view_of
+from augment.faces.near_duplicates import NEAR_DUPLICATE_LIKENESS, likeness, near_duplicate_pairs, view_of
 from augment.rig import preset, render
 
 SIZE = 48
@@ -58,34 +58,34 @@ MOVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("move", MOVES)
 def test_a_moved_picture_is_found_and_no_other(faces: tuple[np.ndarray, list[str]], move: str) -> None:
     views, _ = faces
-    found = twin_pairs(np.stack([MOVES[move](picture) for picture in views[::2]]), views)
+    found = near_duplicate_pairs(np.stack([MOVES[move](picture) for picture in views[::2]]), views)
     assert set(map(tuple, found.tolist())) <= {(number, 2 * number) for number in range(len(views[::2]))}
     assert len(found) >= 0.97 * len(views[::2])
 
 
-def test_neither_other_people_nor_other_expressions_are_twins(faces: tuple[np.ndarray, list[str]]) -> None:
+def test_neither_other_people_nor_other_expressions_are_near_duplicates(faces: tuple[np.ndarray, list[str]]) -> None:
     views, people = faces
-    assert len(twin_pairs(views)) == 0
+    assert len(near_duplicate_pairs(views)) == 0
     # The control: of one person, pairs come near enough to be looked at, and are told apart by their expressions.
     same = np.array([(a, b) for a in range(len(views)) for b in range(a) if people[a] == people[b]])
     other = np.array([(a, b) for a in range(len(views)) for b in range(a) if people[a] != people[b]])[::7]
-    assert 0.9 < likeness(views, views, same).max() < TWIN_LIKENESS
+    assert 0.9 < likeness(views, views, same).max() < NEAR_DUPLICATE_LIKENESS
     assert likeness(views, views, other).max() < likeness(views, views, same).max()
 
 
 def test_pairs_within_a_set_come_once_and_in_order(faces: tuple[np.ndarray, list[str]]) -> None:
     views = faces[0][:6]
     together = np.concatenate([views, views[[4]], np.stack([mirrored(picture) for picture in views[:2]])])
-    assert twin_pairs(together).tolist() == [[0, 7], [1, 8], [4, 6]]
-    assert twin_pairs(views[:1]).tolist() == []
-    assert twin_pairs(np.zeros((0, SIZE, SIZE), np.uint8)).tolist() == []
+    assert near_duplicate_pairs(together).tolist() == [[0, 7], [1, 8], [4, 6]]
+    assert near_duplicate_pairs(views[:1]).tolist() == []
+    assert near_duplicate_pairs(np.zeros((0, SIZE, SIZE), np.uint8)).tolist() == []
 
 
-def test_pictures_that_show_nothing_have_no_twins() -> None:
+def test_pictures_that_show_nothing_have_no_near_duplicates() -> None:
     flat = np.stack([np.full((SIZE, SIZE), level, np.uint8) for level in (0, 0, 100)])
     faint = flat + np.random.default_rng(0).integers(0, 2, flat.shape, np.uint8)
     for views in (flat, faint):
-        assert len(twin_pairs(views)) == 0
+        assert len(near_duplicate_pairs(views)) == 0
         assert likeness(views, views, np.array([[0, 1], [1, 2]])).tolist() == [0.0, 0.0]
 
 

@@ -17,7 +17,7 @@ from augment.parsing.teachers import embedded_faces
 
 STILL = TrainingAugmentation(share=0)
 NOTHING: dict[str, Any] = {
-    "chance": 1.0,
+    "probability": 1.0,
     "mirror": False,
     "geometry": STILL,
     "background": False,
@@ -79,7 +79,7 @@ def test_looks_change_pictures_and_leave_masks(faces: FaceTensors, name: str) ->
 
 
 def test_every_look_is_tried_alone() -> None:
-    moving = {"chance", "mirror", "geometry", "background", "occluders", "occluder_size"}
+    moving = {"probability", "mirror", "geometry", "background", "occluders", "occluder_size"}
     assert set(AppearanceAugmentation.model_fields) == set(LOOKS) | moving
 
 
@@ -155,7 +155,7 @@ def test_blocks_are_those_of_jpeg() -> None:
     assert shifted.shape == faces.images.shape and not torch.allclose(shifted, ours)
 
 
-def test_same_seed_same_look_and_no_other_chance(faces: FaceTensors) -> None:
+def test_same_seed_same_look_and_no_other_randomness(faces: FaceTensors) -> None:
     assert faces.masks is not None
     torch.manual_seed(1)
     state = torch.random.get_rng_state()
@@ -174,14 +174,16 @@ def test_any_form(channels: int, size: int) -> None:
     assert faces.masks is not None
     before = faces.images.clone()
     images, masks = augment_appearance(
-        faces.images, faces.masks, AppearanceAugmentation(chance=1.0), torch.Generator().manual_seed(0)
+        faces.images, faces.masks, AppearanceAugmentation(probability=1.0), torch.Generator().manual_seed(0)
     )
     assert images.shape == faces.images.shape and bool(torch.isfinite(images).all())
     assert masks.dtype == torch.uint8 and int(masks.max()) < len(MASK_CLASSES)
     assert torch.equal(faces.images, before)
 
 
-@pytest.mark.parametrize("wrong", [{"gamma": [0, 1]}, {"resample": 0}, {"chance": 2}, {"sharpness": 1}, {"quality": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"gamma": [0, 1]}, {"resample": 0}, {"probability": 2}, {"sharpness": 1}, {"quality": 0}]
+)
 def test_impossible_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         AppearanceAugmentation(**wrong)

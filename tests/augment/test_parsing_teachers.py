@@ -138,11 +138,11 @@ class FewHelen:
 def teach_by(monkeypatch: pytest.MonkeyPatch, source: FewHelen) -> list[tuple]:
     opened: list[tuple] = []
 
-    def open_source(name: str, root: Path, **settings: object) -> FewHelen:
+    def open_class(kind: type, name: str, root: Path, settings: dict[str, object]) -> FewHelen:
         opened.append((name, root, settings))
         return source
 
-    monkeypatch.setattr("augment.parsing.teachers.open_source", open_source)
+    monkeypatch.setattr("augment.parsing.teachers.open_class", open_class)
     return opened
 
 
@@ -227,7 +227,7 @@ def test_embedded_teachers_teach_what_the_held_out_people_show() -> None:
     """A real, if short, training: far above a network that learned nothing."""
     settings = ParsingSettings(width=8, levels=3, steps=80, batch_size=16, learning_rate=2e-2)
     bare = replace(embedded_faces(4, size=32, channels=1, people="the run's own"), masks=None, landmarks=None)
-    seldom = AppearanceAugmentation(chance=0.2)  # what is always strongly augmented takes a thousand steps
+    seldom = AppearanceAugmentation(probability=0.2)  # what is always strongly augmented takes a thousand steps
     found = lesson(bare, TeacherSettings(faces=150, held_out_faces=60, augmentation=seldom))
     scores = []
     for steps in (80, 1):

@@ -170,12 +170,12 @@ def test_mask_scaling_makes_no_new_areas() -> None:
 
 
 def test_duplicates_are_counted_within_and_across_splits(tmp_path: Path) -> None:
-    twin, other = noise(50, 24), noise(51, 24)
+    repeated, other = noise(50, 24), noise(51, 24)
     near = np.clip(other.astype(int) + 3, 0, 255).astype(np.uint8)
     items = [
-        made_face(0, image=twin, split="train"),
-        made_face(1, image=twin, split="train"),
-        made_face(2, image=twin, split="test"),
+        made_face(0, image=repeated, split="train"),
+        made_face(1, image=repeated, split="train"),
+        made_face(2, image=repeated, split="test"),
         made_face(3, image=other, split="train"),
         made_face(4, image=near, split="validation"),
         made_face(5, split="train"),

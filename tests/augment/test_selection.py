@@ -9,15 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_faces import CLASSES, noise
+from small_faces import CLASSES, JudgeBy, noise
 
 import augment.synthesis.selection as selection
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.faces.images import encode_png
+from augment.faces.kept import read_kept
 from augment.faces.shards import write_card, write_shard
 from augment.faces.table import face_schema, read_faces, schema_metadata, validate_faces
-from augment.synthesis.selection import SelectionReport, SelectionSettings, read_kept, select
+from augment.synthesis.selection import SelectionReport, SelectionSettings, select
 
 PER_CLASS = 30
 
@@ -28,7 +29,7 @@ class Judge:
     def __init__(self) -> None:
         self.faces = 0
 
-    def __call__(self, images: torch.Tensor) -> np.ndarray:
+    def probabilities(self, images: torch.Tensor) -> np.ndarray:
         assert images.dtype == torch.uint8
         self.faces += len(images)
         first, label = images[:, 0, 0, 0].numpy() / 255.0, images[:, 0, 0, 1].numpy()
@@ -192,7 +193,9 @@ def test_a_killed_run_goes_on_without_asking_the_judge_again(tmp_path: Path, mon
 def test_another_judge_is_asked_again(tmp_path: Path) -> None:
     _select(tmp_path, configuration_hash="judge one")
     doubtful = Judge()
-    _, rows = _select(tmp_path, lambda images: doubtful(images) * 0.1, configuration_hash="judge two")
+    _, rows = _select(
+        tmp_path, JudgeBy(lambda images: doubtful.probabilities(images) * 0.1), configuration_hash="judge two"
+    )
     assert doubtful.faces == 3 * PER_CLASS
     assert not any(row["kept"] for row in rows)
 
@@ -203,9 +206,9 @@ def test_colour_faces_reach_the_judge_as_three_channels(tmp_path: Path) -> None:
 
     def judge(images: torch.Tensor) -> np.ndarray:
         shapes.add(tuple(images.shape[1:]))
-        return Judge()(images)
+        return Judge().probabilities(images)
 
-    _select(tmp_path, judge)
+    _select(tmp_path, JudgeBy(judge))
     assert shapes == {(3, 16, 16)}
 
 
@@ -256,7 +259,7 @@ def test_a_class_without_kept_faces_gives_an_empty_table(tmp_path: Path) -> None
 )
 def test_a_judge_that_makes_no_sense_is_refused(tmp_path: Path, judge: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        _select(tmp_path, judge)
+        _select(tmp_path, JudgeBy(judge))
 
 
 def test_wrong_folds_classes_and_directories_are_refused(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_pose_normalization_trains_on_fitted_faces(tmp_path: Path) -> None:
         images=images,
         labels=faces.labels,
         targets=faces.labels,
-        side=translator.side_input(faces),
+        side_input=translator.side_input(faces),
         step=0,
         total_steps=2,
         generator=torch.Generator().manual_seed(0),

@@ -1,4 +1,4 @@
-"""Folds: stratified, no subject and no twin parted, the same with the same seed."""
+"""Folds: stratified, no subject and no copy parted, the same with the same seed."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def test_validation_shows_rare_classes_where_it_can() -> None:
 
 def test_pictures_that_occur_twice_stay_together() -> None:
     faces = table([(n % 2, None, None) for n in range(60)])
-    groups = [n // 2 for n in range(20)]  # f0 f30, f1 f31 ... are twins
-    twins = [f"f{n // 2 + 30 * (n % 2)}" for n in range(20)]
+    groups = [n // 2 for n in range(20)]  # f0 f30, f1 f31 ... are copies
+    copies = [f"f{n // 2 + 30 * (n % 2)}" for n in range(20)]
     duplicates = pa.table(
-        {"face_id": twins, "exact_group": pa.nulls(20, pa.int64()), "near_group": groups}, schema=DUPLICATE_SCHEMA
+        {"face_id": copies, "exact_group": pa.nulls(20, pa.int64()), "near_group": groups}, schema=DUPLICATE_SCHEMA
     )
     parted = 0
     for seed in range(4):

@@ -96,7 +96,7 @@ def test_picture_and_side_input_are_mirrored_together(budget: int) -> None:
     assert not torch.allclose(turned[1], plain[1].flip(-1), atol=1e-3)
     ways = Counter()
     for batch in draws(maker(faces, side_input_budget=budget), 20):
-        for image, side in zip(batch.images, batch.side, strict=True):
+        for image, side in zip(batch.images, batch.side_input, strict=True):
             as_plain = [torch.equal(image, other) for other in plain[0]]
             as_turned = [torch.equal(image, other) for other in turned[0]]
             assert sum(as_plain) + sum(as_turned) == 1
@@ -118,7 +118,7 @@ def test_kept_side_input_equals_that_of_a_batch() -> None:
     kept, fresh = draws(maker(), 6), draws(maker(side_input_budget=0), 6)
     for one, other in zip(kept, fresh, strict=True):
         assert torch.equal(one.images, other.images) and torch.equal(one.targets, other.targets)
-        assert torch.allclose(one.side, other.side, atol=1e-6)
+        assert torch.allclose(one.side_input, other.side_input, atol=1e-6)
 
 
 def test_mirroring_twice_gives_the_face_again() -> None:

@@ -1,4 +1,4 @@
-"""The training loop: who is moved, what is logged, what is published, and what is refused."""
+"""The training loop: what is trained, what is logged, what is published, and what is refused."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from tiny_translators import (
     larger,
     tiny_faces,
     tiny_gan,
+    tiny_method,
     tiny_training,
-    tiny_work,
     train_tiny,
 )
 
 from augment.core.errors import InputError
 from augment.training.checkpoints import checkpoint_folders
-from augment.training.loop import TrainingDivergedError, TrainingSettings, train_translator
+from augment.training.divergence import TrainingDivergedError
+from augment.training.loop import train_translator
+from augment.training.settings import TrainingSettings
 from augment.translators.base import CannotTranslateError
 
 
@@ -144,7 +146,7 @@ def test_one_step_is_adams(tmp_path: Path) -> None:
     assert moved.max().item() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_global_chance_is_left_alone(tmp_path: Path) -> None:
+def test_the_global_random_state_is_left_alone(tmp_path: Path) -> None:
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
@@ -167,14 +169,14 @@ def test_networks_that_overlap_are_refused(tmp_path: Path) -> None:
             return self.parameters()
 
     translator = Overlapping(num_classes=3, channels=1, size=16, settings=TinySettings())
-    with pytest.raises(ValueError, match=r"both networks claim body\.0\.bias"):
+    with pytest.raises(ValueError, match=r"the networks discriminator and generator both claim body\.0\.bias"):
         run(tmp_path, translator)
 
 
 def test_a_term_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     translator = tiny_gan()
     monkeypatch.setattr(translator, "generator_losses", lambda batch: {"cycle": translator.head.weight})
-    with pytest.raises(ValueError, match=r"generator_losses: the term 'cycle' has shape"):
+    with pytest.raises(ValueError, match=r"losses of generator: the term 'cycle' has shape"):
         run(tmp_path, translator)
 
 
@@ -416,12 +418,12 @@ def test_a_fitted_translator_is_fitted_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["lssl", "stargan"])
-def test_a_work_is_published_whole(tmp_path: Path, name: str) -> None:
+def test_a_method_is_published_whole(tmp_path: Path, name: str) -> None:
     """What `load_translator` reads makes the same pictures as the translator that was trained."""
     from augment.translators import load_translator
 
     faces = larger(tiny_faces())
-    translator = tiny_work(name)
+    translator = tiny_method(name)
     result = run(tmp_path, translator, faces, validate=lambda judged, step: -float(step), validate_every=2)
     assert result.best_step == 2
     targets = (faces.labels + 1) % 3
@@ -429,7 +431,7 @@ def test_a_work_is_published_whole(tmp_path: Path, name: str) -> None:
     assert torch.equal(pictures, translator.translate(faces, targets))
 
 
-def test_a_work_refuses_faces_that_lack_what_it_needs(tmp_path: Path) -> None:
+def test_a_method_refuses_faces_that_lack_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(CannotTranslateError, match="landmarks"):
-        run(tmp_path, tiny_work("lssl"), larger(tiny_faces(landmarks=False)))
+        run(tmp_path, tiny_method("lssl"), larger(tiny_faces(landmarks=False)))
     assert not (tmp_path / "scratch").exists()

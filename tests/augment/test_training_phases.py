@@ -17,15 +17,16 @@ from augment.core.errors import InputError
 from augment.faces.augmentation import TrainingAugmentation
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.training.batches import BatchMaker, FaceSampler, mirror_faces
-from augment.training.loop import TrainingSettings, train_translator
-from augment.translators.base import Batch, LearnedTranslator, Phase, TranslatorSettings
+from augment.training.loop import train_translator
+from augment.training.settings import TrainingSettings
+from augment.translators.base import AdversarialTranslator, Batch, LearnedTranslator, Phase, TranslatorSettings
 
 
 class PhasedSettings(TranslatorSettings):
     pass
 
 
-class Phased(LearnedTranslator):
+class Phased(AdversarialTranslator):
     """A generator and a critic learn first, then an encoder; every step is remembered in a working memory."""
 
     name = "phased"
@@ -89,7 +90,7 @@ SETTINGS = TrainingSettings(
 )
 
 
-def test_each_phase_moves_its_networks_and_no_other(tmp_path: Path) -> None:
+def test_each_phase_trains_its_networks_and_no_other(tmp_path: Path) -> None:
     translator = phased()
     start = {name: value.clone() for name, value in translator.state_dict().items()}
     scored: list[int] = []
@@ -270,13 +271,13 @@ def test_faces_side_input_and_examples_are_augmented_together() -> None:
         return batches.draw(torch.Generator().manual_seed(3), step=0, total_steps=9)
 
     batch = draw(TrainingAugmentation(share=1, rotate=(180, 180)))
-    assert batch.side is not None and batch.examples is not None and torch.equal(batch.side, batch.images)
+    assert batch.side_input is not None and batch.examples is not None and torch.equal(batch.side_input, batch.images)
     seen = {picture.numpy().tobytes() for picture in to_bytes_range(torch.cat([batch.images, batch.examples]))}
     upside_down = faces.images.flip(-1).flip(-2)
     known = {picture.numpy().tobytes() for picture in torch.cat([upside_down, upside_down.flip(-1)])}
     assert seen <= known
     plain = draw(TrainingAugmentation())
-    assert plain.side is not None and torch.equal(plain.side, plain.images)
+    assert plain.side_input is not None and torch.equal(plain.side_input, plain.images)
     known = {picture.numpy().tobytes() for picture in torch.cat([faces.images, faces.images.flip(-1)])}
     assert {picture.numpy().tobytes() for picture in to_bytes_range(plain.images)} <= known
 

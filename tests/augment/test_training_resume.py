@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from augment.core.seals import seal_folder
 from augment.training.checkpoints import checkpoint_folders
-from augment.training.loop import TIMING_FIELDS
+from augment.training.outputs import TIMING_FIELDS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL")
 
@@ -141,12 +141,12 @@ def test_killed_again_and_again_from_outside(start: Start, undisturbed: dict[str
 
 
 @pytest.mark.parametrize("method", ["lssl", "stargan"])
-def test_real_works_are_killed_and_run_again(start: Start, tmp_path: Path, work: str) -> None:
-    whole = start(str(tmp_path / "whole" / "out"), str(tmp_path / "whole" / "scratch"), method=work)
+def test_real_methods_are_killed_and_run_again(start: Start, tmp_path: Path, method: str) -> None:
+    whole = start(str(tmp_path / "whole" / "out"), str(tmp_path / "whole" / "scratch"), method=method)
     whole.join()
-    killed = start(str(tmp_path / "cut" / "out"), str(tmp_path / "cut" / "scratch"), "rename", 2, method=work)
+    killed = start(str(tmp_path / "cut" / "out"), str(tmp_path / "cut" / "scratch"), "rename", 2, method=method)
     killed.join()
-    again = start(str(tmp_path / "cut" / "out"), str(tmp_path / "cut" / "scratch"), method=work)
+    again = start(str(tmp_path / "cut" / "out"), str(tmp_path / "cut" / "scratch"), method=method)
     again.join()
     assert [whole.exitcode, killed.exitcode, again.exitcode] == [0, -signal.SIGKILL, 0]
     assert results(tmp_path / "cut" / "out") == results(tmp_path / "whole" / "out")

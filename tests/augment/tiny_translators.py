@@ -17,10 +17,11 @@ from torch import nn
 
 from augment.core.seeding import seeded
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.training.loop import TrainingSettings, checkpoints, train_translator
-from augment.training.loop import loop as training
+from augment.training import checkpoints, loop, outputs, publish
+from augment.training.loop import train_translator
+from augment.training.settings import TrainingSettings
 from augment.translators import create_translator
-from augment.translators.base import Batch, FittedTranslator, LearnedTranslator, TranslatorSettings
+from augment.translators.base import AdversarialTranslator, Batch, FittedTranslator, TranslatorSettings
 
 CLASS_NAMES = ("angry", "happy", "neutral")
 SIZE = 16
@@ -51,11 +52,11 @@ class TinySettings(TranslatorSettings):
     spoil_at: int | None = None  # generator step whose gradient is infinite though its loss is finite
 
 
-class TinyGan(LearnedTranslator):
+class TinyGan(AdversarialTranslator):
     """A GAN of a few convolutions that has all that makes resuming hard.
 
-    Dropout (global chance), a drawn interpolation (the batch's generator), batch norm (buffers), a lazy term, and a
-    parameter that belongs to neither network.
+    Dropout (the global generator), a drawn interpolation (the batch's generator), batch norm (buffers), a lazy term,
+    and a parameter that belongs to neither network.
     """
 
     name = "tiny"
@@ -99,9 +100,9 @@ class TinyGan(LearnedTranslator):
         return scores[:, 0], scores[:, 1:]
 
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        assert batch.side is not None
+        assert batch.side_input is not None
         with torch.no_grad():
-            fake = self.generate(batch.images, batch.side, batch.targets)
+            fake = self.generate(batch.images, batch.side_input, batch.targets)
         share = torch.rand(len(fake), 1, 1, 1, generator=batch.generator)
         mixed = self.judge(share * fake + (1 - share) * batch.images)[0]
         real, classes = self.judge(batch.images)
@@ -115,8 +116,8 @@ class TinyGan(LearnedTranslator):
         return terms
 
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        assert batch.side is not None
-        fake = self.generate(batch.images, batch.side, batch.targets)
+        assert batch.side_input is not None
+        fake = self.generate(batch.images, batch.side_input, batch.targets)
         real, classes = self.judge(fake)
         reconstruction = (fake - batch.images).abs().mean()
         if batch.step == self.settings.explode_at:
@@ -193,8 +194,8 @@ def closeness(translator: Any, step: int) -> float:
     return -moved - 40.0 * (step > 15)
 
 
-def tiny_work(name: str) -> Any:
-    """A real work, made small; 32 px are the least that its discriminator takes."""
+def tiny_method(name: str) -> Any:
+    """A real method, made small; 32 px are the least that its discriminator takes."""
     settings: dict[str, Any] = {"width": 4, "downs": 2, "residual_blocks": 1, "cycle_every": 2, "lambda_r1": 0.1}
     if name == "lssl":
         settings["lambda_parsing"] = 0.0
@@ -205,12 +206,12 @@ def larger(faces: FaceTensors) -> FaceTensors:
     return replace(faces, images=faces.images.repeat_interleave(2, -1).repeat_interleave(2, -2))
 
 
-def train_tiny(out: Path, scratch: Path, work: str = "tiny", **changes: Any) -> training.TrainingResult:
+def train_tiny(out: Path, scratch: Path, method: str = "tiny", **changes: Any) -> publish.TrainingResult:
     faces, validation = tiny_faces(), tiny_faces(12, seed=9, prefix="validation")
-    if work != "tiny":
+    if method != "tiny":
         faces, validation = larger(faces), larger(validation)
     return train_translator(
-        tiny_gan() if work == "tiny" else tiny_work(work),
+        tiny_gan() if method == "tiny" else tiny_method(method),
         faces,
         validation,
         tiny_training(**changes),
@@ -226,7 +227,7 @@ def _kill_self(*_: Any, **__: Any) -> None:
 
 
 def train_child(
-    out: str, scratch: str, kill_where: str = "", kill_count: int = 0, slow: float = 0.0, work: str = "tiny"
+    out: str, scratch: str, kill_where: str = "", kill_count: int = 0, slow: float = 0.0, method: str = "tiny"
 ) -> None:
     """Trains in a child process, and kills it with SIGKILL at a place in the code, at the n-th time.
 
@@ -285,22 +286,22 @@ def train_child(
 
         checkpoints.shutil.rmtree = remove  # type: ignore[assignment]
     elif kill_where == "log":
-        original_line = training._Run._write_log_line
+        original_line = outputs.RunOutputs.write_line
 
-        def half_a_line(run: Any) -> dict[str, str]:
+        def half_a_line(self: Any, values: Any) -> None:
             if due():
-                with (run.out / "log.jsonl").open("a") as file:
+                with (self.out / "log.jsonl").open("a") as file:
                     file.write('{"step": 9')
                 _kill_self()
-            return original_line(run)
+            original_line(self, values)
 
-        training._Run._write_log_line = half_a_line  # type: ignore[method-assign]
+        outputs.RunOutputs.write_line = half_a_line  # type: ignore[method-assign]
     elif kill_where == "sample":
-        before(training, "atomic_write_bytes", lambda original, path, data: path.write_bytes(data[:20]))
+        before(outputs, "atomic_write_bytes", lambda original, path, data: path.write_bytes(data[:20]))
     elif kill_where == "publish":
-        before(training, "_write_results", lambda original, *_, **__: None)
+        before(loop, "publish", lambda original, *_, **__: None)
     elif kill_where == "report":
-        before(training, "sha256_of_file", lambda original, *_: None)
+        before(publish, "sha256_of_file", lambda original, *_: None)
     if slow:
         import time
 
@@ -311,4 +312,4 @@ def train_child(
             time.sleep(slow)
 
         checkpoints.save_file = slow_save
-    train_tiny(Path(out), Path(scratch), work, **({} if work == "tiny" else {"steps": 9}))
+    train_tiny(Path(out), Path(scratch), method, **({} if method == "tiny" else {"steps": 9}))

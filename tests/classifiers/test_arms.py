@@ -20,9 +20,10 @@ from augment.core.errors import InputError
 from augment.faces.images import decode_image, encode_png
 from augment.faces.leakage import LeakageError
 from augment.faces.table import faces_from_rows, read_faces
-from classifiers.arms import Arm, ArmReport, run_arm
+from classifiers.arms import ArmReport, run_arm
 from classifiers.evaluation import read_predictions, score_predictions
 from classifiers.models import ModelSettings, load_classifier
+from classifiers.settings import Arm
 from classifiers.training import ClassifierSettings
 
 TINY = ClassifierSettings(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from skimage.feature import local_binary_pattern
+from sklearn.metrics import recall_score
+from sklearn.svm import LinearSVC
 
 from augment.core.errors import InputError
 from augment.faces.tensors import FaceTensors
@@ -108,6 +110,30 @@ def test_validation_faces_choose_and_are_not_learned() -> None:
     several = BaselineSettings(hog_cells=4, penalties=(1e-5, 0.01))
     scores = [train_baseline("hog", train, faces, several, seed=0).validation_scores for faces in checks]
     assert scores[0] != scores[1]
+
+
+def test_every_penalty_is_tried_as_if_by_hand() -> None:
+    """Learned from the training faces alone, scored on the validation faces; of equals the smallest is kept."""
+    train, validation = gratings(60, seed=0, noise=60), gratings(40, seed=1, noise=60)
+    penalties = (1.0, 1e-5, 0.003, 0.01, 30.0, 0.01)
+    row = train_baseline("hog", train, validation, BaselineSettings(hog_cells=4, penalties=penalties), seed=3)
+    features, checks = (extract("hog", faces, SMALL) for faces in (train, validation))
+    expected = {}
+    for penalty in sorted(set(penalties)):
+        machine = LinearSVC(C=penalty, class_weight="balanced", dual=True, tol=1e-3, max_iter=2000, random_state=3)
+        machine.fit(features - features.mean(axis=0), train.labels.numpy())
+        predicted = machine.predict(checks - features.mean(axis=0))
+        expected[penalty] = recall_score(validation.labels.numpy(), predicted, average="macro")
+    assert row.validation_scores == pytest.approx(expected)
+    best = max(expected.values())
+    assert row.penalty == min(penalty for penalty, score in expected.items() if score == pytest.approx(best))
+    assert row.validation_score == pytest.approx(best)  # the kept machine learned from no validation face
+
+
+def test_of_equal_penalties_the_smallest_is_kept() -> None:
+    easy = gratings(60, seed=0, noise=0), gratings(30, seed=1, noise=0)
+    row = train_baseline("hog", *easy, BaselineSettings(hog_cells=4, penalties=(1.0, 0.1)), seed=0)
+    assert row.validation_scores == {0.1: 1.0, 1.0: 1.0} and row.penalty == 0.1
 
 
 def test_two_classes_and_a_class_without_a_face() -> None:

@@ -65,7 +65,6 @@ def test_a_judge_for_each_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     faces = tensors(np.arange(30) % 3, seed=9)
     probabilities = judge.probabilities(faces.images)
     assert (probabilities.argmax(1) == faces.labels.numpy()).mean() > 0.8
-    assert np.array_equal(judge(faces.images), probabilities)
     assert judge.features(faces.images).shape == (30, 32)
 
     weights = (tmp_path / "judge" / "fold-0" / "weights.safetensors").read_bytes()

@@ -14,9 +14,11 @@ from small_faces import file_bytes
 from augment.core.errors import InputError
 from augment.faces.table import read_faces
 from augment.prepare.landmarks import LandmarkDetector, landmarks_installed
-from pipeline import stages
-from pipeline.parameters import load_parameters
+from pipeline.check import check
+from pipeline.parameters.whole import load_parameters
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
+from pipeline.stages.prepare import prepare
 from reports.preparation import data_facts, data_shortfalls
 
 pytestmark = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")
@@ -36,7 +38,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (40, 60), np.uint8)
     (root / "faces" / BLANK).write_bytes(file_bytes(noise))
     write_parameters(root)
-    stages.prepare(root)
+    run_stage("prepare", root)
     return root
 
 
@@ -82,14 +84,14 @@ def test_a_second_run_detects_nothing_again(workspace: Path, monkeypatch: pytest
 
     monkeypatch.setattr(LandmarkDetector, "detect", never)
     write_parameters(workspace, "seed=5")
-    stages.prepare(workspace)
+    run_stage("prepare", workspace)
     assert (workspace / "artifacts" / "faces" / "report.json").read_bytes() == before
 
 
 def test_warp_runs_on_photographs(workspace: Path) -> None:
-    for stage in (stages.parsing, stages.judge):
-        stage(workspace)
-    stages.train(workspace, "warp")
+    for stage in ("parsing", "judge"):
+        run_stage(stage, workspace)
+    run_stage("train", workspace, name="warp")
     folder = workspace / "artifacts" / "translators" / "warp.s2l"
     assert not (folder / "refused.json").exists() and (folder / "fold-0" / "weights.safetensors").is_file()
 
@@ -98,7 +100,7 @@ def test_without_crops_the_points_are_those_of_the_picture(workspace: Path, tmp_
     (tmp_path / "faces").symlink_to(workspace / "faces")
     write_parameters(tmp_path, "dataset.annotation.crop.by=none", "dataset.image_size=64")
     (tmp_path / ".ckpt").symlink_to(workspace / ".ckpt")
-    stages.prepare(tmp_path)
+    run_stage("prepare", tmp_path)
     rows = {row["face_id"]: row for row in read_faces(tmp_path / "artifacts" / "faces").to_pylist()}
     own = embedded_face("sad", 3, size=64)[1]
     found = np.reshape(rows["folder/train/sad/s03.png"]["landmarks"], (68, 2))
@@ -109,7 +111,7 @@ def test_the_packages_are_asked_for_before_any_picture(tmp_path: Path, monkeypat
     monkeypatch.setattr("augment.prepare.annotation.landmarks_installed", lambda: False)
     write_face(tmp_path / "faces" / "train" / "happy" / "s.png", "happy")
     write_parameters(tmp_path)
-    for stage in (stages.check, stages.prepare):
+    for stage in (check, prepare):
         with pytest.raises(InputError, match=r"landmarks\.detector: dlib: .*uv sync --extra landmarks"):
             stage(tmp_path)
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from augment.core.errors import InputError
 from pipeline.cli import SECTIONS, main
-from pipeline.project import check_place_of_artifacts
+from pipeline.core.project import check_place_of_artifacts
 
 ROOT = Path(__file__).parent.parent.parent
 

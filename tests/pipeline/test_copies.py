@@ -11,9 +11,9 @@ import yaml
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.translators.warp import WarpTranslator
-from pipeline import stages
+from pipeline.core.workspace import Artifacts
 from pipeline.profile import compose_profile
-from pipeline.workspace import Artifacts
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,16 +23,16 @@ def test_a_translator_that_only_copies_is_refused_and_passed_on(
 ) -> None:
     params = tmp_path / "params.yaml"
     params.write_text(compose_profile(ROOT, ["scale=smoke", "runtime.threads=1"]), encoding="utf-8")
-    stages.prepare(tmp_path)
-    stages.parsing(tmp_path)
+    run_stage("prepare", tmp_path)
+    run_stage("parsing", tmp_path)
     artifacts = Artifacts(tmp_path)
     artifacts.judge.mkdir()
     seal_folder(artifacts.judge)
-    stages.train(tmp_path, "warp")
+    run_stage("train", tmp_path, name="warp")
     monkeypatch.setattr(WarpTranslator, "translate", lambda self, faces, targets, generator=None: faces.images.clone())
-    stages.synthesize(tmp_path, "warp")
-    stages.assess(tmp_path, "warp")
-    stages.classify(tmp_path, "warp")
+    run_stage("synthesize", tmp_path, name="warp")
+    run_stage("assess", tmp_path, name="warp")
+    run_stage("classify", tmp_path, name="warp")
     for place in (artifacts.synthetic("warp"), artifacts.selected("warp"), artifacts.arm("warp")):
         assert {file.name for file in place.iterdir()} == {".s2l", "refused.json"}
         assert "copies training faces" in json.loads((place / "refused.json").read_text())["reason"]
@@ -40,4 +40,4 @@ def test_a_translator_that_only_copies_is_refused_and_passed_on(
     values["translators"]["warp"]["on_refusal"] = "stop"
     params.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(InputError, match="copies training faces"):
-        stages.synthesize(tmp_path, "warp")
+        run_stage("synthesize", tmp_path, name="warp")

@@ -9,8 +9,8 @@ import yaml
 
 from augment.faces.table import read_faces
 from augment.translators import translator_class, translator_names
-from pipeline import stages
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -49,20 +49,20 @@ def test_every_work_goes_through_every_stage(tmp_path: Path) -> None:
         arm["per_class"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
-    stages.prepare(tmp_path)
-    stages.parsing(tmp_path)
-    stages.judge(tmp_path)
+    run_stage("prepare", tmp_path)
+    run_stage("parsing", tmp_path)
+    run_stage("judge", tmp_path)
     for name in entries:
-        stages.train(tmp_path, name)
-        stages.synthesize(tmp_path, name)
-        stages.assess(tmp_path, name)
+        run_stage("train", tmp_path, name=name)
+        run_stage("synthesize", tmp_path, name=name)
+        run_stage("assess", tmp_path, name=name)
         made = read_faces(
             tmp_path / "artifacts" / "selected" / f"{name}.s2l" / "fold-0", columns=["label_name", "translator"]
         )
         assert made.num_rows == 14 and set(made.column("translator").to_pylist()) == {name}
     for arm in [*values["arms"]["real"], *arms]:
-        stages.classify(tmp_path, arm)
-    stages.report(tmp_path)
+        run_stage("classify", tmp_path, name=arm)
+    run_stage("report", tmp_path)
 
     tables = tmp_path / "artifacts" / "report" / "tables"
     scores = pd.read_csv(tables / "scores.csv").set_index("translator")

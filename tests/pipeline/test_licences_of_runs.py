@@ -17,10 +17,11 @@ from augment.faces.licences import Licence, LicenceLine, read_card
 from augment.parsing.teachers import HELEN
 from augment.sources import _source_class, open_source, source_names
 from augment.sources.helen import HelenSource
-from pipeline import stages
+from pipeline.check import check
 from pipeline.cli import main
 from pipeline.profile import compose_profile
 from pipeline.results import keep_results
+from pipeline.stages import run_stage
 from reports.preparation import data_facts
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,8 +52,8 @@ def test_check_and_prepare_refuse_a_folder_of_which_nobody_says_the_terms(
 
 def test_the_line_goes_on_the_card(tmp_path: Path) -> None:
     folder_run(tmp_path, "dataset.licence='my own photographs, all persons agreed'")
-    stages.check(tmp_path)
-    stages.prepare(tmp_path)
+    check(tmp_path)
+    run_stage("prepare", tmp_path)
     licence = read_card(tmp_path / "artifacts" / "faces")
     assert licence is not None and licence.line == "my own photographs, all persons agreed"
     report = json.loads((tmp_path / "artifacts" / "faces" / "report.json").read_text(encoding="utf-8"))
@@ -80,9 +81,9 @@ def test_what_helens_parsing_network_helped_to_make_stands_under_helens_terms_to
     for arm in values["arms"]["synthetic"].values():
         arm["per_class"] = 1
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    stages.prepare(tmp_path)
-    stages.parsing(tmp_path)
-    stages.judge(tmp_path)
+    run_stage("prepare", tmp_path)
+    run_stage("parsing", tmp_path)
+    run_stage("judge", tmp_path)
     report = tmp_path / "artifacts" / "parsing" / "fold-0" / "report.json"
     facts = json.loads(report.read_text(encoding="utf-8"))
     assert [teacher["name"] for teacher in facts["teachers"]] == ["own masks"]
@@ -90,9 +91,9 @@ def test_what_helens_parsing_network_helped_to_make_stands_under_helens_terms_to
     report.write_text(json.dumps(facts), encoding="utf-8")
     seal_folder(tmp_path / "artifacts" / "parsing")
     for name, public in (("warp", True), ("lssl", False)):  # warp has no use for parsing maps
-        stages.train(tmp_path, name)
-        stages.synthesize(tmp_path, name)
-        stages.assess(tmp_path, name)
+        run_stage("train", tmp_path, name=name)
+        run_stage("synthesize", tmp_path, name=name)
+        run_stage("assess", tmp_path, name=name)
         for kind in ("synthetic", "selected"):
             folder = tmp_path / "artifacts" / kind / f"{name}.s2l" / "fold-0"
             licence = read_card(folder)

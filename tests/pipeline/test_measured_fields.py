@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from augment.core.files import sha256_of_file
-from pipeline import stages
+from pipeline.core.workspace import Artifacts
 from pipeline.measured_fields import take_measurements
 from pipeline.profile import compose_profile
-from pipeline.workspace import Artifacts
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -30,8 +30,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("prepared")
     profile = compose_profile(ROOT, ["scale=smoke", "runtime.threads=1"])
     (root / "params.yaml").write_text(profile, encoding="utf-8")
-    stages.prepare(root)
-    stages.parsing(root)
+    run_stage("prepare", root)
+    run_stage("parsing", root)
     return root
 
 
@@ -49,9 +49,9 @@ def run(prepared: Path, root: Path, monkeypatch: pytest.MonkeyPatch, tick: float
     with monkeypatch.context() as patch:
         patch.setattr("classifiers.judge.train_judge", made_judge)
         patch.setattr(time, "monotonic", lambda: next(clock))
-        stages.judge(root)
-        stages.train(root, "warp")
-        stages.synthesize(root, "warp")
+        run_stage("judge", root)
+        run_stage("train", root, name="warp")
+        run_stage("synthesize", root, name="warp")
     return Artifacts(root)
 
 

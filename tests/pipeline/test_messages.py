@@ -13,7 +13,7 @@ import pytest
 
 from augment.core.errors import InputError
 from augment.core.progress import VERBOSITY_VARIABLE
-from pipeline.messages import RESULT, ROOMS, listen
+from pipeline.core.messages import RESULT, ROOMS, listen
 
 ROOT = Path(__file__).parents[2]
 

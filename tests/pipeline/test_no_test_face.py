@@ -18,8 +18,8 @@ from augment.core.seals import seal_folder
 from augment.faces.images import encode_png
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import data_files, read_faces
-from pipeline import stages
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 TRANSLATORS = ("warp", "stargan")
@@ -45,14 +45,14 @@ def replace_pictures(root: Path, split: str) -> int:
 
 def learn(root: Path) -> dict[str, object]:
     """Runs every stage that learns; gives the hashes of what it made."""
-    stages.parsing(root)
-    stages.judge(root)
+    run_stage("parsing", root)
+    run_stage("judge", root)
     made: dict[str, object] = {"judge": sha256_of_file(root / "artifacts" / "judge" / "fold-0" / "weights.safetensors")}
     made["parsing"] = sha256_of_file(root / "artifacts" / "parsing" / "fold-0" / "weights.safetensors")
     for name in TRANSLATORS:
-        stages.train(root, name)
-        stages.synthesize(root, name)
-        stages.assess(root, name)
+        run_stage("train", root, name=name)
+        run_stage("synthesize", root, name=name)
+        run_stage("assess", root, name=name)
         made[name] = sha256_of_file(
             root / "artifacts" / "translators" / f"{name}.s2l" / "fold-0" / "weights.safetensors"
         )
@@ -66,7 +66,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("untouched")
     profile = compose_profile(ROOT, ["scale=smoke", "experiment=tiny_gan", "runtime.threads=1"])
     (root / "params.yaml").write_text(profile, encoding="utf-8")
-    stages.prepare(root)
+    run_stage("prepare", root)
     return root
 
 

@@ -8,8 +8,9 @@ from data_sets import modules_of_tests
 from small_faces import write_picture
 
 from augment.core.errors import InputError
-from pipeline import stages
+from pipeline.check import check
 from pipeline.profile import compose_profile
+from pipeline.stages.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ def test_a_run_of_one_class_is_refused_before_a_picture_is_read(
     overrides += ["dataset.licence=mit", "folds.kind=source", "folds.folds=1"]
     text = compose_profile(ROOT, overrides).replace("subject_pattern: null", "{}")  # the source folder's own setting
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    for stage in (stages.check, stages.prepare):
+    for stage in (check, prepare):
         with pytest.raises(InputError, match=message):
             stage(tmp_path)
     assert not (tmp_path / "artifacts" / "faces").exists()

@@ -16,12 +16,19 @@ from augment.core.errors import InputError
 from augment.faces.images import encode_png
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
-from pipeline import stages
+from pipeline.check import check
 from pipeline.cli import main
+from pipeline.core.messages import listen
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"train": 10, "validation": 4, "test": 6}
+
+
+@pytest.fixture(autouse=True)
+def _messages() -> None:
+    listen("normal")  # as the command does
 
 
 def write_faces(root: Path, counts: dict[str, int] = COUNTS) -> Path:
@@ -53,9 +60,9 @@ def report_of(root: Path) -> dict:
 def test_no_face_of_the_users_test_folder_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = workspace(tmp_path / "run", write_faces(tmp_path / "faces"))
     kept = "folds: the data set's own splits are kept (train 20, validation 8, test 12)"
-    stages.check(root)
+    check(root)
     assert kept in capsys.readouterr().err  # before anything runs
-    stages.prepare(root)
+    run_stage("prepare", root)
     assert splits_of_run(root) == {(split, split): 2 * count for split, count in COUNTS.items()}
     said = capsys.readouterr().err
     assert said.count(kept) == 2 and "fold 0: train 20, validation 8, test 12" in said
@@ -73,7 +80,7 @@ def test_the_split_column_of_the_users_own_table_is_kept(tmp_path: Path) -> None
     }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     root = workspace(tmp_path / "run", tmp_path / "t.parquet")
-    stages.prepare(root)
+    run_stage("prepare", root)
     assert splits_of_run(root) == {(split, split): 2 * count for split, count in COUNTS.items()}
 
 
@@ -83,9 +90,9 @@ def test_a_split_that_is_not_used_is_said_before_and_during_and_in_the_report(
     data = write_faces(tmp_path / "faces")
     root = workspace(tmp_path / "run", data, "folds.kind=subjects", "folds.folds=2")
     said = "the data set's own splits were not used: it has train 20, validation 8, test 12; folds.kind is subjects"
-    stages.check(root)
+    check(root)
     assert said in capsys.readouterr().err
-    stages.prepare(root)
+    run_stage("prepare", root)
     assert capsys.readouterr().err.count(said) == 2
     report = report_of(root)
     assert report["folds"]["choice"]["overridden"] and report["folds"]["choice"]["sentence"].startswith(said)
@@ -117,17 +124,17 @@ def test_one_face_a_class_and_split_is_refused_before_training_with_the_right_fi
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = workspace(tmp_path / "run", write_faces(tmp_path / "faces", dict.fromkeys(COUNTS, 1)))
-    stages.prepare(root)  # the table is of use without scores
+    run_stage("prepare", root)  # the table is of use without scores
     assert "warning: no translator can be scored on these folds: fold 0" in capsys.readouterr().err
     with pytest.raises(
         InputError, match=r"fold 0: has too few real test faces .*have four test faces and more"
     ) as found:
-        stages.judge(root)
+        run_stage("judge", root)
     assert "synthe" not in str(found.value)
     assert not (root / "artifacts" / "judge").exists()
 
 
 def test_two_faces_a_class_are_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = workspace(tmp_path / "run", write_faces(tmp_path / "faces", {"train": 4, "validation": 1, "test": 2}))
-    stages.prepare(root)
+    run_stage("prepare", root)
     assert "warning" not in capsys.readouterr().err

@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from augment.core.errors import InputError
-from pipeline import stages
-from pipeline.parameters import load_parameters, parse_parameters
+from pipeline.check import check
+from pipeline.core.yaml_text import parse_yaml
+from pipeline.parameters.whole import load_parameters, parse_parameters
 from pipeline.profile import compose_profile
-from pipeline.yaml_text import parse_yaml
+from pipeline.stages.prepare import prepare
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -151,7 +152,7 @@ def test_an_override_cannot_write_lines_of_its_own() -> None:
 def test_more_folds_than_subjects_are_refused_before_a_face_is_drawn(tmp_path: Path) -> None:
     overrides = ["dataset=rig_mug", "+dataset.settings.subjects=3", "folds.folds=4"]
     (tmp_path / "params.yaml").write_text(compose_profile(ROOT, overrides), encoding="utf-8")
-    for stage in (stages.check, stages.prepare):
+    for stage in (check, prepare):
         with pytest.raises(InputError, match=r"folds\.folds: 4 folds of 3 subjects"):
             stage(tmp_path)
     assert not (tmp_path / "artifacts").exists()

@@ -15,9 +15,9 @@ from augment.core.seals import seal_folder
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
 from augment.parsing.network import load_parsing
-from pipeline import stages
-from pipeline.parameters import parse_parameters
+from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
 from reports.parsing import parsing_notes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -49,7 +49,7 @@ def prepared(folder: Path, faces: Path, *overrides: str) -> Path:
     folder.mkdir(exist_ok=True)
     profile = compose_profile(ROOT, [*TINY, f"dataset.root={faces}", *overrides])
     (folder / "params.yaml").write_text(profile, encoding="utf-8")
-    stages.prepare(folder)
+    run_stage("prepare", folder)
     return folder
 
 
@@ -61,7 +61,7 @@ def change(root: Path, **teacher: Any) -> None:
 
 
 def learn(root: Path) -> dict[str, Any]:
-    stages.parsing(root)
+    run_stage("parsing", root)
     return json.loads((root / "artifacts" / "parsing" / "fold-0" / "report.json").read_text(encoding="utf-8"))
 
 

@@ -11,8 +11,8 @@ import yaml
 
 from augment.core.errors import InputError
 from augment.faces.images import encode_png
-from pipeline import stages
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -37,19 +37,19 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     overrides = ["scale=smoke", "dataset=folder", f"dataset.root={data}", "dataset.licence=mit"]
     overrides += ["folds.kind=source", "folds.folds=1"]
     (root / "params.yaml").write_text(compose_profile(ROOT, overrides), encoding="utf-8")
-    stages.prepare(root)
-    stages.parsing(root)
-    stages.judge(root)
+    run_stage("prepare", root)
+    run_stage("parsing", root)
+    run_stage("judge", root)
     return root
 
 
 def test_the_run_goes_on_and_the_report_says_why(workspace: Path) -> None:
-    stages.train(workspace, "warp")
-    stages.synthesize(workspace, "warp")
-    stages.assess(workspace, "warp")
+    run_stage("train", workspace, name="warp")
+    run_stage("synthesize", workspace, name="warp")
+    run_stage("assess", workspace, name="warp")
     for arm in ("real", "warp"):
-        stages.classify(workspace, arm)
-    stages.report(workspace)
+        run_stage("classify", workspace, name=arm)
+    run_stage("report", workspace)
     page = (workspace / "artifacts" / "report" / "index.html").read_text(encoding="utf-8")
     assert "warp needs 68 landmarks" in page
     metrics = json.loads((workspace / "artifacts" / "report" / "metrics.json").read_text(encoding="utf-8"))
@@ -66,5 +66,5 @@ def test_a_refusal_can_stop_the_run(workspace: Path) -> None:
     values["translators"]["warp"]["on_refusal"] = "stop"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(InputError, match=r"translators\.warp: warp needs 68 landmarks"):
-        stages.train(workspace, "warp")
+        run_stage("train", workspace, name="warp")
     file.write_text(before, encoding="utf-8")

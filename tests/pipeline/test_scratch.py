@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock
 
 from augment.core.errors import InputError
-from pipeline.scratch import fingerprint, move_into_place, scratch_folder
+from pipeline.core.workspace import fingerprint, move_into_place, scratch_folder
 
 
 def test_fingerprint_follows_values_names_and_contents(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import yaml
 
 from augment.faces.table import read_faces
 from augment.translators.stargan import StarGanSettings
-from pipeline import stages
+from pipeline.check import check
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 SCALES = ["smoke", "cpu", "gpu", "paper"]
@@ -88,8 +89,8 @@ def test_joint_faces_are_prepared_at_the_runs_size(tmp_path: Path) -> None:
     drawn["settings"] |= {"faces_per_class": 1}
     profile["dataset"]["root"] = str(ROOT / profile["dataset"]["root"])
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(profile), encoding="utf-8")
-    stages.check(tmp_path)
-    stages.prepare(tmp_path)
+    check(tmp_path)
+    run_stage("prepare", tmp_path)
     table = read_faces(tmp_path / "artifacts" / "faces")
     assert Counter(table.column("source").to_pylist()) == {"fer2013": 60, "ferg": 42}
     subjects = {name for name in table.column("subject").to_pylist() if name}

@@ -12,10 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from augment.core.seals import is_sealed, seal_folder
-from pipeline import stages
 from pipeline.cli import main
+from pipeline.core.system_errors import MENDS, told
 from pipeline.profile import compose_profile
-from pipeline.system_errors import MENDS, told
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -57,7 +56,13 @@ def test_what_the_system_refuses_is_told_in_words(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "artifacts/faces/data")
 
-    monkeypatch.setattr(stages, command.split()[0], fail)
+    name = command.split()[0]
+    monkeypatch.setattr(
+        {"check": "pipeline.check.check", "results": "pipeline.results.keep_results"}.get(
+            name, f"pipeline.stages.{name}.{name}"
+        ),
+        fail,
+    )
     result = CliRunner().invoke(main, command.split())
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
     assert f"artifacts/faces/data: {os.strerror(number)} ({MENDS[number]})" in result.output
@@ -71,7 +76,7 @@ def test_an_error_of_our_own_is_not_hidden(workspace: Path, monkeypatch: pytest.
     def fail(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "x")
 
-    monkeypatch.setattr(stages, "check", fail)
+    monkeypatch.setattr("pipeline.check.check", fail)
     assert isinstance(CliRunner().invoke(main, ["check"]).exception, FileNotFoundError)
 
 

@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from augment.core.files import sha256_of_file
-from pipeline import stages
-from pipeline.devices import processes_for
+from pipeline.core.devices import processes_for
 from pipeline.profile import compose_profile
+from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 PROFILE = ["scale=smoke", "experiment=tiny_gan", "folds.kind=subjects", "folds.folds=2", "dataset.settings.preset=rare"]
@@ -52,13 +52,13 @@ def test_processes_change_nothing_that_is_learned(tmp_path: Path) -> None:
         torch.set_num_threads(2)  # a stage sets its own, whatever was set before
 
     use(1)
-    stages.prepare(tmp_path)
-    stages.parsing(tmp_path)
-    stages.judge(tmp_path)
-    stages.train(tmp_path, "stargan")
+    run_stage("prepare", tmp_path)
+    run_stage("parsing", tmp_path)
+    run_stage("judge", tmp_path)
+    run_stage("train", tmp_path, name="stargan")
     artifacts = tmp_path / "artifacts"
     alone = written(artifacts / "translators")
     assert sum(file.endswith("weights.safetensors") for file in alone) == 2
     use(2)
-    stages.train(tmp_path, "stargan")
+    run_stage("train", tmp_path, name="stargan")
     assert written(artifacts / "translators") == alone

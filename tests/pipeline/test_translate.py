@@ -18,7 +18,7 @@ from augment.faces.images import decode_image, encode_png, fit_image, png_text
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.rig import preset, render
 from augment.translators import create_translator, load_translator, save_translator, translator_header
-from augment.translators.base import CannotTranslateError, Translator, TranslatorSettings
+from augment.translators.base import CannotTranslateError, Requirement, Translator, TranslatorSettings
 from augment.translators.warp import WarpTranslator
 from pipeline.cli import main
 from pipeline.photos.translate import MARK, TranslateSettings, translate_pictures
@@ -298,7 +298,10 @@ class Noisy(Translator):
 
     name = "noisy"
     Settings = TranslatorSettings
-    needs_own_class = True
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        return frozenset({"own_class"})
 
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
@@ -312,8 +315,11 @@ class Noisy(Translator):
 
 class KeepsClass(Noisy):
     name = "frontal view"
-    needs_own_class = False
     keeps_class = True  # type: ignore[assignment]
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        return frozenset()
 
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
@@ -322,7 +328,9 @@ class KeepsClass(Noisy):
 
 
 class Refuses(Noisy):
-    needs_own_class = False
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        return frozenset()
 
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
@@ -351,7 +359,7 @@ def test_own_class_and_several_outputs(photos: Path, plugged: dict[str, Path]) -
     result = run(*arguments, "--outputs", 2)
     assert result.exit_code == 0, result.output
     one, two = (decode_image((photos / f"anna.happy-{number}.png").read_bytes()).astype(int) for number in (1, 2))
-    assert 0 < np.abs(one - two).max() < 9 and "has no chance in it" not in result.output
+    assert 0 < np.abs(one - two).max() < 9 and "is deterministic" not in result.output
     source = fit_image(decode_image((photos / "anna.jpg").read_bytes()), SIZE, 1)[:, :, 0].astype(int)
     assert (one - source // 2 - 10 * 2 - 1).min() >= 0 and (one - source // 2 - 10 * 2 - 1).max() <= 8
     # The first of two is the only one of one; another seed gives another.
@@ -364,14 +372,14 @@ def test_own_class_and_several_outputs(photos: Path, plugged: dict[str, Path]) -
     assert "anna.happy-1.png" in said(run(*arguments, "--out", out, "--overwrite"))
 
 
-def test_several_outputs_of_a_translator_without_chance(photos: Path, weights: Path) -> None:
+def test_several_outputs_of_a_deterministic_translator(photos: Path, weights: Path) -> None:
     result = run(photos, "--to", "all", "--outputs", 2, "--weights", weights)
     assert result.exit_code == 0
-    assert "note: stargan has no chance in it: the 2 outputs of a class are all the same" in said(result)
+    assert "note: stargan is deterministic: the 2 outputs of a class are all the same" in said(result)
     assert (photos / "anna.neutral-2.png").is_file()
 
 
-def test_a_translator_that_keeps_the_class_hears_none(photos: Path, plugged: dict[str, Path]) -> None:
+def test_a_translator_that_keeps_the_class_takes_none(photos: Path, plugged: dict[str, Path]) -> None:
     result = run(photos / "bert.png", "--to", "happy", "--weights", plugged["frontal view"])
     assert result.exit_code == 1 and "--to: frontal view is conditioned on no class" in said(result)
     result = run(photos / "bert.png", "--weights", plugged["frontal view"])

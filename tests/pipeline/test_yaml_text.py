@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from augment.core.errors import InputError
-from pipeline.parameters import load_parameters
-from pipeline.yaml_text import parse_yaml
+from pipeline.core.yaml_text import parse_yaml
+from pipeline.parameters.whole import load_parameters
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)

@@ -20,7 +20,7 @@ import yaml
 import augment.translators as registry
 from augment.core.errors import InputError
 from augment.translators import load_translator, translator_class, translator_names
-from pipeline.parameters import parse_parameters
+from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 
 HERE = Path(__file__).parent
@@ -129,8 +129,8 @@ BROKEN = {
     "a module that raises": ("raise OSError('no such library')", "Good", "can't be imported: OSError: no such library"),
     "a module of other packages": ("import not_installed", "Good", "can't be imported: ModuleNotFoundError: No module"),
     "a class that is not there": ("", "Good", "can't be imported: AttributeError"),
-    "a function": ("def Good(): ...", "Good", "is no subclass of augment.translators.base.Translator"),
-    "another class": ("class Good: ...", "Good", "is no subclass of augment.translators.base.Translator"),
+    "a function": ("def Good(): ...", "Good", "is no subclass of augment.translators.Translator"),
+    "another class": ("class Good: ...", "Good", "is no subclass of augment.translators.Translator"),
     "unfinished": (IMPORTS + "class Bad(Translator):\n    name = 'plugged'", "Bad", "lacks translate"),
     "another name": (IMPORTS + "class Bad(Good):\n    name = 'other'", "Bad", "calls itself 'other', and its entry"),
     "no settings": (IMPORTS + "class Bad(Good):\n    Settings = dict", "Bad", "has no Settings that are a subclass of"),

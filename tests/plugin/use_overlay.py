@@ -27,7 +27,7 @@ from augment.translators import (
     translator_names,
     translator_settings,
 )
-from pipeline.parameters import parse_parameters
+from pipeline.parameters.whole import parse_parameters
 from pipeline.photos.translate import TranslateSettings, translate_pictures
 from pipeline.profile import compose_profile
 

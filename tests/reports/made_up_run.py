@@ -15,8 +15,8 @@ from augment.faces.leakage import SplitDuplicates
 from augment.prepare.prepare import PreparationReport
 from augment.synthesis.selection import SelectionReport
 from reports.code_version import CodeVersion
+from reports.cost import RunRecord, StageRecord
 from reports.inputs import Refusal, ReportInputs
-from reports.measurements import RunRecord, StageRecord
 from reports.metrics.scores import feature_distances, recognition_scores, untranslated_baseline
 from reports.settings import SCORES_VERSION
 

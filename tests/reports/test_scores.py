@@ -14,23 +14,22 @@ from PIL import Image
 import augment.translators
 from augment.core.errors import InputError
 from augment.faces.images import encode_png
+from augment.faces.judge import Judge
 from augment.faces.shards import CardFacts, write_faces
 from augment.faces.splits import read_folds, write_folds
 from augment.faces.table import read_faces
 from augment.translators.base import CannotTranslateError
-from reports.metrics.features import Judge
+from reports.metrics.reference_faces import check_reference_faces, split_in_halves
 from reports.metrics.scores import (
-    ScoreSettings,
-    check_reference_faces,
     feature_distances,
     matched_positions,
     movement,
     read_synthetic,
     recognition_scores,
     score_translator,
-    split_in_halves,
     untranslated_baseline,
 )
+from reports.settings import ScoreSettings
 
 NAMES = ("happy", "neutral", "sad")
 LEVELS = (40, 120, 200)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from augment.faces.tensors import FaceTensors, to_unit_range
-from augment.translators.base import Batch, LearnedTranslator
+from augment.translators.base import AdversarialTranslator, Batch, LearnedTranslator
 
 CLASS_NAMES = ("angry", "happy", "neutral")
 
@@ -33,14 +33,16 @@ def batch_of(translator: LearnedTranslator, faces: FaceTensors, *, step: int = 0
         images=to_unit_range(faces.images),
         labels=faces.labels,
         targets=(faces.labels + 1) % len(CLASS_NAMES),
-        side=translator.side_input(faces),
+        side_input=translator.side_input(faces),
         step=step,
         total_steps=100,
         generator=torch.Generator().manual_seed(step),
     )
 
 
-def step_once(translator: LearnedTranslator, batch: Batch, part: str, learning_rate: float = 1e-2) -> dict[str, float]:
+def step_once(
+    translator: AdversarialTranslator, batch: Batch, part: str, learning_rate: float = 1e-2
+) -> dict[str, float]:
     """One step of `generator` or `discriminator`, the other frozen, as the loop does it."""
     generator, discriminator = list(translator.generator_parameters()), list(translator.discriminator_parameters())
     moving, still = (generator, discriminator) if part == "generator" else (discriminator, generator)

@@ -328,7 +328,7 @@ def test_weights_are_clipped_after_each_discriminator_step_of_the_wasserstein_fo
         step_once(translator, batch(), "discriminator")
         before = copy_of(translator)
         with torch.no_grad():
-            translator.after_discriminator_step()
+            translator.after_step("discriminator")
         largest = max(float(p.detach().abs().max()) for p in translator.discriminator.parameters())
         assert (largest <= 0.01 + 1e-9) == clipped, form
         moved = changed(translator, before)

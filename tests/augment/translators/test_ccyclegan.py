@@ -11,7 +11,9 @@ from gan_faces import CLASS_NAMES, batch_of, changed, copy_of, random_faces, ste
 
 from augment.core.errors import InputError
 from augment.faces.tensors import FaceTensors, to_unit_range
-from augment.training.loop import TIMING_FIELDS, TrainingSettings, train_translator
+from augment.training.loop import train_translator
+from augment.training.outputs import TIMING_FIELDS
+from augment.training.settings import TrainingSettings
 from augment.translators import create_translator, load_translator, save_translator, translator_settings
 from augment.translators.base import CannotTranslateError, Translator
 from augment.translators.ccyclegan import CCycleGan, CCycleGanSettings, map_norm, unpadded_edges

@@ -36,7 +36,7 @@ def lively(**settings: Any) -> Cdcgan:
 
 def batch_in(translator: Cdcgan, phase: str, *, step: int = 0) -> Batch:
     """A batch of one phase; as the loop does it, what does not learn in it is in evaluation mode."""
-    moves = {moving.name: moving.moves for moving in translator.phases()}[phase]
+    moves = {moving.name: moving.trains for moving in translator.phases()}[phase]
     assert moves is not None
     for name, child in translator.named_children():
         child.train(name in moves)
@@ -132,8 +132,8 @@ def test_impossible_size_names_sizes_that_can() -> None:
 
 def test_the_phases() -> None:
     first, second = tiny(encoder_share=0.25).phases()
-    assert (first.name, first.share, first.moves) == ("adversarial", 0.75, ("generator", "discriminator"))
-    assert (second.name, second.share, second.moves) == ("encoder", 0.25, ("encoder",))
+    assert (first.name, first.share, first.trains) == ("adversarial", 0.75, ("generator", "discriminator"))
+    assert (second.name, second.share, second.trains) == ("encoder", 0.25, ("encoder",))
 
 
 def test_adversarial_terms_equal_the_formulas() -> None:

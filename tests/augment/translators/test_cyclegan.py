@@ -9,7 +9,8 @@ from gan_faces import CLASS_NAMES, changed, copy_of, random_faces, step_once
 
 from augment.core.errors import InputError
 from augment.faces.tensors import to_bytes_range, to_unit_range
-from augment.training.loop import TrainingSettings, train_translator
+from augment.training.loop import train_translator
+from augment.training.settings import TrainingSettings
 from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.cyclegan import CycleGan, CycleGanDiscriminator, CycleGanGenerator, CycleGanSettings
@@ -39,7 +40,7 @@ def pair_batch(other: int = HAPPY, *, step: int = 0, count: int = 3, phase_seed:
         images=to_unit_range(faces.images[:count]),
         labels=torch.full((count,), NEUTRAL),
         targets=torch.full((count,), other),
-        side=None,
+        side_input=None,
         step=step,
         total_steps=100,
         generator=torch.Generator().manual_seed(phase_seed),
@@ -224,14 +225,14 @@ def test_a_step_moves_its_own_pairs_own_network_only() -> None:
 def test_the_discriminator_sees_earlier_outputs() -> None:
     translator = strong(history=3)
     first = [translator.discriminator_losses(pair_batch())["leaving"].item() for _ in range(2)]
-    assert first[0] == first[1] or int(translator.histories[1].leaving.count) == 3
-    kept = translator.histories[1].leaving.images.clone()
+    assert first[0] == first[1] or int(translator.pools[1].leaving.count) == 3
+    kept = translator.pools[1].leaving.images.clone()
     assert torch.allclose(kept, translator.generators[1].leaving(pair_batch().images), atol=1e-6)
     for parameter in translator.generators[1].leaving.parameters():
         torch.nn.init.zeros_(parameter.data)  # its outputs are now grey
     losses = {translator.discriminator_losses(pair_batch(phase_seed=seed))["leaving"].item() for seed in range(6)}
     assert len(losses) > 1  # which old ones are shown is chance
-    assert not translator.histories[0].leaving.count
+    assert not translator.pools[0].leaving.count
 
 
 def test_translation_goes_through_the_hub() -> None:

@@ -24,10 +24,13 @@ from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors
 from augment.synthesis.generate import SynthesisSettings, synthesize
 from augment.synthesis.selection import SelectionSettings, select
-from augment.training.loop import TIMING_FIELDS, TrainingSettings, train_translator
+from augment.training.loop import train_translator
+from augment.training.outputs import TIMING_FIELDS
+from augment.training.settings import TrainingSettings
 from augment.translators import create_translator, load_translator, translator_class, translator_names
-from augment.translators.base import LearnedTranslator, UsesParsing
-from reports.metrics.scores import ScoreSettings, score_translator
+from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
+from reports.metrics.scores import score_translator
+from reports.settings import ScoreSettings
 
 CLASS_NAMES = ("angry", "happy", "neutral")
 SIZE = 48
@@ -138,18 +141,20 @@ def test_killed_at_every_step_and_resumed_is_bit_identical(
 ) -> None:
     """The run is broken off in each generator step, after a checkpoint of the step before, and gone on with."""
     method = translator_class(FORMS[form][0])
-    generator_losses = method.generator_losses  # type: ignore[attr-defined]
+    losses = method.losses  # type: ignore[attr-defined]
     left = {"steps": 1}
 
-    def breaking(self: Any, batch: Any) -> Any:
+    def breaking(self: Any, network: str, batch: Any) -> Any:
+        if network == "discriminator":
+            return losses(self, network, batch)
         if left["steps"] == 0:
             raise ConnectionError("killed")
         left["steps"] -= 1
-        return generator_losses(self, batch)
+        return losses(self, network, batch)
 
     kills = 0
     with monkeypatch.context() as patched:
-        patched.setattr(method, "generator_losses", breaking)
+        patched.setattr(method, "losses", breaking)
         while not (tmp_path / "out" / "training.json").exists():
             left["steps"] = 1
             try:
@@ -180,8 +185,7 @@ def _timeless(content: bytes) -> Any:
 def test_every_network_learns_and_what_is_frozen_stays(form: str, tmp_path: Path) -> None:
     """Over a whole run every parameter that an optimizer claims has moved; in each phase only those that may."""
     translator = create(form)
-    claimed = {id(parameter) for parameter in translator.generator_parameters()}
-    claimed |= {id(parameter) for parameter in translator.discriminator_parameters()}
+    claimed = {id(parameter) for parameters in translator.networks().values() for parameter in parameters}
     before = {name: parameter.detach().clone() for name, parameter in translator.named_parameters()}
     # Enough steps for every pair of a bundle and every phase; no average, so that the live weights are seen.
     train(form, tmp_path, translator, steps=12, average_decay=0.0)
@@ -195,20 +199,18 @@ def test_a_step_of_one_side_leaves_the_other(form: str, tmp_path: Path, monkeypa
     """Looked at right before and after every optimizer step of a real run."""
     translator = create(form)
     sides = {
-        "generator": {id(parameter) for parameter in translator.generator_parameters()},
-        "discriminator": {id(parameter) for parameter in translator.discriminator_parameters()},
+        network: {id(parameter) for parameter in parameters} for network, parameters in translator.networks().items()
     }
     names = {id(parameter): name for name, parameter in translator.named_parameters()}
-    phases = {phase.name: phase.moves for phase in translator.phases()}
+    phases = {phase.name: phase.trains for phase in translator.phases()}
     state = {"phase": ""}
-    for side in sides:
-        losses = getattr(translator, f"{side}_losses")
+    losses = translator.losses
 
-        def noting(batch: Any, losses: Any = losses) -> Any:
-            state["phase"] = batch.phase
-            return losses(batch)
+    def noting(network: str, batch: Any) -> Any:
+        state["phase"] = batch.phase
+        return losses(network, batch)
 
-        monkeypatch.setattr(translator, f"{side}_losses", noting)
+    monkeypatch.setattr(translator, "losses", noting)
     step = torch.optim.Adam.step
     seen: set[tuple[str, str]] = set()
 
@@ -223,8 +225,8 @@ def test_a_step_of_one_side_leaves_the_other(form: str, tmp_path: Path, monkeypa
             if not torch.equal(dict(translator.named_parameters())[name], before[name])
         }
         assert moved and moved <= sides[side]
-        moves = phases[state["phase"]]
-        assert moves is None or {names[identity].partition(".")[0] for identity in moved} <= set(moves)
+        trains = phases[state["phase"]]
+        assert trains is None or {names[identity].partition(".")[0] for identity in moved} <= set(trains)
         seen.add((side, state["phase"]))
         return result
 
@@ -253,16 +255,34 @@ def test_same_weights_and_seed_give_the_same_images(trained: dict[str, Path], fo
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_no_own_label_is_looked_at_unless_the_work_says_so(trained: dict[str, Path], form: str) -> None:
+def test_no_own_label_is_read_unless_the_method_requires_it(trained: dict[str, Path], form: str) -> None:
     """A photograph that a user brings has no label."""
     translator = load_translator(trained[form] / "out" / "weights.safetensors")
-    if translator.needs_own_class:
+    if "own_class" in translator.requires:
         pytest.skip("this method needs the source's class")
     sources = faces(6, seed=9, prefix="other")
     other = replace(sources, labels=(sources.labels + 1) % 3)
     targets = torch.tensor([0, 1, 2, 0, 1, 2])
     one, two = (translator.translate(part, targets, torch.Generator().manual_seed(0)) for part in (sources, other))
     assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_it_requires_is_what_its_check_refuses_to_lack(form: str) -> None:
+    """Asked of the settings alone, as it is before any network is built."""
+    method, settings = FORMS[form]
+    kind = translator_class(method)
+    required = kind.requires_for(kind.Settings.model_validate(settings))
+    translator = create(form)
+    assert required == translator.requires
+    translator.check(faces())
+    for requirement in ("landmarks", "simulated"):
+        lacking = replace(faces(), **{requirement: None})  # type: ignore[arg-type]
+        if requirement in required:
+            with pytest.raises(CannotTranslateError, match=requirement):
+                translator.check(lacking)
+        else:
+            translator.check(lacking)
 
 
 class Even:
@@ -370,14 +390,13 @@ def test_bfloat16_terms_are_finite_float32_scalars(form: str) -> None:
     for phase in translator.phases():
         batch = batches.draw(torch.Generator().manual_seed(0), step=0, total_steps=10, phase=phase.name)
         children = dict(translator.named_children())
-        moving = [children[name] for name in phase.moves] if phase.moves is not None else [translator]
+        moving = [children[name] for name in phase.trains] if phase.trains is not None else [translator]
         owned = {id(parameter) for module in moving for parameter in module.parameters()}
         terms: dict[str, torch.Tensor] = {}
         with torch.autocast("cpu", torch.bfloat16):
-            if any(id(parameter) in owned for parameter in translator.discriminator_parameters()):
-                terms |= translator.discriminator_losses(batch)
-            if any(id(parameter) in owned for parameter in translator.generator_parameters()):
-                terms |= translator.generator_losses(batch)
+            for network, parameters in translator.networks().items():
+                if any(id(parameter) in owned for parameter in parameters):
+                    terms |= translator.losses(network, batch)
         assert terms
         for name, value in terms.items():
             assert value.shape == () and value.dtype == torch.float32 and torch.isfinite(value), name

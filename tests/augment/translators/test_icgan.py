@@ -27,7 +27,7 @@ def tiny(**settings: Any) -> Icgan:
 
 def batch_in(translator: Icgan, phase: str, *, count: int = 6) -> Batch:
     """A batch of one phase; as the loop does it, what does not learn in it is in evaluation mode."""
-    moves = {moving.name: moving.moves for moving in translator.phases()}[phase]
+    moves = {moving.name: moving.trains for moving in translator.phases()}[phase]
     assert moves is not None
     for name, child in translator.named_children():
         child.train(name in moves)
@@ -108,8 +108,8 @@ def test_impossible_size_names_sizes_that_can() -> None:
 
 def test_the_phases() -> None:
     first, second = tiny().phases()
-    assert (first.name, first.share, first.moves) == ("adversarial", 0.625, ("generator", "discriminator"))
-    assert (second.name, second.share, second.moves) == ("encoders", 0.375, ("latent_encoder", "label_encoder"))
+    assert (first.name, first.share, first.trains) == ("adversarial", 0.625, ("generator", "discriminator"))
+    assert (second.name, second.share, second.trains) == ("encoders", 0.375, ("latent_encoder", "label_encoder"))
 
 
 def test_the_discriminator_sees_fakes_and_wrong_classes_at_half_each() -> None:

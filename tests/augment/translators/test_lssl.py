@@ -94,8 +94,8 @@ def test_impossible_size_names_sizes_that_can() -> None:
 def test_terms_equal_the_equations() -> None:
     translator = tiny()
     batch = batch_of(translator, random_faces())
-    assert batch.side is not None
-    x, s = batch.images, batch.side
+    assert batch.side_input is not None
+    x, s = batch.images, batch.side_input
     both = torch.cat([x, s], 1)
     wanted, own = translator.condition(batch.targets), translator.condition(batch.labels)
     encoder, decoder = translator.generator.encoder, translator.generator.decoder
@@ -170,7 +170,7 @@ def test_the_side_input_reaches_the_output_and_the_discriminator() -> None:
     moved = replace(faces, landmarks=faces.landmarks.flip(0))
     assert not torch.equal(translator.translate(faces, faces.labels), translator.translate(moved, faces.labels))
     here, there = batch_of(translator, faces), batch_of(translator, moved)
-    both = [translator.discriminator(translator.pictures(b.images, b.side))[0] for b in (here, there)]
+    both = [translator.discriminator(translator.pictures(b.images, b.side_input))[0] for b in (here, there)]
     assert not torch.equal(*both)
 
 

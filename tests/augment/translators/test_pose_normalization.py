@@ -77,8 +77,8 @@ def test_defaults_are_those_of_lssl() -> None:
 def test_terms_equal_the_equations() -> None:
     translator = tiny()
     batch = posed_batch(translator, turned_faces())
-    assert batch.side is not None and batch.examples is not None
-    x, s, real = batch.side, batch.images, batch.examples
+    assert batch.side_input is not None and batch.examples is not None
+    x, s, real = batch.side_input, batch.images, batch.examples
     both = torch.cat([x, s], 1)
     wanted, simulated_class = translator.condition(batch.targets), translator.condition(batch.labels)
     encoder, decoder = translator.generator.encoder, translator.generator.decoder
@@ -184,8 +184,8 @@ def test_examples_are_frontal_faces_of_the_wanted_class_and_both_pictures_are_mi
     turned_sources, mirrored_examples = 0, 0
     for step in range(4):
         batch = batches.draw(generator, step=step, total_steps=4)
-        assert batch.side is not None and batch.examples is not None
-        assert (batch.side - batch.images).abs().max() < 0.01
+        assert batch.side_input is not None and batch.examples is not None
+        assert (batch.side_input - batch.images).abs().max() < 0.01
         for image, example, target in zip(batch.images, batch.examples, batch.targets, strict=True):
             turned_sources += any(
                 face.yaw and (torch.equal(image, own) or torch.equal(image.flip(-1), own))
@@ -256,7 +256,7 @@ def test_what_is_missing_is_said_with_its_fix() -> None:
     with pytest.raises(CannotTranslateError, match="no examples"):
         tiny().discriminator_losses(batch_of(tiny(), faces))
     with pytest.raises(CannotTranslateError, match="no simulated faces"):
-        tiny().generator_losses(replace(posed_batch(tiny(), faces), side=None))
+        tiny().generator_losses(replace(posed_batch(tiny(), faces), side_input=None))
     for setting in ("side_input", "side_sigma", "discriminator_sees"):
         with pytest.raises(InputError, match=setting):
             create_translator("lssl_pose", num_classes=3, channels=1, size=16, settings={setting: 0.1})

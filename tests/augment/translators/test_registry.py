@@ -69,6 +69,20 @@ def test_names_come_without_torch() -> None:
     assert "('warp', 'lssl', " in done.stdout
 
 
+def test_the_api_of_plug_ins_is_imported_when_it_is_used() -> None:
+    program = (
+        "import sys, augment.translators as api\n"
+        "assert 'torch' not in sys.modules\n"
+        "from augment.translators import base\n"
+        "for name in ('AdversarialTranslator', 'Batch', 'FittedTranslator', 'LearnedTranslator', 'Phase'):\n"
+        "    assert getattr(api, name) is getattr(base, name)\n"
+        "from augment.translators import *\n"
+        "assert FaceTensors.__module__ == 'augment.faces.tensors' and not hasattr(api, 'Missing')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_unknown_names_and_settings_are_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"'stargun': is not known \(use one of warp, lssl, "):
         translator_class("stargun")

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from augment.core.errors import InputError
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
-from augment.training.loop import TrainingSettings, train_translator
+from augment.training.loop import train_translator
+from augment.training.settings import TrainingSettings
 from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.simgan import LocalDiscriminator, Refiner, SimGan, SimGanSettings
@@ -39,7 +40,7 @@ def batch_of(translator: SimGan, faces: FaceTensors, *, step: int = 0, phase: st
         images=to_unit_range(faces.images),
         labels=faces.labels,
         targets=(faces.labels + 1) % 3,
-        side=translator.side_input(faces),
+        side_input=translator.side_input(faces),
         step=step,
         total_steps=100,
         generator=torch.Generator().manual_seed(step),
@@ -103,8 +104,8 @@ def test_any_size_and_channels(size: int, channels: int, attribute_loss: bool) -
 def test_terms_equal_the_equations() -> None:
     translator = tiny(history=0)
     batch = batch_of(translator, simulated_faces())
-    assert batch.side is not None and batch.examples is not None
-    x, y = batch.side, batch.examples
+    assert batch.side_input is not None and batch.examples is not None
+    x, y = batch.side_input, batch.examples
     refined = translator.refiner(x)
     # D(z) is the probability that a patch is refined, as in the paper.
     d_refined = translator.discriminator(refined)[0].softmax(1)[:, 0]
@@ -139,9 +140,9 @@ def test_losses_by_hand() -> None:
 def test_attribute_terms(classification: str) -> None:
     translator = tiny(attribute_loss=True, classification=classification, history=0)
     batch = batch_of(translator, simulated_faces())
-    assert batch.side is not None and batch.examples is not None
+    assert batch.side_input is not None and batch.examples is not None
     wanted = F.one_hot(batch.targets, 3).float()
-    refined = translator.refiner(batch.side, wanted)
+    refined = translator.refiner(batch.side_input, wanted)
     found = []
     for pictures in (batch.examples, refined):
         attributes = translator.discriminator(pictures)[1]
@@ -178,7 +179,7 @@ def test_the_photograph_is_not_looked_at() -> None:
 
 def test_phases_come_as_published() -> None:
     translator = tiny(attribute_loss=True)
-    assert [(phase.name, phase.moves) for phase in translator.phases()] == [
+    assert [(phase.name, phase.trains) for phase in translator.phases()] == [
         ("refiner", ("refiner",)),
         ("discriminator", ("discriminator", "history")),
         ("adversarial", None),
@@ -291,7 +292,7 @@ def test_what_is_missing_is_said_with_its_fix() -> None:
         tiny().translate(simulated_faces(size=32, channels=3), faces.labels)
     batch = batch_of(tiny(), faces)
     with pytest.raises(CannotTranslateError, match="no simulated faces"):
-        tiny().generator_losses(replace(batch, side=None))
+        tiny().generator_losses(replace(batch, side_input=None))
     with pytest.raises(CannotTranslateError, match="no examples"):
         tiny().discriminator_losses(replace(batch, examples=None))
     with pytest.raises(InputError, match="no task"):

@@ -352,13 +352,13 @@ def test_a_step_moves_its_own_network_only(settings: dict[str, Any], conditionin
 
 def test_the_generator_hears_class_and_data_set_and_the_discriminator_tells_classes() -> None:
     translator = tiny(**JOINT)
-    heard = translator.heard(torch.tensor([2, 0]), torch.tensor([0, 1]))
+    heard = translator.domain_condition(torch.tensor([2, 0]), torch.tensor([0, 1]))
     assert heard.tolist() == [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1]]
     assert translator.generator.state_dict()["blocks.0.convolution.weight"].shape[1] == 1 + 3 + 2
     assert translator.discriminator.attributes.out_channels == 3
     with_norm = tiny(conditioning="instance_norm", **JOINT)
     assert with_norm.generator.state_dict()["blocks.0.norm.affine.weight"].shape[1] == 5
-    assert tiny().heard(torch.tensor([1]), None).tolist() == [[0, 1, 0]]
+    assert tiny().domain_condition(torch.tensor([1]), None).tolist() == [[0, 1, 0]]
 
 
 @pytest.mark.parametrize("cross", [False, True])
@@ -375,7 +375,7 @@ def test_what_is_heard_on_the_way_there_and_back(cross: bool) -> None:
     assert torch.equal(there, judged)
     assert there[:, :3].argmax(1).tolist() == batch.targets.tolist()
     assert there[:, 3:].argmax(1).tolist() == ([1, 0, 1, 0] if cross else [0, 1, 0, 1])
-    assert torch.equal(back, translator.heard(batch.labels, batch.domains))
+    assert torch.equal(back, translator.domain_condition(batch.labels, batch.domains))
 
 
 def test_the_discriminator_hears_nothing_of_data_sets() -> None:

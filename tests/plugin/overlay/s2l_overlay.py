@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import nn
 
-from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.translators.base import Batch, LearnedTranslator, TranslatorSettings
+from augment.faces.tensors import to_bytes_range, to_unit_range
+from augment.translators import AdversarialTranslator, Batch, FaceTensors, TranslatorSettings
 
 
 class OverlaySettings(TranslatorSettings):
@@ -19,7 +19,7 @@ class OverlaySettings(TranslatorSettings):
     lambda_faint: float = Field(default=3.0, ge=0, description="price of a change: its mean square")
 
 
-class Overlay(LearnedTranslator):
+class Overlay(AdversarialTranslator):
     """Adds to a face the picture of the wanted class; a linear discriminator tells real from made, and the classes."""
 
     name = "overlay"

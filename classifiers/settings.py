@@ -1,0 +1,87 @@
+"""Settings of the arms. They stand apart from what trains: to read them should load no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from classifiers.training import ClassifierSettings
+
+
+AugmentationName = Literal["none", "flip", "classical", "randaugment"]
+
+
+ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp"]
+
+
+SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
+
+
+CLASSICAL_KINDS = ("hog", "lbp")
+
+
+class Arm(BaseModel):
+    """One way to make the classifier's training set.
+
+    Attributes:
+        kind: real; oversampled (real, every class drawn alike); synthetic (real and synthetic); synthetic_only; hog or
+            lbp (classical features and a support vector machine, on real faces).
+        augmentation: Of training faces; None: as the classifier's settings say. Real and classical augmentation is
+            kind `real` with `classical`.
+        translator: Whose faces; for synthetic kinds.
+        per_class: How many of its faces of each class; for synthetic kinds.
+        share: Of each batch that is synthetic; for kind `synthetic`. Measured elsewhere: about half is a good start.
+        selected: Whether only faces that selection kept are used; for synthetic kinds.
+        class_balanced: Whether batches draw every class alike; None: as the classifier's settings say.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: ArmKind
+    augmentation: AugmentationName | None = None
+    translator: str | None = None
+    per_class: int | None = Field(default=None, ge=1)
+    share: float = Field(default=0.5, gt=0, lt=1)
+    selected: bool = True
+    class_balanced: bool | None = None
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> Arm:
+        problems = []
+        if self.kind in SYNTHETIC_KINDS:
+            if not self.translator:
+                problems.append(f"translator: kind {self.kind} needs one (for example warp)")
+            if self.per_class is None:
+                problems.append(f"per_class: kind {self.kind} needs a number of faces per class (for example 500)")
+        else:
+            problems += [
+                f"{key}: kind {self.kind} uses no synthetic faces; leave it out, or use kind synthetic"
+                for key in ("translator", "per_class", "share", "selected")
+                if key in self.model_fields_set and getattr(self, key) is not None
+            ]
+        if self.kind == "synthetic_only" and "share" in self.model_fields_set:
+            problems.append("share: the whole batch is synthetic in kind synthetic_only; leave it out")
+        if self.kind == "oversampled" and self.class_balanced is False:
+            problems.append("class_balanced: kind oversampled is balanced; leave it out, or use kind real")
+        if self.kind in CLASSICAL_KINDS:
+            problems += [
+                f"{key}: kind {self.kind} has no batches to change; leave it out"
+                for key in ("augmentation", "class_balanced")
+                if getattr(self, key) is not None
+            ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether it needs a translator's faces."""
+        return self.kind in SYNTHETIC_KINDS
+
+    def balanced(self, settings: ClassifierSettings) -> bool:
+        """Whether its batches draw every class alike."""
+        if self.kind == "oversampled":
+            return True
+        return settings.class_balanced if self.class_balanced is None else self.class_balanced

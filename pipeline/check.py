@@ -1,0 +1,39 @@
+"""params.yaml and the data set, checked whole, without running anything."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from augment.sources import open_source
+from pipeline.core.devices import choose_device
+from pipeline.core.messages import RESULT
+from pipeline.core.project import git_advice
+from pipeline.data_set import check_data_set, open_data_set
+from pipeline.parameters.whole import load_parameters
+from pipeline.requirements import check_requirements
+
+LOG = logging.getLogger(__name__)
+
+
+def check(root: Path) -> None:
+    """Checks params.yaml whole, and that the data set can be opened."""
+    parameters = load_parameters(root / "params.yaml")
+    device = choose_device(parameters.runtime.device)
+    LOG.debug("torch %s on %s", torch.__version__, device)
+    source = open_data_set(parameters.dataset, root)
+    check_data_set(parameters.dataset, parameters.folds, source)
+    check_requirements(parameters, source)
+    teacher = parameters.parsing.teacher
+    if parameters.parsing.enabled and teacher.has_helen:
+        open_source("helen", root / teacher.root, **teacher.settings)
+    arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
+    LOG.log(
+        RESULT,
+        f"params.yaml is valid: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
+        f"{arms} arms x {len(parameters.seeds)} seeds, on {device}",
+    )
+    if advice := git_advice(root):
+        LOG.warning(advice)

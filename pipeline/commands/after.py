@@ -1,0 +1,64 @@
+"""Commands after a run: keep its results, translate photographs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.core.command_line import Command, refusals_as_errors
+
+
+@click.command(cls=Command)
+@click.argument("destination", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--note", default="", help="A sentence on the circumstances, e.g. wall time and memory.")
+def results(destination: Path, note: str) -> None:
+    """Keep what this run reported under DESTINATION: text, and pictures of faces in the public domain only."""
+    from pipeline.core.messages import RESULT
+    from pipeline.results import keep_results
+
+    with refusals_as_errors():
+        files = keep_results(Path.cwd(), Path.cwd() / destination, note)
+        names = ", ".join(file.name for file in files)
+        logging.getLogger(__name__).log(RESULT, "%s: %s", destination, names)
+
+
+@click.command(cls=Command)
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path(path_type=Path))
+@click.option(
+    "--weights", required=True, type=click.Path(path_type=Path), help="A trained translator's weights.safetensors."
+)
+@click.option("--to", "to", multiple=True, metavar="CLASS", help="Wanted class; several times, or `all`.")
+@click.option("--from", "own_class", metavar="CLASS", help="The pictures' own class, where the translator asks for it.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Write here instead of beside them.")
+@click.option("--recursive", is_flag=True, help="Take the pictures in a folder's folders too.")
+@click.option("--overwrite", is_flag=True, help="Write over outputs that are there already.")
+@click.option(
+    "--keep-going", is_flag=True, help="Do the good pictures though others have problems; still exits with 1."
+)
+@click.option("--outputs", type=click.IntRange(1, 999), default=1, show_default=True, help="Outputs per class.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the translator's randomness.")
+@click.option(
+    "--landmarks",
+    type=click.Choice(["auto", "dlib", "none"]),
+    default="auto",
+    show_default=True,
+    help="Look for landmarks; auto: where the translator wants some.",
+)
+@click.option("--crop", is_flag=True, help="Crop each picture to its face, turned by its eyes.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+def translate(photos: tuple[Path, ...], weights: Path, **options: Any) -> None:
+    """Translate your own pictures, or folders of them, to other classes.
+
+    Each is cropped to its central square (--crop: to its face), brought to the translator's size, and written as
+    NAME.CLASS.png beside it.
+    """
+    from pipeline.core.messages import RESULT
+    from pipeline.photos.translate import TranslateSettings, translate_pictures
+
+    with refusals_as_errors("interrupted; what is written is whole"):
+        written = translate_pictures(photos, weights, TranslateSettings(**options))
+        files = f"{len(written):,} file{'s' * (len(written) != 1)}"
+        logging.getLogger(__name__).log(RESULT, "translate: %s written", files)

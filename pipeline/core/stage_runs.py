@@ -1,0 +1,76 @@
+"""Around every stage: params.yaml is checked whole, time and memory are kept, and what came of it is said."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from augment.core.files import atomic_write_text
+from augment.core.seals import file_digest
+from pipeline.core.code import HOME, ROOMS
+from pipeline.core.devices import die_with_parent
+from pipeline.core.messages import RESULT
+from pipeline.core.project import check_place_of_artifacts
+from pipeline.core.stage_records import measured
+from pipeline.core.workspace import Artifacts
+from pipeline.stages import run_stage
+
+LOG = logging.getLogger(__name__)
+
+
+def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
+    """Runs a stage as `s2l` does.
+
+    Args:
+        stage: One of `pipeline.stages.STAGES`.
+        root: The workspace.
+        **arguments: `name` of the translator or arm for stages that have one.
+
+    Raises:
+        InputError: params.yaml can't be run, an earlier stage's output is missing or damaged, or the stage refuses.
+    """
+    began = time.monotonic()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # timm would otherwise ask a network for names it already has
+    if os.environ.get("DVC_STAGE"):
+        die_with_parent()
+        check_place_of_artifacts(root)
+    check_parameters(root)
+    if stage == "prepare":
+        # What no face of the data set can give a translator. By name, as in `check_parameters`, and for its reason.
+        importlib.import_module("pipeline.requirements").check_requirements_of_run(root)
+    with measured(root, stage, arguments.get("name")):
+        run_stage(stage, root, **arguments)
+    if stage != "report":  # which says itself where it lies
+        minutes, seconds = divmod(round(time.monotonic() - began), 60)
+        name = f" {arguments['name']}" if "name" in arguments else ""
+        LOG.log(RESULT, "%s%s: done in %d:%02d", stage, name, minutes, seconds)
+
+
+def check_parameters(root: Path) -> None:
+    """Checks all of params.yaml, whatever part of it a stage reads, so that no error waits for a later stage.
+
+    The check needs the settings of every room, and takes seconds: it is made once for a content of params.yaml.
+
+    Raises:
+        InputError: params.yaml can't be run.
+    """
+    file, checked = root / "params.yaml", Artifacts(root).scratch / "parameters-checked"
+    known = file.is_file() and checked.is_file() and checked.read_text(encoding="utf-8") == _content(file)
+    if not known:
+        # By name: it can refuse a run, and never change a result, so that no stage depends on its code.
+        importlib.import_module("pipeline.parameters.whole").load_parameters(file)
+        atomic_write_text(checked, _content(file))
+
+
+def _content(file: Path) -> str:
+    """A hash of params.yaml and of all code that could look at it."""
+    digest = hashlib.sha256(file.read_bytes())
+    for room in ROOMS:
+        for code in sorted((HOME / room).rglob("*.py")):
+            digest.update(f"{code.relative_to(HOME)} {file_digest(code)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""The run's data set: opened as params.yaml says, and what can be refused before a picture is read."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from augment.core.errors import InputError, Problem
+from augment.faces.fold_choice import choose_folds
+from augment.faces.splits import FoldSettings
+from augment.prepare.annotation import check_annotation
+from augment.sources import Source, open_source
+from augment.sources.base import known_splits, reading_notes
+from augment.sources.terms import licence_of
+from pipeline.parameters.dataset import DatasetSettings
+
+LOG = logging.getLogger(__name__)
+
+
+def open_data_set(dataset: DatasetSettings, root: Path) -> Source:
+    """Opens the data set of a run.
+
+    Args:
+        dataset: The section of params.yaml.
+        root: The workspace, which a relative `dataset.root` starts from.
+
+    Raises:
+        InputError: A setting is unknown, the data is not there, or has another layout.
+    """
+    settings = dict(dataset.settings)
+    if dataset.source in ("rig", "joint"):
+        # Embedded faces are drawn at the run's size rather than scaled to it.
+        settings = {"size": dataset.image_size, "channels": dataset.channels, **settings}
+    if dataset.source == "rig":
+        return open_source("rig", None, **settings)
+    return open_source(dataset.source, root / dataset.root, **settings)
+
+
+def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source) -> None:
+    """Refuses, before any picture is read, what can be known without one, and says whose splits will be used.
+
+    Raises:
+        InputError: Nobody says under which terms the faces stand, the packages that find landmarks are not installed,
+            there is one class only, the source's own splits can't be kept, or there are more folds than subjects
+            (where the source knows its splits and subjects beforehand).
+    """
+    problems: list[Problem] = []
+    try:
+        licence_of(source, dataset.licence, where="params.yaml: dataset.licence")
+    except InputError as error:
+        problems += error.problems
+    try:
+        check_annotation(dataset.annotation)
+    except InputError as error:
+        problems += error.problems
+    classes = dataset.classes or source.class_names
+    if dataset.attribute == "expression" and len(classes) < 2:
+        why = f"{dataset.source} has one class, {', '.join(classes)}: nothing to translate or tell apart"
+        fix = getattr(source, "purpose", "use faces of two classes and more")
+        problems.append(Problem("params.yaml: dataset.source", why, fix))
+    for note in reading_notes(source):
+        LOG.info(f"{dataset.source}: {note}")
+    choice = None
+    own = known_splits(source) if dataset.classes is None else None
+    if own is not None:
+        try:
+            choice = choose_folds(own, folds)
+            LOG.info(f"folds: {choice.sentence}")
+        except InputError as error:
+            problems += [replace(problem, where=f"params.yaml: {problem.where}") for problem in error.problems]
+    population = getattr(source, "population", None)
+    if population is not None and choice is not None and choice.kind == "subjects":
+        subjects = {spec.subject_name for spec in population.specs} - {None}
+        if subjects and folds.folds > len(subjects):
+            why = f"{folds.folds} folds of {len(subjects)} subjects"
+            problems.append(Problem("params.yaml: folds.folds", why, f"use at most {len(subjects)}, or more subjects"))
+    if problems:
+        raise InputError(problems)

@@ -1,0 +1,155 @@
+"""All of params.yaml, checked whole before any work: each key, and what no single key can tell."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from augment.core.errors import InputError, Problem
+from augment.faces.splits import FoldSettings
+from augment.synthesis.generate import SynthesisSettings
+from augment.synthesis.selection import SelectionSettings
+from augment.translators import translator_class, translator_names
+from augment.translators.base import LearnedTranslator, Translator
+from classifiers.training import ClassifierSettings
+from pipeline.core.runtime import RuntimeSettings
+from pipeline.core.sections import Name, Section, parse_sections, read_values
+from pipeline.parameters.arms import Arms
+from pipeline.parameters.dataset import DatasetSettings
+from pipeline.parameters.judge import JudgeSettings
+from pipeline.parameters.parsing import ParsingStage
+from pipeline.parameters.translators import TranslatorEntry
+from reports.settings import ReportSettings, ScoreSettings
+
+
+class Parameters(Section):
+    """All of params.yaml."""
+
+    seed: int = Field(ge=0, lt=2**31, strict=True)
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]] = Field(
+        min_length=1, description="Paired seeds of every arm."
+    )
+    dataset: DatasetSettings
+    folds: FoldSettings
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
+    parsing: ParsingStage = Field(default_factory=ParsingStage)
+    translators: dict[Name, TranslatorEntry]
+    synthesis: SynthesisSettings
+    selection: SelectionSettings
+    judge: JudgeSettings
+    classifier: ClassifierSettings
+    arms: Arms
+    scores: ScoreSettings
+    report: ReportSettings = Field(default_factory=ReportSettings)
+
+
+def load_parameters(path: Path) -> Parameters:
+    """Reads and checks a params.yaml.
+
+    Raises:
+        InputError: Lists every key that is unknown, missing, of a wrong type or impossible, with the fix; or the file
+            can't be read.
+    """
+    return parse_parameters(read_values(path), where=Path(path).name)
+
+
+def parse_parameters(values: Mapping[str, Any], *, where: str) -> Parameters:
+    """Checks parameters.
+
+    Args:
+        values: Nested mappings as YAML gives them.
+        where: How to name them in errors.
+
+    Raises:
+        InputError: Lists every problem.
+    """
+    parameters = parse_sections(values, Parameters, where=where)
+    if problems := _cross_check(parameters, where):
+        raise InputError(list(dict.fromkeys(problems)), f"{where} can't be run:")
+    return parameters
+
+
+def known_settings(values: Mapping[str, Any], location: Sequence[str]) -> list[str]:
+    """The settings of the method that a translator names, where the location is that of its settings."""
+    if len(location) != 3 or location[0] != "translators" or location[2] != "settings":
+        return []
+    method = values["translators"][location[1]].get("method")
+    return list(translator_class(method).Settings.model_fields) if method in translator_names() else []
+
+
+def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translator]], where: str) -> list[Problem]:
+    """A mirrored face has the other side's pose, so nothing may be mirrored where the pose is the class."""
+    if parameters.dataset.attribute != "pose":
+        return []
+    found = [
+        f"translators.{name}.training.mirror"
+        for name, entry in parameters.translators.items()
+        if entry.training.mirror and name in methods and issubclass(methods[name], LearnedTranslator)
+    ]
+    for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
+        if classifier.augmentation_settings.flip:
+            found.append(f"{key}.augmentation_settings.flip")
+    why = "mirrors faces, which changes their class where dataset.attribute is pose"
+    return [Problem(f"{where}: {key}", why, f"set it to {'false' if 'mirror' in key else 0}") for key in found]
+
+
+def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
+    """What no single key can tell: translators against the image size, arms against translators and amounts ..."""
+    problems = []
+    methods: dict[str, type[Translator]] = {}
+    for name, entry in parameters.translators.items():
+        try:
+            methods[name] = translator_class(entry.method)
+        except InputError as error:  # a plug-in that can't be used
+            problems.append(Problem(f"{where}: translators.{name}.method", str(error)))
+    problems += _mirrored_poses(parameters, methods, where)
+    for name, method in methods.items():
+        entry = parameters.translators[name]
+        try:
+            settings = method.Settings.model_validate(entry.settings)
+        except ValidationError as error:
+            for details in error.errors():
+                key = ".".join(str(part) for part in details["loc"])
+                path = f"{where}: translators.{name}.settings.{key}"
+                if details["type"] == "extra_forbidden":
+                    known = list(method.Settings.model_fields)
+                    close = difflib.get_close_matches(key, known, n=1)
+                    fix = f"did you mean {close[0]}?" if close else f"settings of {entry.method}: {', '.join(known)}"
+                    problems.append(Problem(path, f"unknown setting of {entry.method}", fix))
+                else:
+                    problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
+            continue
+        try:
+            method.check_size(parameters.dataset.image_size, settings)
+        except (InputError, ValueError) as error:
+            problems.append(Problem(f"{where}: dataset.image_size", f"translator {name}: {error}"))
+    both = set(parameters.arms.real) & set(parameters.arms.synthetic)
+    problems += [
+        Problem(f"{where}: arms.synthetic.{name}", "is an arm of real faces too", "rename it") for name in both
+    ]
+    for name, arm in parameters.arms.real.items():
+        if arm.translator is not None:
+            fix = "move it to arms.synthetic"
+            problems.append(Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces takes none", fix))
+    for name, arm in parameters.arms.synthetic.items():
+        path = f"{where}: arms.synthetic.{name}"
+        if arm.translator is None:
+            problems.append(Problem(f"{path}.translator", "is missing", f"one of {', '.join(parameters.translators)}"))
+        elif arm.translator not in parameters.translators:
+            fix = f"one of {', '.join(parameters.translators)}"
+            problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is no translator of this run", fix))
+        if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
+            why = f"{arm.per_class} faces per class are more than the {parameters.synthesis.per_class} that are made"
+            problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
+    arms = [*parameters.arms.real, *parameters.arms.synthetic]
+    baseline = parameters.report.baseline_arm
+    if baseline is not None and baseline not in arms:
+        fix = f"one of {', '.join(arms)}"
+        problems.append(Problem(f"{where}: report.baseline_arm", f"{baseline!r} is no arm", fix))
+    if len(set(parameters.seeds)) != len(parameters.seeds):
+        problems.append(Problem(f"{where}: seeds", "a seed occurs twice", "paired seeds must differ"))
+    return problems

@@ -1,0 +1,115 @@
+"""What the translators of a run require of faces, compared with what its data set can give, before any face is read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from augment.core.errors import InputError, Problem
+from augment.sources import Source
+from augment.sources.base import known_annotations
+from augment.translators import translator_class
+from pipeline.core.sections import named
+from pipeline.data_set import open_data_set
+from pipeline.parameters.dataset import DatasetSettings
+from pipeline.parameters.whole import Parameters, load_parameters
+
+LOG = logging.getLogger(__name__)
+
+# A requirement of the source faces' classes is always met: every training face has a label.
+_MISSING = {
+    "landmarks": (
+        "needs landmarks, and no face of this data set will have any",
+        "let them be found (`s2l profile landmarks=dlib`), or use a translator or settings without landmarks",
+    ),
+    "simulated": (
+        "needs simulated frontal faces, and no face of this data set will have one",
+        "let them be fitted (dataset.annotation.simulated=true, which needs landmarks), or use embedded faces with "
+        "dataset.settings.simulated=true",
+    ),
+}
+
+
+def available_annotations(dataset: DatasetSettings, source: Source) -> frozenset[str] | None:
+    """What the table of faces can hold beside pictures and labels, of `landmarks` and `simulated`.
+
+    Args:
+        dataset: The data set's settings; what they look for is counted as found.
+        source: The open source; no picture of it is read.
+
+    Returns:
+        None where the source does not know what its faces come with.
+    """
+    known = known_annotations(source)
+    if known is None:
+        return None
+    found = set(known)
+    if dataset.annotation.landmarks.detector != "none":
+        found.add("landmarks")
+    if dataset.annotation.simulated and "landmarks" in found:
+        found.add("simulated")
+    return frozenset(found)
+
+
+def unmet_requirements(parameters: Parameters, source: Source) -> dict[str, list[Problem]]:
+    """The requirements of each translator that no face of the data set can meet.
+
+    Args:
+        parameters: The run's parameters; only translators whose settings are valid are asked.
+        source: The open source; no picture of it is read.
+
+    Returns:
+        Problems by the translator's name in the run, without the translators that have none. Empty where it can't be
+        known without reading the faces.
+    """
+    available = available_annotations(parameters.dataset, source)
+    if available is None:
+        return {}
+    unmet: dict[str, list[Problem]] = {}
+    for name, entry in parameters.translators.items():
+        try:
+            method = translator_class(entry.method)
+            required = method.requires_for(method.Settings.model_validate(entry.settings))
+        except (InputError, ValidationError):  # the check of the parameters lists these
+            continue
+        lacking = [requirement for requirement in _MISSING if requirement in required - available]
+        if lacking:
+            unmet[name] = [
+                Problem(f"params.yaml: translators.{name}", f"{entry.method} {_MISSING[item][0]}", _MISSING[item][1])
+                for item in lacking
+            ]
+    return unmet
+
+
+def check_requirements(parameters: Parameters, source: Source) -> None:
+    """Reports translators that this data set can't serve, as each one's `on_refusal` says.
+
+    Args:
+        parameters: The run's parameters.
+        source: The open source; no picture of it is read.
+
+    Raises:
+        InputError: A translator with `on_refusal: stop` can't work on this data set. One with `on_refusal: report` is
+            warned of: the run goes on without it.
+    """
+    stopping = []
+    for name, problems in unmet_requirements(parameters, source).items():
+        if named(parameters.translators, name, "translator").on_refusal == "stop":
+            stopping += problems
+        else:
+            for problem in problems:
+                LOG.warning(f"translator {name} will be refused: {problem.why} ({problem.fix})")
+    if stopping:
+        raise InputError(stopping)
+
+
+def check_requirements_of_run(root: Path) -> None:
+    """`check_requirements` of the run that params.yaml describes, for the stage that would read the data set.
+
+    Raises:
+        InputError: As `check_requirements`; or params.yaml can't be run, or the data set can't be opened.
+    """
+    parameters = load_parameters(root / "params.yaml")
+    check_requirements(parameters, open_data_set(parameters.dataset, root))

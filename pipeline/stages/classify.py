@@ -1,0 +1,67 @@
+"""The classifiers of an arm: every fold with every seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from classifiers.arms import run_arm
+from classifiers.training import ClassifierSettings
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.stage import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
+from pipeline.core.workspace import move_into_place
+from pipeline.measured_fields import take_measurements
+from pipeline.parameters.arms import Arms
+from pipeline.stages.refusals import pass_refusal_on
+
+
+class ClassifyParameters(CommonParameters):
+    """What this stage reads of params.yaml."""
+
+    seeds: list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]] = Field(min_length=1)
+    classifier: ClassifierSettings
+    arms: Arms
+
+
+def classify(root: Path, name: str) -> None:
+    """Trains and tests an arm's classifiers: every fold with every seed."""
+    parameters, artifacts, device = start(root, ClassifyParameters)
+    arm = parameters.arms.arm(name)
+    earlier = (
+        [] if arm.translator is None else [Need(artifacts.selected(arm.translator), f"s2l assess {arm.translator}")]
+    )
+    check_needs([*prepared(artifacts), *earlier], [artifacts.arm(name)])
+    synthetic_dir = None
+    inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
+    if arm.translator is not None:
+        synthetic_dir = artifacts.selected(arm.translator)
+        if pass_refusal_on(synthetic_dir, artifacts.arm(name)):
+            return
+        inputs["synthetic"] = synthetic_dir
+    values = {
+        "arm": arm.model_dump(mode="json"),
+        **parameters.model_dump(mode="json", include={"seed", "seeds", "classifier"}),
+    }
+    with stage_scratch("classify", artifacts, parameters, values, inputs, name) as scratch:
+        built = scratch / "out"
+        built.mkdir(exist_ok=True)
+        run_arm(
+            name,
+            arm,
+            faces_dir=artifacts.faces,
+            folds_path=artifacts.folds,
+            synthetic_dir=synthetic_dir,
+            classifier_settings=parameters.classifier,
+            seeds=parameters.seeds,
+            out=built / "predictions.parquet",
+            history_out=built / "history.jsonl",
+            weights_out=None,
+            scratch=scratch / "cells",
+            device=device,
+            processes=processes_of(parameters, device),
+            threads=parameters.runtime.threads,
+        )
+        write_json(artifacts.measurements(f"classify-{name}"), take_measurements(built))
+        move_into_place(built, artifacts.arm(name))

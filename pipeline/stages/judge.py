@@ -1,0 +1,55 @@
+"""The judge of each fold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from augment.faces.splits import read_folds
+from augment.faces.table import read_class_names, read_faces
+from classifiers.judge import train_judge
+from pipeline.core.needs import check_needs
+from pipeline.core.stage import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
+from pipeline.core.workspace import move_into_place
+from pipeline.measured_fields import take_measurements
+from pipeline.parameters.judge import JudgeSettings
+from reports.metrics.reference_faces import check_reference_faces
+from reports.settings import ScoreSettings
+
+
+class JudgeParameters(CommonParameters):
+    """What this stage reads of params.yaml."""
+
+    judge: JudgeSettings
+    scores: ScoreSettings
+    translators: dict[str, Any]
+
+
+def judge(root: Path) -> None:
+    """Trains the judge of each fold.
+
+    Raises:
+        InputError: There are translators, and a fold has too few real faces to score any: before all training.
+    """
+    parameters, artifacts, device = start(root, JudgeParameters)
+    check_needs(prepared(artifacts), [artifacts.judge])
+    if parameters.translators:
+        known = read_faces(artifacts.faces, columns=["face_id", "label_name", "subject"])
+        names = read_class_names(artifacts.faces)
+        check_reference_faces(known, read_folds(artifacts.folds), names, parameters.scores)
+    values = parameters.model_dump(mode="json", include={"seed", "judge"})
+    inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
+    with stage_scratch("judge", artifacts, parameters, values, inputs) as scratch:
+        train_judge(
+            artifacts.faces,
+            artifacts.folds,
+            parameters.judge.classifier,
+            parameters.seed,
+            scratch / "out",
+            device,
+            scratch=scratch / "folds",
+            processes=processes_of(parameters, device),
+            threads=parameters.runtime.threads,
+        )
+        write_json(artifacts.measurements("judge"), take_measurements(scratch / "out"))
+        move_into_place(scratch / "out", artifacts.judge)

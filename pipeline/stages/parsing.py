@@ -1,0 +1,77 @@
+"""The face parsing network of each fold."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from pydantic import Field
+
+from augment.core.seeding import derive_seed
+from augment.faces.splits import read_folds
+from augment.parsing.network import parsing_statistics, save_parsing, train_parsing
+from augment.parsing.teachers import choose_teachers, teacher_terms
+from pipeline.core.needs import check_needs
+from pipeline.core.stage import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
+from pipeline.core.workspace import Artifacts, fold_directory, move_into_place
+from pipeline.measured_fields import take_measurements
+from pipeline.parameters.parsing import ParsingStage
+from pipeline.stages.folds import faces_of_fold, fold_numbers
+
+LOG = logging.getLogger(__name__)
+
+
+class ParsingParameters(CommonParameters):
+    """What this stage reads of params.yaml."""
+
+    parsing: ParsingStage = Field(default_factory=ParsingStage)
+
+
+def parsing(root: Path) -> None:
+    """Trains the parsing network of each fold, or says why there is none."""
+    parameters, artifacts, device = start(root, ParsingParameters)
+    check_needs(prepared(artifacts), [artifacts.parsing])
+    values = parameters.model_dump(mode="json", include={"seed", "parsing"})
+    inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
+    with stage_scratch("parsing", artifacts, parameters, values, inputs) as scratch:
+        built = scratch / "out"
+        calls = [
+            {
+                "parameters": parameters,
+                "root": root,
+                "fold": fold,
+                "folder": fold_directory(built, fold),
+                "device": str(device),
+            }
+            for fold in fold_numbers(read_folds(artifacts.folds))
+            if not (fold_directory(built, fold) / "report.json").is_file()
+        ]
+        run_folds(_parsing_of_fold, calls, parameters, device)
+        write_json(artifacts.measurements("parsing"), take_measurements(built))
+        move_into_place(built, artifacts.parsing)
+
+
+def _parsing_of_fold(*, parameters: ParsingParameters, root: Path, fold: int, folder: Path, device: str) -> None:
+    """Trains the parsing network of a fold into a folder; its report is written last."""
+    artifacts = Artifacts(root)
+    faces = faces_of_fold(artifacts, fold)
+    folder.mkdir(parents=True, exist_ok=True)
+    lesson = (
+        choose_teachers(faces["train"], faces.get("validation"), parameters.parsing.teacher, workspace=artifacts.root)
+        if parameters.parsing.enabled
+        else "parsing.enabled is false"
+    )
+    if isinstance(lesson, str):
+        LOG.info(f"no parsing network: {lesson}")
+        write_json(folder / "report.json", {"available": False, "reason": lesson})
+        return
+    seed = derive_seed(parameters.seed, "parsing", fold)
+    network, facts = train_parsing(
+        lesson.teachers, lesson.validation, parameters.parsing.training, seed, device, lesson.held_out
+    )
+    # Of the run's own faces, whether or not anybody knows their masks.
+    facts["own"] = parsing_statistics(network, faces["validation"].images) if "validation" in faces else None
+    if terms := teacher_terms(lesson.teachers):
+        facts["teacher_terms"] = [line.model_dump(mode="json") for line in terms]
+    save_parsing(network, folder / "weights.safetensors")
+    write_json(folder / "report.json", {"available": True, **facts})

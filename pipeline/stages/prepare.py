@@ -1,0 +1,92 @@
+"""The data set becomes the table of faces, and folds that keep subjects apart."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from augment.core.errors import InputError
+from augment.faces.fold_choice import report_folds
+from augment.faces.leakage import check_leakage
+from augment.faces.splits import FoldSettings, assign_folds, write_folds
+from augment.faces.table import SPLITS, read_faces
+from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
+from pipeline.core.devices import processes_for
+from pipeline.core.needs import check_needs
+from pipeline.core.stage import CommonParameters, stage_scratch, start
+from pipeline.core.workspace import move_into_place
+from pipeline.data_set import check_data_set, open_data_set
+from pipeline.parameters.dataset import DatasetSettings
+from pipeline.stages.folds import fold_numbers
+from reports.metrics.reference_faces import check_reference_faces
+from reports.settings import ScoreSettings
+
+LOG = logging.getLogger(__name__)
+
+
+class PrepareParameters(CommonParameters):
+    """What this stage reads of params.yaml."""
+
+    dataset: DatasetSettings
+    folds: FoldSettings
+    scores: ScoreSettings
+
+
+def prepare(root: Path, quarantine: Path | None = None) -> None:
+    """The data set becomes the table of faces and its folds; what leaks between splits is refused or counted."""
+    parameters, artifacts, _ = start(root, PrepareParameters)
+    dataset = parameters.dataset
+    source = open_data_set(dataset, root)
+    check_data_set(dataset, parameters.folds, source)
+    if quarantine is None and dataset.quarantine:
+        quarantine = root / dataset.quarantine
+    check_needs([], [artifacts.faces])
+    values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
+    with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
+        report = prepare_faces(
+            source,
+            scratch / "faces",
+            image_size=dataset.image_size,
+            channels=dataset.channels,
+            classes=dataset.classes,
+            attribute=dataset.attribute,
+            pose_step=dataset.pose_step,
+            licence=dataset.licence,
+            annotation=dataset.annotation,
+            annotation_cache=artifacts.scratch / "annotation",
+            workers=processes_for(parameters.runtime.processes, "cpu"),
+            quarantine=quarantine,
+        )
+        for name, others in report.subject_spellings.items():
+            LOG.info(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
+        faces = read_faces(scratch / "faces")
+        duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
+        folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
+        write_folds(folds, scratch / "folds.parquet")
+        _report_folds(report, faces, folds, parameters, scratch / "faces")
+        for fold in fold_numbers(folds):
+            check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
+        move_into_place(scratch / "faces", artifacts.faces)
+        move_into_place(scratch / "folds.parquet", artifacts.folds)
+
+
+def _report_folds(
+    report: PreparationReport, faces: pa.Table, folds: pa.Table, parameters: PrepareParameters, directory: Path
+) -> None:
+    """Adds the folds that the run uses to the preparation's report; says whose splits they are, and if they are small.
+
+    The table of faces is of use without scores, so too few faces for these are no error yet; the judge's stage refuses.
+    """
+    found = report_folds(faces, folds, parameters.folds, report.class_names)
+    write_report(report.model_copy(update={"folds": found}), directory)
+    LOG.info(f"folds: {found.choice.sentence}")
+    for fold, counts in enumerate(found.counts):
+        totals = {split: sum(by_split[split] for by_split in counts.values()) for split in SPLITS}
+        LOG.info(f"fold {fold}: " + ", ".join(f"{split} {total:,}" for split, total in totals.items()))
+    try:
+        check_reference_faces(faces, folds, report.class_names, parameters.scores)
+    except InputError as error:
+        LOG.info(f"warning: no translator can be scored on these folds: {error}")

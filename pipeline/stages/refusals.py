@@ -1,0 +1,39 @@
+"""A translator that can't work on these faces: its refusal is a result, and goes on to the report."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from augment.core.json_files import read_json_object
+from augment.core.replacing import folder_in_place
+from pipeline.core.sections import OnRefusal, StageParameters
+from pipeline.core.stage import write_json
+from pipeline.core.workspace import REFUSAL_FILE
+
+LOG = logging.getLogger(__name__)
+
+
+class RefusableEntry(StageParameters):
+    """What follows of a translator's entry once it is trained: what happens where it can't work on these faces."""
+
+    on_refusal: OnRefusal = "report"
+
+
+def refusal_in(folder: Path) -> dict[str, Any] | None:
+    """The refusal that a stage wrote into its output; None where it has another result."""
+    file = folder / REFUSAL_FILE
+    return read_json_object(file) if file.is_file() else None
+
+
+def pass_refusal_on(source: Path, *outs: Path) -> bool:
+    """Writes a translator's refusal into a later stage's outputs, so that the report finds it and nothing is silent."""
+    refusal = refusal_in(source)
+    if refusal is None:
+        return False
+    LOG.warning(f"translator {refusal['name']} was refused: {refusal['reason']}")
+    for out in outs:
+        with folder_in_place(out) as built:
+            write_json(built / REFUSAL_FILE, refusal)
+    return True

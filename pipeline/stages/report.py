@@ -1,0 +1,96 @@
+"""The tables, the figures, the metrics and the page."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from augment.core.files import atomic_write_bytes
+from pipeline.core.devices import name_of
+from pipeline.core.messages import RESULT
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.sections import Name, read_values
+from pipeline.core.stage import CommonParameters, prepared, start
+from pipeline.core.workspace import move_into_place, scratch_folder
+from pipeline.parameters.arms import Arms
+from pipeline.run_record import read_run_record
+from pipeline.stages.cards import update_card_of_all
+from pipeline.stages.refusals import refusal_in
+from reports.build import build_report
+from reports.environment import describe_environment
+from reports.inputs import Refusal, ReportInputs
+from reports.parsing import parsing_notes
+from reports.settings import ReportSettings
+
+LOG = logging.getLogger(__name__)
+
+
+class ReportParameters(CommonParameters):
+    """What this stage reads of params.yaml; that the page prints all of it is no reason to know every setting."""
+
+    dataset: dict[str, Any]
+    translators: dict[Name, Any]
+    arms: Arms
+    report: ReportSettings = Field(default_factory=ReportSettings)
+
+
+def report(root: Path) -> None:
+    """The tables, the figures, the metrics and the page."""
+    parameters, artifacts, device = start(root, ReportParameters)
+    arms = {**parameters.arms.real, **parameters.arms.synthetic}
+    needs = [*prepared(artifacts), Need(artifacts.parsing, "s2l parsing")]
+    for translator in parameters.translators:
+        needs.append(Need(artifacts.translator(translator), f"s2l train {translator}"))
+        assess_it = f"s2l assess {translator}"
+        needs += [Need(artifacts.selected(translator), assess_it), Need(artifacts.scores(translator), assess_it)]
+    needs += [Need(artifacts.arm(arm), f"s2l classify {arm}") for arm in arms]
+    check_needs(needs, [artifacts.report])
+    # Where training or synthesis refused, it was passed on.
+    refusals = {name: refusal_in(artifacts.selected(name)) for name in parameters.translators}
+    ran = [name for name, refusal in refusals.items() if refusal is None]
+    ran_arms = [name for name in arms if refusal_in(artifacts.arm(name)) is None]
+    build_report(
+        ReportInputs(
+            data_name=_data_name(parameters.dataset),
+            predictions={name: artifacts.arm(name) / "predictions.parquet" for name in ran_arms},
+            arms={name: arm.model_dump(mode="json") for name, arm in arms.items()},
+            faces_report=artifacts.faces / "report.json",
+            histories={name: artifacts.arm(name) / "history.jsonl" for name in ran_arms},
+            scores={name: artifacts.scores(name) / "scores.json" for name in ran},
+            translators={name: artifacts.translator(name) for name in ran},
+            timings={name: file for name in ran if (file := artifacts.measurements(f"train-{name}")).is_file()},
+            selections={name: artifacts.selected(name) for name in ran},
+            refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
+            notes=parsing_notes(artifacts.parsing),
+            params=read_values(root / "params.yaml"),
+            environment=describe_environment(name_of(str(device))),
+            command="dvc repro",
+            record=read_run_record(artifacts, parameters.translators, arms),
+        ),
+        parameters.report,
+        artifacts.report,
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+    )
+    with scratch_folder(artifacts.scratch, "report", "kept") as scratch:
+        shutil.copytree(artifacts.report / "plots", scratch / "plots", dirs_exist_ok=True)
+        move_into_place(scratch / "plots", artifacts.plots)
+    atomic_write_bytes(artifacts.metrics, (artifacts.report / "metrics.json").read_bytes())
+    for folder in (artifacts.all_synthetic, artifacts.all_selected):
+        update_card_of_all(artifacts, folder)  # a translator may have gone since the last stage wrote them
+    LOG.log(RESULT, f"the report is written: {artifacts.report / 'index.html'}")
+
+
+def _data_name(dataset: Mapping[str, Any]) -> str:
+    """The data as tables and pages name them."""
+    source = dataset["source"]
+    if source == "rig":
+        return f"embedded faces ({dataset.get('settings', {}).get('preset', 'default preset')})"
+    if source == "fer2013":
+        return "FER2013"
+    return f"{source}: {Path(dataset['root']).name}"

@@ -1,0 +1,87 @@
+"""n faces per class by a translator, each fold from its own training faces."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from augment.core.errors import InputError, Problem
+from augment.core.files import sha256_of_file
+from augment.faces.parent_card import write_parent_card
+from augment.faces.splits import read_folds
+from augment.synthesis.generate import SynthesisSettings
+from augment.synthesis.generate import synthesize as synthesize_faces
+from augment.translators import load_translator
+from augment.translators.base import CannotTranslateError
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.sections import Name, named
+from pipeline.core.stage import (
+    CommonParameters,
+    configuration_hash,
+    prepared,
+    stage_scratch,
+    start,
+    write_json,
+)
+from pipeline.core.workspace import LICENCE_FILE, REFUSAL_FILE, fold_directory, move_into_place
+from pipeline.stages.cards import read_licence, update_card_of_all
+from pipeline.stages.folds import each_fold
+from pipeline.stages.refusals import RefusableEntry, pass_refusal_on
+
+LOG = logging.getLogger(__name__)
+
+
+class SynthesizeParameters(CommonParameters):
+    """What this stage reads of params.yaml."""
+
+    synthesis: SynthesisSettings
+    translators: dict[Name, RefusableEntry]
+
+
+def synthesize(root: Path, name: str) -> None:
+    """Generates n faces per class, each fold from its own training faces."""
+    parameters, artifacts, device = start(root, SynthesizeParameters)
+    entry = named(parameters.translators, name, "translator")
+    trained = Need(artifacts.translator(name), f"s2l train {name}")
+    check_needs([*prepared(artifacts), trained], [artifacts.synthetic(name)])
+    if pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
+        update_card_of_all(artifacts, artifacts.all_synthetic)
+        return
+    values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
+    inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
+    with stage_scratch("synthesize", artifacts, parameters, values, inputs, name) as scratch:
+        licence = read_licence(artifacts.translator(name) / LICENCE_FILE)
+        folds = read_folds(artifacts.folds)
+        try:
+            for fold, faces in each_fold(artifacts):
+                weights = fold_directory(artifacts.translator(name), fold) / "weights.safetensors"
+                train_faces = faces["train"].to(device)
+                report = synthesize_faces(
+                    load_translator(weights, device),
+                    train_faces,
+                    parameters.synthesis,
+                    out=fold_directory(scratch / "out", fold),
+                    seed=parameters.seed,
+                    fold=fold,
+                    translator_name=name,
+                    weights_sha256=sha256_of_file(weights),
+                    configuration_hash=configuration_hash(parameters, values, inputs),
+                    class_names=train_faces.class_names,
+                    device=device,
+                    licence=licence,
+                    folds=folds,
+                )
+                speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
+                LOG.info(
+                    f"{name}, fold {fold}: {sum(report.faces.values())} faces from {report.sources} sources{speed}"
+                )
+            write_parent_card(scratch / "out", name=name, title=f"Synthetic faces by {name}, fold by fold")
+        except CannotTranslateError as error:
+            if entry.on_refusal == "stop":
+                raise InputError(Problem(f"translators.{name}", str(error))) from error
+            LOG.warning(f"translator {name} is refused: {error}")
+            shutil.rmtree(scratch / "out", ignore_errors=True)
+            write_json(scratch / "out" / REFUSAL_FILE, {"name": name, "reason": str(error)})
+        move_into_place(scratch / "out", artifacts.synthetic(name))
+    update_card_of_all(artifacts, artifacts.all_synthetic)

@@ -1,0 +1,128 @@
+"""A translator of each fold, trained on its training faces."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from augment.core.errors import InputError, Problem
+from augment.core.json_files import read_json_object
+from augment.core.seeding import derive_seed
+from augment.faces.licences import LicenceLine
+from augment.faces.splits import read_folds
+from augment.parsing.network import load_parsing
+from augment.training.loop import train_translator
+from augment.training.validation import checkpoint_validation
+from augment.translators import create_translator, translator_class
+from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
+from pipeline.core.needs import Need, check_needs
+from pipeline.core.sections import Name, named
+from pipeline.core.stage import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
+from pipeline.core.workspace import (
+    LICENCE_FILE,
+    REFUSAL_FILE,
+    Artifacts,
+    fold_directory,
+    move_into_place,
+)
+from pipeline.measured_fields import take_measurements
+from pipeline.parameters.translators import TranslatorEntry
+from pipeline.stages.cards import read_licence
+from pipeline.stages.folds import faces_of_fold, fold_numbers
+
+LOG = logging.getLogger(__name__)
+
+
+class TrainParameters(CommonParameters):
+    """What this stage reads of params.yaml."""
+
+    translators: dict[Name, TranslatorEntry]
+
+
+def train(root: Path, name: str) -> None:
+    """Trains a translator on each fold, or writes down why these faces can't teach it."""
+    parameters, artifacts, device = start(root, TrainParameters)
+    entry = named(parameters.translators, name, "translator")
+    earlier = [Need(artifacts.judge, "s2l judge"), Need(artifacts.parsing, "s2l parsing")]
+    check_needs([*prepared(artifacts), *earlier], [artifacts.translator(name)])
+    values = {"seed": parameters.seed, "name": name, "translator": entry.model_dump(mode="json")}
+    inputs = {
+        "faces": artifacts.faces,
+        "folds": artifacts.folds,
+        "judge": artifacts.judge,
+        "parsing": artifacts.parsing,
+    }
+    with stage_scratch("train", artifacts, parameters, values, inputs, name) as scratch:
+        built = scratch / "out"
+        built.mkdir(exist_ok=True)
+        licence = read_licence(artifacts.faces / "report.json")
+        try:
+            numbers = fold_numbers(read_folds(artifacts.folds))
+            if issubclass(translator_class(entry.method), UsesParsing):
+                for fold in numbers:
+                    taught = fold_directory(artifacts.parsing, fold)
+                    if (taught / "weights.safetensors").is_file():
+                        licence = licence.with_lines(_parsing_terms(taught / "report.json"))
+            calls = [
+                {
+                    "parameters": parameters,
+                    "root": root,
+                    "name": name,
+                    "fold": fold,
+                    "out": fold_directory(built, fold),
+                    "scratch": fold_directory(scratch / "checkpoints", fold),
+                    "device": str(device),
+                }
+                for fold in numbers
+            ]
+            run_folds(_train_fold, calls, parameters, device)
+            write_json(built / LICENCE_FILE, {"licence": licence.model_dump(mode="json")})
+        except CannotTranslateError as error:
+            if entry.on_refusal == "stop":
+                raise InputError(Problem(f"translators.{name}", str(error))) from error
+            LOG.warning(f"translator {name} is refused: {error}")
+            write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
+        write_json(artifacts.measurements(f"train-{name}"), take_measurements(built))
+        move_into_place(built, artifacts.translator(name))
+
+
+def _train_fold(
+    *, parameters: TrainParameters, root: Path, name: str, fold: int, out: Path, scratch: Path, device: str
+) -> None:
+    """Trains a translator on a fold's training faces; its checkpoint is chosen on the validation faces."""
+    artifacts, entry = Artifacts(root), named(parameters.translators, name, "translator")
+    faces = faces_of_fold(artifacts, fold)
+    seed = derive_seed(parameters.seed, "translator", name, fold)
+    translator = create_translator(
+        entry.method,
+        num_classes=len(faces["train"].class_names),
+        channels=faces["train"].channels,
+        size=faces["train"].size,
+        settings=entry.settings,
+        seed=seed,
+    ).to(device)
+    weights = fold_directory(artifacts.parsing, fold) / "weights.safetensors"
+    if weights.is_file() and isinstance(translator, UsesParsing):
+        translator.attach_parsing(load_parsing(weights, device))
+    validation = faces["validation"].to(device)
+    validate = None
+    if isinstance(translator, LearnedTranslator):
+        from classifiers.judge import load_judge  # seconds, which a fitted translator does not owe
+
+        validate = checkpoint_validation(load_judge(artifacts.judge, fold, device), validation, seed=seed)
+    train_translator(
+        translator,
+        faces["train"].to(device),
+        validation,
+        entry.training,
+        out=out,
+        scratch=scratch,
+        seed=seed,
+        device=device,
+        validate=validate,
+    )
+
+
+def _parsing_terms(report: Path) -> tuple[LicenceLine, ...]:
+    """The terms of what taught a parsing network, where that were not the run's own faces or embedded ones."""
+    return tuple(LicenceLine.model_validate(line) for line in read_json_object(report).get("teacher_terms", ()))

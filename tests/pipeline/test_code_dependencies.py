@@ -1,0 +1,139 @@
+"""dvc.yaml names the code of its stages: an edit runs what it can have changed again, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from code_dependencies import ROOMS, closure, code_of, declared, folded, graph, stage_of, unfolded
+from dvc_workspaces import run, run_by_stand_in
+
+from pipeline.core.code import code_of_stage
+from pipeline.stages import STAGES
+
+ROOT = Path(__file__).parent.parent.parent
+ALL = {
+    "prepare",
+    "parsing",
+    "judge",
+    "train@warp",
+    "synthesize@warp",
+    "assess@warp",
+    "classify_real@real",
+    "classify_synthetic@warp",
+    "report",
+}
+
+
+@pytest.mark.parametrize("name", declared())
+def test_a_stage_names_the_closure_of_its_imports(name: str) -> None:
+    stage = stage_of(name)
+    named, runs = unfolded(declared()[name]), code_of(stage)
+    assert not runs - named, f"{name} can run what dvc.yaml does not name; `python tests/code_dependencies.py`"
+    assert not named - runs, f"{name} can't run what dvc.yaml names; `python tests/code_dependencies.py`"
+    assert declared()[name] == set(folded(runs))
+
+
+def test_what_is_left_out_or_too_much_would_be_found() -> None:
+    """The controls that the lists are there for."""
+    judge, train = unfolded(declared()["judge"]), unfolded(declared()["train"])
+    assert "augment/faces/tensors.py" in code_of("judge") and "augment/faces/tensors.py" in judge
+    assert code_of("judge") - (judge - {"augment/faces/tensors.py"}) == {"augment/faces/tensors.py"}
+    sources = unfolded(["augment/sources"])
+    assert sources and not sources & code_of("train") and not sources & train
+    assert (train | sources) - code_of("train") == sources
+    assert {"augment/sources/jaffe.py", "augment/sources/vrml.py"} <= code_of("prepare")
+    assert "augment/translators/lssl.py" in code_of("synthesize")  # by name, from a weights file
+
+
+def test_the_closure_follows_imports_within_functions_and_packages() -> None:
+    assert "classifiers.judge" in graph().find_modules_directly_imported_by("pipeline.stages.train")
+    reached = closure({"augment.translators.lssl"})
+    assert {"augment.networks.losses", "augment.faces.tensors", "augment.core.errors", "augment"} <= reached
+    assert not any(module.startswith("augment.training") for module in reached)
+
+
+def test_code_that_is_imported_by_name_is_known() -> None:
+    """What no graph of imports shows: who does so, and where the closure says what they reach."""
+    found = set()
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            names = {
+                node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+                for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            }
+            if names & {"import_module", "__import__", "exec", "run_module", "run_path"}:
+                found.add(str(file.relative_to(ROOT)))
+    assert found == {
+        "augment/sources/__init__.py",  # data sets
+        "augment/translators/__init__.py",  # translators, and the API of plug-ins
+        "pipeline/core/command_line.py",  # commands
+        "pipeline/core/stage_runs.py",  # what can only refuse a run
+        "pipeline/stages/__init__.py",  # a stage's own module
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_half_done_work_is_bound_to_the_same_code(stage: str) -> None:
+    code = code_of_stage(stage)
+    assert unfolded(code) == code_of(stage)
+    assert all(path == ROOT / name and path.exists() for name, path in code.items())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    return run_by_stand_in(tmp_path_factory.mktemp("declared"), "scale=smoke")
+
+
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("augment/faces/tensors.py", ALL - {"report"}),  # all that reads pictures
+        ("augment/sources/jaffe.py", {"prepare"}),
+        ("augment/training/loop.py", {"train@warp"}),
+        ("augment/translators/lssl.py", {"train@warp", "synthesize@warp", "assess@warp"}),
+        ("classifiers/models.py", ALL - {"prepare", "parsing", "synthesize@warp", "report"}),
+        ("classifiers/arms.py", {"classify_real@real", "classify_synthetic@warp"}),
+        ("reports/metrics/fid.py", {"assess@warp"}),
+        ("reports/templates", {"report"}),
+        ("pipeline/stages/judge.py", {"judge"}),
+        ("pipeline/core/stage.py", ALL),
+        ("pipeline/photos/translate.py", set()),
+        ("pipeline/parameters/whole.py", set()),  # it can refuse a run, and change nothing
+    ],
+)  # fmt: skip
+def test_an_edit_makes_stale_what_can_run_it(done: tuple[Path, dict[str, str]], file: str, stale: set[str]) -> None:
+    workspace, env = done
+    path = workspace / file
+    path = next(path.iterdir()) if path.is_dir() else path
+    before = path.read_bytes()
+    path.write_bytes(before + b"\n")
+    try:
+        status = json.loads(run(workspace, "dvc", "status", "--json", env=env).stdout)
+    finally:
+        path.write_bytes(before)
+    changed = {
+        stage
+        for stage, changes in status.items()
+        for change in changes
+        if isinstance(change, dict) and any(dep.split("/")[0] in ROOMS for dep in change.get("changed deps", {}))
+    }
+    assert changed == stale
+
+
+def test_the_committed_lock_names_the_stages_that_there_are() -> None:
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    names: set[str] = set()
+    for stage, facts in stages.items():
+        section = values
+        for key in str(facts.get("foreach", "")).strip("${}").split("."):
+            section = section.get(key, {}) if key else {}
+        names |= {f"{stage}@{name}" for name in section} if "foreach" in facts else {stage}
+    assert set(lock) == names
+    for name in ("metrics.json", "plots/confusion/real.csv"):
+        assert (ROOT / name).is_file(), "commit it beside dvc.lock"
