@@ -28,7 +28,7 @@ from augment.prepare.landmarks import LandmarkDetector, LandmarkSettings
 from augment.rig import FaceSpec, render
 from augment.rig.action_units import EXPRESSIONS
 from augment.sources import RawFace, Source, open_source
-from benchmarks.rig_sheet import grid
+from tools.rig_sheet import grid
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results" / "photographs"

@@ -21,7 +21,9 @@ PURPOSES = {
     "reports": "tables, figures, intervals, the page",
     "reports.metrics": "FID, KID and the scores of translators",
     "reports.papers": "published figures",
-    "pipeline": "parameters, profiles, devices, scratch folders",
+    "pipeline": "profiles, and checks of a run and of data sets",
+    "pipeline.core": "what stands around every stage: files, messages, records",
+    "pipeline.parameters": "the sections of params.yaml",
     "pipeline.stages": "what each stage runs",
     "pipeline.photos": "translation of a user's photographs",
 }
@@ -35,7 +37,7 @@ def modules_by_room() -> dict[str, list[str]]:
         # Each stage is drawn apart where it has a file; here they share a page.
         room = "pipeline.stages" if room.startswith("pipeline.stages") else room
         private = module.rpartition(".")[2].startswith("_")
-        if not private and room not in ("pipeline.cli", "pipeline.commands") and module != "pipeline.command_line":
+        if not private and room not in ("pipeline.cli", "pipeline.commands"):
             rooms.setdefault(room, []).append(module)
     return {room: modules for room, modules in rooms.items() if modules and room != "augment"}
 

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 import grimp
 
 PACKAGES = ("augment", "classifiers", "reports", "pipeline")
-STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report", "results", "check")
+STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
 COLOURS = {"augment": "#dbeafe", "classifiers": "#dcfce7", "reports": "#fef3c7", "pipeline": "#f3e8ff"}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 132, 34, 22, 46, 20
 
@@ -32,7 +32,7 @@ def room_of(module: str) -> str:
         return f"reports.{inner}"
     if package == "pipeline" and inner == "stages":
         return f"pipeline.stages.{parts[2]}" if len(parts) > 2 and parts[2] in STAGES else "pipeline.stages"
-    if package == "pipeline" and inner in ("cli", "commands", "photos"):
+    if package == "pipeline" and inner in ("cli", "commands", "core", "parameters", "photos"):
         return f"pipeline.{inner}"
     return package
 

@@ -7,7 +7,6 @@ the log, the sample sheets, checkpoints, and the choice of what is published.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
-from augment.core.errors import InputError, Problem
 from augment.core.progress import track
 from augment.core.seeding import derive_seed, seeded
 from augment.faces.tensors import FaceTensors
@@ -25,11 +22,11 @@ from augment.training.batches import BatchMaker
 from augment.training.best import BestWeights
 from augment.training.checkpoints import Checkpoint, clear_leftovers, newest_checkpoint, write_checkpoint
 from augment.training.checks import check_training
+from augment.training.contexts import cudnn_benchmark, deferred_interrupt, only_run_in
 from augment.training.divergence import TrainingDivergedError, first_non_finite
 from augment.training.ema import MovingAverage
 from augment.training.fingerprint import run_fingerprint
 from augment.training.fit import fit_translator
-from augment.training.interrupts import deferred_interrupt
 from augment.training.loss_log import LossTerms
 from augment.training.optimizers import trained_networks
 from augment.training.outputs import RunOutputs
@@ -37,6 +34,7 @@ from augment.training.phases import ScheduledPhase, phase_at, schedule_phases
 from augment.training.publish import TrainingResult, publish
 from augment.training.samples import sample_sheet, sheet_faces
 from augment.training.settings import TrainingSettings
+from augment.training.stopwatch import Stopwatch
 from augment.translators.base import DISCRIMINATOR, Batch, FittedTranslator, LearnedTranslator, Translator
 
 Validate = Callable[[Translator, int], float]
@@ -90,7 +88,7 @@ def train_translator(
     out, scratch, device = Path(out), Path(scratch), torch.device(device)
     check_training(translator, train, validation, settings, device)
     out.mkdir(parents=True, exist_ok=True)
-    with _only_run_in(scratch), seeded(derive_seed(seed, "training"), device), _benchmarked(device):
+    with only_run_in(scratch), seeded(derive_seed(seed, "training"), device), cudnn_benchmark(device):
         if isinstance(translator, LearnedTranslator):
             fingerprint = run_fingerprint(translator, train, validation, settings, seed, device)
             run = Run(translator.to(device), train.to(device), settings, out, scratch, seed, validate, fingerprint)
@@ -163,9 +161,7 @@ class Run:
         self.checkpoint: Path | None = None
         self.checkpoint_step = 0
         self.resumed_from: int | None = None
-        self.seconds_before = 0.0
-        self.began = self.interval_began = time.monotonic()
-        self.interval_first_step = 0
+        self.stopwatch = Stopwatch()
 
     def complete(self) -> TrainingResult:
         """Resumes or begins, trains, publishes."""
@@ -176,8 +172,7 @@ class Run:
             self._restore(checkpoint)
         self.outputs.restore(self.step)
         self._set_phase()
-        self.began = self.interval_began = time.monotonic()
-        self.interval_first_step = self.step
+        self.stopwatch.start(self._faces_drawn())
         progress = track(total=settings.steps, initial=self.step, desc=f"train {self.translator.name}", unit="steps")
         try:
             with progress, deferred_interrupt() as interrupted:
@@ -301,28 +296,22 @@ class Run:
         """Writes the interval's line; returns what the progress bar shows of it."""
         self._stop_if_diverged(flush=True)
         means = self.terms.means_and_reset()
-        now = time.monotonic()
-        faces = self._faces_drawn(self.step) - self._faces_drawn(self.interval_first_step)
-        speed = faces / max(now - self.interval_began, 1e-9)
-        self.interval_began, self.interval_first_step = now, self.step
+        speed = self.stopwatch.interval_speed(self._faces_drawn())
         factor = self._learning_rate_factor(self.step - 1)
         rates = {
             f"{name}_learning_rate": network.learning_rate * factor
             for name, network in reversed(self.networks.items())  # the discriminator's last
         }
-        timing = {"images_per_second": round(speed, 1), "seconds": round(self._seconds(), 3)}
+        timing = {"images_per_second": round(speed, 1), "seconds": round(self.stopwatch.seconds, 3)}
         self.outputs.write_line({"step": self.step, **means, **rates, **timing})
         return {**{term: f"{value:.3g}" for term, value in means.items()}, "images/s": f"{speed:.0f}"}
 
-    def _faces_drawn(self, steps: int) -> int:
-        """Faces in the batches of the first so many steps."""
+    def _faces_drawn(self) -> int:
+        """Faces in the batches of all finished steps."""
         batches = sum(
-            self._batches_per_step(phase) * max(0, min(steps, phase.stop) - phase.start) for phase in self.phases
+            self._batches_per_step(phase) * max(0, min(self.step, phase.stop) - phase.start) for phase in self.phases
         )
         return batches * self.settings.batch_size
-
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.began
 
     @contextmanager
     def _averaged(self) -> Iterator[Translator]:
@@ -377,7 +366,7 @@ class Run:
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         tensors["chance"] = self.generator.get_state()
         state = {
-            "seconds": self._seconds(),
+            "seconds": self.stopwatch.seconds,
             "average_updates": self.average.updates,
             **self.best.state(),
             "terms": self.terms.state(),
@@ -404,7 +393,7 @@ class Run:
             sampler.load_state(checkpoint.group(name))
         self.generator.set_state(checkpoint.tensors["chance"])
         self.terms.load_state(state["terms"])
-        self.seconds_before = state["seconds"]
+        self.stopwatch.before = state["seconds"]
         self.outputs.log = checkpoint.log
         self.step = self.checkpoint_step = self.resumed_from = checkpoint.step
         self.checkpoint = checkpoint.path
@@ -413,7 +402,7 @@ class Run:
 
     def _publish(self) -> TrainingResult:
         """Puts the chosen weights into the translator and writes them."""
-        seconds = self._seconds()
+        seconds = self.stopwatch.seconds
         best = self.best
         if best.weights is None:
             best.step = self.step
@@ -424,7 +413,7 @@ class Run:
             for name, value in best.weights.items():
                 state[name].copy_(value)
         counts = {name: sum(p.numel() for p in network.parameters) for name, network in self.networks.items()}
-        speed = round(self._faces_drawn(self.step) / max(seconds, 1e-9), 1)
+        speed = round(self._faces_drawn() / max(seconds, 1e-9), 1)
         return publish(
             self.translator,
             self.train,
@@ -447,37 +436,3 @@ def _scalar(network: str, term: str, value: torch.Tensor) -> torch.Tensor:
     if value.ndim != 0:
         raise ValueError(f"losses of {network}: the term {term!r} has shape {tuple(value.shape)}; a term is one number")
     return value.float()
-
-
-@contextmanager
-def _only_run_in(scratch: Path) -> Iterator[None]:
-    """Within the block no other run may use the scratch folder.
-
-    Raises:
-        InputError: Another run is using it.
-    """
-    scratch.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(scratch / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        fix = "wait for its end, or give this run its own scratch folder"
-        raise InputError(Problem(str(scratch), "another run is writing here", fix)) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _benchmarked(device: torch.device) -> Iterator[None]:
-    """Lets cuDNN try its algorithms: shapes never change here. The caller's choice is restored."""
-    if device.type != "cuda":
-        yield
-        return
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before

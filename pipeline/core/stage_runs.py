@@ -18,16 +18,17 @@ from pipeline.core.messages import RESULT
 from pipeline.core.project import check_place_of_artifacts
 from pipeline.core.stage_records import measured
 from pipeline.core.workspace import Artifacts
-from pipeline.stages import run_stage
 
 LOG = logging.getLogger(__name__)
+
+STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
 
 
 def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
     """Runs a stage as `s2l` does.
 
     Args:
-        stage: One of `pipeline.stages.STAGES`.
+        stage: One of `STAGES`.
         root: The workspace.
         **arguments: `name` of the translator or arm for stages that have one.
 
@@ -49,6 +50,18 @@ def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
         minutes, seconds = divmod(round(time.monotonic() - began), 60)
         name = f" {arguments['name']}" if "name" in arguments else ""
         LOG.log(RESULT, "%s%s: done in %d:%02d", stage, name, minutes, seconds)
+
+
+def run_stage(stage: str, root: Path, **arguments: Any) -> None:
+    """Runs a stage in a workspace.
+
+    Args:
+        stage: One of `STAGES`; its module holds a function of the same name.
+        root: The workspace.
+        **arguments: Of that function: `name` of the translator or arm for stages that have one.
+    """
+    # By name, so that a stage depends on its own module alone, and not on those of all others.
+    getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)(root, **arguments)
 
 
 def check_parameters(root: Path) -> None:

@@ -15,9 +15,9 @@ from augment.core.errors import InputError
 from augment.faces.table import read_faces
 from augment.prepare.landmarks import LandmarkDetector, landmarks_installed
 from pipeline.check import check
+from pipeline.core.stage_runs import run_stage
 from pipeline.parameters.whole import load_parameters
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 from pipeline.stages.prepare import prepare
 from reports.preparation import data_facts, data_shortfalls
 

@@ -11,9 +11,9 @@ import yaml
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.translators.warp import WarpTranslator
+from pipeline.core.stage_runs import run_stage
 from pipeline.core.workspace import Artifacts
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 

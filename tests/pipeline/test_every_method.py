@@ -9,8 +9,8 @@ import yaml
 
 from augment.faces.table import read_faces
 from augment.translators import translator_class, translator_names
+from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 

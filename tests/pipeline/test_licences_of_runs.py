@@ -19,9 +19,9 @@ from augment.sources import _source_class, open_source, source_names
 from augment.sources.helen import HelenSource
 from pipeline.check import check
 from pipeline.cli import main
+from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 from pipeline.results import keep_results
-from pipeline.stages import run_stage
 from reports.preparation import data_facts
 
 ROOT = Path(__file__).parent.parent.parent

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from augment.core.files import sha256_of_file
+from pipeline.core.stage_runs import run_stage
 from pipeline.core.workspace import Artifacts
 from pipeline.measured_fields import take_measurements
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -18,8 +18,8 @@ from augment.core.seals import seal_folder
 from augment.faces.images import encode_png
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import data_files, read_faces
+from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 TRANSLATORS = ("warp", "stargan")

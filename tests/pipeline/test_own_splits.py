@@ -19,8 +19,8 @@ from augment.faces.table import read_faces
 from pipeline.check import check
 from pipeline.cli import main
 from pipeline.core.messages import listen
+from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"train": 10, "validation": 4, "test": 6}

@@ -15,9 +15,9 @@ from augment.core.seals import seal_folder
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
 from augment.parsing.network import load_parsing
+from pipeline.core.stage_runs import run_stage
 from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 from reports.parsing import parsing_notes
 
 ROOT = Path(__file__).parent.parent.parent

@@ -11,8 +11,8 @@ import yaml
 
 from augment.core.errors import InputError
 from augment.faces.images import encode_png
+from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 

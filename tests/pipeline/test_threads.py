@@ -10,8 +10,8 @@ import yaml
 
 from augment.core.files import sha256_of_file
 from pipeline.core.devices import processes_for
+from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
-from pipeline.stages import run_stage
 
 ROOT = Path(__file__).parent.parent.parent
 PROFILE = ["scale=smoke", "experiment=tiny_gan", "folds.kind=subjects", "folds.folds=2", "dataset.settings.preset=rare"]

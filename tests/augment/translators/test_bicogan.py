@@ -383,13 +383,13 @@ def test_encoded_latents_come_from_the_source_and_noise_from_the_generator() -> 
 
     for form, from_source in (("bicogan", True), ("bigan", True), ("cgan", False), ("gan", False)):
         translator = tiny(form)
-        same_chance = torch.equal(
+        same_noise = torch.equal(
             translator.translate(faces, targets, seeded(0)), translator.translate(faces, targets, seeded(1))
         )
         same_source = torch.equal(
             translator.translate(faces, targets, seeded(0)), translator.translate(other, targets, seeded(0))
         )
-        assert same_chance == from_source and same_source != from_source, form
+        assert same_noise == from_source and same_source != from_source, form
     noisy = tiny(latent="noise")
     one, two = (noisy.translate(faces, targets, seeded(seed)) for seed in (0, 1))
     assert not torch.equal(one, two)
@@ -406,7 +406,7 @@ def test_a_translation_is_the_generators_picture_of_the_encoders_latent() -> Non
 
 @pytest.mark.parametrize("form", ["gan", "bigan", "cgan", "bicogan"])
 @pytest.mark.parametrize("hears", ["input", "batch_norm"])
-def test_the_target_matters_where_classes_are_heard(form: str, hears: str) -> None:
+def test_the_target_matters_where_it_is_conditioned_on_classes(form: str, hears: str) -> None:
     translator = tiny(form, generator_hears=hears)
     faces = random_faces()
     one, other = (translator.translate(faces, torch.full((4,), label)) for label in (0, 1))

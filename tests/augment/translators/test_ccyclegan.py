@@ -332,7 +332,7 @@ def test_the_generator_learns_to_please_a_discriminator() -> None:
 
 
 def train(folder: Path, steps: int, interrupt_at: int | None = None) -> Path:
-    """Eight steps by the loop, with all chance that this translator has; killed once it has come so far."""
+    """Eight steps by the loop, with all randomness that this translator has; killed once it has come so far."""
 
     def validate(judged: Translator, step: int) -> float:
         if step == interrupt_at:

@@ -53,20 +53,20 @@ def test_published_parameter_counts() -> None:
     """Section 3.1, grey eyes: four blocks of two 3x3 convolutions of 64; 96, 64, 32, 32 and 2 features."""
     with torch.device("meta"):
         network = SimGan(num_classes=7, channels=1, size=48, settings=SimGanSettings())
-        heard = SimGan(num_classes=7, channels=1, size=48, settings=SimGanSettings(attribute_loss=True))
+        conditioned = SimGan(num_classes=7, channels=1, size=48, settings=SimGanSettings(attribute_loss=True))
     refiner = 9 * 64 + 64 + 8 * (9 * 64 * 64 + 64) + 64 + 1
     discriminator = 9 * 96 + 96 + 9 * 96 * 64 + 64 + 9 * 64 * 32 + 32 + 32 * 32 + 32 + 32 * 2 + 2
     assert sum(p.numel() for p in network.generator_parameters()) == refiner == 296_129
     assert sum(p.numel() for p in network.discriminator_parameters()) == discriminator == 75_906
-    assert sum(p.numel() for p in heard.generator_parameters()) == refiner + 7 * 9 * 64
-    assert sum(p.numel() for p in heard.discriminator_parameters()) == discriminator + 7 * (32 * 12 * 12 + 1)
+    assert sum(p.numel() for p in conditioned.generator_parameters()) == refiner + 7 * 9 * 64
+    assert sum(p.numel() for p in conditioned.discriminator_parameters()) == discriminator + 7 * (32 * 12 * 12 + 1)
 
 
 def test_published_layer_shapes() -> None:
     """Pictures of 55 x 35 as in the paper, which any network here takes but for an attribute head's."""
     settings = SimGanSettings()
     eyes = torch.zeros(1, 1, 35, 55)
-    assert Refiner(channels=1, heard=0, settings=settings)(eyes).shape == eyes.shape
+    assert Refiner(channels=1, condition_size=0, settings=settings)(eyes).shape == eyes.shape
     network = LocalDiscriminator(channels=1, size=55, classes=0, settings=settings)
     shapes, features = [], eyes
     for layer in network.body:
@@ -159,7 +159,7 @@ def test_attribute_terms(classification: str) -> None:
     assert set(terms) == {"adversarial", "self_regularization", "classification"}
 
 
-def test_the_wanted_class_is_heard_with_the_attribute_loss_alone() -> None:
+def test_the_wanted_class_conditions_it_with_the_attribute_loss_alone() -> None:
     faces = simulated_faces()
     for attribute_loss in (False, True):
         translator = tiny(attribute_loss=attribute_loss)

@@ -281,7 +281,7 @@ def test_without_dropout_relus_are_plain(settings: dict[str, Any], monkeypatch: 
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_the_generator_given_is_the_only_source_of_chance(skip: bool) -> None:
+def test_the_generator_given_is_the_only_source_of_randomness(skip: bool) -> None:
     translator = stir(tiny(dropout=0.5, skip=skip))
     faces = random_faces(6)
     targets = (faces.labels + 1) % 3
@@ -352,8 +352,8 @@ def test_a_step_moves_its_own_network_only(settings: dict[str, Any], conditionin
 
 def test_the_generator_hears_class_and_data_set_and_the_discriminator_tells_classes() -> None:
     translator = tiny(**JOINT)
-    heard = translator.domain_condition(torch.tensor([2, 0]), torch.tensor([0, 1]))
-    assert heard.tolist() == [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1]]
+    condition = translator.domain_condition(torch.tensor([2, 0]), torch.tensor([0, 1]))
+    assert condition.tolist() == [[0, 0, 1, 1, 0], [1, 0, 0, 0, 1]]
     assert translator.generator.state_dict()["blocks.0.convolution.weight"].shape[1] == 1 + 3 + 2
     assert translator.discriminator.attributes.out_channels == 3
     with_norm = tiny(conditioning="instance_norm", **JOINT)

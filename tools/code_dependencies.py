@@ -1,6 +1,6 @@
 """Which code each stage can run: the closure of its imports, and how dvc.yaml names it.
 
-`python tests/code_dependencies.py` writes the lists into dvc.yaml anew; `test_code_dependencies.py` compares.
+`python -m tools.code_dependencies` writes the lists into dvc.yaml anew; a test compares.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Contact sheets of the rig: `python -m benchmarks.rig_sheet docs/` writes rig-expressions.png and its siblings."""
+"""Contact sheets of the rig: `python -m tools.rig_sheet docs/` writes rig-expressions.png and its siblings."""
 
 from __future__ import annotations
 
