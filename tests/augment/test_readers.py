@@ -79,7 +79,11 @@ def test_what_the_pages_say_runs_as_it_is_written(
     if "lazy" in values:
         assert len(values["frame"]) == 12 and len(values["kept"]) == len(values["lazy"]) == 9
     if "accuracy" in values:
-        assert 0 <= values["accuracy"] <= 1 and len(values["train"]) == 20 + 12 and len(values["test"]["label"]) == 10
+        assert (
+            0 <= values["accuracy"] <= 1
+            and len(values["train"]["label"]) == 20 + 12
+            and len(values["test"]["label"]) == 10
+        )
     elif "loss" in values:
         assert bool(values["loss"].isfinite()) and len(values["faces"]) == 9
         assert values["batch"]["image"].shape == (9, 1, 16, 16)
