@@ -14,6 +14,8 @@ from augment.core.errors import InputError
 from pipeline.cli import COMMANDS, SECTIONS, main
 from pipeline.core.project import check_place_of_artifacts
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parent.parent.parent
 
 
