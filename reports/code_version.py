@@ -33,7 +33,7 @@ class CodeVersion(BaseModel):
         return self.commit != UNKNOWN
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """As a page says it."""
         if not self.known:
             return f"{UNKNOWN} (the code lies in no git repository, or git is not installed)"

@@ -46,7 +46,7 @@ class RunRecord(BaseModel):
 
 def record_facts(record: RunRecord) -> list[tuple[str, str]]:
     """Pairs of name and value: code, total time, peak memory."""
-    facts = [("git commit", record.code.words)]
+    facts = [("git commit", record.code.description)]
     others = sorted({stage.code.commit for stage in record.stages} - {record.code.commit})
     if others:
         facts.append(("stages made by other commits", ", ".join(others)))

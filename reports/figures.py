@@ -164,7 +164,7 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
         axis.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
         axis.plot(value, row, "o", color=colour, markersize=7)
         axis.annotate(
-            f"{signed(value)}  [{signed(low)}, {signed(high)}]  {comparison.words}",
+            f"{signed(value)}  [{signed(low)}, {signed(high)}]  {comparison.cautious_verdict}",
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",

@@ -19,13 +19,13 @@ from reports.figures import RenderedFigure, render_figures, row_shares
 from reports.inputs import Headline, ReportData, find_headline, real_only_arms
 from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
-from reports.shortfalls import find_shortfalls, sample_words
+from reports.shortfalls import find_shortfalls, describe_sample
 from reports.statistics import HELPED, HURT, POWER, SEEMS, UNCLEAR, Comparison, Interval
 from reports.tables import (
     accuracy_against_n,
     accuracy_table,
-    design_words,
-    difference_words,
+    format_detectable,
+    format_difference,
     format_cell,
     score_table,
     signed,
@@ -87,9 +87,9 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "resamples": f"{data.settings.bootstrap.resamples:,}",
         "chance": f"{100 / len(data.class_names):.1f}",
         "majority": f"{100 * counts_by_class.max() / counts_by_class.sum():.1f}",
-        "interval_words": _interval_words(data),
+        "intervals": _describe_intervals(data),
         "design": _design(data),
-        "headline": _headline_words(data, headline),
+        "headline": _headline(data, headline),
         "forest": _forest(data),
         "accuracy": _accuracy_rows(data),
         "against_n": _picture(figures.get("accuracy_against_n")),
@@ -112,7 +112,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "scores": scores["rows"],
         "score_columns": scores["columns"],
         "score_warnings": scores["warnings"],
-        "judge_words": scores["judge_words"],
+        "judge_accuracy": scores["judge_accuracy"],
         "recognition": _recognition(data),
         "selection": _selection_rows(data),
         "losses": _losses(data, figures),
@@ -146,7 +146,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
     return context
 
 
-def _headline_words(data: ReportData, headline: Headline) -> dict[str, Any]:
+def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
     if headline.arm is None:
         return {
             "arm": None,
@@ -164,7 +164,7 @@ def _headline_words(data: ReportData, headline: Headline) -> dict[str, Any]:
     seeds = f"{comparison.seeds} seed{'s' if comparison.seeds != 1 else ''}"
     return {
         "arm": headline.arm,
-        "verdict": comparison.words,
+        "verdict": comparison.cautious_verdict,
         "answer": _answer(headline, interval),
         "difference": signed(100 * interval.value),
         "low": signed(100 * interval.low),
@@ -194,21 +194,23 @@ def _answer(headline: Headline, interval: Interval) -> str:
 
 def _headline_points(data: ReportData, headline: Headline, comparison: Comparison) -> list[str]:
     points = []
-    if design := design_words(comparison.accuracy):
+    if design := format_detectable(comparison.accuracy):
         design = design if comparison.verdict == UNCLEAR else f"the observed difference is {design}"
         points.append(f"{design[:1].upper()}{design[1:]}.")
     total = sum(headline.counts.values())
     if total > 1:
         tally: dict[str, int] = {}
         for found in headline.comparisons.values():
-            word = {UNCLEAR: "without clear difference"}.get(found.words, found.words.replace("seems", "seem"))
+            word = {UNCLEAR: "without clear difference"}.get(
+                found.description, found.description.replace("seems", "seem")
+            )
             tally[word] = tally.get(word, 0) + 1
         points.append(
             f"Of {total} arms with synthetic faces: {', '.join(f'{count} {word}' for word, count in tally.items())}."
         )
         points.append(
             f"Allowing for the best of {total} having been picked, the interval is "
-            f"{difference_words(comparison.accuracy_adjusted, value=False)[1:-1]}"
+            f"{format_difference(comparison.accuracy_adjusted, value=False)[1:-1]}"
             + (": the verdict stands." if headline.survives else ": the verdict does not stand.")
         )
     rivals = real_only_arms(data.inputs.arms, data.summaries)
@@ -225,7 +227,7 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
     return points
 
 
-def _interval_words(data: ReportData) -> str:
+def _describe_intervals(data: ReportData) -> str:
     comparisons = list(data.comparisons.values())
     if not comparisons:
         return ""
@@ -277,7 +279,7 @@ def _forest(data: ReportData) -> dict[str, Any]:
             {
                 "arm": name,
                 "training": data.describe(name),
-                "verdict": interval.words,
+                "verdict": interval.cautious_verdict,
                 "detectable": f"{100 * interval.detectable:.1f}",
                 "left": place(100 * interval.low),
                 "width": round(place(100 * interval.high) - place(100 * interval.low), 2),
@@ -376,7 +378,7 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
             f"{shown['movement_of_real_pairs']} ({scores['movement']['real_pairs_n']:,})" if scores["movement"] else ""
         )
         shown["real_pairs"] = "" if pd.isna(row["movement_of_real_pairs"]) else pairs
-        shown["sample"] = sample_words(scores)
+        shown["sample"] = describe_sample(scores)
         rows.append({**shown, "distances": cells})
     warnings = []
     if data.scores and "FID" not in names:
@@ -407,7 +409,7 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
         "rows": rows,
         "columns": names,
         "warnings": warnings,
-        "judge_words": f"{100 * judge['accuracy']:.1f} % of all {judge['n']:,} real test faces" if judge else "",
+        "judge_accuracy": f"{100 * judge['accuracy']:.1f} % of all {judge['n']:,} real test faces" if judge else "",
     }
 
 
@@ -436,7 +438,7 @@ def _recognition(data: ReportData) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "rows": _heat_rows(np.array(confusion), scores["class_names"]) if confusion else [],
-                "sample": sample_words(scores),
+                "sample": describe_sample(scores),
                 "distance_names": [name for space in spaces for name in (space["frechet_name"], space["kernel_name"])],
                 "by_class": by_class,
             }

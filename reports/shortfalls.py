@@ -7,7 +7,7 @@ import numpy as np
 from reports.inputs import Headline, ReportData
 from reports.preparation import data_shortfalls
 from reports.statistics import HELPED, HURT, UNCLEAR
-from reports.tables import design_words, difference_words
+from reports.tables import format_detectable, format_difference
 
 # A Fréchet distance so many times that between two halves of the real faces is no longer the noise of small samples:
 # the floor itself differs by about a fifth from one split into halves to the next.
@@ -57,8 +57,10 @@ def _arm_shortfalls(headline: Headline) -> list[str]:
         interval = comparison.accuracy
         if interval.verdict == HELPED and interval.firm:
             continue
-        words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(comparison.words, comparison.words)
-        parts = [difference_words(interval), *filter(None, [design_words(interval)])]
+        words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(
+            comparison.cautious_verdict, comparison.cautious_verdict
+        )
+        parts = [format_difference(interval), *filter(None, [format_detectable(interval)])]
         found.append(f"{name} {words}, against {headline.reference}: {'; '.join(parts)}.")
     return found
 
@@ -74,9 +76,9 @@ def _class_shortfalls(data: ReportData, headline: Headline) -> list[str]:
         interval, adjusted = comparison.recalls[label], comparison.recalls_adjusted[label]
         sure = {HURT: "a loss either way", UNCLEAR: "it may be chance"}.get(adjusted.verdict, "")
         found.append(
-            f"{name} lost most on {data.class_names[label]}: recall {difference_words(interval)} against "
+            f"{name} lost most on {data.class_names[label]}: recall {format_difference(interval)} against "
             f"{headline.reference}; allowing for the worst of {len(losses)} classes having been picked, "
-            f"{difference_words(adjusted, value=False)}: {sure}."
+            f"{format_difference(adjusted, value=False)}: {sure}."
         )
     return found
 
@@ -145,10 +147,10 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     if changed is not None and changed >= WELL_RECOGNIZED and differences:
         name, best = max(differences.items(), key=lambda item: item[1].value)
         if best.verdict != HELPED:
-            words = "made no clear difference" if best.verdict == UNCLEAR else best.words
+            words = "made no clear difference" if best.verdict == UNCLEAR else best.cautious_verdict
             signs.append(
                 f"the judge sees the wanted class in {100 * changed:.1f} % of them, and yet arm {name} {words} "
-                f"({difference_words(best)})"
+                f"({format_difference(best)})"
             )
     return signs
 
@@ -172,12 +174,12 @@ def _score_shortfalls(data: ReportData) -> list[str]:
                 found[
                     f"{name}: the judge sees the wanted class in {100 * recognition['accuracy_changed']:.1f} % of "
                     f"faces translated to another class, in {100 * untranslated['accuracy_changed']:.1f} % without "
-                    f"translation: its outputs hardly show it. Translated: {sample_words(scores)}."
+                    f"translation: its outputs hardly show it. Translated: {describe_sample(scores)}."
                 ] = None
         if moved and moved["unmoved_share"] is not None and moved["unmoved_share"] > 0.2:
             found[
                 f"{name}: {100 * moved['unmoved_share']:.0f} % of its outputs hardly differ from the input. "
-                f"Translated: {sample_words(scores)}."
+                f"Translated: {describe_sample(scores)}."
             ] = None
         for space in scores["distances"]:
             if space["short_of_synthetic"]:
@@ -188,7 +190,7 @@ def _score_shortfalls(data: ReportData) -> list[str]:
     return list(found)
 
 
-def sample_words(scores: dict[str, dict[str, int]]) -> str:
+def describe_sample(scores: dict[str, dict[str, int]]) -> str:
     """Which real test faces were translated for recognition and movement: all, or how many of how many."""
     faces = scores["translated_faces"]
     if faces["n"] == faces["of"]:

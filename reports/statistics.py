@@ -58,7 +58,7 @@ class Interval:
         return self.verdict != UNCLEAR and not abs(self.value) < self.detectable
 
     @property
-    def words(self) -> str:
+    def cautious_verdict(self) -> str:
         """The verdict as it may be said: a clear difference below what the design sees only *seems* to help or hurt.
 
         Of true differences that small the design finds fewer than four in five, and those that it finds come out too
@@ -116,9 +116,9 @@ class Comparison:
         return self.accuracy.verdict
 
     @property
-    def words(self) -> str:
-        """See `Interval.words`; by accuracy."""
-        return self.accuracy.words
+    def cautious_verdict(self) -> str:
+        """See `Interval.cautious_verdict`; by accuracy."""
+        return self.accuracy.cautious_verdict
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "low": _percent(comparison.accuracy.low) if comparison else None,
             "high": _percent(comparison.accuracy.high) if comparison else None,
             "detectable": _percent(comparison.accuracy.detectable) if comparison else None,
-            "verdict": comparison.words if comparison else "the measure of all",
+            "verdict": comparison.cautious_verdict if comparison else "the measure of all",
             "balanced_difference": _percent(comparison.balanced_accuracy.value) if comparison else None,
             "balanced_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
             "balanced_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
@@ -70,7 +70,7 @@ def recall_table(data: ReportData) -> pd.DataFrame:
                     "low": _percent(interval.low) if interval else None,
                     "high": _percent(interval.high) if interval else None,
                     "detectable": _percent(interval.detectable) if interval else None,
-                    "verdict": interval.words if interval else "",
+                    "verdict": interval.cautious_verdict if interval else "",
                 }
             )
     return pd.DataFrame(rows)
@@ -243,13 +243,13 @@ def signed(points: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
 
 
-def difference_words(interval: Interval, *, value: bool = True) -> str:
+def format_difference(interval: Interval, *, value: bool = True) -> str:
     """A difference with its interval, in points: `+1.8 points [−1.9 to +5.2]`; without `value` the interval alone."""
     bounds = f"{signed(100 * interval.low)} to {signed(100 * interval.high)}"
     return f"{signed(100 * interval.value)} points [{bounds}]" if value else f"[{bounds}]"
 
 
-def design_words(interval: Interval) -> str:
+def format_detectable(interval: Interval) -> str:
     """What the design sees, where a difference is not clear or below that; empty for one that is firm."""
     if interval.firm or not interval.detectable > 0:
         return ""

@@ -14,7 +14,7 @@ from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.shortfalls import find_shortfalls
 from reports.statistics import HELPED, HURT, UNCLEAR, Interval, compare_arms, detectable_difference
-from reports.tables import design_words
+from reports.tables import format_detectable
 
 NAMES = ("a", "b")
 FACES_ALONE = BootstrapSettings(resamples=4000, by_subject=False, resample_seeds=False)
@@ -98,8 +98,8 @@ def test_the_adjusted_interval_asks_for_more() -> None:
     ],
 )
 def test_helped_and_hurt_are_not_said_of_less_than_the_design_sees(interval, words, firm) -> None:
-    assert (interval.words, interval.firm) == (words, firm)
-    assert ("7.0 points" in design_words(interval)) is not firm
+    assert (interval.cautious_verdict, interval.firm) == (words, firm)
+    assert ("7.0 points" in format_detectable(interval)) is not firm
 
 
 @pytest.fixture(scope="module")
