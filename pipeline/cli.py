@@ -27,7 +27,7 @@ def main() -> None:
 
     `dvc repro` runs every stage below that is not up to date; `s2l profile` writes its parameters.
 
-    The environment variable S2L_VERBOSITY (quiet, normal, verbose) sets the verbosity of stages that `dvc repro` starts.
+    The environment variable S2L_VERBOSITY (quiet, normal, verbose) sets the verbosity of stages under `dvc repro`.
     """
 
 

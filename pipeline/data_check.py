@@ -293,12 +293,12 @@ def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping
     overrides += [f"++dataset.settings.{key}={override_value(value)}" for key, value in settings.items()]
     head = "next"
     if found.problems:
-        head += f" (fix the problems listed above, or continue without these files: {_count(len(found.problems), 'problem')})"
+        head += f" (fix what is listed above, or continue without it: {_count(len(found.problems), 'problem')})"
     return f"{head}:\n  s2l profile {' '.join(map(_shell_word, overrides))}\n"
 
 
 def _shell_word(word: str) -> str:
-    """Quotes a word for a shell if necessary; with double quotes if it contains single ones, for readability."""
+    """Quotes a word for a shell if necessary; readably, with double quotes, if it contains single ones."""
     if "'" in word and not set(word) & set('"$`\\!'):
         return f'"{word}"'
     return shlex.quote(word)

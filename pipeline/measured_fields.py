@@ -23,8 +23,8 @@ def take_measurements(folder: Path) -> dict[str, Any]:
         folder: A finished output that has not been moved to its destination yet; its files are rewritten.
 
     Returns:
-        The removed fields by file (relative to the folder): a mapping by key, nested keys joined by dots; for JSON lines
-        a list of mappings.
+        The removed fields by file (relative to the folder): a mapping by key, nested keys joined by dots; for JSON
+        lines a list of mappings.
     """
     removed: dict[str, Any] = {}
     for file in sorted(folder.rglob("*.json*")):

@@ -78,7 +78,7 @@ def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
         values = OmegaConf.to_container(config, resolve=True)
     except OverrideParseException as error:
         why = f"can't be read as an override: {error.args[0].splitlines()[0]}"
-        fix = "write key=value, and put two kinds of quotes around a value with blanks or special characters: \"title='a, b'\""
+        fix = "write key=value, and quote a value with blanks or special characters twice: \"title='a, b'\""
         raise InputError(Problem(str(error.override), why, fix)) from error
     except (HydraException, OmegaConfBaseException) as error:
         missing = re.match(r"Could not override '([^']+)'", str(error))

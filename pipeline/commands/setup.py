@@ -97,8 +97,8 @@ def check_data_set(
 ) -> None:
     """Report what the copy of the data set NAME at ROOT contains, what is missing, and what can't be read.
 
-    Counts are compared with the published ones. Exits with 1 if something can't be read, otherwise with 0, even if parts
-    are missing. docs/reference/data-sets.md describes every NAME; the embedded faces (rig) have no ROOT.
+    Counts are compared with the published ones. Exits with 1 if something can't be read, otherwise with 0, even if
+    parts are missing. docs/reference/data-sets.md describes every NAME; the embedded faces (rig) have no ROOT.
     """
     from pipeline.data_check import check_data, parse_settings
 

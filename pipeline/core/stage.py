@@ -92,7 +92,7 @@ def stage_scratch(
     inputs: Mapping[str, Path],
     name: str | None = None,
 ) -> Iterator[Path]:
-    """The folder that a stage writes to while it works; it contains the unfinished work of a killed run of the same stage.
+    """The folder that a stage writes to while it works; after a killed run it contains the unfinished work.
 
     Args:
         stage: The stage.
@@ -111,8 +111,9 @@ def stage_scratch(
 
 
 def configuration_hash(parameters: CommonParameters, values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
-    """The hash written into shards: of all that determines them except the code, so that an edit to the code that changes no
-    face changes no byte."""
+    """The hash written into shards.
+
+    It covers all that determines them except the code, so that an edit that changes no face changes no byte."""
     return fingerprint({**values, "threads": parameters.runtime.threads}, inputs)
 
 

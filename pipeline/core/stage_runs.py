@@ -44,7 +44,7 @@ def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
         check_place_of_artifacts(root)
     check_parameters(root)
     if stage == "prepare":
-        # Refuses translators that no face of the data set can serve. Imported by name, for the reason in `check_parameters`.
+        # Refuses translators whose requirements no face meets. Imported by name for the reason in `check_parameters`.
         importlib.import_module("pipeline.requirements").check_requirements_of_run(root)
     with measured(root, stage, arguments.get("name")):
         run_stage(stage, root, **arguments)

@@ -185,7 +185,7 @@ def scratch_folder(home: Path, stage: str, key: str) -> Iterator[Path]:
 
 
 def move_into_place(built: Path, out: Path) -> None:
-    """Moves a finished file or folder to its destination, also across file systems; at any time the old or the new one exists.
+    """Moves a finished file or folder into place, also across file systems; at any time the old or the new one exists.
 
     Raises:
         InputError: The destination contains files that this tool did not write.

@@ -33,8 +33,8 @@ class DatasetSettings(Section):
     )
     licence: str | None = Field(
         default=None,
-        description="Licence of the faces; required if the source does not know it (folder, parquet without a card), added "
-        "to the terms of data sets that have their own.",
+        description="Licence of the faces; required if the source does not know it (folder, parquet without a card), "
+        "added to the terms of data sets that have their own.",
     )
     annotation: AnnotationSettings = Field(
         default_factory=AnnotationSettings,

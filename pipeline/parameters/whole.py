@@ -145,7 +145,7 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
             fix = f"one of {', '.join(parameters.translators)}"
             problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is not a translator of this run", fix))
         if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
-            why = f"{arm.per_class} faces per class are more than the {parameters.synthesis.per_class} that are synthesized"
+            why = f"{arm.per_class} is more than the {parameters.synthesis.per_class} faces per class that are made"
             problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
     arms = [*parameters.arms.real, *parameters.arms.synthetic]
     baseline = parameters.report.baseline_arm

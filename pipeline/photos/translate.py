@@ -366,9 +366,9 @@ class _Accepted:
 class _Sources:
     """Pictures as a translator's source faces, with the annotations that it requires.
 
-    `Translator.requires` decides what is computed: landmarks if it requires them or simulated faces, and simulated faces
-    fitted to the landmarks. A picture in which no face is found becomes a face with unknown landmarks, or a problem if
-    the translator does not accept such faces.
+    `Translator.requires` decides what is computed: landmarks if it requires them or simulated faces, and
+    simulated faces fitted to the landmarks. A picture in which no face is found becomes a face with unknown landmarks,
+    or a problem if the translator does not accept such faces.
     """
 
     def __init__(
@@ -479,8 +479,8 @@ class _Sources:
             return
         if self.detect:
             say(
-                f"warning: no reliable landmarks in {', '.join(without)}: {name} was trained with landmarks and translates "
-                "faces without them less well"
+                f"warning: no reliable landmarks in {', '.join(without)}: {name} was trained with landmarks and "
+                "translates faces without them less well"
             )
             return
         why = (

@@ -76,7 +76,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
 def _report_folds(
     report: PreparationReport, faces: pa.Table, folds: pa.Table, parameters: PrepareParameters, directory: Path
 ) -> None:
-    """Adds the run's folds to the preparation's report; logs their origin, and a warning if they are too small for scores.
+    """Adds the run's folds to the preparation's report; logs their origin, and warns if they are too small for scores.
 
     The table of faces is useful without scores, so too few faces are not an error here; the judge's stage refuses them.
     """
