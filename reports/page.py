@@ -202,7 +202,7 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
         tally: dict[str, int] = {}
         for found in headline.comparisons.values():
             word = {UNCLEAR: "without a clear difference"}.get(
-                found.description, found.description.replace("seems", "seem")
+                found.cautious_verdict, found.cautious_verdict.replace("seems", "seem")
             )
             tally[word] = tally.get(word, 0) + 1
         points.append(

@@ -13,8 +13,8 @@ from reports.tables import format_detectable, format_difference
 # small samples: the floor itself varies by about a fifth between random splits into halves.
 FAR_FROM_REAL = 3.0
 WELL_RECOGNIZED = 0.5
-# In standard deviations of real faces. Real faces of another half, also compressed, blurred, noisy or brighter ones, and
-# clean warps are below 0.6; striped outputs of networks trained for minutes are at 1.2 or more.
+# In standard deviations of real faces. Real faces of another half, also compressed, blurred, noisy or brighter ones,
+# and clean warps are below 0.6; striped outputs of networks trained for minutes are at 1.2 or more.
 STRIPED = 1.0
 
 

@@ -1,8 +1,10 @@
 """Statistics of the arms' predictions: means, standard deviations, and paired bootstrap intervals.
 
 Every difference is from one arm of real faces only. Both arms are tested on the same faces with the same seeds, so the
-difference is computed face by face before resampling, and the difficulty of a face or a subject cancels. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, chapter 13); Field
-and Welsh, "Bootstrapping clustered data", 2007 (whole subjects are drawn, because errors on faces of one person are correlated);
+difference is computed face by face before resampling, and the difficulty of a face or a subject cancels.
+
+Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, chapter 13); Field and Welsh,
+"Bootstrapping clustered data", 2007 (whole subjects are drawn, because errors on faces of one person are correlated);
 Owen, "The pigeonhole bootstrap", 2007 (faces and seeds are drawn independently, crossed).
 """
 

@@ -77,7 +77,7 @@ def recall_table(data: ReportData) -> pd.DataFrame:
 
 
 def score_table(data: ReportData) -> pd.DataFrame:
-    """One row per translator: distances and their floors, recognition with and without translation, movement, and lines.
+    """One row per translator: distances and their floors, recognition with and without translation, movement, lines.
 
     The columns of a distance contain its name: FID and KID, or FCD and KCD.
     """

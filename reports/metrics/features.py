@@ -51,7 +51,7 @@ class InceptionLookup:
 
 
 def inception_cache_path() -> Path:
-    """The path where pytorch-fid caches its weights: $TORCH_HOME/hub/checkpoints (torch's own default without TORCH_HOME)."""
+    """The path where pytorch-fid caches its weights: $TORCH_HOME/hub/checkpoints (or torch's default)."""
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 

@@ -22,8 +22,8 @@ def read_published(folder: Path = FOLDER) -> pd.DataFrame:
 
     Returns:
         Columns paper, table, row, metric, value (per cent), dataset, note, and matches: the row of this project's
-        tables to show it in (`utility:<translator>`, `recognition:<translator>`, `hog`, `lbp`, `real`, `amount:<n per class>`);
-        empty if there is none.
+        tables to show it in (`utility:<translator>`, `recognition:<translator>`, `hog`, `lbp`, `real`,
+        `amount:<n per class>`); empty if there is none.
 
     Raises:
         InputError: A file has other columns, or a value is not a percentage.
