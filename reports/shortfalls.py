@@ -136,13 +136,13 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
         distance, floor = space["overall"]["frechet"], space["overall"]["frechet_floor"]
         if distance is not None and floor and distance >= FAR_FROM_REAL * floor:
             signs.append(
-                f"their {space['frechet_name']} is {distance / floor:.0f} times that between two halves of the real faces"
+                f"their {space['frechet_name']} is {distance / floor:.0f} times that of two halves of the real faces"
             )
     lines = scores["lines"]
     if lines and lines["excess"] >= STRIPED:
         signs.append(
             f"stripes or grids: energy along rows and columns is {lines['excess']:.1f} standard deviations above "
-            f"that of real faces (two halves of the real faces differ by {abs(lines['excess_floor']):.1f})"
+            f"that of real faces (two halves of these differ by {abs(lines['excess_floor']):.1f})"
         )
     changed = recognition["accuracy_changed"] if recognition else None
     differences = {
@@ -178,7 +178,7 @@ def _score_shortfalls(data: ReportData) -> list[str]:
             gain = recognition["accuracy_changed"] - untranslated["accuracy_changed"]
             if gain < 0.05:
                 found[
-                    f"{name}: the judge recognizes the target class in {100 * recognition['accuracy_changed']:.1f} % of "
+                    f"{name}: the judge recognizes the target in {100 * recognition['accuracy_changed']:.1f} % of "
                     f"faces translated to another class, in {100 * untranslated['accuracy_changed']:.1f} % without "
                     f"translation: its outputs hardly show it. Translated: {describe_sample(scores)}."
                 ] = None
@@ -190,7 +190,7 @@ def _score_shortfalls(data: ReportData) -> list[str]:
         for space in scores["distances"]:
             if space["short_of_synthetic"]:
                 found[
-                    f"{name}: there are fewer synthetic faces than real ones in some class; its {space['frechet_name']} is on "
+                    f"{name}: fewer synthetic than real faces in some class; its {space['frechet_name']} is on "
                     f"{space['overall']['n']:,} faces."
                 ] = None
     return list(found)

@@ -13,7 +13,7 @@ import pytest
 
 from augment.core.errors import InputError
 from augment.core.progress import VERBOSITY_VARIABLE
-from pipeline.core.messages import RESULT, PACKAGES, configure_logging
+from pipeline.core.messages import PACKAGES, RESULT, configure_logging
 
 ROOT = Path(__file__).parents[2]
 
