@@ -411,7 +411,7 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
         "rows": rows,
         "columns": names,
         "warnings": warnings,
-        "judge_accuracy": f"{100 * judge['accuracy']:.1f} % of all {judge['n']:,} real test faces" if judge else "",
+        "judge_accuracy": f"{100 * judge['accuracy']:.1f} % on all {judge['n']:,} real test faces" if judge else "",
     }
 
 

@@ -52,7 +52,7 @@ def _note(fold: str, facts: Mapping[str, Any]) -> str:
         below = ", ".join(f"{part} below {least[part]:.1%}" for part in MASK_CLASSES if part in least)
         sentences.append(
             f"on the run's {own['faces']:,} validation faces it labels {areas} of the picture, and fails on "
-            f"{failures['any']:.1%} of them ({missed}; a failure is an area of {below} of the picture)"
+            f"{failures['any']:.1%} of them ({missed}; failures: {below} of the picture)"
         )
     return "; ".join(sentences) + "."
 

@@ -107,7 +107,7 @@ def inputs(tmp_path_factory):
     return made_up_run.write_run(tmp_path_factory.mktemp("run"), seeds=2, subjects=12)
 
 
-def test_no_clear_difference_says_what_the_design_could_have_seen(inputs) -> None:
+def test_no_clear_difference_says_what_the_design_can_detect(inputs) -> None:
     kept = ("real", "lssl-400")
     inputs = inputs.model_copy(
         update={
@@ -120,8 +120,8 @@ def test_no_clear_difference_says_what_the_design_could_have_seen(inputs) -> Non
     assert headline.verdict == UNCLEAR
     seen = f"{100 * headline.comparisons['lssl-400'].accuracy.detectable:.1f} points"
     page = render_page(data, figures={})
-    assert f"<h2>No clear difference; this design could have seen {seen}.</h2>" in page
-    assert f"this design could have seen {seen} with 80 % power" in page[page.index('id="short"') :]
+    assert f"<h2>No clear difference; this design can detect {seen}.</h2>" in page
+    assert f"this design can detect {seen} with 80 % power" in page[page.index('id="short"') :]
     assert "(24 subjects, 2 seeds, 2 folds)" in page
 
 

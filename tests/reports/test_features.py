@@ -11,7 +11,7 @@ from pytorch_fid import inception
 from torch import nn
 
 from augment.core.errors import InputError
-from reports import features
+from reports.metrics import features
 from reports.metrics.features import (
     INCEPTION_FILE,
     InceptionFeatures,
@@ -35,7 +35,7 @@ def pass_as_official(monkeypatch, data: bytes) -> None:
 def test_absent_weights_are_a_reason_and_no_download(torch_home) -> None:
     found = find_inception_weights()
     assert found.path is None
-    assert "absent" in found.reason and "scores.allow_download" in found.reason
+    assert "missing" in found.reason and "scores.allow_download" in found.reason
 
 
 def test_cached_weights_are_found_and_verified(torch_home, monkeypatch) -> None:
