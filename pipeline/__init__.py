@@ -1,1 +1,1 @@
-"""Running it: typed parameters, profiles, one command a stage, the `s2l` command."""
+"""Runs everything: typed parameters, profiles, one command per stage, the `s2l` command."""

@@ -1,4 +1,4 @@
-"""params.yaml and the data set, checked whole, without running anything."""
+"""Checks all of params.yaml and the data set, without running anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOG = logging.getLogger(__name__)
 
 
 def check(root: Path) -> None:
-    """Checks params.yaml whole, and that the data set can be opened."""
+    """Checks all of params.yaml, and that the data set can be opened."""
     parameters = load_parameters(root / "params.yaml")
     device = choose_device(parameters.runtime.device)
     LOG.debug("torch %s on %s", torch.__version__, device)

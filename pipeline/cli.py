@@ -1,4 +1,4 @@
-"""The `s2l` command. A subcommand's module is imported when it is asked for, so that `s2l --help` answers at once."""
+"""The `s2l` command. A subcommand's module is imported only when it is used, so that `s2l --help` is fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECTIONS = {
     "Stages, in the order in which `dvc repro` runs them": STAGES,
     "After a run": ("translate", "results"),
 }
-# Where the commands are; by name, so that no stage depends on the code of commands that it does not run.
+# Where the commands are defined; as strings, so that no stage depends on the code of commands that it does not run.
 COMMANDS = {
     **{name: f"pipeline.commands.setup:{name}" for name in ("profile", "check", "data")},
     **{name: f"pipeline.commands.stages:{name}" for name in STAGES},
@@ -23,11 +23,11 @@ COMMANDS = {
 @click.group(cls=Group, sections=SECTIONS, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="synthesize-to-learn")
 def main() -> None:
-    """Learn to synthesize missing faces, and see honestly whether learning from them helps.
+    """Learn to synthesize missing faces, and measure whether training on them helps.
 
-    `dvc repro` runs every stage below that is not up to date; `s2l profile` writes the parameters that it follows.
+    `dvc repro` runs every stage below that is not up to date; `s2l profile` writes its parameters.
 
-    The environment's S2L_VERBOSITY (quiet, normal, verbose) does what -q and -v do, for stages that `dvc repro` starts.
+    The environment variable S2L_VERBOSITY (quiet, normal, verbose) sets the verbosity of stages under `dvc repro`.
     """
 
 

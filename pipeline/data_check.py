@@ -1,4 +1,4 @@
-"""`s2l data check`: a copy of a data set, looked through, as a text for people."""
+"""`s2l data check`: inspects a copy of a data set and describes it as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from augment.sources import open_source
 from pipeline.core.yaml_text import parse_yaml
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*\Z", re.ASCII)
-_GROUPS = {"joint": "rig_joint"}  # profiles that are not called as their source
+_GROUPS = {"joint": "rig_joint"}  # profiles whose name differs from their source's
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "inf", "nan"})
 
 
@@ -25,17 +25,17 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
     """`key=value` pairs as settings; values are YAML, so that lists and booleans work.
 
     Raises:
-        InputError: Lists every pair that is none, can't be read as YAML, or names a key twice.
+        InputError: Lists every text that is not `key=value`, can't be read as YAML, or repeats a key.
     """
     settings: dict[str, Any] = {}
     problems = []
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
-            problems.append(Problem(f"--set {pair}", "is no key=value", "write --set test_on=both"))
+            problems.append(Problem(f"--set {pair}", "is not key=value", "write --set test_on=both"))
             continue
         if key.strip() in settings:
-            problems.append(Problem(f"--set {pair}", "names a key twice", "say each once"))
+            problems.append(Problem(f"--set {pair}", "repeats a key", "set each key once"))
             continue
         try:
             settings[key.strip()] = parse_yaml(text, f"--set {key.strip()}")
@@ -47,7 +47,7 @@ def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_json_file(file: Path) -> None:
-    """Sees that only an earlier inventory is written over.
+    """Checks that only an earlier inventory is overwritten.
 
     Raises:
         InputError: The file is something else.
@@ -56,24 +56,24 @@ def _check_json_file(file: Path) -> None:
         try:
             Inventory.model_validate_json(file.read_bytes())
         except (OSError, ValueError) as error:
-            why = "would be overwritten, and holds no counts of a data set"
+            why = "would be overwritten, and does not contain counts of a data set"
             raise InputError(Problem(str(file), why, "name another file")) from error
 
 
 def check_data(
     name: str, root: Path | None, settings: Mapping[str, Any], *, pictures: bool, json_file: Path | None = None
 ) -> tuple[str, int]:
-    """Looks through a copy of a data set.
+    """Inspects a copy of a data set.
 
     Args:
         name: The source's name.
-        root: The data set's folder or file; None for drawn faces.
+        root: The data set's folder or file; None for embedded faces.
         settings: The source's settings.
-        pictures: Whether each picture is read.
-        json_file: Where to write the inventory too.
+        pictures: Whether to read each picture.
+        json_file: File for the inventory, or None.
 
     Returns:
-        The text, and how many problems there are.
+        The text, and the number of problems.
 
     Raises:
         InputError: The source can't be opened, or `json_file` is another file that would be lost.
@@ -85,11 +85,11 @@ def check_data(
         atomic_write_text(json_file, found.model_dump_json(indent=2) + "\n")
     text = inventory_text(found, where="" if root is None else str(root))
     text += "\n" + _next_step(found, name, root, settings)
-    return text.encode(errors="backslashreplace").decode(), len(found.problems)  # names that are not UTF-8
+    return text.encode(errors="backslashreplace").decode(), len(found.problems)  # file names may not be UTF-8
 
 
 def inventory_text(found: Inventory, *, where: str) -> str:
-    """An inventory for people: counts, comparison, what is missing, all problems, terms."""
+    """An inventory as text: counts, comparison, what is missing, all problems, terms."""
     parts = [_heading(found, where), *_count_tables(found), _comparison(found)]
     parts += [_listed("missing", found.missing), _listed("problem", found.problems), _folds(found), _notes(found)]
     parts.append(_terms(found))
@@ -97,7 +97,7 @@ def inventory_text(found: Inventory, *, where: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a text table, the first its head: the first column to the left, numbers to the right."""
+    """Rows as a text table, the first as header; the first column left-aligned, numbers right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     numeric = [
         column > 0 and all(re.fullmatch(r"[-+]?[\d,]*", row[column]) for row in rows[1:])
@@ -122,16 +122,16 @@ def _heading(found: Inventory, where: str) -> str:
         many = f"{each.least:,} to {each.most:,} faces each, median {each.median:g}"
         what += f", {_count(found.subjects, 'subject')} ({many})"
     else:
-        what += ", no subjects named"
+        what += ", no subject names"
     lines.append(what)
     compared = {entry.what for entry in found.published}
     beside = [f"{name} {count:,}" for name, count in found.further.items() if name not in compared]
     if beside:
-        lines.append(f"besides: {', '.join(beside)}")
+        lines.append(f"also: {', '.join(beside)}")
     if found.pictures is not None:
         lines += _picture_lines(found.pictures)
     else:
-        lines.append("the pictures were not read: one that does not decode is not found so")
+        lines.append("the pictures were not read, so damaged ones are not detected")
     return "\n".join(lines)
 
 
@@ -148,7 +148,7 @@ def _picture_lines(facts: PictureFacts) -> list[str]:
 
 
 def _count_tables(found: Inventory) -> list[str]:
-    """Faces by class, and against each field that has several values; what one line can say is one line."""
+    """Faces by class, and by class and field for fields with several values; other fields in one line each."""
     tables, lines = [], []
     if found.by_data_set:
         tables.append(_table_of("faces by data set", ["data set", "faces"], found.by_data_set))
@@ -170,7 +170,7 @@ def _count_tables(found: Inventory) -> list[str]:
         elif counts and field not in found.crossed:
             values = [value for value in counts if value != NONE]
             without = f", {counts[NONE]:,} without one" if NONE in counts else ""
-            lines.append(f"{field}: {len(values):,} different ones, {values[0]} to {values[-1]}{without}")
+            lines.append(f"{field}: {len(values):,} different values, {values[0]} to {values[-1]}{without}")
     return [*tables, *(["\n".join(lines)] if lines else [])]
 
 
@@ -193,41 +193,43 @@ def _comparison(found: Inventory) -> str:
     differing = sum(entry.difference != 0 for entry in found.published)
     verdict = f"{differing} of {_count(len(found.published), 'count')} differ" if differing else "all agree"
     where = f" ({next(iter(places))})" if len(places) == 1 else ""
-    return f"beside the published counts{where}: {verdict}\n" + table(rows)
+    return f"compared with the published counts{where}: {verdict}\n" + table(rows)
 
 
 def _listed(what: str, problems: Sequence[Problem]) -> str:
     if not problems:
         return ""
-    head = f"missing from the whole data set: {len(problems):,}" if what == "missing" else _count(len(problems), what)
+    head = (
+        f"missing from the complete data set: {len(problems):,}" if what == "missing" else _count(len(problems), what)
+    )
     return "\n".join([head + ":", *(f"  {problem}" for problem in problems)])
 
 
 def _folds(found: Inventory) -> str:
-    """Whose splits a run would use, without being told: `folds.kind: auto`."""
+    """The splits that a run uses by default (`folds.kind: auto`)."""
     if len(found.class_names) < 2 or not found.faces:
         return ""
     try:
         choice = choose_folds(found.by_split, FoldSettings.model_validate({}))
-        said = choice.sentence + ("; folds.kind=subjects makes new ones" if choice.kind == "source" else "")
+        said = choice.sentence + ("; folds.kind=subjects creates new ones" if choice.kind == "source" else "")
     except InputError as error:
         said = str(error)
     return f"folds (folds.kind: auto): {said}"
 
 
 def _notes(found: Inventory) -> str:
-    """What is no problem and worth a look."""
+    """Findings that are not problems."""
     lines = list(found.reading)
     if parted := found.subjects_in_several_splits:
         shown = ", ".join(parted[:5]) + (" ..." if len(parted) > 5 else "")
         lines.append(
-            f"{_count(len(parted), 'subject')} in several splits ({shown}): splits that part people are refused; move "
-            "them into one, or use folds.kind=subjects, which makes new folds and leaves the splits unused"
+            f"{_count(len(parted), 'subject')} in several splits ({shown}): splits must be subject-disjoint; move "
+            "each subject into one split, or use folds.kind=subjects, which creates new folds and ignores the splits"
         )
     if found.subject_spellings:
         spelt = [f"{name!r} and {', '.join(map(repr, others))}" for name, others in found.subject_spellings.items()]
         more = " ..." if len(spelt) > 5 else ""
-        lines.append(f"subjects written in several ways, each taken for one person: {'; '.join(spelt[:5])}{more}")
+        lines.append(f"subjects with several spellings, each read as one person: {'; '.join(spelt[:5])}{more}")
     if facts := found.pictures:
         if facts.near_identical:
             lines.append(
@@ -247,13 +249,13 @@ def _notes(found: Inventory) -> str:
             for pair in facts.across_splits
         ]
         if facts.blank:
-            lines.append(f"{_count(facts.blank, 'picture')} showing nothing")
-    return "\n".join(["worth a look:", *(f"  {line}" for line in lines)]) if lines else ""
+            lines.append(f"{_count(facts.blank, 'picture')} without content")
+    return "\n".join(["please check:", *(f"  {line}" for line in lines)]) if lines else ""
 
 
 def _terms(found: Inventory) -> str:
     if found.licence is None:
-        return "terms: not known here; say them by dataset.licence, for the synthetic faces' cards must name them"
+        return "terms: unknown; set dataset.licence, because the synthetic faces' cards must name them"
     lines = []
     for part in found.licence.lines:
         name = part.data_set or found.title
@@ -264,7 +266,7 @@ def _terms(found: Inventory) -> str:
         lines += [
             f"terms of {name}",
             f"  holder: {terms.holder}",
-            f"  where to ask: {terms.ask}",
+            f"  where to request: {terms.ask}",
             f"  use: {terms.use}",
             f"  images made from it: {terms.derived}",
             f"  read at: {terms.read_at}",
@@ -273,14 +275,14 @@ def _terms(found: Inventory) -> str:
 
 
 def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping[str, Any]) -> str:
-    """The command that makes a run of this copy; of what can be read, where there are problems."""
+    """The command for a run on this copy; if there are problems, on what can be read of it."""
     if len(found.class_names) < 2 and name != "helen":
         only = ", ".join(found.class_names)
-        return f"next: faces of a second class; of one alone ({only}) nothing can be told apart or translated\n"
+        return f"next: add faces of a second class; with one class ({only}) nothing can be classified or translated\n"
     if len(found.class_names) < 2 and root is not None:
-        teach = ["parsing.teacher.source=helen", f"parsing.teacher.root={override_value(str(root))}"]
-        head = "next (its faces are of one class: they can teach the parsing network of a run on another data set)"
-        return f"{head}:\n  s2l profile dataset=... {' '.join(map(_shell_word, teach))}\n"
+        teacher = ["parsing.teacher.source=helen", f"parsing.teacher.root={override_value(str(root))}"]
+        head = "next (its faces are of one class: they can train the parsing network of a run on another data set)"
+        return f"{head}:\n  s2l profile dataset=... {' '.join(map(_shell_word, teacher))}\n"
     overrides = [f"dataset={_GROUPS.get(name, name)}"]
     if root is not None:
         overrides.append(f"dataset.root={override_value(str(root))}")
@@ -291,12 +293,12 @@ def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping
     overrides += [f"++dataset.settings.{key}={override_value(value)}" for key, value in settings.items()]
     head = "next"
     if found.problems:
-        head += f" (fix what is listed above, or go on without it: {_count(len(found.problems), 'problem')})"
+        head += f" (fix what is listed above, or continue without it: {_count(len(found.problems), 'problem')})"
     return f"{head}:\n  s2l profile {' '.join(map(_shell_word, overrides))}\n"
 
 
 def _shell_word(word: str) -> str:
-    """Quoted for a shell where it must be; by double quotes where it holds single ones, so that people can read it."""
+    """Quotes a word for a shell if necessary; readably, with double quotes, if it contains single ones."""
     if "'" in word and not set(word) & set('"$`\\!'):
         return f'"{word}"'
     return shlex.quote(word)
@@ -315,7 +317,7 @@ def override_value(value: Any) -> str:
     text = str(value)
     if _PLAIN_WORD.match(text) and text.lower() not in _YAML_WORDS:
         return text
-    # Hydra doubles backslashes before a quote only.
+    # In Hydra only backslashes before a quote are doubled.
     escaped = re.sub(r"(\\*)('|\Z)", lambda match: 2 * match[1] + ("\\'" if match[2] else ""), text)
     return f"'{escaped}'"
 

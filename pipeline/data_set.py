@@ -1,4 +1,4 @@
-"""The run's data set: opened as params.yaml says, and what can be refused before a picture is read."""
+"""Opens the run's data set and refuses what can be refused before a picture is read."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def open_data_set(dataset: DatasetSettings, root: Path) -> Source:
 
     Args:
         dataset: The section of params.yaml.
-        root: The workspace, which a relative `dataset.root` starts from.
+        root: The workspace, to which `dataset.root` is relative.
 
     Raises:
-        InputError: A setting is unknown, the data is not there, or has another layout.
+        InputError: A setting is unknown, the data is missing, or it has another layout.
     """
     settings = dict(dataset.settings)
     if dataset.source in ("rig", "joint"):
@@ -38,11 +38,11 @@ def open_data_set(dataset: DatasetSettings, root: Path) -> Source:
 
 
 def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source) -> None:
-    """Refuses, before any picture is read, what can be known without one, and says whose splits will be used.
+    """Checks the data set before any picture is read, and logs which splits will be used.
 
     Raises:
-        InputError: Nobody says under which terms the faces stand, the packages that find landmarks are not installed,
-            there is one class only, the source's own splits can't be kept, or there are more folds than subjects
+        InputError: The licence of the faces is unknown, the packages that find landmarks are not installed, there is
+            only one class, the source's own splits can't be kept, or there are more folds than subjects
             (where the source knows its splits and subjects beforehand).
     """
     problems: list[Problem] = []
@@ -56,8 +56,8 @@ def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source
         problems += error.problems
     classes = dataset.classes or source.class_names
     if dataset.attribute == "expression" and len(classes) < 2:
-        why = f"{dataset.source} has one class, {', '.join(classes)}: nothing to translate or tell apart"
-        fix = getattr(source, "purpose", "use faces of two classes and more")
+        why = f"{dataset.source} has one class, {', '.join(classes)}: nothing to translate or classify"
+        fix = getattr(source, "purpose", "use faces of two or more classes")
         problems.append(Problem("params.yaml: dataset.source", why, fix))
     for note in reading_notes(source):
         LOG.info(f"{dataset.source}: {note}")

@@ -1,6 +1,7 @@
-"""What was measured on the way is no result: it is kept beside the stages' outputs, which equal runs share to the byte.
+"""Removes measured times, rates and memory from a stage's JSON outputs, so that equal runs have equal bytes.
 
-Else the same work, done again in another time, would look like another result to every stage after it.
+Otherwise a repeated run would look like a new result to every later stage. `pipeline.core.stage_records` writes the
+time and memory of the whole stage; here are the fields that training loops wrote inside its outputs.
 """
 
 from __future__ import annotations
@@ -11,42 +12,42 @@ from typing import Any
 
 from augment.core.files import atomic_write_text
 
-# By name, wherever they stand: `augment.training` and `classifiers` write them.
+# At any depth of a file; `augment.training` and `classifiers` write them.
 MEASURED_FIELDS = ("seconds", "images_per_second", "processor_seconds", "peak_memory_bytes")
 
 
 def take_measurements(folder: Path) -> dict[str, Any]:
-    """Takes times, rates and memory out of the JSON files of a folder, and JSON lines.
+    """Removes times, rates and memory from the JSON and JSON lines files of a folder.
 
     Args:
-        folder: A finished output that has not been moved to its place yet; its files are written anew.
+        folder: A finished output that has not been moved to its destination yet; its files are rewritten.
 
     Returns:
-        By file (relative to the folder), what was taken out: a mapping by key, nested ones joined by dots; of JSON
-        lines a list of them.
+        The removed fields by file (relative to the folder): a mapping by key, nested keys joined by dots; for JSON
+        lines a list of mappings.
     """
-    taken: dict[str, Any] = {}
+    removed: dict[str, Any] = {}
     for file in sorted(folder.rglob("*.json*")):
         text = file.read_text(encoding="utf-8")
         found: Any
         if file.suffix == ".jsonl":
             lines = [json.loads(line) for line in text.splitlines()]
-            found = [_taken(line) for line in lines]
+            found = [_remove_measured(line) for line in lines]
             text = "".join(json.dumps(line) + "\n" for line in lines)
         elif file.suffix == ".json":
             content = json.loads(text)
-            found = _taken(content)
+            found = _remove_measured(content)
             text = json.dumps(content, indent=2) + "\n"
         else:
             continue
         if any(found):
-            taken[file.relative_to(folder).as_posix()] = found
+            removed[file.relative_to(folder).as_posix()] = found
             atomic_write_text(file, text)
-    return taken
+    return removed
 
 
-def _taken(content: Any) -> dict[str, Any]:
-    """Removes the measured fields of a value and of what it holds; gives them by their keys, joined by dots."""
+def _remove_measured(content: Any) -> dict[str, Any]:
+    """Removes the measured fields of a value, at any depth; returns them by their keys, joined by dots."""
     own: dict[str, Any] = {}
     parts: dict[str, Any] = {}
     if isinstance(content, list):
@@ -54,4 +55,6 @@ def _taken(content: Any) -> dict[str, Any]:
     elif isinstance(content, dict):
         own = {name: content.pop(name) for name in MEASURED_FIELDS if name in content}
         parts = content
-    return own | {f"{key}.{name}": value for key, part in parts.items() for name, value in _taken(part).items()}
+    return own | {
+        f"{key}.{name}": value for key, part in parts.items() for name, value in _remove_measured(part).items()
+    }

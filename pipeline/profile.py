@@ -1,4 +1,4 @@
-"""Profiles: conf/ composed into params.yaml by Hydra."""
+"""Profiles: Hydra composes conf/ into params.yaml."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     """Composes conf/ with overrides and checks the result.
 
     Args:
-        root: The workspace; conf/ lies in it.
+        root: The workspace; it contains conf/.
         overrides: Hydra's override syntax: `dataset=fer2013`, `scale=cpu`, `synthesis.per_class=500`.
 
     Returns:
         The text of params.yaml.
 
     Raises:
-        InputError: A group, a key or a value does not exist or can't be.
+        InputError: A group, key or value does not exist or is invalid.
     """
     from pipeline.parameters.whole import parse_parameters
 
@@ -38,31 +38,31 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     parse_parameters(values, where="profile")
     shown = "".join(
         sign if sign.isprintable() else " " for sign in " ".join(overrides)
-    )  # a line end would end the comment
+    )  # a line break would end the comment
     header = HEADER.format(overrides=shown).replace(" `;", "`;")
     return header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 
 def profile_groups(root: Path) -> dict[str, list[str]]:
-    """The groups of conf/ and the values that each offers; empty where there is no conf/."""
+    """The groups of conf/ and the options of each; empty if there is no conf/."""
     found = {group: sorted(file.stem for file in (Path(root) / "conf" / group).glob("*.yaml")) for group in GROUPS}
     return {group: names for group, names in found.items() if names}
 
 
 def describe_profiles(root: Path) -> str:
-    """Which groups there are, and what each offers."""
+    """Lists the groups and the options of each."""
     return "\n".join(["groups:", *(f"  {group}: {', '.join(names)}" for group, names in profile_groups(root).items())])
 
 
-def _members(root: Path, group: str) -> list[str]:
+def _options(root: Path, group: str) -> list[str]:
     return sorted(file.stem for file in (root / "conf" / group).glob("*.yaml"))
 
 
 def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Lets Hydra compose; what it says is put into our words.
+    """Composes with Hydra, and converts its errors.
 
     Raises:
-        InputError: Hydra can't.
+        InputError: Hydra can't compose the profile.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -70,7 +70,7 @@ def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    _refuse_unknown_members(root, overrides)
+    _refuse_unknown_options(root, overrides)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str((root / "conf").resolve()), version_base=None):
@@ -78,7 +78,7 @@ def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
         values = OmegaConf.to_container(config, resolve=True)
     except OverrideParseException as error:
         why = f"can't be read as an override: {error.args[0].splitlines()[0]}"
-        fix = "write key=value, and quote a value with blanks or signs twice: \"title='a, b'\""
+        fix = "write key=value, and quote a value with blanks or special characters twice: \"title='a, b'\""
         raise InputError(Problem(str(error.override), why, fix)) from error
     except (HydraException, OmegaConfBaseException) as error:
         missing = re.match(r"Could not override '([^']+)'", str(error))
@@ -86,32 +86,32 @@ def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
             raise InputError(_unknown_key(root, missing[1], overrides)) from error
         lines = [line for line in str(error).strip().splitlines() if "--multirun" not in line]
         raise InputError(Problem(" ".join(overrides) or "conf", "\n".join(lines))) from error
-    except ValueError as error:  # such as a number of thousands of digits
-        raise InputError(Problem("an override", f"holds a value that can't be read: {error}")) from error
+    except ValueError as error:  # such as a number with thousands of digits
+        raise InputError(Problem("an override", f"contains a value that can't be read: {error}")) from error
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
 
-def _refuse_unknown_members(root: Path, overrides: Sequence[str]) -> None:
-    """Refuses `dataset=nowhere`, with what there is.
+def _refuse_unknown_options(root: Path, overrides: Sequence[str]) -> None:
+    """Refuses unknown options such as `dataset=nowhere`, and lists the known ones.
 
     Raises:
-        InputError: A group has no such member.
+        InputError: A group has no such option.
     """
     problems = []
     for override in overrides:
         group, equals, name = override.partition("=")
-        if not equals or group not in GROUPS or name in (members := _members(root, group)):
+        if not equals or group not in GROUPS or name in (options := _options(root, group)):
             continue
-        close = difflib.get_close_matches(name, members, n=1)
-        fix = f"did you mean {close[0]}? There is {', '.join(members)}" if close else f"there is {', '.join(members)}"
+        close = difflib.get_close_matches(name, options, n=1)
+        fix = f"did you mean {close[0]}? There is {', '.join(options)}" if close else f"there is {', '.join(options)}"
         problems.append(Problem(override, f"there is no {name!r} in conf/{group}", fix))
     if problems:
         raise InputError(problems)
 
 
 def _unknown_key(root: Path, path: str, overrides: Sequence[str]) -> Problem:
-    """Says what is wrong with a key that the profile doesn't have: misspelt, or to be added with a plus."""
+    """Explains an unknown key: it is misspelt, or must be added with a plus."""
     from pipeline.core.sections import keys_at
     from pipeline.parameters.whole import Parameters, known_settings
 
@@ -126,13 +126,13 @@ def _unknown_key(root: Path, path: str, overrides: Sequence[str]) -> Problem:
         section = section[part]
         reached.append(part)
     if not isinstance(section, Mapping):
-        return Problem(path, f"{'.'.join(reached)} is a value and has no keys")
+        return Problem(path, f"{'.'.join(reached)} is a value without keys")
     here = {str(key) for key in section} | (set() if reached else set(GROUPS))
     addable = {*keys_at(Parameters, reached), *known_settings(_compose(root, groups), reached)} - here
     where = ".".join(reached) or "the parameters"
     if last in addable:
         given = next((override for override in overrides if override.partition("=")[0] == path), f"{path}=...")
-        return Problem(path, "is not in this profile, though it can be", f"add it: +{given}")
+        return Problem(path, "is a valid key, but not set in this profile", f"add it: +{given}")
     close = difflib.get_close_matches(last, sorted(here | addable), n=1)
     if close:
         plus = "+" if close[0] in addable else ""

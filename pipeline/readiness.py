@@ -1,4 +1,4 @@
-"""What stands between params.yaml and a run on this machine, as far as that is seen at once."""
+"""Checks quickly whether this machine has what the run of params.yaml requires."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pipeline.core.project import git_advice
 from pipeline.parameters.whole import load_parameters
 
 
-def lacking(folder: Path) -> list[Problem]:
-    """Looks for the data, the GPU and git; opens no data set.
+def missing_prerequisites(folder: Path) -> list[Problem]:
+    """Lists what is missing of the data, the GPU and git; opens no data set.
 
-    Nothing of it is wrong with the parameters: they may be meant for another machine, or for data still to come.
+    The parameters themselves are valid: they may be meant for another machine, or for data that is added later.
 
     Args:
-        folder: The workspace; params.yaml lies in it.
+        folder: The workspace, which contains params.yaml.
 
     Raises:
-        InputError: params.yaml can't be run anywhere.
+        InputError: params.yaml is invalid on any machine.
     """
     parameters = load_parameters(folder / "params.yaml")
     problems = []
@@ -27,8 +27,8 @@ def lacking(folder: Path) -> list[Problem]:
     if parameters.parsing.enabled and parameters.parsing.teacher.has_helen:
         roots["parsing.teacher.root"] = parameters.parsing.teacher.root
     for key, root in roots.items():
-        if not _is_there(folder / root):
-            fix = f"put the data there, or name their place: {key}=..."
+        if not _exists(folder / root):
+            fix = f"put the data there, or set its path: {key}=..."
             problems.append(Problem(f"params.yaml: {key}", f"{root} is not there", fix))
     try:
         choose_device(parameters.runtime.device)
@@ -39,8 +39,8 @@ def lacking(folder: Path) -> list[Problem]:
     return problems
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that no file can have
+    except OSError:  # an invalid file name
         return False

@@ -1,4 +1,4 @@
-"""What the translators of a run require of faces, compared with what its data set can give, before any face is read."""
+"""Compares what a run's translators require with what its data set provides, before any face is read."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from pipeline.parameters.whole import Parameters, load_parameters
 
 LOG = logging.getLogger(__name__)
 
-# A requirement of the source faces' classes is always met: every training face has a label.
+# `own_class` is always met: every training face has a label.
 _MISSING = {
     "landmarks": (
         "needs landmarks, and no face of this data set will have any",
-        "let them be found (`s2l profile landmarks=dlib`), or use a translator or settings without landmarks",
+        "detect them (`s2l profile landmarks=dlib`), or use a translator or settings without landmarks",
     ),
     "simulated": (
         "needs simulated frontal faces, and no face of this data set will have one",
-        "let them be fitted (dataset.annotation.simulated=true, which needs landmarks), or use embedded faces with "
+        "fit them (dataset.annotation.simulated=true, which needs landmarks), or use embedded faces with "
         "dataset.settings.simulated=true",
     ),
 }
 
 
 def available_annotations(dataset: DatasetSettings, source: Source) -> frozenset[str] | None:
-    """What the table of faces can hold beside pictures and labels, of `landmarks` and `simulated`.
+    """Which of `landmarks` and `simulated` the table of faces can contain.
 
     Args:
-        dataset: The data set's settings; what they look for is counted as found.
+        dataset: The data set's settings; annotations that they compute count as available.
         source: The open source; no picture of it is read.
 
     Returns:
-        None where the source does not know what its faces come with.
+        None if the source does not know its faces' annotations beforehand.
     """
     known = known_annotations(source)
     if known is None:
@@ -57,12 +57,12 @@ def unmet_requirements(parameters: Parameters, source: Source) -> dict[str, list
     """The requirements of each translator that no face of the data set can meet.
 
     Args:
-        parameters: The run's parameters; only translators whose settings are valid are asked.
+        parameters: The run's parameters; translators with invalid settings are skipped.
         source: The open source; no picture of it is read.
 
     Returns:
-        Problems by the translator's name in the run, without the translators that have none. Empty where it can't be
-        known without reading the faces.
+        Problems by the translator's name in the run, only for translators that have some. Empty if it can't be known
+        without reading the faces.
     """
     available = available_annotations(parameters.dataset, source)
     if available is None:
@@ -72,27 +72,27 @@ def unmet_requirements(parameters: Parameters, source: Source) -> dict[str, list
         try:
             method = translator_class(entry.method)
             required = method.requires_for(method.Settings.model_validate(entry.settings))
-        except (InputError, ValidationError):  # the check of the parameters lists these
+        except (InputError, ValidationError):  # reported by the check of the parameters
             continue
-        lacking = [requirement for requirement in _MISSING if requirement in required - available]
-        if lacking:
+        missing = [requirement for requirement in _MISSING if requirement in required - available]
+        if missing:
             unmet[name] = [
                 Problem(f"params.yaml: translators.{name}", f"{entry.method} {_MISSING[item][0]}", _MISSING[item][1])
-                for item in lacking
+                for item in missing
             ]
     return unmet
 
 
 def check_requirements(parameters: Parameters, source: Source) -> None:
-    """Reports translators that this data set can't serve, as each one's `on_refusal` says.
+    """Reports translators whose requirements this data set can't meet, according to their `on_refusal`.
 
     Args:
         parameters: The run's parameters.
         source: The open source; no picture of it is read.
 
     Raises:
-        InputError: A translator with `on_refusal: stop` can't work on this data set. One with `on_refusal: report` is
-            warned of: the run goes on without it.
+        InputError: A translator with `on_refusal: stop` can't work on this data set. For one with `on_refusal: report`
+            a warning is logged, and the run continues without it.
     """
     stopping = []
     for name, problems in unmet_requirements(parameters, source).items():
@@ -106,7 +106,7 @@ def check_requirements(parameters: Parameters, source: Source) -> None:
 
 
 def check_requirements_of_run(root: Path) -> None:
-    """`check_requirements` of the run that params.yaml describes, for the stage that would read the data set.
+    """`check_requirements` for the run of params.yaml, before the stage that reads the data set.
 
     Raises:
         InputError: As `check_requirements`; or params.yaml can't be run, or the data set can't be opened.

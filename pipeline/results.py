@@ -1,4 +1,4 @@
-"""What a real run reported, kept: small text, and pictures of faces in the public domain only, as embedded ones are."""
+"""Copies a run's report: tables as text, and pictures only of faces in the public domain, such as embedded ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from augment.core.replacing import folder_in_place
 from augment.core.seals import SEAL, read_seal, seal_problems
 from augment.faces.licences import Licence
 from pipeline.core.devices import choose_device, name_of
-from pipeline.core.needs import Need, check_needs
+from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts
 from pipeline.parameters.whole import Parameters, load_parameters
 from reports.environment import describe_environment
@@ -21,36 +21,36 @@ WRITTEN_BY = "Written by `s2l results`"
 
 
 def keep_results(root: Path, destination: Path, note: str = "") -> list[Path]:
-    """Copies a run's tables and metrics, and writes a README that says on what they were measured.
+    """Copies a run's tables and metrics, and writes a README that names the machine and the data.
 
     Args:
         root: The workspace of a finished run.
-        destination: A folder such as docs/results/rig-cpu; made anew, if it is the tool's own.
-        note: A sentence on the circumstances (wall time, what else the machine did).
+        destination: A folder such as docs/results/rig-cpu; replaced if this tool wrote it.
+        note: A sentence on how the run was made (wall time, load of the machine).
 
     Returns:
         The files written.
 
     Raises:
-        InputError: The run has no report, or the report is older than params.yaml says; or the destination holds
-            files that this tool did not write.
+        InputError: The run has no report, or the report was changed; or the destination contains files that this tool
+            did not write.
     """
     parameters = load_parameters(root / "params.yaml")
     device = name_of(choose_device(parameters.runtime.device))
-    check_needs([Need(Artifacts(root).report, "s2l report")])
+    check_inputs([StageInput(Artifacts(root).report, "s2l report")])
     _check_destination(destination)
     try:
         with folder_in_place(destination) as built:
             _write_results(root, built, destination.name, parameters, device=device, note=note)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
-            Problem(str(destination), f"can't be made: {error.strerror}", "name another folder")
+            Problem(str(destination), f"can't be created: {error.strerror}", "name another folder")
         ) from error
     return sorted(path for path in destination.iterdir() if path.name != SEAL)
 
 
 def _check_destination(destination: Path) -> None:
-    """Sees that only results are replaced by results: not another output of the tool, nor what somebody wrote into one.
+    """Checks that the destination is absent or unchanged results: not another output of this tool, nor an edited copy.
 
     Raises:
         InputError: It is something else, or was changed since it was written.
@@ -58,8 +58,8 @@ def _check_destination(destination: Path) -> None:
     if destination.is_dir() and read_seal(destination) is not None:
         readme = destination / "README.md"
         if not readme.is_file() or WRITTEN_BY not in readme.read_text(encoding="utf-8", errors="replace"):
-            why = "is another output of this tool, and no folder of kept results"
-            raise InputError(Problem(str(destination), why, "name a folder of its own, such as docs/results/my-run"))
+            why = "is another output of this tool, not a folder of copied results"
+            raise InputError(Problem(str(destination), why, "use a separate folder, such as docs/results/my-run"))
         there = [name for name in read_seal(destination) or {} if (destination / name).exists()]
         fix = "keep a copy of it elsewhere, or name another folder"
         problems = seal_problems(destination, fix, names=there)
@@ -81,7 +81,7 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
         *(f"- {name}: {value}" for name, value in describe_environment(device).items()),
         *([f"- {note}"] if note else []),
         "",
-        f"{WRITTEN_BY}. Published figures stand in columns of their own, with the name of their data.",
+        f"{WRITTEN_BY}. Published results have their own columns, with the name of their data set.",
         "",
     ]
     for file in tables:
@@ -98,13 +98,13 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
 
 
 def _may_show(report_data: Path, source: str) -> bool:
-    """Whether the run's pictures may be shown to anybody: its faces' licence says it, not their source's name."""
+    """Whether the run's pictures may be published, by the licence of its faces."""
     try:
         facts = json.loads(report_data.read_text(encoding="utf-8"))
         licence = Licence.model_validate(facts["licence"])
     except (OSError, KeyError, ValueError):
         return False
-    return bool(licence.is_public_domain and facts["source"] == source)  # else params.yaml is not this run's
+    return bool(licence.is_public_domain and facts["source"] == source)  # otherwise params.yaml belongs to another run
 
 
 def _data(source: str, settings: dict[str, object]) -> str:
@@ -115,7 +115,7 @@ def _data(source: str, settings: dict[str, object]) -> str:
 
 
 def _without_root(command: str) -> str:
-    """A user's own path is nobody else's business."""
+    """Removes the user's path from the command, for privacy."""
     return " ".join("dataset.root=..." if part.startswith("dataset.root=") else part for part in command.split())
 
 

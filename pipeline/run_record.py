@@ -1,4 +1,4 @@
-"""The records of all stages of a run, as the report tells them."""
+"""Reads the records of all stages of a run (written by `pipeline.core.stage_records`) for the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.cost import RunRecord, StageRecord
 
 
 def read_run_record(artifacts: Artifacts, translators: Iterable[str], arms: Iterable[str]) -> RunRecord:
-    """The records of all stages of a run; those that are not of the present results count as not measured.
+    """The records of all stages of a run; a record of other results than the present ones counts as not measured.
 
     Args:
         artifacts: The run's files.

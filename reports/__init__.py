@@ -1,1 +1,1 @@
-"""Reports: scores, statistics, tables, figures and the page."""
+"""The report: scores, statistics, tables, figures and the page."""

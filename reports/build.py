@@ -1,4 +1,4 @@
-"""Builds the report's folder: page, tables, figures, and what DVC reads."""
+"""Builds the report's folder: page, tables, figures, and the metrics and plots that DVC reads."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from reports.tables import (
 
 
 def build_report(inputs: ReportInputs, settings: ReportSettings, out: Path, *, date: str = "") -> None:
-    """Writes the report of a run, whole or not at all.
+    """Writes the report of a run, atomically.
 
     Args:
         inputs: Paths of the results.
         settings: The report's settings.
-        out: The folder to write; what lay there is replaced. It gets `index.html`, `data.json` (the faces' source and
+        out: The folder to write, which is replaced. It contains `index.html`, `data.json` (the faces' source and
             licence), `metrics.json` (for `dvc metrics show`), `tables/*.csv` and `*.md`, `figures/*.png`, and
             `plots/*.csv` (for `dvc plots show`: `confusion/<arm>.csv` with columns actual and predicted,
             `accuracy_against_n.csv`, `losses/<translator>.csv`, `classifiers.csv`).
-        date: Printed on the page as it is. Without it the same results give the same bytes.
+        date: Printed on the page unchanged. Without it the same results give the same bytes.
 
     Raises:
-        InputError: Results are absent or don't fit together, or `out` holds files that this tool did not write.
+        InputError: Results are missing or inconsistent, or `out` contains files that this tool did not write.
     """
     data = load_report_data(inputs, settings)
     with folder_in_place(out) as scratch:
@@ -47,9 +47,9 @@ def build_report(inputs: ReportInputs, settings: ReportSettings, out: Path, *, d
 
 
 def report_metrics(data: ReportData) -> dict[str, Any]:
-    """Figures for `dvc metrics show`: by arm and by translator, shares of 1 (distances as they are).
+    """Metrics for `dvc metrics show`, by arm and by translator, as shares in 0..1 (distances unscaled).
 
-    `run` names the commit, wall time and memory, where they are known.
+    `run` contains the commit, wall time and memory, if they are known.
     """
     arms: dict[str, dict[str, float]] = {}
     for name, summary in data.summaries.items():

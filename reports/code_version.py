@@ -1,4 +1,4 @@
-"""Which code ran: the git commit, and whether the tree was changed since. Without git both are unknown."""
+"""The code that ran: the git commit, and the files changed since. Without git both are unknown."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 UNKNOWN = "unknown"
-# `dvc repro` itself writes this file between two stages: it says what ran, not what code.
+# `dvc repro` writes this file between two stages; it is not code.
 WRITTEN_BY_RUNS = ("dvc.lock",)
 HOME = Path(__file__).resolve().parent.parent
 
@@ -19,7 +19,7 @@ class CodeVersion(BaseModel):
 
     Attributes:
         commit: 40 hexadecimal digits, or `unknown`.
-        changed: Files that differ from the commit or that it lacks, such as params.yaml; None where unknown.
+        changed: Files that differ from the commit or are not in it, such as params.yaml; None if unknown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,14 +29,14 @@ class CodeVersion(BaseModel):
 
     @property
     def known(self) -> bool:
-        """Whether there is a commit."""
+        """Whether the commit is known."""
         return self.commit != UNKNOWN
 
     @property
-    def words(self) -> str:
-        """As a page says it."""
+    def description(self) -> str:
+        """The commit and the changed files, for the page."""
         if not self.known:
-            return f"{UNKNOWN} (the code lies in no git repository, or git is not installed)"
+            return f"{UNKNOWN} (the code is not in a git repository, or git is not installed)"
         if not self.changed:
             return f"{self.commit}{'' if self.changed is None else ', tree unchanged'}"
         shown = ", ".join(self.changed[:5]) + (f" and {len(self.changed) - 5:,} more" if len(self.changed) > 5 else "")
@@ -47,8 +47,8 @@ def describe_code(home: Path = HOME) -> CodeVersion:
     """The commit of the code at `home` and what differs from it.
 
     Args:
-        home: Where the rooms lie. Only a repository whose root this is counts: another one that happens to hold it,
-            such as that of somebody's whole home folder, says nothing of this code.
+        home: The folder that contains the packages. It must be the root of the repository: an enclosing one, such as
+            that of a whole home folder, does not version this code.
     """
     top = _git(home, "rev-parse", "--show-toplevel")
     commit = _git(home, "rev-parse", "--verify", "HEAD")
@@ -57,16 +57,16 @@ def describe_code(home: Path = HOME) -> CodeVersion:
     status = _git(home, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     if status is None:
         return CodeVersion(commit=commit.strip())
-    # "XY path", two letters and a blank; names are raw with -z, whatever they hold.
+    # "XY path", two letters and a blank; with -z names are not quoted.
     names = [entry[3:] for entry in status.split("\0") if entry]
     return CodeVersion(commit=commit.strip(), changed=tuple(sorted(set(names) - set(WRITTEN_BY_RUNS))))
 
 
 def _git(home: Path, *arguments: str) -> str | None:
-    """What git says; None where it is absent or refuses."""
-    # No lock is taken (another git command may run beside), and no helper that the repository names is started.
+    """Git's output; None if it is not installed or fails."""
+    # No lock is taken (another git command may be running), and no helper that the repository configures is started.
     command = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(home), *arguments]
-    # A hook's or an editor's variables would name another repository.
+    # Variables set by a hook or an editor could select another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True)

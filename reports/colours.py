@@ -1,7 +1,7 @@
-"""Colours whose text can be read: contrast by the Web Content Accessibility Guidelines, and the ramp of heat cells.
+"""Readable text on colours: contrast by the Web Content Accessibility Guidelines, and the colour ramp of heat cells.
 
-WCAG 2.2, success criterion 1.4.3: text needs a contrast of 4.5 with what lies behind it. Of black and white one always
-has it (at least 4.58, at a luminance of 0.179), so every cell of a ramp takes the better of the two.
+WCAG 2.2, success criterion 1.4.3: text needs a contrast of 4.5 with its background. Black or white always has it (at
+least 4.58, at a luminance of 0.179), so every cell of a ramp uses the better of the two.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 CONTRAST = 4.5
-STEPS = 20  # of the ramp, from nothing to the whole; a cell's number is in it, its colour need not be exact
+STEPS = 20  # of the ramp, from 0 to 1; a cell prints its number, so its colour need not be exact
 
 Colour = tuple[int, int, int]
 BLACK: Colour = (0, 0, 0)
@@ -20,10 +20,10 @@ def parse_colour(text: str) -> Colour:
     """Red, green and blue (0..255) of `#rrggbb`.
 
     Raises:
-        ValueError: It is written in another way.
+        ValueError: It has another format.
     """
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError(f"{text!r} is no colour of the form #rrggbb")
+        raise ValueError(f"{text!r} is not a colour of the form #rrggbb")
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
@@ -41,14 +41,14 @@ def luminance(colour: Colour) -> float:
 
 
 def contrast(one: Colour, other: Colour) -> float:
-    """Contrast ratio, 1 (none) to 21 (black on white), whichever is the text."""
+    """Contrast ratio, 1 (none) to 21 (black on white); symmetric."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def readable_on(ground: Colour) -> Colour:
-    """Black or white, whichever reads better."""
-    return max((BLACK, WHITE), key=lambda text: contrast(text, ground))
+def readable_on(background: Colour) -> Colour:
+    """Black or white, whichever has more contrast."""
+    return max((BLACK, WHITE), key=lambda text: contrast(text, background))
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
@@ -62,25 +62,25 @@ def heat_step(share: float) -> int:
     return round(min(max(share, 0.0), 1.0) * STEPS)
 
 
-def heat_rules(ground: str, full: str) -> list[tuple[str, str]]:
-    """The ramp of one theme: for each step its background and its text, as `#rrggbb`.
+def heat_rules(background: str, full: str) -> list[tuple[str, str]]:
+    """The ramp of one theme: for each step the colours of background and text, as `#rrggbb`.
 
     Args:
-        ground: The colour of step 0, `#rrggbb`.
+        background: The colour of step 0, `#rrggbb`.
         full: The colour of the last step.
     """
-    colours = [mix(parse_colour(ground), parse_colour(full), step / STEPS) for step in range(STEPS + 1)]
+    colours = [mix(parse_colour(background), parse_colour(full), step / STEPS) for step in range(STEPS + 1)]
     return [(write_colour(colour), write_colour(readable_on(colour))) for colour in colours]
 
 
 def heat_style() -> str:
-    """The heat cells' style sheet, light and dark: classes h0 to h20."""
+    """The style sheet of heat cells, light and dark: classes h0 to h20."""
     from reports.figures import DARK, LIGHT
 
     light, dark = (
         " ".join(
-            f".heat td.h{step} {{ background: {ground}; color: {text}; }}"
-            for step, (ground, text) in enumerate(heat_rules(*theme.ramp))
+            f".heat td.h{step} {{ background: {background}; color: {text}; }}"
+            for step, (background, text) in enumerate(heat_rules(*theme.ramp))
         )
         for theme in (LIGHT, DARK)
     )

@@ -1,4 +1,6 @@
-"""What a run cost and which code made it: wall time and peak memory of every stage, as the page tells them."""
+"""Formats a run's records for the page and metrics.json: wall time, peak memory and commit of every stage.
+
+The records are written by `pipeline.core.stage_records` and read by `pipeline.run_record`."""
 
 from __future__ import annotations
 
@@ -12,44 +14,44 @@ MEBIBYTE = 2**20
 
 
 class StageRecord(BaseModel):
-    """One stage's run."""
+    """The record of one stage."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     seconds: float = Field(ge=0, description="Wall time of the session that finished the stage.")
-    peak_memory: int | None = Field(default=None, ge=0, description="Bytes of the largest process; null: unknown.")
-    gpu_memory: int | None = Field(default=None, ge=0, description="Bytes of GPU memory at the peak; null: no GPU.")
-    sessions: int = Field(default=1, ge=1, description="2 and more: the stage was broken off, and gone on with.")
+    peak_memory: int | None = Field(default=None, ge=0, description="Peak bytes of the largest process; null: unknown.")
+    gpu_memory: int | None = Field(default=None, ge=0, description="Peak bytes of GPU memory; null: no GPU.")
+    sessions: int = Field(default=1, ge=1, description="2 or more: the stage was interrupted and resumed.")
     code: CodeVersion = CodeVersion()
 
 
 class RunRecord(BaseModel):
-    """A whole run, up to the report."""
+    """The records of all stages before the report."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     code: CodeVersion = Field(description="The code that wrote the report.")
     stages: tuple[StageRecord, ...] = ()
-    unmeasured: tuple[str, ...] = Field(default=(), description="Stages whose results were not made here.")
+    unmeasured: tuple[str, ...] = Field(default=(), description="Stages without a record of the present results.")
 
     @property
     def seconds(self) -> float:
-        """Of all measured stages; each counted as if it ran alone."""
+        """Sum over all measured stages, also of those that ran in parallel."""
         return sum(stage.seconds for stage in self.stages)
 
     @property
     def peak_memory(self) -> int | None:
-        """Of the largest process of all measured stages."""
+        """Peak bytes of the largest process of any measured stage."""
         return max((stage.peak_memory for stage in self.stages if stage.peak_memory is not None), default=None)
 
 
 def record_facts(record: RunRecord) -> list[tuple[str, str]]:
     """Pairs of name and value: code, total time, peak memory."""
-    facts = [("git commit", record.code.words)]
+    facts = [("git commit", record.code.description)]
     others = sorted({stage.code.commit for stage in record.stages} - {record.code.commit})
     if others:
-        facts.append(("stages made by other commits", ", ".join(others)))
+        facts.append(("stages run with other commits", ", ".join(others)))
     if record.stages:
         facts.append(
             ("wall time", f"{duration(record.seconds)}, the sum of {len(record.stages)} stages before this page")
@@ -64,12 +66,10 @@ def record_facts(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def record_rows(record: RunRecord) -> list[dict[str, str]]:
-    """A row a stage: name, time, memory, code."""
+    """One row per stage: name, time, memory, code."""
     rows = []
     for stage in record.stages:
-        again = (
-            f"; gone on with after {stage.sessions - 1} broken off, which are not counted" if stage.sessions > 1 else ""
-        )
+        again = f"; resumed, without the time of {stage.sessions - 1} interrupted before" if stage.sessions > 1 else ""
         rows.append(
             {
                 "stage": stage.name,
@@ -83,7 +83,7 @@ def record_rows(record: RunRecord) -> list[dict[str, str]]:
 
 
 def record_metrics(record: RunRecord) -> dict[str, Any]:
-    """For metrics.json: the commit, whether the tree was changed, seconds and MiB in all (by stage: the page)."""
+    """For metrics.json: the commit, whether the tree was changed, and the run's total seconds and peak MiB."""
     changed = record.code.changed
     found: dict[str, Any] = {
         "commit": record.code.commit,
@@ -95,7 +95,7 @@ def record_metrics(record: RunRecord) -> dict[str, Any]:
 
 
 def duration(seconds: float) -> str:
-    """Wall time as people read it: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    """Formats a wall time: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""What a run was made with: machine and versions, for the report. Nothing heavy is imported."""
+"""The machine and the package versions of a run, for the report. No large package is imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def describe_environment(device: str = "") -> dict[str, str]:
     """Machine, Python and package versions, by name.
 
     Args:
-        device: Where the run computed, for example `cpu` or a GPU's name, as the caller knows it.
+        device: The device of the run, for example `cpu` or a GPU's name.
     """
     versions = []
     for package in PACKAGES:

@@ -1,4 +1,4 @@
-"""The report's figures, drawn off-screen. Each takes a theme, since the page shows them in light and in dark."""
+"""The report's figures, drawn off-screen. Each takes a theme, because the page has a light and a dark one."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Theme:
 
     Attributes:
         name: light or dark.
-        background: Behind everything.
+        background: Background.
         ink: Text and axes.
         faint: Grid lines and secondary text.
         helped: A difference above 0.
         hurt: A difference below 0.
-        unclear: A difference that may be either.
-        series: Lines; told apart by people who confuse red and green (Okabe and Ito, 2008).
-        ramp: The confusion matrices' colour map.
+        unclear: A difference that is not clear.
+        series: Lines; distinguishable with colour blindness (Okabe and Ito, 2008).
+        ramp: First and last colour of the confusion matrices' colour map.
     """
 
     name: str
@@ -79,8 +79,8 @@ class RenderedFigure:
     """A figure's pictures, as PNG.
 
     Attributes:
-        light: On white.
-        dark: On the page's dark ground.
+        light: For the light theme.
+        dark: For the dark theme.
         width: In CSS pixels.
         height: In CSS pixels.
     """
@@ -164,7 +164,7 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
         axis.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
         axis.plot(value, row, "o", color=colour, markersize=7)
         axis.annotate(
-            f"{signed(value)}  [{signed(low)}, {signed(high)}]  {comparison.words}",
+            f"{signed(value)}  [{signed(low)}, {signed(high)}]  {comparison.cautious_verdict}",
             (1.02, row),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -183,9 +183,9 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
 
 
 def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
-    """Accuracy against the number of synthetic faces per class; None where no arm mixes any in.
+    """Accuracy against the number of synthetic faces per class; None if no arm uses any.
 
-    A line is drawn through a series of two numbers and more; through one it would show a course that nobody measured.
+    A line is drawn only through a series with two or more numbers; otherwise it would suggest an unmeasured trend.
     """
     table = accuracy_against_n(data)
     if table.empty:
@@ -225,7 +225,7 @@ def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
 
 
 def draw_confusions(data: ReportData, theme: Theme, arms: Sequence[str] | None = None) -> Figure:
-    """Confusion matrices side by side, each row per class's faces in per cent."""
+    """Confusion matrices side by side, each row in per cent of the class's faces."""
     names = list(arms if arms is not None else data.summaries)
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
@@ -239,9 +239,9 @@ def draw_confusions(data: ReportData, theme: Theme, arms: Sequence[str] | None =
         shares = row_shares(data.summaries[names[place]].confusion)
         axis.imshow(np.nan_to_num(shares), cmap=ramp, vmin=0, vmax=1)
         for (i, j), share in np.ndenumerate(shares):
-            ground = mix(parse_colour(theme.ramp[0]), parse_colour(theme.ramp[1]), float(np.nan_to_num(share)))
+            background = mix(parse_colour(theme.ramp[0]), parse_colour(theme.ramp[1]), float(np.nan_to_num(share)))
             text = "–" if np.isnan(share) else f"{100 * share:.0f}"
-            colour = write_colour(readable_on(ground))
+            colour = write_colour(readable_on(background))
             axis.text(j, i, text, ha="center", va="center", fontsize=7, color=colour)
         ticks = range(len(data.class_names))
         axis.set_xticks(ticks, data.class_names, rotation=45, ha="right", fontsize=7)
@@ -256,7 +256,7 @@ def draw_confusions(data: ReportData, theme: Theme, arms: Sequence[str] | None =
 
 
 def draw_losses(log: pd.DataFrame, theme: Theme) -> Figure | None:
-    """A translator's loss terms over its steps, one panel a term; None for a translator without steps."""
+    """A translator's loss terms over its steps, one panel per term; None for a translator without training steps."""
     terms = loss_terms(log)
     if not terms or len(log) < 2:
         return None
@@ -280,7 +280,7 @@ def draw_losses(log: pd.DataFrame, theme: Theme) -> Figure | None:
 
 
 def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
-    """Validation accuracy over the optimizer's steps, an arm a line, mean over folds and seeds."""
+    """Validation accuracy over the optimizer's steps, one line per arm, mean over folds and seeds."""
     lines = {
         name: history.groupby("step")["accuracy"].mean()
         for name, history in data.histories.items()
@@ -291,7 +291,7 @@ def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
     figure, axes = new_figure(7.2, 3.6, theme)
     axis: Axes = axes[0, 0]
     for number, (name, line) in enumerate(lines.items()):
-        style = ("-", "--", ":")[number // 8 % 3] if len(line) > 1 else "o"  # one look is a point, not a course
+        style = ("-", "--", ":")[number // 8 % 3] if len(line) > 1 else "o"  # a single evaluation is drawn as a point
         axis.plot(line.index, 100 * line, style, label=name, linewidth=1.5)
         axis.lines[-1].set_color(theme.series[number % len(theme.series)])
     axis.set_xlabel("optimizer step")
@@ -302,14 +302,14 @@ def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
 
 
 def draw_gallery(gallery: dict[str, Any], theme: Theme) -> Figure:
-    """A translator's sheet, one row per face: the input, then every class."""
+    """A translator's gallery, one row per face: the input, then every class."""
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"])), formats=("PNG",)).convert("RGB"))
     columns, rows, size = len(gallery["columns"]), len(gallery["row_labels"]), gallery["size"]
     gap = max(2, size // 16)
-    ground = np.array([round(255 * part) for part in matplotlib.colors.to_rgb(theme.background)], np.uint8)
-    # The input stands a little apart from what was made of it.
+    background = np.array([round(255 * part) for part in matplotlib.colors.to_rgb(theme.background)], np.uint8)
+    # A wider gap separates the input from the outputs.
     lefts = [column * (size + gap) + (gap if column else 0) for column in range(columns)]
-    spaced = np.broadcast_to(ground, (rows * (size + gap) - gap, lefts[-1] + size, 3)).copy()
+    spaced = np.broadcast_to(background, (rows * (size + gap) - gap, lefts[-1] + size, 3)).copy()
     for row in range(rows):
         for column, left in enumerate(lefts):
             tile = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]

@@ -1,4 +1,4 @@
-"""What a report is made from: the files of a run, read and checked once."""
+"""Reads and checks the files of a run for the report."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
 
 
 class Refusal(BaseModel):
-    """A translator (or another part) that would not work on these faces, and why."""
+    """A translator (or another part) that can't work on these faces, and why."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,25 +39,27 @@ class Refusal(BaseModel):
 
 
 class ReportInputs(BaseModel):
-    """Paths of a run's results, by name. What is absent from a mapping is left out of the report, and said so."""
+    """Paths of a run's results, by name. Results missing from a mapping are omitted, and the report says so."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data_name: str = Field(description="What the faces are, for example `FER2013` or `embedded faces (rare)`.")
+    data_name: str = Field(description="Name of the faces, for example `FER2013` or `embedded faces (rare)`.")
     predictions: dict[str, Path] = Field(min_length=1, description="Arm -> predictions, Parquet.")
     arms: dict[str, dict[str, Any]] = Field(description="Arm -> its settings (kind, translator, per_class ...).")
     faces_report: Path | None = Field(default=None, description="The preparation's report, JSON.")
     histories: dict[str, Path] = Field(default={}, description="Arm -> training curves, JSON lines.")
     scores: dict[str, Path] = Field(default={}, description="Translator -> scores, JSON.")
-    translators: dict[str, Path] = Field(default={}, description="Translator -> folder that holds fold-<k>/.")
-    selections: dict[str, Path] = Field(default={}, description="Translator -> folder that holds fold-<k>/report.json.")
-    timings: dict[str, Path] = Field(default={}, description="Translator -> what its training took, JSON; by file.")
+    translators: dict[str, Path] = Field(default={}, description="Translator -> folder with fold-<k>/.")
+    selections: dict[str, Path] = Field(default={}, description="Translator -> folder with fold-<k>/report.json.")
+    timings: dict[str, Path] = Field(
+        default={}, description="Translator -> its training's times and memory by file, JSON."
+    )
     refused: tuple[Refusal, ...] = ()
-    notes: tuple[str, ...] = Field(default=(), description="Further things that fall short, to be said on the page.")
-    params: dict[str, Any] = Field(default={}, description="The parameters of the run, printed whole.")
+    notes: tuple[str, ...] = Field(default=(), description="Further limitations to list on the page.")
+    params: dict[str, Any] = Field(default={}, description="All parameters of the run.")
     environment: dict[str, str] = Field(default={}, description="Machine and versions; see `reports.environment`.")
     command: str = Field(default="", description="The command that made the run.")
-    record: RunRecord | None = Field(default=None, description="Code, wall times and memory, where anybody kept them.")
+    record: RunRecord | None = Field(default=None, description="Code, wall times and memory, if recorded.")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class ReportData:
     """A run's results in memory.
 
     Attributes:
-        inputs: Where they came from.
+        inputs: The paths they were read from.
         settings: The report's settings.
         class_names: Names of the classes.
         predictions: By arm, in the order of the arms' settings.
@@ -73,12 +75,12 @@ class ReportData:
         comparisons: By arm, all but the baseline arm.
         baseline: The baseline arm's name.
         not_run: Arms without predictions, and why.
-        faces: The preparation's report; empty where there is none.
+        faces: The preparation's report; empty if there is none.
         scores: By translator.
-        selections: By translator, one report a fold.
-        trainings: By translator, fold 0's training.json; empty where there is none.
-        logs: By translator, fold 0's log; one row an interval.
-        histories: By arm, one row a look at the validation faces.
+        selections: By translator, one report per fold.
+        trainings: By translator, fold 0's training.json; empty if there is none.
+        logs: By translator, fold 0's log; one row per interval.
+        histories: By arm, one row per evaluation on the validation faces.
     """
 
     inputs: ReportInputs
@@ -97,15 +99,15 @@ class ReportData:
     histories: dict[str, pd.DataFrame]
 
     def arm(self, name: str) -> Mapping[str, Any]:
-        """An arm's settings; empty where params don't name it."""
+        """An arm's settings; empty if it is not in params.yaml."""
         return self.inputs.arms.get(name, {})
 
     def selects(self, translator: str) -> bool:
-        """Whether the judge could refuse this translator's faces."""
+        """Whether the judge selected among this translator's faces."""
         return any(report["enabled"] for report in self.selections.get(translator, []))
 
     def describe(self, name: str) -> str:
-        """An arm in words."""
+        """A description of an arm."""
         settings = self.arm(name)
         return describe_arm(name, settings, selection=self.selects(str(settings.get("translator"))))
 
@@ -116,15 +118,15 @@ class ReportData:
 
 @dataclass(frozen=True)
 class Headline:
-    """The answer to the question that the report exists for.
+    """The report's main result: whether synthetic faces help.
 
     Attributes:
-        arm: The best arm of real and synthetic faces; None where no such arm was run.
-        reference: What it is compared with: the strongest arm without synthetic faces. A win over a weaker one is none.
+        arm: The best arm of real and synthetic faces; None if no such arm was run.
+        reference: The arm that it is compared with: the strongest one without synthetic faces, for a fair comparison.
         comparisons: Every synthetic arm against the reference.
         verdict: helped, hurt, no clear difference, or empty.
-        counts: How many synthetic arms got each verdict.
-        survives: Whether the verdict stands when the interval allows for the best having been picked.
+        counts: Number of synthetic arms by verdict.
+        survives: Whether the verdict holds when the interval is adjusted for picking the best arm (Bonferroni).
     """
 
     arm: str | None
@@ -136,11 +138,10 @@ class Headline:
 
 
 def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportData:
-    """Reads a run's results and takes the statistics.
+    """Reads a run's results and computes the statistics.
 
     Raises:
-        InputError: A named file is absent or unreadable, the baseline arm is not among the predictions, or arms can't
-            be paired.
+        InputError: A file is missing or unreadable, the baseline arm has no predictions, or arms can't be paired.
     """
     order = [name for name in inputs.arms if name in inputs.predictions]
     order += [name for name in inputs.predictions if name not in inputs.arms]
@@ -183,23 +184,23 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
 
 
 def real_only_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Which of these arms train on no synthetic face."""
+    """Those of the arms that train without synthetic faces."""
     return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in (None, *SYNTHETIC_KINDS)]
 
 
 def strongest_real_only(arms: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, ArmSummary]) -> str | None:
-    """The arm without synthetic faces that was right most often; the first of equals; None where there is none.
+    """The arm without synthetic faces that has the highest accuracy, the first of equals; None if there is none.
 
-    It is picked on the test faces themselves, which can only work against the synthetic arms.
+    It is picked on the test faces, which biases the comparison only against the synthetic arms.
     """
     real_only = real_only_arms(arms, summaries)
     return max(real_only, key=lambda name: summaries[name].accuracy) if real_only else None
 
 
 def find_headline(data: ReportData) -> Headline:
-    """Which synthetic arm did best against the strongest arm without synthetic faces, and whether it is more than luck.
+    """Compares the best synthetic arm with the strongest arm without synthetic faces.
 
-    Where that is not the baseline arm, the synthetic arms are compared anew.
+    If the latter is not the baseline arm, the synthetic arms are compared with it separately.
     """
     reference = strongest_real_only(data.inputs.arms, data.summaries) or data.baseline
     arms = [name for name in data.synthetic_arms() if name not in (data.baseline, reference)]
@@ -229,16 +230,16 @@ def find_headline(data: ReportData) -> Headline:
 
 
 def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = False) -> str:
-    """An arm in words.
+    """A description of an arm.
 
     Args:
-        name: Of the arm; stands for arms without known settings.
+        name: Of the arm; the description of an arm without known settings.
         settings: Its settings.
         selection: Whether selection was on for its translator's faces.
     """
     kind = settings.get("kind")
     per_class = settings.get("per_class")
-    amount = f"{per_class:,} a class" if isinstance(per_class, int) else "synthetic"
+    amount = f"{per_class:,} per class" if isinstance(per_class, int) else "synthetic"
     words = {
         "real": "real faces",
         "oversampled": "real faces, rare classes repeated to balance",
@@ -256,10 +257,10 @@ def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = Fa
 
 
 def read_json_lines(path: Path) -> pd.DataFrame:
-    """Reads JSON lines; a last line that a killed run left half-written is passed over.
+    """Reads JSON lines; an incomplete last line of a killed run is skipped.
 
     Raises:
-        InputError: The file is absent, or a line before the last is no JSON.
+        InputError: The file is missing, or a line before the last is not JSON.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -271,7 +272,7 @@ def read_json_lines(path: Path) -> pd.DataFrame:
             rows.append(json.loads(line))
         except ValueError as error:
             if number < len(lines):
-                raise InputError(Problem(f"{path} line {number}", "is no JSON", "run its stage again")) from error
+                raise InputError(Problem(f"{path} line {number}", "is not JSON", "run its stage again")) from error
     return pd.DataFrame(rows)
 
 
@@ -287,9 +288,7 @@ def _choose_baseline(inputs: ReportInputs, settings: ReportSettings, summaries: 
         return settings.baseline_arm
     strongest = strongest_real_only(inputs.arms, summaries)
     if strongest is None:
-        raise InputError(
-            Problem("arms", "none is of kind real, so there is nothing to measure the others against", "add `real`")
-        )
+        raise InputError(Problem("arms", "none is of kind real, so there is no baseline to compare with", "add `real`"))
     return strongest
 
 
@@ -303,7 +302,7 @@ def _not_run(inputs: ReportInputs) -> dict[str, str]:
         if translator in reasons:
             missing[name] = f"its translator {translator} was refused"
         else:
-            missing[name] = "no predictions were handed to the report"
+            missing[name] = "the report was given no predictions"
     return missing
 
 
@@ -316,12 +315,12 @@ def _read_scores(path: Path) -> dict[str, Any]:
 
 
 def _measured(timings: Path | None) -> dict[str, Any]:
-    """What the training of fold 0 took."""
+    """Times and memory of fold 0's training."""
     return {} if timings is None else dict(read_json_object(timings).get("fold-0/training.json", {}))
 
 
 def loss_terms(log: pd.DataFrame) -> list[str]:
-    """The loss terms of a translator's log: its numeric columns but for counters, rates and timings."""
+    """The loss terms of a translator's log: its numeric columns except counters, rates and times."""
     other = {"step", "seconds", "images_per_second", "validation_score", "score"}
     return [
         column

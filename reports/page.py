@@ -1,4 +1,4 @@
-"""The page: one self-contained file that says at once whether the synthetic faces helped, by how much, how sure."""
+"""The page: one self-contained file that shows whether the synthetic faces helped, by how much, and how surely."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from reports.figures import RenderedFigure, render_figures, row_shares
 from reports.inputs import Headline, ReportData, find_headline, real_only_arms
 from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
-from reports.shortfalls import find_shortfalls, sample_words
+from reports.shortfalls import describe_sample, find_shortfalls
 from reports.statistics import HELPED, HURT, POWER, SEEMS, UNCLEAR, Comparison, Interval
 from reports.tables import (
     accuracy_against_n,
     accuracy_table,
-    design_words,
-    difference_words,
     format_cell,
+    format_detectable,
+    format_difference,
     score_table,
     signed,
 )
@@ -41,11 +41,11 @@ def render_page(data: ReportData, *, date: str = "", figures: Mapping[str, Rende
 
     Args:
         data: A run's results.
-        date: Printed as it is; nothing else on the page depends on the time.
-        figures: What `reports.figures.render_figures` drew; it is drawn here where None.
+        date: Printed unchanged; nothing else on the page depends on the time.
+        figures: From `reports.figures.render_figures`; None draws them here.
 
     Returns:
-        HTML without any reference to another file or address: styles inline, pictures as data.
+        HTML without references to other files or addresses: inline styles, images as data.
     """
     figures = render_figures(data) if figures is None else figures
     environment = Environment(
@@ -60,7 +60,7 @@ def render_page(data: ReportData, *, date: str = "", figures: Mapping[str, Rende
 
 
 def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, date: str = "") -> dict[str, Any]:
-    """Everything that the template prints."""
+    """The template's variables."""
     headline = find_headline(data)
     baseline = data.summaries[data.baseline]
     rows = data.predictions[data.baseline].rows
@@ -87,9 +87,9 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "resamples": f"{data.settings.bootstrap.resamples:,}",
         "chance": f"{100 / len(data.class_names):.1f}",
         "majority": f"{100 * counts_by_class.max() / counts_by_class.sum():.1f}",
-        "interval_words": _interval_words(data),
+        "intervals": _describe_intervals(data),
         "design": _design(data),
-        "headline": _headline_words(data, headline),
+        "headline": _headline(data, headline),
         "forest": _forest(data),
         "accuracy": _accuracy_rows(data),
         "against_n": _picture(figures.get("accuracy_against_n")),
@@ -112,7 +112,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "scores": scores["rows"],
         "score_columns": scores["columns"],
         "score_warnings": scores["warnings"],
-        "judge_words": scores["judge_words"],
+        "judge_accuracy": scores["judge_accuracy"],
         "recognition": _recognition(data),
         "selection": _selection_rows(data),
         "losses": _losses(data, figures),
@@ -129,42 +129,42 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
     context["sections"] = [
         (anchor, name)
         for anchor, name, shown in (
-            ("differences", "How much, how sure", True),
+            ("differences", "Differences", True),
             ("arms", "All arms", True),
             ("amount", "Accuracy against n", bool(context["against_n"])),
-            ("classes", "Class by class", True),
+            ("classes", "Classes", True),
             ("galleries", "Galleries", bool(context["galleries"])),
             ("scores", "Scores", bool(context["scores"])),
             ("selection", "Selection", bool(context["selection"])),
             ("curves", "Curves", bool(context["losses"] or context["classifier_curves"])),
             ("data", "Data", True),
-            ("short", "What falls short", True),
-            ("configuration", "How it was made", True),
+            ("short", "Limitations", True),
+            ("configuration", "Configuration", True),
         )
         if shown
     ]
     return context
 
 
-def _headline_words(data: ReportData, headline: Headline) -> dict[str, Any]:
+def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
     if headline.arm is None:
         return {
             "arm": None,
             "verdict": "",
-            "answer": "No answer: no arm of real and synthetic faces was run.",
+            "answer": "No result: no arm of real and synthetic faces was run.",
             "sentence": "Add an arm of kind synthetic and run again.",
             "points": [],
         }
     comparison = headline.comparisons[headline.arm]
     interval = comparison.accuracy
-    # The difference is paired: with other seeds than the arm's the two accuracies need not differ by it.
+    # The difference is paired: it equals that of the two accuracies only if both arms have the same seeds.
     accuracy = 100 * data.summaries[headline.arm].accuracy
     base = 100 * data.summaries[headline.reference].accuracy
     units = f"{comparison.clusters:,} {'subjects' if comparison.by_subject else 'faces'}"
     seeds = f"{comparison.seeds} seed{'s' if comparison.seeds != 1 else ''}"
     return {
         "arm": headline.arm,
-        "verdict": comparison.words,
+        "verdict": comparison.cautious_verdict,
         "answer": _answer(headline, interval),
         "difference": signed(100 * interval.value),
         "low": signed(100 * interval.low),
@@ -173,8 +173,8 @@ def _headline_words(data: ReportData, headline: Headline) -> dict[str, Any]:
         "accuracy": f"{accuracy:.1f}",
         "reference_accuracy": f"{base:.1f}",
         "sentence": (
-            f"Classifiers trained on {data.describe(headline.arm)} (arm {headline.arm}) were "
-            f"right on {accuracy:.1f} % of real {data.settings.split} faces, those of {headline.reference} on "
+            f"Classifiers trained on {data.describe(headline.arm)} (arm {headline.arm}) have an "
+            f"accuracy of {accuracy:.1f} % on real {data.settings.split} faces, those of {headline.reference} "
             f"{base:.1f} %, over {units} and {seeds}, paired face by face."
         ),
         "points": _headline_points(data, headline, comparison),
@@ -185,58 +185,62 @@ def _answer(headline: Headline, interval: Interval) -> str:
     if headline.verdict == UNCLEAR:
         if not interval.detectable > 0:
             return "No clear difference."
-        return f"No clear difference; this design could have seen {100 * interval.detectable:.1f} points."
+        return f"No clear difference; this design can detect {100 * interval.detectable:.1f} points."
     if headline.verdict == HURT:
-        return "No: the synthetic faces hurt." if interval.firm else "It seems not: even the best arm seems to hurt."
+        return "No: the synthetic faces hurt." if interval.firm else "Probably not: even the best arm seems to hurt."
     firm = interval.firm and headline.survives
-    return "Yes: the synthetic faces helped." if firm else "It seems so: the best arm seems to help."
+    return "Yes: the synthetic faces helped." if firm else "Probably: the best arm seems to help."
 
 
 def _headline_points(data: ReportData, headline: Headline, comparison: Comparison) -> list[str]:
     points = []
-    if design := design_words(comparison.accuracy):
+    if design := format_detectable(comparison.accuracy):
         design = design if comparison.verdict == UNCLEAR else f"the observed difference is {design}"
         points.append(f"{design[:1].upper()}{design[1:]}.")
     total = sum(headline.counts.values())
     if total > 1:
         tally: dict[str, int] = {}
         for found in headline.comparisons.values():
-            word = {UNCLEAR: "without clear difference"}.get(found.words, found.words.replace("seems", "seem"))
+            word = {UNCLEAR: "without a clear difference"}.get(
+                found.cautious_verdict, found.cautious_verdict.replace("seems", "seem")
+            )
             tally[word] = tally.get(word, 0) + 1
         points.append(
             f"Of {total} arms with synthetic faces: {', '.join(f'{count} {word}' for word, count in tally.items())}."
         )
         points.append(
-            f"Allowing for the best of {total} having been picked, the interval is "
-            f"{difference_words(comparison.accuracy_adjusted, value=False)[1:-1]}"
-            + (": the verdict stands." if headline.survives else ": the verdict does not stand.")
+            f"Adjusted for picking the best of {total} (Bonferroni), the interval is "
+            f"{format_difference(comparison.accuracy_adjusted, value=False)[1:-1]}"
+            + (": the verdict holds." if headline.survives else ": the verdict does not hold.")
         )
     rivals = real_only_arms(data.inputs.arms, data.summaries)
     if len(rivals) > 1:
         points.append(
-            f"{headline.reference} is the strongest of {len(rivals)} arms without synthetic faces; beating a weaker "
-            "one would say nothing."
+            f"{headline.reference} is the strongest of {len(rivals)} arms without synthetic faces, and so the "
+            "reference."
         )
     if headline.reference != data.baseline:
         points.append(
-            f"Differences further down are taken from {data.baseline} (report.baseline_arm), which is weaker than "
+            f"The differences below are from {data.baseline} (report.baseline_arm), which is weaker than "
             f"{headline.reference}."
         )
     return points
 
 
-def _interval_words(data: ReportData) -> str:
+def _describe_intervals(data: ReportData) -> str:
     comparisons = list(data.comparisons.values())
     if not comparisons:
         return ""
     level = f"{data.settings.bootstrap.level * 100:g} %"
     units = "subjects" if comparisons[0].by_subject else "faces"
     drawn = f"{units} and seeds" if any(comparison.seeds_drawn for comparison in comparisons) else units
-    return f"{level} paired bootstrap intervals over {drawn}: both arms see the same faces with the same seeds."
+    return (
+        f"{level} paired bootstrap intervals over {drawn}: both arms are tested on the same faces with the same seeds."
+    )
 
 
 def _design(data: ReportData) -> dict[str, str]:
-    """What the comparisons rest on, in words."""
+    """The sizes and the power of the comparisons."""
     comparisons = list(data.comparisons.values())
     if not comparisons:
         return {}
@@ -246,13 +250,13 @@ def _design(data: ReportData) -> dict[str, str]:
         "seeds": max(comparison.seeds for comparison in comparisons),
         "folds": data.summaries[data.baseline].folds,
     }
-    # "1 seeds" is none.
+    # The singular for 1: "1 seed".
     sizes = [f"{number:,} {name if number != 1 else name[:-1]}" for name, number in numbers.items()]
     return {"sizes": ", ".join(sizes), "power": f"{100 * POWER:.0f} %"}
 
 
 def _series_of_one_n(data: ReportData) -> str:
-    """Whether `all`, `some` or no series of accuracy against n has one n only, so that no line may be drawn."""
+    """Whether `all`, `some` or no series of accuracy against n has only one n, so that no line is drawn."""
     table = accuracy_against_n(data)
     single = (table[table["n"] > 0].groupby("series").size() == 1).tolist()
     return "all" if single and all(single) else "some" if any(single) else ""
@@ -277,7 +281,7 @@ def _forest(data: ReportData) -> dict[str, Any]:
             {
                 "arm": name,
                 "training": data.describe(name),
-                "verdict": interval.words,
+                "verdict": interval.cautious_verdict,
                 "detectable": f"{100 * interval.detectable:.1f}",
                 "left": place(100 * interval.low),
                 "width": round(place(100 * interval.high) - place(100 * interval.low), 2),
@@ -320,7 +324,7 @@ def _recall_rows(data: ReportData) -> list[dict[str, Any]]:
             interval = comparison.recalls[label] if comparison else None
             cell["difference"] = signed(100 * interval.value) if interval and not np.isnan(interval.value) else ""
             cell["css"] = cell["heat"]
-            cell["sure"] = bool(interval and interval.verdict != UNCLEAR)
+            cell["clear"] = bool(interval and interval.verdict != UNCLEAR)
             cells.append(cell)
         rows.append({"arm": name, "cells": cells})
     return rows
@@ -376,7 +380,7 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
             f"{shown['movement_of_real_pairs']} ({scores['movement']['real_pairs_n']:,})" if scores["movement"] else ""
         )
         shown["real_pairs"] = "" if pd.isna(row["movement_of_real_pairs"]) else pairs
-        shown["sample"] = sample_words(scores)
+        shown["sample"] = describe_sample(scores)
         rows.append({**shown, "distances": cells})
     warnings = []
     if data.scores and "FID" not in names:
@@ -389,25 +393,25 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
             }
         )
         warnings.append(
-            f"No FID: {'; '.join(reasons)}. In its place FCD, the same distance on the features of this project's own "
-            "judge: comparable within this report, with no FID anywhere."
+            f"No FID: {'; '.join(reasons)}. FCD is shown instead, the same distance on the features of the "
+            "judge: it is comparable within this report, and with no FID."
         )
     spaces_used = [space for scores in data.scores.values() for space in scores["distances"]]
     if any(space["overall"]["small_sample"] for space in spaces_used):
         smallest = min(space["overall"]["n"] for space in spaces_used)
         warnings.append(
-            f"Fewer than 2,048 faces per side (n = {smallest:,}): the Fréchet distance is biased upwards; read it "
-            "against its floor, and the kernel distance beside it."
+            f"Fewer than 2,048 faces per set (n = {smallest:,}): the Fréchet distance is biased upwards; "
+            "compare it with its floor, and use the kernel distance."
         )
     if len({space["overall"]["n"] for space in spaces_used if space["space"] == "judge"}) > 1:
         warnings.append("The translators were scored on different n: their Fréchet distances must not be compared.")
-    # One judge, and always all test faces: the same for every translator.
+    # All translators have the same judge and test faces.
     judge = next((scores["judge_on_real"] for scores in data.scores.values()), None)
     return {
         "rows": rows,
         "columns": names,
         "warnings": warnings,
-        "judge_words": f"{100 * judge['accuracy']:.1f} % of all {judge['n']:,} real test faces" if judge else "",
+        "judge_accuracy": f"{100 * judge['accuracy']:.1f} % on all {judge['n']:,} real test faces" if judge else "",
     }
 
 
@@ -436,7 +440,7 @@ def _recognition(data: ReportData) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "rows": _heat_rows(np.array(confusion), scores["class_names"]) if confusion else [],
-                "sample": sample_words(scores),
+                "sample": describe_sample(scores),
                 "distance_names": [name for space in spaces for name in (space["frechet_name"], space["kernel_name"])],
                 "by_class": by_class,
             }
@@ -445,7 +449,7 @@ def _recognition(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _selection_rows(data: ReportData) -> list[dict[str, Any]]:
-    """What the judge kept of each translator's faces, summed over folds."""
+    """The selection of each translator's faces, summed over folds."""
     rows = []
     for name, reports in data.selections.items():
         faces = {label: sum(report["faces"].get(label, 0) for report in reports) for label in data.class_names}
@@ -495,7 +499,7 @@ def _training_facts(training: Mapping[str, Any]) -> str:
     if training.get("steps"):
         words.append(f"{training['steps']:,} steps")
     if training.get("best_step"):
-        words.append(f"published step {training['best_step']:,}, chosen on validation faces")
+        words.append(f"checkpoint of step {training['best_step']:,}, chosen on validation faces")
     if isinstance(training.get("seconds"), (int, float)):
         words.append(f"{training['seconds']:,.0f} s")
     if training.get("device"):

@@ -1,4 +1,4 @@
-"""What the parsing network of each fold is worth, in sentences for the page."""
+"""Describes the quality of each fold's parsing network, for the page."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from augment.faces.table import MASK_CLASSES
 
 _SCORED_ON = {
     "validation": "{faces:,} validation faces with masks",
-    "train": "the {faces:,} faces that taught",
-    "held_out": "{faces:,} embedded faces of people who taught nothing",
+    "train": "the {faces:,} training faces",
+    "held_out": "{faces:,} embedded faces of held-out people",
 }
 
 
@@ -20,11 +20,11 @@ def parsing_notes(directory: Path) -> tuple[str, ...]:
     """Notes on the parsing networks of a run.
 
     Args:
-        directory: The parsing stage's output; holds `fold-<k>/report.json`.
+        directory: The parsing stage's output; contains `fold-<k>/report.json`.
 
     Returns:
-        A note a fold: who taught, intersection over union by part, areas and failures on the run's own faces; or why
-        there is no network.
+        One note per fold: the teachers, intersection over union by part, areas and failures on the run's own faces; or
+        why there is no network.
     """
     return tuple(
         _note(file.parent.name, read_json_object(file)) for file in sorted(directory.glob("fold-*/report.json"))
@@ -37,11 +37,11 @@ def _note(fold: str, facts: Mapping[str, Any]) -> str:
     teachers = facts["teachers"]
     taught = " and ".join(
         f"{teacher['name']} ({teacher['faces']:,} faces, "
-        + (f"{teacher['share']:.0%} of the draws, " if len(teachers) > 1 else "")
+        + (f"{teacher['share']:.0%} of the samples, " if len(teachers) > 1 else "")
         + f"{teacher['augmentation']} augmentation)"
         for teacher in teachers
     )
-    sentences = [f"Parsing network, {fold}: taught by {taught}", _scored(facts["scored_on"], facts)]
+    sentences = [f"Parsing network, {fold}: trained on {taught}", _scored(facts["scored_on"], facts)]
     if facts["held_out"] and facts["scored_on"] != "held_out":
         sentences.append(_scored("held_out", facts["held_out"]))
     own = facts["own"]
@@ -51,8 +51,8 @@ def _note(fold: str, facts: Mapping[str, Any]) -> str:
         missed = ", ".join(f"{part} {failures[part]:.1%}" for part in MASK_CLASSES if part in least)
         below = ", ".join(f"{part} below {least[part]:.1%}" for part in MASK_CLASSES if part in least)
         sentences.append(
-            f"on the run's {own['faces']:,} validation faces it finds {areas} of the picture, and fails on "
-            f"{failures['any']:.1%} of them ({missed}; it fails where it finds of the picture: {below})"
+            f"on the run's {own['faces']:,} validation faces it labels {areas} of the picture, and fails on "
+            f"{failures['any']:.1%} of them ({missed}; failures: {below} of the picture)"
         )
     return "; ".join(sentences) + "."
 

@@ -1,4 +1,4 @@
-"""Predictions of the arms: what every figure of the report is computed from."""
+"""Reads the arms' predictions, from which the report computes all accuracies."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def read_predictions(path: Path, *, arm: str, split: str = "test") -> Prediction
     Args:
         path: The Parquet file that the arm wrote.
         arm: The arm's name.
-        split: Which split's rows to keep.
+        split: The split whose rows to keep.
 
     Raises:
-        InputError: The file is absent, lacks columns or class names, has labels out of range, no rows of the split,
-            or a face twice in one run.
+        InputError: The file is missing, lacks columns or class names, has labels out of range, no rows of the split,
+            or contains a face twice in one run.
     """
     fix = f"run the stage that trains arm {arm!r} again"
     try:
@@ -71,16 +71,16 @@ def read_predictions(path: Path, *, arm: str, split: str = "test") -> Prediction
     try:
         names = tuple(json.loads((schema.metadata or {})[b"s2l"])["class_names"])
     except (KeyError, ValueError) as error:
-        raise InputError(Problem(str(path), "its metadata names no classes", fix)) from error
+        raise InputError(Problem(str(path), "its metadata contains no class names", fix)) from error
     frame = pq.read_table(path, columns=list(COLUMNS)).to_pandas()
     frame = frame[frame["split"] == split].drop(columns=["arm", "split"])
     frame = frame.sort_values(["fold", "seed", "face_id"], kind="stable").reset_index(drop=True)
     problems = []
     if frame.empty:
-        problems.append(Problem(str(path), f"holds no {split} predictions", fix))
+        problems.append(Problem(str(path), f"contains no {split} predictions", fix))
     for column in ("label", "predicted"):
         if not frame[column].between(0, len(names) - 1).all():
-            problems.append(Problem(f"{path}, column {column}", f"holds values outside 0..{len(names) - 1}", fix))
+            problems.append(Problem(f"{path}, column {column}", f"contains values outside 0..{len(names) - 1}", fix))
     twice = frame.duplicated(["fold", "seed", "face_id"])
     if twice.any():
         face = frame.loc[twice, "face_id"].iloc[0]
@@ -91,10 +91,10 @@ def read_predictions(path: Path, *, arm: str, split: str = "test") -> Prediction
 
 
 def read_all_predictions(paths: Mapping[str, Path], *, split: str = "test") -> dict[str, Predictions]:
-    """Reads several arms' predictions, and sees that they speak of the same classes.
+    """Reads several arms' predictions, and checks that they have the same classes.
 
     Raises:
-        InputError: See `read_predictions`; or two arms name different classes.
+        InputError: See `read_predictions`; or two arms have different classes.
     """
     found = {arm: read_predictions(path, arm=arm, split=split) for arm, path in paths.items()}
     all_names = {predictions.class_names for predictions in found.values()}
@@ -104,6 +104,6 @@ def read_all_predictions(paths: Mapping[str, Path], *, split: str = "test") -> d
                 Problem(str(paths[arm]), f"has the classes {', '.join(predictions.class_names)}")
                 for arm, predictions in found.items()
             ],
-            "the arms' predictions name different classes; run all arms again on the same faces:",
+            "the arms' predictions have different classes; run all arms again on the same faces:",
         )
     return found

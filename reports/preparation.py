@@ -1,4 +1,4 @@
-"""The preparation's report (`augment.prepare.prepare.PreparationReport`), as the page shows it."""
+"""The preparation's report (`augment.prepare.prepare.PreparationReport`), formatted for the page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from augment.faces.table import SPLITS
 
 
 def data_counts(report: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Faces by class and split of the folds that the run used, with totals; None where the report has no counts.
+    """Faces by class and split of the folds that the run used, with totals; None if the report has no counts.
 
-    Of several folds each cell says the least and the most of a fold. Before there are folds the counts are those of
+    With several folds each cell contains the minimum and the maximum over folds. Without folds the counts are those of
     the source's own splits.
     """
     folds: Sequence[Mapping[str, Mapping[str, int]]] = (report.get("folds") or {}).get("counts") or [
@@ -28,18 +28,18 @@ def data_counts(report: Mapping[str, Any]) -> dict[str, Any] | None:
     totals = [
         [sum(int(by_split.get(split, 0)) for by_split in counts.values()) for counts in folds] for split in splits
     ]
-    shown = ["without a split of the source's own" if split == "none" else split for split in splits]
+    shown = ["not in a split of the source" if split == "none" else split for split in splits]
     return {"splits": shown, "rows": [*rows, _row("all", totals)], "folds": len(folds)}
 
 
 def splits_fact(report: Mapping[str, Any]) -> str:
-    """Whose splits the run used, in a sentence; empty where the report does not say."""
+    """The origin of the run's splits, in a sentence; empty if the report does not contain it."""
     choice = (report.get("folds") or {}).get("choice")
     return f"{choice['sentence'][:1].upper()}{choice['sentence'][1:]}." if choice else ""
 
 
 def _new_folds(report: Mapping[str, Any]) -> bool:
-    """Whether the source's own splits, by which the report counts, are not those of the run."""
+    """Whether the run uses new folds, not the source's own splits, by which the report counts."""
     choice = (report.get("folds") or {}).get("choice")
     return choice is not None and choice["kind"] == "subjects"
 
@@ -64,12 +64,12 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         each = [f"{split} {_least_to_most([fold.get(split, 0) for fold in folds])}" for split in present]
         facts.append(("subjects", ", ".join(each)))
     if reading := report.get("reading"):
-        facts.append(("how they were read", "; ".join(reading)))
+        facts.append(("how the source was read", "; ".join(reading)))
     if spellings := report.get("subject_spellings"):
         shown = "; ".join(f"{name} ({', '.join(map(repr, others))})" for name, others in spellings.items())
-        facts.append(("subjects written in several ways, each taken for one person", shown))
+        facts.append(("subjects with several spellings, each read as one person", shown))
     if columns := report.get("columns"):
-        facts.append(("also known", ", ".join(f"{name} of {count:,}" for name, count in columns.items() if count)))
+        facts.append(("annotations", ", ".join(f"{name} of {count:,}" for name, count in columns.items() if count)))
     if left_out := report.get("left_out"):
         facts.append(("classes left out", _by_split(left_out)))
     facts += _annotation_facts(report.get("annotation") or {})
@@ -85,7 +85,7 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     across = report.get("duplicates_across") or []
     facts.append(
         (
-            "duplicates across the source's own splits, which were not used"
+            "duplicates across the source's own splits (not used)"
             if across and _new_folds(report)
             else "duplicates across splits",
             "; ".join(f"{pair['second']} with {pair['first']}: {pair['exact']:,} ({pair['near']:,})" for pair in across)
@@ -98,10 +98,10 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def data_shortfalls(report: Mapping[str, Any]) -> list[str]:
-    """What in the data speaks against the figures."""
+    """Limitations of the data."""
     found = []
     if problems := report.get("problems"):
-        found.append(f"{problems:,} rows of the source could not be faces and lie in quarantine.")
+        found.append(f"{problems:,} rows of the source could not be read as faces and are in quarantine.")
     choice = (report.get("folds") or {}).get("choice") or {}
     if choice.get("overridden"):
         found.append(splits_fact(report))
@@ -109,25 +109,25 @@ def data_shortfalls(report: Mapping[str, Any]) -> list[str]:
         if pair["near"] and not _new_folds(report):
             found.append(
                 f"{pair['near']:,} {pair['second']} faces are near-identical to one of {pair['first']} "
-                f"({pair['exact']:,} byte for byte): the source's own splits have it so."
+                f"({pair['exact']:,} byte-identical), in the source's own splits."
             )
     if conflicting := report.get("duplicates_with_other_label"):
-        found.append(f"{conflicting:,} groups of identical pictures bear different labels.")
+        found.append(f"{conflicting:,} groups of identical pictures have different labels.")
     annotation = report.get("annotation") or {}
     if without := annotation.get("without_landmarks"):
         found.append(
             f"{without:,} of {annotation['faces']:,} faces have no landmarks: they have no side input, and translators "
-            "that need landmarks pass them over."
+            "that need landmarks skip them."
         )
     if whole := annotation.get("left_whole"):
-        found.append(f"{whole:,} faces could not be cropped: theirs are the central squares of their pictures.")
+        found.append(f"{whole:,} faces could not be cropped; the central squares of their pictures are used.")
     if blank := report.get("blank_pictures"):
-        found.append(f"{blank:,} pictures show nothing.")
+        found.append(f"{blank:,} pictures are blank.")
     return found
 
 
 def _annotation_facts(annotation: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What was looked for in the pictures (`augment.prepare.annotation.AnnotationReport`)."""
+    """Annotations computed from the pictures (`augment.prepare.annotation.AnnotationReport`)."""
     if not annotation:
         return []
     facts = []
@@ -137,12 +137,12 @@ def _annotation_facts(annotation: Mapping[str, Any]) -> list[tuple[str, str]]:
         share = f" ({found / looked:.1%}; {_by_split(annotation['found'])})" if found else ""
         words = f"{annotation['detector']} found {found:,} of {looked:,} faces{share}"
         if by_class := annotation["without_landmarks_by_class"]:
-            words += f"; without landmarks stay {_by_split(by_class)}"
+            words += f"; faces without landmarks: {_by_split(by_class)}"
         if unsteady := annotation["unsteady"]:
-            words += f"; of {unsteady:,} the points were too unsteady"
+            words += f"; for {unsteady:,} the landmarks were not stable"
         if several := annotation["several_faces"]:
-            words += f"; {several:,} pictures show several faces"
-        facts.append(("landmarks looked for", words))
+            words += f"; {several:,} pictures contain several faces"
+        facts.append(("landmark detection", words))
     if annotation["cropped"] or annotation["left_whole"]:
         facts.append(("cropped to the face", f"{annotation['cropped']:,} of {faces:,}"))
     if fit := annotation["fit_error"]:
@@ -150,7 +150,7 @@ def _annotation_facts(annotation: Mapping[str, Any]) -> list[tuple[str, str]]:
             (
                 "simulated faces fitted",
                 f"{annotation['simulated']:,}; root mean square distance to the landmarks {fit['mean']:.1%} of the "
-                f"eyes' distance (median {fit['median']:.1%}, 95 of 100 below {fit['percentile_95']:.1%})",
+                f"distance between the eyes (median {fit['median']:.1%}, 95th percentile {fit['percentile_95']:.1%})",
             )
         )
     return facts

@@ -1,4 +1,4 @@
-"""Settings of the report. They stand apart from what uses them: reading params.yaml should not load pandas."""
+"""Settings of the report, in a file of their own, so that reading params.yaml does not import pandas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCORES_VERSION = 2  # of scores.json; it stands here because reading one should not load torch
+SCORES_VERSION = 2  # of scores.json; defined here so that reading one does not import torch
 
 
 class BootstrapSettings(BaseModel):
@@ -18,11 +18,13 @@ class BootstrapSettings(BaseModel):
     level: float = Field(default=0.95, gt=0.5, lt=1, description="Coverage of the percentile interval.")
     resample_seeds: bool = Field(
         default=True,
-        description="Draw the training seeds too, so that the interval covers the chance of training as well as that "
-        "of the test faces. Off: faces (or subjects) alone.",
+        description="Resample the training seeds too, so that the interval includes the randomness of training and of "
+        "the test faces. false: faces (or subjects) only.",
     )
-    by_subject: bool = Field(default=True, description="Draw whole subjects where every test face names its subject.")
-    seed: int = Field(default=0, ge=0, description="Of the resamples.")
+    by_subject: bool = Field(
+        default=True, description="Resample whole subjects if every test face has a known subject."
+    )
+    seed: int = Field(default=0, ge=0, description="Random seed of the resamples.")
 
 
 class ReportSettings(BaseModel):
@@ -33,46 +35,46 @@ class ReportSettings(BaseModel):
     title: str = Field(default="Do the synthetic faces help?", description="The page's heading.")
     baseline_arm: str | None = Field(
         default=None,
-        description="The arm that all differences are taken from; null: the strongest arm without synthetic faces. The "
-        "answer on the page is always against the strongest, whatever is named here.",
+        description="The arm that all differences are from; null: the strongest arm without synthetic faces. The main "
+        "result on the page is always against the strongest one.",
     )
-    split: str = Field(default="test", pattern="^(validation|test)$", description="The faces that are scored.")
+    split: str = Field(default="test", pattern="^(validation|test)$", description="The split that is evaluated.")
     bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)
 
 
 class ScoreSettings(BaseModel):
-    """Settings of the scores. Counts are in pictures."""
+    """Settings of the scores. Counts are in images."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reference_split: str = Field(
         default="test",
         pattern="^(train|validation|test)$",
-        description="Real faces that the distances are taken to; split into two halves, one of them for the floor.",
+        description="Split of the real faces for distances; two halves are made of it, one for the floor.",
     )
-    max_images: int = Field(default=10_000, ge=2, description="At most so many faces per side for distances.")
+    max_images: int = Field(default=10_000, ge=2, description="Maximum number of faces per set for distances.")
     max_inception_images: int | None = Field(
         default=None,
         ge=2,
-        description="The same for Inception alone, which makes about 5 images/s on a CPU core.",
+        description="The same for Inception only, which processes about 5 images/s on a CPU core.",
     )
     inception_weights: Path | None = Field(
-        default=None, description="pytorch-fid's weights; $TORCH_HOME/hub/checkpoints is searched where null."
+        default=None, description="pytorch-fid's weights; null: search $TORCH_HOME/hub/checkpoints."
     )
-    allow_download: bool = Field(default=False, description="Fetch the Inception weights once where they are absent.")
-    inception_batch_size: int = Field(default=32, ge=1, description="Pictures per batch of Inception.")
+    allow_download: bool = Field(default=False, description="Download missing Inception weights once.")
+    inception_batch_size: int = Field(default=32, ge=1, description="Images per batch of Inception.")
     kernel_subset_size: int | None = Field(
-        default=1000, ge=2, description="Subset size of the kernel distance; null takes all pairs at once."
+        default=1000, ge=2, description="Subset size of the kernel distance; null: all pairs at once."
     )
     max_test_faces: int | None = Field(
         default=None,
         ge=1,
-        description="Translate at most so many test faces per fold, stratified; all where null.",
+        description="Maximum number of test faces to translate per fold, stratified; null: all.",
     )
     batch_size: int = Field(default=64, ge=1, description="Test faces per batch.")
     moved_threshold: float = Field(
-        default=0.01, ge=0, le=1, description="An output counts as unmoved below this mean absolute difference (0..1)."
+        default=0.01, ge=0, le=1, description="Outputs below this mean absolute difference (0..1) count as unmoved."
     )
-    gallery: bool = Field(default=True, description="Keep a sheet of inputs and outputs.")
-    gallery_faces: int = Field(default=6, ge=1, le=64, description="Rows of that sheet.")
-    seed: int = Field(default=0, ge=0, description="Of the draws of faces and of the two halves.")
+    gallery: bool = Field(default=True, description="Save an image of inputs and outputs.")
+    gallery_faces: int = Field(default=6, ge=1, le=64, description="Rows of that image.")
+    seed: int = Field(default=0, ge=0, description="Random seed of the samples of faces and of the two halves.")

@@ -1,4 +1,4 @@
-"""What a reader should hold against the figures; found in the results, not written by hand."""
+"""The limitations of a run's results, found in the results themselves."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from reports.inputs import Headline, ReportData
 from reports.preparation import data_shortfalls
 from reports.statistics import HELPED, HURT, UNCLEAR
-from reports.tables import design_words, difference_words
+from reports.tables import format_detectable, format_difference
 
-# A Fréchet distance so many times that between two halves of the real faces is no longer the noise of small samples:
-# the floor itself differs by about a fifth from one split into halves to the next.
+# From this multiple of the distance between two halves of the real faces, a Fréchet distance is more than the noise of
+# small samples: the floor itself varies by about a fifth between random splits into halves.
 FAR_FROM_REAL = 3.0
 WELL_RECOGNIZED = 0.5
-# Standard deviations of real faces. Real faces of another half, compressed, blurred, noisy or brighter ones stay below
-# 0.6, clean warps too; the striped outputs of networks that learned for minutes lie at 1.2 and more.
+# In standard deviations of real faces. Real faces of another half, also compressed, blurred, noisy or brighter ones,
+# and clean warps are below 0.6; striped outputs of networks trained for minutes are at 1.2 or more.
 STRIPED = 1.0
 
 
 def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
-    """What falls short, one sentence or two each."""
+    """All limitations, each in one or two sentences."""
     found = [f"{refusal.name}: refused: {refusal.reason}" for refusal in data.inputs.refused]
     found += [f"Arm {name} was not run: {reason}." for name, reason in data.not_run.items()]
     found += _chance_shortfalls(data, headline)
@@ -27,8 +27,8 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     found += _class_shortfalls(data, headline)
     if headline.verdict == HELPED and not headline.survives:
         found.append(
-            f"{headline.arm} is the best of {sum(headline.counts.values())} synthetic arms; an interval that allows "
-            "for the picking reaches nought."
+            f"{headline.arm} is the best of {sum(headline.counts.values())} synthetic arms; the interval adjusted "
+            "for picking it includes zero."
         )
     found += _statistical_shortfalls(data)
     found += _look_shortfalls(data, headline)
@@ -37,7 +37,7 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
 
 
 def _chance_shortfalls(data: ReportData, headline: Headline) -> list[str]:
-    """Real faces that taught nothing: whatever differs from that says little."""
+    """A reference arm no better than the most common class, so that a comparison with it means little."""
     summary = data.summaries[headline.reference]
     faces = summary.confusion.sum(axis=1)
     largest = float(faces.max() / faces.sum())
@@ -45,26 +45,28 @@ def _chance_shortfalls(data: ReportData, headline: Headline) -> list[str]:
         return []
     name = data.class_names[int(faces.argmax())]
     return [
-        f"{headline.reference} is right on {100 * summary.accuracy:.1f} % of the test faces, and naming {name} for "
-        f"each would be on {100 * largest:.1f} %: its classifiers learned nothing, so no comparison with them counts."
+        f"{headline.reference} has an accuracy of {100 * summary.accuracy:.1f} %, and always predicting {name} would "
+        f"have {100 * largest:.1f} %: its classifiers learned nothing, so no comparison with them is meaningful."
     ]
 
 
 def _arm_shortfalls(headline: Headline) -> list[str]:
-    """Arms that did not clearly help, or by less than the design sees."""
+    """Arms that did not clearly help, or by less than the detectable difference."""
     found = []
     for name, comparison in headline.comparisons.items():
         interval = comparison.accuracy
         if interval.verdict == HELPED and interval.firm:
             continue
-        words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(comparison.words, comparison.words)
-        parts = [difference_words(interval), *filter(None, [design_words(interval)])]
+        words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(
+            comparison.cautious_verdict, comparison.cautious_verdict
+        )
+        parts = [format_difference(interval), *filter(None, [format_detectable(interval)])]
         found.append(f"{name} {words}, against {headline.reference}: {'; '.join(parts)}.")
     return found
 
 
 def _class_shortfalls(data: ReportData, headline: Headline) -> list[str]:
-    """The class that each synthetic arm lost most in, whatever it won in all."""
+    """The class in which each synthetic arm lost most recall, whatever its overall accuracy."""
     found = []
     for name, comparison in headline.comparisons.items():
         losses = [interval.value for interval in comparison.recalls]
@@ -72,11 +74,11 @@ def _class_shortfalls(data: ReportData, headline: Headline) -> list[str]:
             continue
         label = int(np.nanargmin(losses))
         interval, adjusted = comparison.recalls[label], comparison.recalls_adjusted[label]
-        sure = {HURT: "a loss either way", UNCLEAR: "it may be chance"}.get(adjusted.verdict, "")
+        verdict = {HURT: "still a clear loss", UNCLEAR: "no clear difference"}.get(adjusted.verdict, "")
         found.append(
-            f"{name} lost most on {data.class_names[label]}: recall {difference_words(interval)} against "
-            f"{headline.reference}; allowing for the worst of {len(losses)} classes having been picked, "
-            f"{difference_words(adjusted, value=False)}: {sure}."
+            f"{name} lost most on {data.class_names[label]}: recall {format_difference(interval)} against "
+            f"{headline.reference}; adjusted for picking the worst of {len(losses)} classes, "
+            f"{format_difference(adjusted, value=False)}: {verdict}."
         )
     return found
 
@@ -88,26 +90,32 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
         names = [name for name, summary in data.summaries.items() if summary.seeds < 3]
         found.append(
             f"Fewer than three seeds in {', '.join(names)}: "
-            + ("the interval does not cover the chance of training." if seeds == 1 else "the spread is a rough one.")
+            + (
+                "the interval does not include the randomness of training."
+                if seeds == 1
+                else "the standard deviation is a rough estimate."
+            )
         )
     comparisons = list(data.comparisons.values())
     if comparisons and not comparisons[0].by_subject and data.settings.bootstrap.by_subject:
         found.append(
-            "The faces don't name their subjects: faces were drawn one by one, and the intervals are too narrow where "
-            "several are of one person."
+            "The subjects are unknown: single faces were resampled, and the intervals are too narrow if several "
+            "faces show one person."
         )
     if data.settings.split != "test":
-        found.append(f"These are {data.settings.split} faces, which chose the checkpoints: the figures flatter.")
+        found.append(
+            f"These are {data.settings.split} faces, on which checkpoints were chosen: the results are optimistic."
+        )
     return found
 
 
 def _look_shortfalls(data: ReportData, headline: Headline) -> list[str]:
-    """That no figure here says whether a face looks like one, and what can be measured of those that may not."""
+    """That no metric here measures whether a face looks real, and signs of faces that may not."""
     if not data.scores:
         return []
     found = [
-        "Whether a synthetic face looks like a face, this report can't know. That the judge recognizes it is no "
-        "evidence: a classifier also recognizes what no person would. Look at the galleries."
+        "This report can't measure whether a synthetic face looks real. The judge's recognition is no evidence: "
+        "a classifier also recognizes images that no person would. Look at the galleries."
     ]
     for name in data.scores:
         if signs := _signs_of_unlike_faces(data, headline, name):
@@ -133,7 +141,7 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     lines = scores["lines"]
     if lines and lines["excess"] >= STRIPED:
         signs.append(
-            f"stripes or grids: energy along rows and columns lies {lines['excess']:.1f} standard deviations above "
+            f"stripes or grids: energy along rows and columns is {lines['excess']:.1f} standard deviations above "
             f"that of real faces (two halves of these differ by {abs(lines['excess_floor']):.1f})"
         )
     changed = recognition["accuracy_changed"] if recognition else None
@@ -145,10 +153,10 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     if changed is not None and changed >= WELL_RECOGNIZED and differences:
         name, best = max(differences.items(), key=lambda item: item[1].value)
         if best.verdict != HELPED:
-            words = "made no clear difference" if best.verdict == UNCLEAR else best.words
+            words = "made no clear difference" if best.verdict == UNCLEAR else best.cautious_verdict
             signs.append(
-                f"the judge sees the wanted class in {100 * changed:.1f} % of them, and yet arm {name} {words} "
-                f"({difference_words(best)})"
+                f"the judge recognizes the target class in {100 * changed:.1f} % of them, but arm {name} {words} "
+                f"({format_difference(best)})"
             )
     return signs
 
@@ -163,33 +171,33 @@ def _score_shortfalls(data: ReportData) -> list[str]:
         untranslated, judge = scores["untranslated"], scores["judge_on_real"]
         if judge["accuracy"] < 1.5 / len(scores["class_names"]):
             found[
-                f"The judge is right on {100 * judge['accuracy']:.1f} % of all {judge['n']:,} real test faces, little "
-                "more than chance: recognition, FCD and KCD say next to nothing. Train it longer."
+                f"The judge has an accuracy of {100 * judge['accuracy']:.1f} % on all {judge['n']:,} real test faces, "
+                "little more than chance: recognition, FCD and KCD mean little. Train it longer."
             ] = None
         if recognition and recognition["accuracy_changed"] is not None:
             gain = recognition["accuracy_changed"] - untranslated["accuracy_changed"]
             if gain < 0.05:
                 found[
-                    f"{name}: the judge sees the wanted class in {100 * recognition['accuracy_changed']:.1f} % of "
+                    f"{name}: the judge recognizes the target in {100 * recognition['accuracy_changed']:.1f} % of "
                     f"faces translated to another class, in {100 * untranslated['accuracy_changed']:.1f} % without "
-                    f"translation: its outputs hardly show it. Translated: {sample_words(scores)}."
+                    f"translation: its outputs hardly show it. Translated: {describe_sample(scores)}."
                 ] = None
         if moved and moved["unmoved_share"] is not None and moved["unmoved_share"] > 0.2:
             found[
                 f"{name}: {100 * moved['unmoved_share']:.0f} % of its outputs hardly differ from the input. "
-                f"Translated: {sample_words(scores)}."
+                f"Translated: {describe_sample(scores)}."
             ] = None
         for space in scores["distances"]:
             if space["short_of_synthetic"]:
                 found[
-                    f"{name}: fewer synthetic faces than real ones in some class; its {space['frechet_name']} is on "
+                    f"{name}: fewer synthetic than real faces in some class; its {space['frechet_name']} is on "
                     f"{space['overall']['n']:,} faces."
                 ] = None
     return list(found)
 
 
-def sample_words(scores: dict[str, dict[str, int]]) -> str:
-    """Which real test faces were translated for recognition and movement: all, or how many of how many."""
+def describe_sample(scores: dict[str, dict[str, int]]) -> str:
+    """The real test faces that were translated for recognition and movement: all, or a number of them."""
     faces = scores["translated_faces"]
     if faces["n"] == faces["of"]:
         return f"all {faces['of']:,} real test faces"
@@ -197,5 +205,5 @@ def sample_words(scores: dict[str, dict[str, int]]) -> str:
     if faces["n"] < faces["accepted"]:
         words = f"a sample of {words} (scores.max_test_faces)"
     if faces["accepted"] < faces["of"]:
-        words += f"; the translator takes {faces['accepted']:,} of them"
+        words += f"; the translator accepts {faces['accepted']:,} of them"
     return words

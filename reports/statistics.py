@@ -1,10 +1,11 @@
-"""What the arms' predictions say, and how sure: means, spreads, and paired bootstrap intervals.
+"""Statistics of the arms' predictions: means, standard deviations, and paired bootstrap intervals.
 
-The question is always the difference from one arm, real faces only. Both arms are tested on the same faces with the
-same seeds, so the difference is taken face by face before anything is resampled: what makes a face hard or a subject
-odd cancels. Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, chapter 13); Field
-and Welsh, "Bootstrapping clustered data", 2007 (whole subjects are drawn, since faces of one person err together);
-Owen, "The pigeonhole bootstrap", 2007 (faces and seeds are both drawn, each by its own, crossed).
+Every difference is from one arm of real faces only. Both arms are tested on the same faces with the same seeds, so the
+difference is computed face by face before resampling, and the difficulty of a face or a subject cancels.
+
+Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, chapter 13); Field and Welsh,
+"Bootstrapping clustered data", 2007 (whole subjects are drawn, because errors on faces of one person are correlated);
+Owen, "The pigeonhole bootstrap", 2007 (faces and seeds are drawn independently, crossed).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Interval:
         value: The estimate.
         low: The interval's lower end.
         high: Its upper end.
-        detectable: The smallest difference that the design sees (see `detectable_difference`); NaN where unknown.
+        detectable: The smallest difference that the design detects (see `detectable_difference`); NaN if unknown.
     """
 
     value: float
@@ -45,7 +46,7 @@ class Interval:
 
     @property
     def verdict(self) -> str:
-        """What a difference says: helped (all above 0), hurt (all below), or no clear difference."""
+        """Of a difference: helped (interval above 0), hurt (below), or no clear difference."""
         if self.low > 0:
             return HELPED
         if self.high < 0:
@@ -54,30 +55,29 @@ class Interval:
 
     @property
     def firm(self) -> bool:
-        """Whether the observed difference is clear and no smaller than what the design sees."""
+        """Whether the observed difference is clear and at least the detectable one."""
         return self.verdict != UNCLEAR and not abs(self.value) < self.detectable
 
     @property
-    def words(self) -> str:
-        """The verdict as it may be said: a clear difference below what the design sees only *seems* to help or hurt.
+    def cautious_verdict(self) -> str:
+        """The verdict, softened for a clear difference below the detectable one: it *seems* to help or hurt.
 
-        Of true differences that small the design finds fewer than four in five, and those that it finds come out too
-        large (Gelman and Carlin, "Beyond Power Calculations", 2014).
+        The design detects fewer than four in five true differences that small, and overestimates those that it detects
+        (Gelman and Carlin, "Beyond Power Calculations", 2014).
         """
         return self.verdict if self.firm else SEEMS[self.verdict]
 
 
 def detectable_difference(standard_error: float, *, level: float, power: float = POWER) -> float:
-    """The smallest true difference whose interval would leave nought out with the given power.
+    """The smallest true difference whose interval excludes zero with the given power.
 
-    (z of the interval + z of the power) times the standard error of the *paired* difference; that of an unpaired one is
-    larger and would make the design look blunter than it is. With few seeds the bootstrap's standard error is itself
-    a little small, and so is this.
+    (z of the interval + z of the power) times the standard error of the *paired* difference, which is smaller than that
+    of an unpaired one. With few seeds the bootstrap slightly underestimates the standard error, and so this value.
 
     Args:
         standard_error: Of the paired difference, such as the standard deviation of its bootstrap replicates.
         level: Of the two-sided interval, 0..1.
-        power: Chance to see a difference of this size, 0..1.
+        power: Probability of detecting a difference of this size, 0..1.
     """
     return float((norm.ppf((1 + level) / 2) + norm.ppf(power)) * standard_error)
 
@@ -88,15 +88,15 @@ class Comparison:
 
     Attributes:
         accuracy: Difference of accuracy.
-        accuracy_adjusted: The same value with the interval for the best of several arms (Bonferroni).
+        accuracy_adjusted: The same value with the interval for picking the best of several arms (Bonferroni).
         balanced_accuracy: Difference of balanced accuracy.
         recalls: Difference of each class's recall; NaN for a class without test faces.
-        recalls_adjusted: The same values with the interval for one class picked of all (Bonferroni).
+        recalls_adjusted: The same values with the interval for picking one of all classes (Bonferroni).
         faces: Number of test faces that were paired.
         seeds: Number of seeds that were paired.
-        clusters: Number of units drawn: subjects, or faces.
+        clusters: Number of units that are resampled: subjects, or faces.
         by_subject: Whether the units are subjects.
-        seeds_drawn: Whether seeds were drawn as well.
+        seeds_drawn: Whether seeds are resampled as well.
     """
 
     accuracy: Interval
@@ -116,14 +116,14 @@ class Comparison:
         return self.accuracy.verdict
 
     @property
-    def words(self) -> str:
-        """See `Interval.words`; by accuracy."""
-        return self.accuracy.words
+    def cautious_verdict(self) -> str:
+        """See `Interval.cautious_verdict`; by accuracy."""
+        return self.accuracy.cautious_verdict
 
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One arm by itself. All in 0..1; spreads are sample standard deviations, None with fewer than two.
+    """One arm's results. All in 0..1; spreads are sample standard deviations, None for fewer than two values.
 
     Attributes:
         arm: Its name.
@@ -170,7 +170,7 @@ def macro_f1_of(confusion: np.ndarray) -> float:
 
 
 def summarize_arm(predictions: Predictions) -> ArmSummary:
-    """Means and spreads of one arm."""
+    """Computes the means and standard deviations of one arm."""
     num_classes = len(predictions.class_names)
     rows = predictions.rows
     by_seed = np.stack(
@@ -209,10 +209,10 @@ def compare_arms(
     """The paired difference of an arm from the baseline arm, with percentile intervals.
 
     Args:
-        arm: The arm in question.
-        baseline: The arm that it is measured against.
+        arm: The arm to compare.
+        baseline: The arm to compare it with.
         settings: Of the bootstrap.
-        candidates: Of how many arms this one may be picked as the best, for `accuracy_adjusted`.
+        candidates: The number of arms among which the best is picked, for `accuracy_adjusted`.
 
     Raises:
         InputError: The two arms share no (fold, seed, face), or disagree about a face's label.
@@ -227,9 +227,9 @@ def compare_arms(
                 "run both with the same folds and seeds",
             )
         )
-    unlike = paired["label"] != paired["label_baseline"]
-    if unlike.any():
-        face = paired.loc[unlike, "face_id"].iloc[0]
+    differing = paired["label"] != paired["label_baseline"]
+    if differing.any():
+        face = paired.loc[differing, "face_id"].iloc[0]
         raise InputError(
             Problem(f"arms {arm.arm} and {baseline.arm}", f"disagree about the label of {face!r}", "run both again")
         )
@@ -280,12 +280,12 @@ def _resample(
 ) -> np.ndarray:
     """Bootstrap replicates [resamples, 2 + K]: differences of accuracy, balanced accuracy and each recall.
 
-    Subjects (or faces) are drawn once for all folds; seeds within each fold, since a seed names another training in
-    every fold.
+    Subjects (or faces) are drawn once for all folds; seeds within each fold, because a seed gives a different training
+    run in every fold.
     """
     random = np.random.default_rng(settings.seed)
     parts = []
-    # Chunks bound the memory: 3,589 faces x 5,000 resamples would be 144 MB of weights.
+    # Chunks limit the memory: 3,589 faces x 5,000 resamples would be 144 MB of weights.
     for start in range(0, settings.resamples, 500):
         size = min(500, settings.resamples - start)
         drawn = random.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), size=size).astype(float)
@@ -318,7 +318,7 @@ def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
     if not len(finite):
         return Interval(float("nan"), float("nan"), float("nan"))
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    # Where every resample gives the same (both arms always answer alike), nothing is known of what could be seen.
+    # If all resamples are equal (both arms' predictions agree), the detectable difference is unknown.
     spread = float(np.std(finite, ddof=1))
     detectable = detectable_difference(spread, level=level) if spread > 0 else float("nan")
     return Interval(float(value), float(low), float(high), detectable)

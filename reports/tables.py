@@ -16,9 +16,9 @@ from reports.statistics import POWER, UNCLEAR, Interval
 
 
 def accuracy_table(data: ReportData) -> pd.DataFrame:
-    """One row an arm: how it was trained, what it scored, the paired difference, and what was published.
+    """One row per arm: its training set, results, the paired difference, and published results.
 
-    `detectable` is the smallest difference that the design sees (`reports.statistics.detectable_difference`).
+    `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`).
     """
     rows = []
     for name, summary in data.summaries.items():
@@ -41,7 +41,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "low": _percent(comparison.accuracy.low) if comparison else None,
             "high": _percent(comparison.accuracy.high) if comparison else None,
             "detectable": _percent(comparison.accuracy.detectable) if comparison else None,
-            "verdict": comparison.words if comparison else "the measure of all",
+            "verdict": comparison.cautious_verdict if comparison else "baseline",
             "balanced_difference": _percent(comparison.balanced_accuracy.value) if comparison else None,
             "balanced_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
             "balanced_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
@@ -53,7 +53,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
 
 
 def recall_table(data: ReportData) -> pd.DataFrame:
-    """One row an arm and class: test faces, recall, and its paired difference from the baseline arm."""
+    """One row per arm and class: test faces, recall, and its paired difference from the baseline arm."""
     rows = []
     for name, summary in data.summaries.items():
         faces = data.predictions[name].rows.drop_duplicates("face_id")["label"]
@@ -70,16 +70,16 @@ def recall_table(data: ReportData) -> pd.DataFrame:
                     "low": _percent(interval.low) if interval else None,
                     "high": _percent(interval.high) if interval else None,
                     "detectable": _percent(interval.detectable) if interval else None,
-                    "verdict": interval.words if interval else "",
+                    "verdict": interval.cautious_verdict if interval else "",
                 }
             )
     return pd.DataFrame(rows)
 
 
 def score_table(data: ReportData) -> pd.DataFrame:
-    """One row a translator: distances with their floors, recognition beside the untranslated, movement, and lines.
+    """One row per translator: distances and their floors, recognition with and without translation, movement, lines.
 
-    A distance's columns bear its own name, FID and KID or FCD and KCD.
+    The columns of a distance contain its name: FID and KID, or FCD and KCD.
     """
     rows = []
     for name, scores in data.scores.items():
@@ -123,7 +123,7 @@ def score_table(data: ReportData) -> pd.DataFrame:
 
 
 def class_distance_table(data: ReportData) -> pd.DataFrame:
-    """One row a translator, feature space and class: n, distances, floors."""
+    """One row per translator, feature space and class: n, distances, floors."""
     rows = []
     for name, scores in data.scores.items():
         for space in scores["distances"]:
@@ -147,10 +147,10 @@ def class_distance_table(data: ReportData) -> pd.DataFrame:
 
 
 def accuracy_against_n(data: ReportData) -> pd.DataFrame:
-    """The accuracy for each number of synthetic faces, one series a translator and way of mixing.
+    """The accuracy for each number of synthetic faces, one series per translator and kind of mixing.
 
     Every series begins with the baseline arm at n = 0. Columns: series, arm, n, accuracy, difference, accuracy_low,
-    accuracy_high; the last two bound the accuracy as baseline accuracy + the difference's interval.
+    accuracy_high; the last two are the baseline accuracy plus the ends of the difference's interval.
     """
     base = 100.0 * data.summaries[data.baseline].accuracy
     rows: list[dict[str, Any]] = []
@@ -189,21 +189,21 @@ def accuracy_against_n(data: ReportData) -> pd.DataFrame:
 
 
 def published_table() -> pd.DataFrame:
-    """Every published figure that the project keeps, as it was published."""
+    """All published results in this project."""
     from reports.papers.published import read_published
 
     return read_published().drop(columns="matches")
 
 
 def write_tables(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """Writes each table as `<name>.csv` (full precision) and `<name>.md` (as people read it)."""
+    """Writes each table as `<name>.csv` (six digits) and `<name>.md` (formatted)."""
     for name, table in tables.items():
         atomic_write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
         atomic_write_text(folder / f"{name}.md", markdown_table(table))
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A GitHub Markdown table; numbers to the right, missing values as an en dash."""
+    """A GitHub Markdown table; numbers right-aligned, missing values as an en dash."""
     if table.empty:
         return "_No rows._\n"
     columns = list(table.columns)
@@ -219,7 +219,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 
 def format_cell(column: str, value: Any) -> str:
-    """One value as people read it: one decimal for percentages, signs on differences, an en dash for missing."""
+    """Formats one value: one decimal for percentages, signs on differences, an en dash for missing."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "–"
     if isinstance(value, (bool, np.bool_)):
@@ -238,32 +238,32 @@ def format_cell(column: str, value: Any) -> str:
 
 
 def signed(points: float) -> str:
-    """A difference in points with its sign, a true minus, and no minus nought."""
+    """A difference in points with its sign, a minus sign for a hyphen, and no negative zero."""
     text = f"{points:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "\N{MINUS SIGN}")
 
 
-def difference_words(interval: Interval, *, value: bool = True) -> str:
-    """A difference with its interval, in points: `+1.8 points [−1.9 to +5.2]`; without `value` the interval alone."""
+def format_difference(interval: Interval, *, value: bool = True) -> str:
+    """A difference with its interval, in points: `+1.8 points [−1.9 to +5.2]`; without `value` only the interval."""
     bounds = f"{signed(100 * interval.low)} to {signed(100 * interval.high)}"
     return f"{signed(100 * interval.value)} points [{bounds}]" if value else f"[{bounds}]"
 
 
-def design_words(interval: Interval) -> str:
-    """What the design sees, where a difference is not clear or below that; empty for one that is firm."""
+def format_detectable(interval: Interval) -> str:
+    """The detectable difference, if the observed one is not clear or smaller; empty if it is firm."""
     if interval.firm or not interval.detectable > 0:
         return ""
-    seen = f"{100 * interval.detectable:.1f} points"
+    detectable = f"{100 * interval.detectable:.1f} points"
     power = f"with {100 * POWER:.0f} % power"
     return (
-        f"this design could have seen {seen} {power}"
+        f"this design can detect {detectable} {power}"
         if interval.verdict == UNCLEAR
-        else f"below the {seen} that this design sees {power}"
+        else f"below the {detectable} that this design detects {power}"
     )
 
 
 def published_variant(name: str) -> str:
-    """The name that published rows use for a translator."""
+    """A translator's name in the published rows."""
     return name.replace("-", "_")
 
 

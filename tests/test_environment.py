@@ -6,11 +6,11 @@ import logging
 import os
 
 from augment.core.progress import VERBOSITY_VARIABLE
-from pipeline.core.messages import listen
+from pipeline.core.messages import configure_logging
 
 
 def test_the_first_sets_the_verbosity_as_the_option_quiet_does() -> None:
-    listen("quiet")
+    configure_logging("quiet")
     assert os.environ[VERBOSITY_VARIABLE] == "quiet"
     assert not logging.getLogger("pipeline").isEnabledFor(logging.INFO)
 

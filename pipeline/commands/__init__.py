@@ -1,1 +1,1 @@
-"""The commands of `s2l`, a file for those that belong together; `pipeline.cli` finds them by name."""
+"""The commands of `s2l`, grouped by file; `pipeline.cli` imports them by name."""

@@ -11,7 +11,7 @@ from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 
 class ProfileCommand(Command):
-    """`s2l profile`: its help lists what conf/ in this folder offers, read when it is asked for."""
+    """`s2l profile`: its help lists the groups in this folder's conf/, read only when help is printed."""
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the groups and their values."""
@@ -20,7 +20,7 @@ class ProfileCommand(Command):
         groups = profile_groups(Path.cwd())
         if not groups:
             with formatter.section("Groups"):
-                formatter.write_text("No conf/ is here: in the project's folder this help lists its groups.")
+                formatter.write_text("There is no conf/ here: in the project's folder this help lists its groups.")
             return
         with formatter.section("Groups and their values (conf/ of this folder)"):
             formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
@@ -29,10 +29,10 @@ class ProfileCommand(Command):
 
 
 def complete_override(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """What may follow in `s2l profile ...`: groups of conf/ with their values.
+    """Shell completion of `s2l profile ...`: groups of conf/ with their values.
 
-    Whole overrides are offered (`scale=cpu`), so that no shell sets a blank behind `scale=`. Bash splits words at `=`:
-    what it hands over after it is the group, `=`, and the beginning of the value, and it wants the value alone.
+    Whole overrides are offered (`scale=cpu`), so that no shell adds a space after `scale=`. Bash splits words at `=`:
+    it passes the group, `=` and the beginning of the value, and expects the value alone.
     """
     from pipeline.profile import profile_groups
 
@@ -53,7 +53,7 @@ def profile(overrides: tuple[str, ...], show: bool) -> None:
     """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=500`."""
     from augment.core.files import atomic_write_text
     from pipeline.profile import compose_profile
-    from pipeline.readiness import lacking
+    from pipeline.readiness import missing_prerequisites
 
     with refusals_as_errors():
         text = compose_profile(Path.cwd(), overrides)
@@ -61,10 +61,10 @@ def profile(overrides: tuple[str, ...], show: bool) -> None:
             click.echo(text, nl=False)
             return
         atomic_write_text(Path("params.yaml"), text)
-        lacks = lacking(Path.cwd())
-    if lacks:
+        missing = missing_prerequisites(Path.cwd())
+    if missing:
         click.echo("params.yaml is written. Before `dvc repro` can run it:")
-        for problem in lacks:
+        for problem in missing:
             click.echo(f"  {problem}")
     else:
         click.echo("params.yaml is written; `dvc repro` runs it.")
@@ -72,7 +72,7 @@ def profile(overrides: tuple[str, ...], show: bool) -> None:
 
 @click.command(cls=Command)
 def check() -> None:
-    """Check params.yaml whole, without running anything."""
+    """Check all of params.yaml, without running anything."""
     from pipeline.check import check as check_run
 
     with refusals_as_errors():
@@ -81,24 +81,24 @@ def check() -> None:
 
 @click.group(cls=Group)
 def data() -> None:
-    """Look through a data set before a run."""
+    """Inspect a data set before a run."""
 
 
 @data.command("check")
 @click.argument("name")
 @click.argument("root", required=False, type=click.Path(path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the data set, as YAML.")
-@click.option("--no-pictures", is_flag=True, help="Count names and label files only, where the data set allows it.")
+@click.option("--no-pictures", is_flag=True, help="Read file names and label files only, if the data set allows it.")
 @click.option(
-    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the counts to this file too."
+    "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Also write the counts to this file."
 )
 def check_data_set(
     name: str, root: Path | None, settings: tuple[str, ...], no_pictures: bool, json_file: Path | None
 ) -> None:
-    """Say what the copy of the data set NAME at ROOT holds, what it lacks, and what in it can't be read.
+    """Report what the copy of the data set NAME at ROOT contains, what is missing, and what can't be read.
 
-    Counts are set beside the published ones. Exits with 1 where something can't be read, else with 0, though parts may
-    be missing. docs/reference/data-sets.md describes every NAME; the embedded faces (rig) have no ROOT.
+    Counts are compared with the published ones. Exits with 1 if something can't be read, otherwise with 0, even if
+    parts are missing. docs/reference/data-sets.md describes every NAME; the embedded faces (rig) have no ROOT.
     """
     from pipeline.data_check import check_data, parse_settings
 

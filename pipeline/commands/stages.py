@@ -14,19 +14,19 @@ from pipeline.core.command_line import Command, refusals_as_errors
 def _run(stage: str, **arguments: Any) -> None:
     from pipeline.core.stage_runs import run_in_workspace
 
-    with refusals_as_errors("interrupted; the same command goes on from here"):
+    with refusals_as_errors("interrupted; run the same command to resume"):
         run_in_workspace(stage, Path.cwd(), **arguments)
 
 
 def _name(name: str | None, stage: str) -> str:
-    """NAME as it was given, or as DVC calls the stage that it runs: `train@lssl`.
+    """NAME from the command line, or from the stage that DVC runs (`train@lssl`).
 
-    dvc.yaml's commands hold no name, since DVC would hand it to a shell as part of the command.
+    The commands in dvc.yaml contain no name, because DVC would pass it to a shell as part of the command.
     """
     if name is None:
         _, at, name = os.environ.get("DVC_STAGE", "").rpartition("@")
         if not at:
-            raise click.UsageError(f"Say which one: `s2l {stage} NAME`; params.yaml lists them.")
+            raise click.UsageError(f"NAME is missing: `s2l {stage} NAME`; params.yaml lists the names.")
     return name
 
 
@@ -34,7 +34,7 @@ def _name(name: str | None, stage: str) -> str:
 @click.option(
     "--quarantine",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write what can't be read to this file (JSON lines) and go on without it.",
+    help="List what can't be read in this file (JSON lines) and continue without it.",
 )
 def prepare(quarantine: Path | None) -> None:
     """Read a data set into the table of faces, and assign folds."""
@@ -49,7 +49,7 @@ def parsing() -> None:
 
 @click.command(cls=Command)
 def judge() -> None:
-    """Train the judge: a classifier of real training faces only."""
+    """Train the judge: a classifier trained on real training faces only."""
     _run("judge")
 
 
@@ -70,7 +70,7 @@ def synthesize(name: str | None) -> None:
 @click.command(cls=Command)
 @click.argument("name", required=False)
 def assess(name: str | None) -> None:
-    """Let the judge look at NAME's faces: keep those that pass, and score the translator."""
+    """Judge NAME's faces: select those to keep, and score the translator."""
     _run("assess", name=_name(name, "assess"))
 
 

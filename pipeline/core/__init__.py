@@ -1,1 +1,1 @@
-"""What stands around every stage: its part of params.yaml, its files, its messages, its records."""
+"""What every stage uses: its sections of params.yaml, its files, its messages, its records."""

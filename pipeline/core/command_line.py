@@ -1,6 +1,6 @@
-"""Forms of `click` commands that `s2l` uses: commands in sections, imported when asked for, `-q` and `-v` everywhere.
+"""The `click` classes that `s2l` uses: commands in sections, lazy imports, `-q` and `-v` for every command.
 
-Nothing heavy is imported here, since every `--help` and every press of the tab key goes through it.
+Nothing slow is imported here, because every `--help` and every shell completion imports this module.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import click
 from augment.core.errors import InputError
 
 
-def _listen(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
-    """Both options may stand before the command or after it; what stands last counts."""
-    from pipeline.core.messages import listen
+def _set_verbosity(context: click.Context, parameter: click.Parameter, chosen: bool) -> None:
+    """Applies `-q` or `-v`, before or after the command; the last one wins."""
+    from pipeline.core.messages import configure_logging
 
     if context.resilient_parsing:
         return
     if chosen:
-        listen("quiet" if parameter.name == "quiet" else "verbose")
+        configure_logging("quiet" if parameter.name == "quiet" else "verbose")
 
 
 def _verbosity_options() -> list[click.Parameter]:
@@ -32,15 +32,15 @@ def _verbosity_options() -> list[click.Parameter]:
             ["-q", "--quiet"],
             is_flag=True,
             expose_value=False,
-            callback=_listen,
-            help="Say errors, warnings and what came of it only.",
+            callback=_set_verbosity,
+            help="Print only errors, warnings and the result.",
         ),
         click.Option(
             ["-v", "--verbose"],
             is_flag=True,
             expose_value=False,
-            callback=_listen,
-            help="Say more, and what other packages say.",
+            callback=_set_verbosity,
+            help="Print more, including messages of other packages.",
         ),
     ]
 
@@ -58,7 +58,7 @@ class Group(click.Group):
 
     Attributes:
         sections: Heading -> names of commands.
-        lazy: Name of a command -> `module:function`, imported when the command is asked for.
+        lazy: Name of a command -> `module:function`, imported when the command is used.
     """
 
     command_class = Command
@@ -84,23 +84,23 @@ class Group(click.Group):
         return super().get_command(context, cmd_name)
 
     def invoke(self, context: click.Context) -> Any:
-        """Runs a command; an unknown verbosity, a full disk or a read-only folder ends it without a traceback."""
-        from pipeline.core.messages import listen
-        from pipeline.core.system_errors import told
+        """Runs a command; an unknown verbosity, a full disk or a read-only folder gives a message, no traceback."""
+        from pipeline.core.messages import configure_logging
+        from pipeline.core.system_errors import describe_system_error
 
         try:
-            listen()
+            configure_logging()
             return super().invoke(context)
         except InputError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            words = told(error)
-            if words is None:
+            message = describe_system_error(error)
+            if message is None:
                 raise
-            raise click.ClickException(words) from error
+            raise click.ClickException(message) from error
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """The commands as sections name them, then the others."""
+        """The commands in the sections' order, then the others."""
         named = [name for names in self.sections.values() for name in names]
         return [*named, *(name for name in (*self.lazy, *self.commands) if name not in named)]
 
@@ -121,10 +121,10 @@ class Group(click.Group):
 
 @contextmanager
 def refusals_as_errors(interrupted: str = "interrupted; nothing was changed") -> Iterator[None]:
-    """What a command can't do ends it with one message and exit status 1; an interrupt with 130.
+    """Turns an `InputError` into one message and exit status 1; an interrupt into exit status 130.
 
     Args:
-        interrupted: What to say where the user ends the command.
+        interrupted: The message after an interrupt.
     """
     try:
         yield

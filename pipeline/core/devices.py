@@ -1,4 +1,4 @@
-"""The machine: device, processes, and dying with the parent."""
+"""The device, the number of processes, and exit with the parent process."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from augment.core.processes import processors
 
 
 def processes_for(wanted: int, device: str) -> int:
-    """How many processes work at once: as many as are wanted, 0 for all processors, one where a GPU does the work."""
+    """The number of parallel processes: `wanted`, or if that is 0 all processors (one process on a GPU)."""
     return wanted or (processors() if device == "cpu" else 1)
 
 
 def choose_device(name: str, where: str = "params.yaml: runtime.device") -> str:
-    """`auto` becomes `cuda` where a GPU is there, else `cpu`.
+    """Resolves `auto` to `cuda` if there is a GPU, else to `cpu`.
 
     Args:
         name: auto, cpu, cuda, cuda:1 ...
         where: How to name the setting in errors.
 
     Raises:
-        InputError: CUDA is asked for, and torch sees no such GPU.
+        InputError: CUDA is requested, and torch sees no such GPU.
     """
     import torch
 
@@ -40,7 +40,7 @@ def choose_device(name: str, where: str = "params.yaml: runtime.device") -> str:
 
 
 def die_with_parent() -> None:
-    """Asks Linux to end this process when its parent ends, so that a killed `dvc repro` leaves no training behind."""
+    """Asks Linux to end this process when its parent ends, so that a killed `dvc repro` leaves no training running."""
     if sys.platform != "linux":
         return
     set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h

@@ -1,6 +1,6 @@
-"""What the `s2l` command says while it works: Python's logging, on stderr, one line a message, above the bars.
+"""Messages of the `s2l` command: Python's logging on stderr, one line per message, above the progress bars.
 
-Our own loggers speak at the level that the verbosity asks for; other packages are heard with `verbose` only.
+This project's loggers use the level of the verbosity; other packages' messages are shown with `verbose` only.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from typing import TextIO
 
 from augment.core.progress import VERBOSITY_VARIABLE, Verbosity, verbosity, write_line
 
-ROOMS = ("augment", "classifiers", "reports", "pipeline")
-RESULT = 25  # between INFO and WARNING: the line that says what came of a command
+PACKAGES = ("augment", "classifiers", "reports", "pipeline")
+RESULT = 25  # between INFO and WARNING: the line that states a command's result
 _LEVELS: dict[Verbosity, int] = {"quiet": RESULT, "normal": logging.INFO, "verbose": logging.DEBUG}
 _HOME = Path(__file__).resolve().parent.parent.parent
 
 
 class _AboveBars(logging.Handler):
-    """Writes records to stderr as it is at that moment, and never ends the work where nobody reads any more."""
+    """Writes records to the current `sys.stderr`; a closed pipe does not stop the work."""
 
     def __init__(self, others: int) -> None:
         super().__init__()
-        self.others = others  # the least level at which other packages are heard
+        self.others = others  # the lowest level at which other packages' messages are shown
 
     def emit(self, record: logging.LogRecord) -> None:
-        ours = record.name.split(".")[0] in ROOMS
-        if not ours and record.levelno < self.others:
+        built_in = record.name.split(".")[0] in PACKAGES
+        if not built_in and record.levelno < self.others:
             return
         word = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        write_line(f"{word}{'' if ours else f'{record.name}: '}{record.getMessage()}", sys.stderr)
+        write_line(f"{word}{'' if built_in else f'{record.name}: '}{record.getMessage()}", sys.stderr)
 
 
-def listen(wanted: Verbosity | None = None) -> None:
-    """Sends messages and warnings where the user sees them; the last call counts.
+def configure_logging(wanted: Verbosity | None = None) -> None:
+    """Sends messages and warnings to stderr; a later call replaces the configuration of an earlier one.
 
     Args:
-        wanted: How much is said, here and in the processes that this one starts; None keeps what the environment says.
+        wanted: The verbosity, here and in child processes; None keeps that of the environment.
 
     Raises:
-        InputError: `S2L_VERBOSITY` is no verbosity.
+        InputError: `S2L_VERBOSITY` has an unknown value.
     """
     if wanted is not None:
         os.environ[VERBOSITY_VARIABLE] = wanted
@@ -50,12 +50,12 @@ def listen(wanted: Verbosity | None = None) -> None:
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _AboveBars)]:
         root.removeHandler(handler)
-    # Debug lines of numba or matplotlib are thousands: of others information is the most that is shown.
+    # numba and matplotlib write thousands of debug lines: other packages are shown from INFO upwards.
     others = logging.INFO if level == "verbose" else logging.ERROR
     root.addHandler(_AboveBars(others))
     root.setLevel(min(others, logging.WARNING))
-    for room in ROOMS:
-        logging.getLogger(room).setLevel(_LEVELS[level])
+    for package in PACKAGES:
+        logging.getLogger(package).setLevel(_LEVELS[level])
     warnings.showwarning = _show_warning
 
 
@@ -67,10 +67,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """A warning of ours in one line; one of another package with its place, where all is to be heard."""
+    """Shows this project's warnings in one line; those of other packages with their location, if verbose."""
     path = Path(filename)
-    ours = path.is_relative_to(_HOME) and path.relative_to(_HOME).parts[0] in ROOMS
-    if ours:
+    built_in = path.is_relative_to(_HOME) and path.relative_to(_HOME).parts[0] in PACKAGES
+    if built_in:
         logging.getLogger("pipeline").warning("%s", message)
     else:
         logging.getLogger("py.warnings").info("%s: %s (%s:%d)", category.__name__, message, filename, lineno)

@@ -1,4 +1,4 @@
-"""The folder a command is run in: which project it belongs to, and what a run would lack there."""
+"""The folder that a command is run in: which project it belongs to, and whether DVC can run there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_project(folder: Path) -> bool:
 
 
 def check_place_of_artifacts(folder: Path) -> None:
-    """Sees, before a stage that DVC runs does its work, that DVC will be able to take what it writes.
+    """Checks, before a stage that DVC runs, that DVC will accept the stage's outputs.
 
     Raises:
         InputError: artifacts/ is a link that leads out of the git repository: DVC refuses such outputs, but only after
@@ -33,15 +33,15 @@ def check_place_of_artifacts(folder: Path) -> None:
     artifacts, real = Path(folder) / "artifacts", Path(folder).resolve()
     in_git = any((parent / ".git").exists() for parent in (real, *real.parents))
     if in_git and artifacts.is_symlink() and not artifacts.resolve().is_relative_to(real):
-        why = "is a link that leads out of the git repository, and DVC takes no outputs from there"
-        fix = "mount the other disk at artifacts/, or clone the project onto it; stages called by hand may write there"
+        why = "is a link that leads out of the git repository, where DVC accepts no outputs"
+        fix = "mount the other disk at artifacts/, or clone the project onto it; stages run without DVC may write there"
         raise InputError(Problem(str(artifacts), why, fix))
 
 
 def git_advice(folder: Path) -> str:
-    """What to do where there is no git, without which DVC runs nothing; empty where DVC will run.
+    """What to do where there is no git repository, which DVC requires; empty where DVC will run.
 
-    A downloaded archive of the source has no git, and its .dvc/config says so to DVC; other copies don't.
+    A downloaded source archive has no git repository, and its .dvc/config tells DVC so; other copies don't.
     """
     folder = Path(folder).resolve()
     if not (folder / ".dvc").is_dir() or any((parent / ".git").exists() for parent in (folder, *folder.parents)):

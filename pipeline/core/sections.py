@@ -1,4 +1,4 @@
-"""What the sections of params.yaml share: the file is read here, and errors name the key and its fix."""
+"""Base classes of the sections of params.yaml; reads the file, with errors that name the key and the fix."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 class StageParameters(BaseModel):
-    """What one stage reads of params.yaml: the sections that are its fields. Other sections are not its business."""
+    """The sections of params.yaml that one stage reads, one per field; other sections are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -54,7 +54,7 @@ def parse_sections(values: Mapping[str, Any], model: type[Model], *, where: str)
     Args:
         values: Nested mappings as YAML gives them.
         model: Its fields are the sections.
-        where: How to name the values in errors.
+        where: The name of the values in errors.
 
     Raises:
         InputError: Lists every problem.
@@ -75,7 +75,7 @@ def named(entries: Mapping[str, Entry], name: str, what: str) -> Entry:
     Args:
         entries: A section whose keys are the user's names.
         name: Which one.
-        what: What they are, for the error.
+        what: What the entries are (`arm`), for the error.
 
     Raises:
         InputError: There is none.
@@ -106,18 +106,18 @@ def read_values(path: Path) -> dict[str, Any]:
         raise InputError(Problem(str(path), f"can't be read: {error.strerror}")) from error
     values = parse_yaml(text, path.name)
     if not isinstance(values, dict):
-        raise InputError(Problem(str(path), "holds no mapping of keys", "write it with `s2l profile`"))
+        raise InputError(Problem(str(path), "is not a mapping of keys", "write it with `s2l profile`"))
     return values
 
 
 def _problem_of(details: Any, model: type[BaseModel], where: str) -> Problem:
-    """One of pydantic's errors in our words."""
+    """Converts one of pydantic's errors."""
     location = [str(part) for part in details["loc"] if part != "[key]"]
     path = ".".join(location)
     given = details.get("input")
     if location and location[0] in GROUPS and len(location) == 1 and isinstance(given, str):
-        fix = f"`s2l profile {location[0]}={given}` chooses from conf/{location[0]} and composes params.yaml anew"
-        return Problem(f"{where}: {path}", f"{given!r} is the name of a group's member, not a value of a key", fix)
+        fix = f"`s2l profile {location[0]}={given}` chooses from conf/{location[0]} and rewrites params.yaml"
+        return Problem(f"{where}: {path}", f"{given!r} is an option of a group, not a value of a key", fix)
     if details["type"] == "extra_forbidden":
         known = keys_at(model, location[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1)
@@ -131,9 +131,9 @@ def _problem_of(details: Any, model: type[BaseModel], where: str) -> Problem:
 
 
 def _not_finite(values: Any, path: str, joint: str = ": ") -> list[Problem]:
-    """Infinities and NaN, which a bound such as "greater than 0" lets pass; `1e999` is one."""
+    """Infinities and NaN, which pass a bound such as "greater than 0"; YAML reads `1e999` as one."""
     if isinstance(values, float) and not math.isfinite(values):
-        return [Problem(path, f"{values} is no number to work with")]
+        return [Problem(path, f"{values} is not a finite number")]
     inner: list[tuple[Any, Any]] = []
     if isinstance(values, Mapping):
         inner = list(values.items())
@@ -143,11 +143,11 @@ def _not_finite(values: Any, path: str, joint: str = ": ") -> list[Problem]:
 
 
 def keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The keys that a section takes, following a path through models and mappings of models.
+    """The keys of a section, found by a path through models and mappings of models.
 
     Args:
         model: The outermost section.
-        location: The section's path, as `["translators", "lssl", "training"]`.
+        location: The section's path, such as `["translators", "lssl", "training"]`.
     """
     current: Any = model
     for part in location:

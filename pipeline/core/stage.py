@@ -1,4 +1,4 @@
-"""What every stage begins with, and how it names its unfinished work."""
+"""Starts a stage: its parameters, files and device, and the scratch folder of its unfinished work."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from augment.core.files import atomic_write_text
 from augment.core.processes import run_in_processes, use_threads
 from pipeline.core.code import code_of_stage
 from pipeline.core.devices import choose_device, processes_for
-from pipeline.core.needs import Need
 from pipeline.core.runtime import RuntimeSettings
 from pipeline.core.sections import StageParameters, load_sections
+from pipeline.core.stage_inputs import StageInput
 from pipeline.core.workspace import Artifacts, fingerprint, scratch_folder
 
 LOG = logging.getLogger(__name__)
 
 
 class CommonParameters(StageParameters):
-    """What every stage reads: the seed, and the machine's part."""
+    """What every stage reads: the seed and the settings of the machine."""
 
     seed: int = Field(ge=0, lt=2**31, strict=True)
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
@@ -42,10 +42,10 @@ def start(root: Path, model: type[Parameters]) -> tuple[Parameters, Artifacts, t
         model: The stage's parameters.
 
     Returns:
-        The parameters, the places of files, and the device to work on.
+        The parameters, the paths of files, and the device.
 
     Raises:
-        InputError: A section is not as it must be, or the device is not there.
+        InputError: A section is invalid, or the device is not available.
     """
     parameters = load_sections(root / "params.yaml", model)
     use_threads(parameters.runtime.threads)
@@ -57,7 +57,7 @@ def start(root: Path, model: type[Parameters]) -> tuple[Parameters, Artifacts, t
 
 
 def processes_of(parameters: CommonParameters, device: torch.device) -> int:
-    """How many folds and seeds are worked on at once."""
+    """The number of folds and seeds that run in parallel."""
     return processes_for(parameters.runtime.processes, device.type)
 
 
@@ -67,16 +67,16 @@ def run_folds(
     parameters: CommonParameters,
     device: torch.device,
 ) -> None:
-    """Calls a function once for each fold, in processes of their own where there are several."""
+    """Calls a function once per fold, in parallel processes if there are several."""
     processes = processes_of(parameters, device)
     for _ in run_in_processes(function, calls, processes=processes, threads=parameters.runtime.threads):
         pass
 
 
 def scratch_key(stage: str, parameters: CommonParameters, values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
-    """Names a stage's scratch folder by all that determines its result: parameters, threads, inputs, its code.
+    """A stage's scratch key: a hash of all that determines its result (parameters, threads, inputs, code).
 
-    Half-done work is not gone on with by other code: that which dvc.yaml names as the stage's dependencies.
+    Unfinished work is resumed only by the same code, the stage's dependencies in dvc.yaml.
     """
     key = fingerprint({**values, "threads": parameters.runtime.threads}, {**inputs, **code_of_stage(stage)})
     LOG.debug("scratch key %s of the inputs %s", key, ", ".join(map(str, inputs.values())) or "none")
@@ -92,18 +92,18 @@ def stage_scratch(
     inputs: Mapping[str, Path],
     name: str | None = None,
 ) -> Iterator[Path]:
-    """The folder that a stage builds in; where the same stage was killed, with all that it had done.
+    """The folder that a stage writes to while it works; after a killed run it contains the unfinished work.
 
     Args:
         stage: The stage.
         artifacts: The run's files.
         parameters: The stage's parameters.
-        values: Those of them that determine the result, as JSON.
+        values: Those parameters that determine the result, as JSON.
         inputs: The outputs of earlier stages that determine it.
         name: The translator or arm, for stages that have one.
 
     Raises:
-        InputError: Another process works on the same.
+        InputError: Another process works on the same stage.
     """
     key = scratch_key(stage, parameters, values, inputs)
     with scratch_folder(artifacts.scratch, stage if name is None else f"{stage}-{name}", key) as folder:
@@ -111,7 +111,9 @@ def stage_scratch(
 
 
 def configuration_hash(parameters: CommonParameters, values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
-    """What shards bear: all that determines them but the code, so that an edit that changes no face changes no byte."""
+    """The hash written into shards.
+
+    It covers all that determines them except the code, so that an edit that changes no face changes no byte."""
     return fingerprint({**values, "threads": parameters.runtime.threads}, inputs)
 
 
@@ -120,6 +122,6 @@ def write_json(path: Path, values: Any) -> None:
     atomic_write_text(path, json.dumps(values, indent=2, sort_keys=True, default=str) + "\n")
 
 
-def prepared(artifacts: Artifacts) -> list[Need]:
-    """What every stage after `prepare` needs."""
-    return [Need(artifacts.faces, "s2l prepare"), Need(artifacts.folds, "s2l prepare")]
+def prepared_inputs(artifacts: Artifacts) -> list[StageInput]:
+    """The inputs of every stage after `prepare`."""
+    return [StageInput(artifacts.faces, "s2l prepare"), StageInput(artifacts.folds, "s2l prepare")]

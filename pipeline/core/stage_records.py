@@ -1,8 +1,9 @@
-"""Wall time and peak memory of a stage, kept beside the results and never in them.
+"""Writes one record per stage: its wall time and peak memory, as JSON in artifacts/timings.
 
-A time within an output would give it another hash with every run, and DVC would run again what depends on it. Records
-lie in artifacts/timings, which no stage names. A record says by a hash which results it is of, so that results which
-came from a cache are not given another run's times.
+A time inside an output would change its hash with every run, and DVC would rerun what depends on it; no stage of
+dvc.yaml names artifacts/timings. A record contains the hash of the results that it belongs to, so that results from a
+cache are not given another run's times. `pipeline.run_record` reads all of a run's records for the report;
+`pipeline.measured_fields` removes times that code below the stage wrote into its outputs.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ MEASURED = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "cla
 
 @contextmanager
 def measured(root: Path, stage: str, name: str | None = None) -> Iterator[None]:
-    """Keeps the wall time and the peak memory of the block, which is the only work of this process.
+    """Records the wall time and the peak memory of the block, which must be the only work of this process.
 
     Args:
         root: The workspace.
-        stage: A stage of `pipeline.stages`; others than `MEASURED` (check, report ...) are let be.
-        name: The translator's or arm's, for stages that have one.
+        stage: A stage of `pipeline.stages`; stages that are not in `MEASURED` (report ...) are not measured.
+        name: Of the translator or arm, for stages that have one.
     """
     if stage not in MEASURED:
         yield
@@ -42,11 +43,11 @@ def measured(root: Path, stage: str, name: str | None = None) -> Iterator[None]:
     before = read_record(file)
     sessions = before.get("sessions", 0) if before.get("unfinished") else 0
     sessions = sessions + 1 if isinstance(sessions, int) and sessions >= 0 else 1
-    _keep(file, {"unfinished": True, "sessions": sessions})
+    _write_record(file, {"unfinished": True, "sessions": sessions})
     try:
         yield
     except InputError:
-        _take_back(file, before)  # refused, not broken off
+        _restore(file, before)  # refused, not interrupted
         raise
     seconds = time.monotonic() - began
     values = {
@@ -56,21 +57,21 @@ def measured(root: Path, stage: str, name: str | None = None) -> Iterator[None]:
         "sessions": sessions,
         "code": describe_code().model_dump(mode="json"),
     }
-    _keep(file, {"results": results_hash(artifacts, stage, name), "record": values})
+    _write_record(file, {"results": results_hash(artifacts, stage, name), "record": values})
 
 
 def stage_name(stage: str, name: str | None = None) -> str:
-    """As DVC calls it: `judge`, `train@lssl`; the arms' two stages are one here."""
+    """The stage's name in DVC: `judge`, `train@lssl`; the two stages of the arms are one here."""
     return f"{stage}@{name}" if name is not None else stage
 
 
 def record_file(artifacts: Artifacts, stage: str) -> Path:
-    """Where a stage's record lies."""
+    """The path of a stage's record."""
     return artifacts.timings / f"{stage}.json"
 
 
 def stage_results(artifacts: Artifacts, stage: str, name: str | None) -> tuple[Path, ...]:
-    """What a stage writes."""
+    """The paths that a stage writes."""
     named = str(name)
     return {
         "prepare": (artifacts.faces, artifacts.folds),
@@ -92,7 +93,7 @@ def results_hash(artifacts: Artifacts, stage: str, name: str | None) -> str:
 
 
 def peak_memory() -> int | None:
-    """The most memory in bytes that this process, or one of its finished children, held; None where unknown."""
+    """Peak memory in bytes of this process or of one of its finished children; None if unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -100,7 +101,7 @@ def peak_memory() -> int | None:
     unit = 1 if sys.platform == "darwin" else 1024
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
     try:
-        # getrusage's own figure begins with that of the process that started this one.
+        # getrusage's value starts at that of the parent process.
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         own = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
     except (OSError, StopIteration):
@@ -109,7 +110,7 @@ def peak_memory() -> int | None:
 
 
 def gpu_memory() -> int | None:
-    """The most GPU memory in bytes that torch held; None where it used no GPU."""
+    """Peak GPU memory in bytes allocated by torch; None if it used no GPU."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
@@ -117,7 +118,7 @@ def gpu_memory() -> int | None:
 
 
 def read_record(file: Path) -> dict[str, Any]:
-    """A record's content; empty where there is none that can be read, for nothing but a time is lost."""
+    """A record's content; empty if it is missing or unreadable, because only a time is lost."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -125,20 +126,20 @@ def read_record(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _take_back(file: Path, before: dict[str, Any]) -> None:
-    """Leaves what lay there before the stage began: a refused stage writes nothing."""
+def _restore(file: Path, before: dict[str, Any]) -> None:
+    """Restores the record from before the stage began: a refused stage writes nothing."""
     if before:
-        _keep(file, before)
+        _write_record(file, before)
         return
     file.unlink(missing_ok=True)
     for folder in (file.parent, file.parent.parent):
-        with suppress(OSError):  # it holds other things, or is gone
+        with suppress(OSError):  # not empty, or already removed
             folder.rmdir()
 
 
-def _keep(file: Path, values: dict[str, Any]) -> None:
-    """Writes a record. That it can't be written is no reason to lose a stage's work."""
+def _write_record(file: Path, values: dict[str, Any]) -> None:
+    """Writes a record. If it can't be written, the stage's results are kept all the same."""
     try:
         atomic_write_text(file, json.dumps(values, indent=1, sort_keys=True) + "\n")
     except OSError as error:
-        click.echo(f"the stage's time and memory are not kept: {file}: {error.strerror}", err=True)
+        click.echo(f"the stage's time and memory could not be recorded: {file}: {error.strerror}", err=True)

@@ -1,4 +1,4 @@
-"""Around every stage: params.yaml is checked whole, time and memory are kept, and what came of it is said."""
+"""Runs a stage as a command: checks all of params.yaml, records time and memory, and prints the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from augment.core.files import atomic_write_text
 from augment.core.seals import file_digest
-from pipeline.core.code import HOME, ROOMS
+from pipeline.core.code import HOME, PACKAGES
 from pipeline.core.devices import die_with_parent
 from pipeline.core.messages import RESULT
 from pipeline.core.project import check_place_of_artifacts
@@ -36,17 +36,19 @@ def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
         InputError: params.yaml can't be run, an earlier stage's output is missing or damaged, or the stage refuses.
     """
     began = time.monotonic()
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # timm would otherwise ask a network for names it already has
+    os.environ.setdefault(
+        "HF_HUB_OFFLINE", "1"
+    )  # timm would otherwise look up the network for models that are installed
     if os.environ.get("DVC_STAGE"):
         die_with_parent()
         check_place_of_artifacts(root)
     check_parameters(root)
     if stage == "prepare":
-        # What no face of the data set can give a translator. By name, as in `check_parameters`, and for its reason.
+        # Refuses translators whose requirements no face meets. Imported by name for the reason in `check_parameters`.
         importlib.import_module("pipeline.requirements").check_requirements_of_run(root)
     with measured(root, stage, arguments.get("name")):
         run_stage(stage, root, **arguments)
-    if stage != "report":  # which says itself where it lies
+    if stage != "report":  # which prints the path of its page
         minutes, seconds = divmod(round(time.monotonic() - began), 60)
         name = f" {arguments['name']}" if "name" in arguments else ""
         LOG.log(RESULT, "%s%s: done in %d:%02d", stage, name, minutes, seconds)
@@ -60,14 +62,14 @@ def run_stage(stage: str, root: Path, **arguments: Any) -> None:
         root: The workspace.
         **arguments: Of that function: `name` of the translator or arm for stages that have one.
     """
-    # By name, so that a stage depends on its own module alone, and not on those of all others.
+    # Imported by name, so that a stage depends on its own module and not on those of all other stages.
     getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)(root, **arguments)
 
 
 def check_parameters(root: Path) -> None:
-    """Checks all of params.yaml, whatever part of it a stage reads, so that no error waits for a later stage.
+    """Checks all of params.yaml, not only the sections that a stage reads, so that errors show before the first stage.
 
-    The check needs the settings of every room, and takes seconds: it is made once for a content of params.yaml.
+    The check imports the settings of every package, which takes seconds, so its result is cached by content.
 
     Raises:
         InputError: params.yaml can't be run.
@@ -75,15 +77,15 @@ def check_parameters(root: Path) -> None:
     file, checked = root / "params.yaml", Artifacts(root).scratch / "parameters-checked"
     known = file.is_file() and checked.is_file() and checked.read_text(encoding="utf-8") == _content(file)
     if not known:
-        # By name: it can refuse a run, and never change a result, so that no stage depends on its code.
+        # Imported by name: it can refuse a run but never change a result, so no stage should depend on its code.
         importlib.import_module("pipeline.parameters.whole").load_parameters(file)
         atomic_write_text(checked, _content(file))
 
 
 def _content(file: Path) -> str:
-    """A hash of params.yaml and of all code that could look at it."""
+    """A hash of params.yaml and of all code that could check it."""
     digest = hashlib.sha256(file.read_bytes())
-    for room in ROOMS:
-        for code in sorted((HOME / room).rglob("*.py")):
+    for package in PACKAGES:
+        for code in sorted((HOME / package).rglob("*.py")):
             digest.update(f"{code.relative_to(HOME)} {file_digest(code)}\n".encode())
     return digest.hexdigest()

@@ -1,10 +1,10 @@
-"""Where a run's files lie, and where its unfinished work does. `dvc.yaml` declares the same paths as outs.
+"""The paths of a run's files and of its unfinished work. `dvc.yaml` declares the same paths as outs.
 
-What bears a user's name ends in `.s2l`: DVC removes outs before a stage's command can check the name, so a translator
-called `../../docs` may cost no folder but one that ends so.
+Paths that contain a user's name end in `.s2l`: DVC removes outs before a stage's command can check the name, so a
+translator called `../../docs` can only remove a folder with that ending.
 
-A stage builds in a scratch folder named by all that determines its result, then moves it whole: DVC deletes a stage's
-outs before it runs, so nothing that a killed run could go on from may lie there.
+A stage works in a scratch folder whose name is a hash of all that determines its result, then moves the result into
+place: DVC deletes a stage's outs before it runs, so a killed run could not be resumed from there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.replacing import replace_file, replace_folder
 from augment.core.seals import SEAL, file_digest
 
-OURS = ".s2l"
+SUFFIX = ".s2l"
 REFUSAL_FILE = "refused.json"
 LICENCE_FILE = "licence.json"
 
@@ -34,19 +34,19 @@ class Artifacts:
     """Paths of one workspace.
 
     Attributes:
-        root: The workspace; `params.yaml` and `dvc.yaml` lie in it.
+        root: The workspace; `it contains `params.yaml` and `dvc.yaml`.
     """
 
     root: Path
 
     @property
     def home(self) -> Path:
-        """All that a run writes."""
+        """Everything that a run writes."""
         return self.root / "artifacts"
 
     @property
     def scratch(self) -> Path:
-        """Unfinished work; a killed stage finds its way from here."""
+        """Unfinished work, from which a killed stage resumes."""
         return self.root / ".ckpt"
 
     @property
@@ -56,7 +56,7 @@ class Artifacts:
 
     @property
     def folds(self) -> Path:
-        """Which face stands in which split of which fold."""
+        """Which split of which fold each face belongs to."""
         return self.home / "folds.parquet"
 
     @property
@@ -81,11 +81,11 @@ class Artifacts:
 
     @property
     def timings(self) -> Path:
-        """Wall time and memory of the stages; no stage's output, for a time differs with every run."""
+        """Wall time and memory of the stages; not a stage's output, because times differ between runs."""
         return self.home / "timings"
 
     def measurements(self, stage: str) -> Path:
-        """What was measured within a stage's work and taken out of its results: rates and times by file."""
+        """Times and rates by file, removed from a stage's outputs (see `pipeline.measured_fields`)."""
         return self.timings / "within" / f"{stage}.json"
 
     @property
@@ -100,33 +100,33 @@ class Artifacts:
 
     @property
     def metrics(self) -> Path:
-        """The report's metrics once more, where git keeps them for `dvc metrics`."""
+        """A copy of the report's metrics, tracked by git for `dvc metrics`."""
         return self.root / "metrics.json"
 
     @property
     def plots(self) -> Path:
-        """The report's plots once more, where git keeps them for `dvc plots`."""
+        """A copy of the report's plots, tracked by git for `dvc plots`."""
         return self.root / "plots"
 
     def translator(self, name: str) -> Path:
         """A translator's weights and logs, a folder per fold."""
-        return self.translators / f"{name}{OURS}"
+        return self.translators / f"{name}{SUFFIX}"
 
     def synthetic(self, name: str) -> Path:
         """A translator's faces before selection, a dataset per fold."""
-        return self.all_synthetic / f"{name}{OURS}"
+        return self.all_synthetic / f"{name}{SUFFIX}"
 
     def selected(self, name: str) -> Path:
-        """A translator's faces with the judge's confidence and what was kept, a dataset per fold."""
-        return self.all_selected / f"{name}{OURS}"
+        """A translator's faces with the judge's confidence and whether each was kept, a dataset per fold."""
+        return self.all_selected / f"{name}{SUFFIX}"
 
     def scores(self, name: str) -> Path:
         """A translator's scores."""
-        return self.home / "scores" / f"{name}{OURS}"
+        return self.home / "scores" / f"{name}{SUFFIX}"
 
     def arm(self, name: str) -> Path:
         """An arm's predictions and training curves."""
-        return self.home / "arms" / f"{name}{OURS}"
+        return self.home / "arms" / f"{name}{SUFFIX}"
 
 
 def fold_directory(directory: Path, fold: int) -> Path:
@@ -139,7 +139,7 @@ def fingerprint(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
 
     Args:
         values: JSON-able parameters.
-        inputs: Files, or folders whose files count by relative name and content.
+        inputs: Files, or folders, whose files are hashed by relative name and content.
 
     Returns:
         16 hexadecimal digits.
@@ -148,7 +148,7 @@ def fingerprint(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
     for name, path in sorted(inputs.items()):
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:
-            if "__pycache__" in file.parts or file.name == SEAL:  # a seal says nothing that its files don't
+            if "__pycache__" in file.parts or file.name == SEAL:  # a seal adds nothing to its files' hashes
                 continue
             relative = file.relative_to(path).as_posix() if path.is_dir() else ""
             digest.update(f"\n{name}/{relative} {file_digest(file)}".encode())
@@ -157,7 +157,7 @@ def fingerprint(values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
 
 @contextmanager
 def scratch_folder(home: Path, stage: str, key: str) -> Iterator[Path]:
-    """Locks and gives the scratch folder of one stage and key; removes it when the block ends well.
+    """Locks and yields the scratch folder of one stage and key; removes it when the block ends without an error.
 
     Scratch of the same stage under another key is stale (its parameters, data or code are gone) and is removed.
 
@@ -171,7 +171,7 @@ def scratch_folder(home: Path, stage: str, key: str) -> Iterator[Path]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
-            Problem(str(folder), "another process works on this stage", "wait for it or end it")
+            Problem(str(folder), "another process works on this stage", "wait for it or stop it")
         ) from error
     try:
         for stale in home.glob(f"{stage}-*"):
@@ -185,11 +185,11 @@ def scratch_folder(home: Path, stage: str, key: str) -> Iterator[Path]:
 
 
 def move_into_place(built: Path, out: Path) -> None:
-    """Puts a finished file or folder in its place, on whatever file system; the old or the new is there at any time.
+    """Moves a finished file or folder into place, also across file systems; at any time the old or the new one exists.
 
     Raises:
-        InputError: A folder there holds files that this tool did not write.
-        OSError: The disk is full or can't be written; what lay there stays.
+        InputError: The destination contains files that this tool did not write.
+        OSError: The disk is full or read-only; the old content stays.
     """
     if built.is_dir():
         replace_folder(built, out)

@@ -1,4 +1,4 @@
-"""YAML as a person writes it by hand: read strictly, and refused with the line instead of a traceback."""
+"""Strict reading of YAML that people write by hand; errors name the line, without a traceback."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from augment.core.errors import InputError, Problem
 
 LARGEST = 1_000_000  # characters: parameters are some kilobytes
 DEEPEST = 50  # levels
-MOST_VALUES = 100_000  # with every alias (`*name`) written out
-LONGEST_NUMBER = 100  # characters; Python itself refuses some thousand digits, but not in every notation
+MOST_VALUES = 100_000  # with every alias (`*name`) expanded
+LONGEST_NUMBER = 100  # characters; Python's own limit of some thousand digits does not cover every notation
 MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
 def parse_yaml(text: str, where: str) -> Any:
     """Parses one YAML document.
 
-    Dates stay text, as no setting is one.
+    Dates stay text, because no setting is a date.
 
     Args:
         text: The document.
-        where: How to name it in errors.
+        where: The document's name in errors.
 
     Raises:
-        InputError: The text is no YAML, holds a key twice, an impossible value (a number that is not finite or has
-            thousands of digits), or is too long, too deep or too much once its aliases are written out.
+        InputError: The text is not YAML, contains a key twice or an invalid value (a number that is not finite or has
+            thousands of digits), or is too long, too deep or too large once its aliases are expanded.
     """
     if len(text) > LARGEST:
         raise InputError(
@@ -51,14 +51,14 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which lets errors of Python through and takes the last of equal keys."""
+    """PyYAML's safe loader, which itself lets Python's errors through and keeps the last of duplicate keys."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.depth = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Composes a node, unless it lies too deep for what reads it later."""
+        """Composes a node; refuses one that is nested too deep."""
         if self.depth == DEEPEST:
             raise ConstructorError(
                 None,
@@ -73,7 +73,7 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        """Constructs a value; whatever Python thinks of it, the error names its line."""
+        """Constructs a value; any error names its line."""
         kind = node.tag.rpartition(":")[2]
         shown = node.value if isinstance(node, ScalarNode) else ""
         if len(shown) > LONGEST_NUMBER:
@@ -91,13 +91,15 @@ class _Loader(yaml.SafeLoader):
             try:
                 value.encode()
             except UnicodeEncodeError as error:
-                raise ConstructorError(None, None, f"{value!a} holds half a character", node.start_mark) from error
+                raise ConstructorError(
+                    None, None, f"{value!a} contains half of a surrogate pair", node.start_mark
+                ) from error
         if isinstance(value, float) and not math.isfinite(value):
-            raise ConstructorError(None, None, f"{value} is no number to work with", node.start_mark)
+            raise ConstructorError(None, None, f"{value} is not a finite number", node.start_mark)
         return value
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Constructs a mapping whose keys occur once; a merge (`<<`) may still be overridden."""
+        """Constructs a mapping without duplicate keys; keys of a merge (`<<`) may be overridden."""
         if isinstance(node, MappingNode):
             seen: dict[Any, int] = {}
             for key_node, _ in node.value:
@@ -119,7 +121,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def _refuse_bombs(root: Node) -> None:
-    """Refuses aliases that contain themselves, and those that make much out of little."""
+    """Refuses aliases that contain themselves or expand to too many values."""
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()
 
@@ -136,7 +138,7 @@ def _refuse_bombs(root: Node) -> None:
             sizes[id(node)] = 1 + sum(size_of(part) for part in inner)
             open_nodes.remove(id(node))
         if sizes[id(node)] > MOST_VALUES:
-            why = f"holds more than {MOST_VALUES:,} values once its aliases are written out"
+            why = f"contains more than {MOST_VALUES:,} values once its aliases are expanded"
             raise ConstructorError(None, None, why, node.start_mark)
         return sizes[id(node)]
 
@@ -144,7 +146,7 @@ def _refuse_bombs(root: Node) -> None:
 
 
 def _problem_of(error: yaml.YAMLError, where: str) -> Problem:
-    """PyYAML's error in one line, with the place."""
+    """PyYAML's error in one line, with its position."""
     mark = getattr(error, "problem_mark", None)
     why = getattr(error, "problem", None) or " ".join(str(error).split())
     if isinstance(error, ConstructorError) and error.context is None:

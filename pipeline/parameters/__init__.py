@@ -1,1 +1,1 @@
-"""params.yaml: a file per section, so that a stage depends on the settings that it reads and on no others."""
+"""The sections of params.yaml, one file each, so that a stage depends only on the settings that it reads."""

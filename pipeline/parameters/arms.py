@@ -9,7 +9,7 @@ from pipeline.core.sections import Name, Section, named
 
 
 class Arms(Section):
-    """The ways to make a classifier's training set that are compared."""
+    """The classifiers' training sets that are compared."""
 
     real: dict[Name, Arm] = Field(min_length=1)
     synthetic: dict[Name, Arm] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The data set: where the real faces come from."""
+"""The data set of the real faces."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from pipeline.core.sections import Section
 
 
 class DatasetSettings(Section):
-    """Where the real faces come from, and in what form the run holds them."""
+    """The data set of the real faces, and the form in which the run stores them."""
 
-    source: str = Field(description="A source's name; docs/reference/data-sets.md lists them.")
+    source: str = Field(description="Name of the source; docs/reference/data-sets.md lists them.")
     root: str = Field(
-        description="The data set's file or folder; of embedded faces, the file in conf/ that describes them."
+        description="The data set's file or folder; for embedded faces the file in conf/ that describes them."
     )
     image_size: int = Field(ge=16, le=512, description="Edge of the pictures in pixels.")
     channels: Literal[1, 3] = Field(description="1 grey, 3 colour.")
-    classes: list[str] | None = Field(default=None, description="Which classes to use; all by default.")
+    classes: list[str] | None = Field(default=None, description="Classes to use; all by default.")
     attribute: Attribute = Field(
         default="expression",
-        description="What the classes are: expression; or illumination or pose, where the source knows them.",
+        description="What the classes are: expression; or illumination or pose, if the source knows them.",
     )
-    pose_step: float = Field(default=15.0, gt=0, le=90, description="Degrees between two classes of poses.")
+    pose_step: float = Field(default=15.0, gt=0, le=90, description="Degrees between two pose classes.")
     quarantine: str | None = Field(
-        default=None, description="A file for the list of what can't be read; without it such rows end the run."
+        default=None, description="File for the list of rows that can't be read; without it such rows stop the run."
     )
     licence: str | None = Field(
         default=None,
-        description="Under which terms the faces stand; needed where the source can't know (folder, parquet without a "
-        "card), added to the terms of data sets that have their own.",
+        description="Licence of the faces; required if the source does not know it (folder, parquet without a card), "
+        "added to the terms of data sets that have their own.",
     )
     annotation: AnnotationSettings = Field(
         default_factory=AnnotationSettings,
-        description="What is filled in of photographs: landmarks, crops, simulated faces.",
+        description="What is computed from photographs: landmarks, crops, simulated faces.",
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="The source's own settings.")
 
@@ -46,7 +46,7 @@ class DatasetSettings(Section):
     @classmethod
     def _is_a_licence(cls, licence: str | None) -> str | None:
         if licence is not None and not says_something(licence):
-            raise ValueError(f"{licence!r} says nothing of a licence; write {EXAMPLES}")
+            raise ValueError(f"{licence!r} does not state a licence; write {EXAMPLES}")
         return licence
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The judge."""
+"""Settings of the judge."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pipeline.core.sections import Section
 
 
 class JudgeSettings(Section):
-    """The judge: a classifier of the fold's real training faces only."""
+    """The judge: a classifier trained on the fold's real training faces only."""
 
     classifier: ClassifierSettings

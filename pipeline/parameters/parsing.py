@@ -10,8 +10,10 @@ from pipeline.core.sections import Section
 
 
 class ParsingStage(Section):
-    """The parsing network's stage."""
+    """Settings of the parsing stage."""
 
-    enabled: bool = Field(default=True, description="Whether there is one.")
-    teacher: TeacherSettings = Field(default_factory=TeacherSettings, description="Whose masks it learns from.")
+    enabled: bool = Field(default=True, description="Whether to train a parsing network.")
+    teacher: TeacherSettings = Field(
+        default_factory=TeacherSettings, description="The faces with masks that it is trained on."
+    )
     training: ParsingSettings = Field(default_factory=ParsingSettings)

@@ -12,18 +12,18 @@ from pipeline.core.sections import OnRefusal, Section
 
 
 class TranslatorEntry(Section):
-    """A translator of the run: a method, its own settings, and how long to train it."""
+    """A translator of the run: a method, its settings, and how to train it."""
 
-    method: str = Field(description="Which method: " + ", ".join(translator_names()))
+    method: str = Field(description="The method: " + ", ".join(translator_names()))
     settings: dict[str, Any] = Field(default_factory=dict)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     on_refusal: OnRefusal = Field(
         default="report",
-        description="What happens where the faces lack what the method needs: the report says so, or the run stops.",
+        description="What to do if the faces lack what the method needs: note it in the report, or stop the run.",
     )
 
     @model_validator(mode="after")
-    def _known_work(self) -> TranslatorEntry:
+    def _known_method(self) -> TranslatorEntry:
         if self.method not in translator_names():
             raise ValueError(f"method {self.method!r} is none of {', '.join(translator_names())}")
         return self

@@ -1,4 +1,4 @@
-"""All of params.yaml, checked whole before any work: each key, and what no single key can tell."""
+"""All of params.yaml, checked before any work: each key, and whether the keys fit together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reports.settings import ReportSettings, ScoreSettings
 
 
 class Parameters(Section):
-    """All of params.yaml."""
+    """All sections of params.yaml."""
 
     seed: int = Field(ge=0, lt=2**31, strict=True)
     seeds: list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]] = Field(
@@ -62,7 +62,7 @@ def parse_parameters(values: Mapping[str, Any], *, where: str) -> Parameters:
 
     Args:
         values: Nested mappings as YAML gives them.
-        where: How to name them in errors.
+        where: Their name in errors.
 
     Raises:
         InputError: Lists every problem.
@@ -74,7 +74,7 @@ def parse_parameters(values: Mapping[str, Any], *, where: str) -> Parameters:
 
 
 def known_settings(values: Mapping[str, Any], location: Sequence[str]) -> list[str]:
-    """The settings of the method that a translator names, where the location is that of its settings."""
+    """The settings of a translator's method, if the location is that of its settings; else none."""
     if len(location) != 3 or location[0] != "translators" or location[2] != "settings":
         return []
     method = values["translators"][location[1]].get("method")
@@ -82,7 +82,7 @@ def known_settings(values: Mapping[str, Any], location: Sequence[str]) -> list[s
 
 
 def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translator]], where: str) -> list[Problem]:
-    """A mirrored face has the other side's pose, so nothing may be mirrored where the pose is the class."""
+    """Mirroring changes the pose, so nothing may be mirrored if the pose is the class."""
     if parameters.dataset.attribute != "pose":
         return []
     found = [
@@ -98,13 +98,13 @@ def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translato
 
 
 def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
-    """What no single key can tell: translators against the image size, arms against translators and amounts ..."""
+    """Checks across keys: translators with the image size, arms with translators and amounts, and so on."""
     problems = []
     methods: dict[str, type[Translator]] = {}
     for name, entry in parameters.translators.items():
         try:
             methods[name] = translator_class(entry.method)
-        except InputError as error:  # a plug-in that can't be used
+        except InputError as error:  # a plug-in that can't be loaded
             problems.append(Problem(f"{where}: translators.{name}.method", str(error)))
     problems += _mirrored_poses(parameters, methods, where)
     for name, method in methods.items():
@@ -129,27 +129,29 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
             problems.append(Problem(f"{where}: dataset.image_size", f"translator {name}: {error}"))
     both = set(parameters.arms.real) & set(parameters.arms.synthetic)
     problems += [
-        Problem(f"{where}: arms.synthetic.{name}", "is an arm of real faces too", "rename it") for name in both
+        Problem(f"{where}: arms.synthetic.{name}", "is also an arm of real faces", "rename it") for name in both
     ]
     for name, arm in parameters.arms.real.items():
         if arm.translator is not None:
             fix = "move it to arms.synthetic"
-            problems.append(Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces takes none", fix))
+            problems.append(
+                Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces has no translator", fix)
+            )
     for name, arm in parameters.arms.synthetic.items():
         path = f"{where}: arms.synthetic.{name}"
         if arm.translator is None:
             problems.append(Problem(f"{path}.translator", "is missing", f"one of {', '.join(parameters.translators)}"))
         elif arm.translator not in parameters.translators:
             fix = f"one of {', '.join(parameters.translators)}"
-            problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is no translator of this run", fix))
+            problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is not a translator of this run", fix))
         if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
-            why = f"{arm.per_class} faces per class are more than the {parameters.synthesis.per_class} that are made"
+            why = f"{arm.per_class} is more than the {parameters.synthesis.per_class} faces per class that are made"
             problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
     arms = [*parameters.arms.real, *parameters.arms.synthetic]
     baseline = parameters.report.baseline_arm
     if baseline is not None and baseline not in arms:
         fix = f"one of {', '.join(arms)}"
-        problems.append(Problem(f"{where}: report.baseline_arm", f"{baseline!r} is no arm", fix))
+        problems.append(Problem(f"{where}: report.baseline_arm", f"{baseline!r} is not an arm", fix))
     if len(set(parameters.seeds)) != len(parameters.seeds):
         problems.append(Problem(f"{where}: seeds", "a seed occurs twice", "paired seeds must differ"))
     return problems

@@ -1,1 +1,1 @@
-"""A user's own photographs through a trained translator."""
+"""Translates a user's own photographs with a trained translator."""

@@ -1,4 +1,4 @@
-"""A user's photographs in a translator's form: what is looked for in them, and how they are cut."""
+"""Reads a user's photographs as a translator expects them: landmark detection, cropping, scaling."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _DETECTORS = {"hog": "HOG", "cnn": "the second detector"}
 
 @dataclass(frozen=True)
 class Photograph:
-    """A picture in the translator's form.
+    """A picture as the translator expects it.
 
     Attributes:
         pixels: uint8 [size, size, channels].
-        done: What was done to it, in words.
-        landmarks: float32 [68, 2] in 0..1 of the pixels; None where they were not looked for or no face was found.
-        simulated: uint8 [size, size, channels], the simulated frontal face; None as the landmarks are, or where it was
-            not asked for.
+        steps: A description of the preprocessing steps.
+        landmarks: float32 [68, 2] in 0..1 of the pixels; None if they were not looked for or no face was found.
+        simulated: uint8 [size, size, channels], the simulated frontal face; None if the landmarks are, or if it was
+            not requested.
     """
 
     pixels: np.ndarray
-    done: str
+    steps: str
     landmarks: np.ndarray | None = None
     simulated: np.ndarray | None = None
 
 
 class PhotographReader:
-    """Brings photographs to one form.
+    """Reads photographs as pictures of one size and number of channels.
 
     Args:
         size: Edge in pixels.
         channels: 1 or 3.
-        crop: How to crop to the face, where one is looked for; without one the central square is taken.
+        crop: How to crop to the face, if one is looked for; otherwise the central square is taken.
     """
 
     def __init__(self, size: int, channels: int, crop: CropSettings) -> None:
@@ -52,13 +52,13 @@ class PhotographReader:
         self._detector: LandmarkDetector | None = None
         self._found: dict[Path, Detection | None] = {}
 
-    def read(self, path: Path, *, looks: bool, simulate: bool = False) -> Photograph | Problem:
-        """Reads one.
+    def read(self, path: Path, *, detect: bool, simulate: bool = False) -> Photograph | Problem:
+        """Reads a photograph.
 
         Args:
             path: The file.
-            looks: Whether a face and its landmarks are looked for; what was found in a file is remembered.
-            simulate: Whether a simulated frontal face is fitted to a face that is found.
+            detect: Whether to look for a face and its landmarks; detections are cached by file.
+            simulate: Whether to fit a simulated frontal face to a detected face.
 
         Raises:
             InputError: The packages that find landmarks are not installed.
@@ -69,10 +69,10 @@ class PhotographReader:
         height, width = image.shape[:2]
         steps = [f"{width}x{height} {_colour(image.ndim == 3)}"]
         landmarks = simulated = None
-        if looks:
+        if detect:
             found = self._detect(path, image)
             landmarks = None if found is None else found.landmarks
-            steps.append(_found_words(found))
+            steps.append(_describe_detection(found))
         if simulate and landmarks is not None:
             face = simulated_face_of(image, landmarks, self.size)
             if face is None:
@@ -103,11 +103,11 @@ class PhotographReader:
         return self._found[path]
 
 
-def _found_words(found: Detection | None) -> str:
+def _describe_detection(found: Detection | None) -> str:
     if found is None:
         return "no face found"
     if found.landmarks is None:
-        return "face found, its points not sure"
+        return "face found, its landmarks unreliable"
     others = f", the largest of {found.faces}" if found.faces > 1 else ""
     return f"face found by {_DETECTORS[found.detector]}{others}"
 

@@ -1,8 +1,8 @@
 """Translates a user's own pictures: files and folders in, PNG files beside them out.
 
-The picture is brought to the translator's form as `prepare` brings faces: turned as its EXIF data say, cropped to its
-central square or to its face, scaled, made grey or colour. Landmarks are looked for where the translator requires them.
-Photographs have no class of their own unless the user names it.
+Pictures are preprocessed as by `prepare`: rotated by their EXIF data, cropped to the central square or to the face,
+scaled, and converted to grey or colour. Landmarks are looked for if the translator requires them. Photographs have no
+class unless the user names it.
 """
 
 from __future__ import annotations
@@ -40,37 +40,37 @@ from pipeline.core.workspace import Artifacts
 from pipeline.photos.photographs import Photograph, PhotographReader
 
 BATCH = 32
-MARK = "s2l translate"  # the PNG text chunk that tells an output from a photograph, whatever its name
+MARK = "s2l translate"  # the PNG text chunk that marks outputs, whatever their name
 UNKNOWN_CLASS = -1
 WEIGHTS_FILE = "weights.safetensors"
 MOST_NAMED = 12
-_LETS_LOOK = f"{INSTALL_COMMAND} lets landmarks be found"
+_INSTALL_HINT = f"{INSTALL_COMMAND} installs the landmark detector"
 
 
 class TranslateSettings(BaseModel):
-    """What to make of the pictures."""
+    """Settings of the translation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     to: tuple[str, ...] = Field(default=(), description="Wanted classes; `all` stands for each.")
-    own_class: str | None = Field(default=None, description="The pictures' own class, where a translator asks for it.")
-    out: Path | None = Field(default=None, description="Where the PNG files go; beside the pictures by default.")
-    recursive: bool = Field(default=False, description="Take the pictures in a folder's folders too.")
-    overwrite: bool = Field(default=False, description="Write over outputs that are there already.")
-    keep_going: bool = Field(default=False, description="Do what can be done, though some pictures have problems.")
-    seed: int = Field(default=0, ge=0, description="Of the translator's random draws.")
-    outputs: int = Field(default=1, ge=1, le=999, description="Outputs of each picture and class.")
+    own_class: str | None = Field(default=None, description="The pictures' own class, if the translator requires it.")
+    out: Path | None = Field(default=None, description="Folder of the PNG files; by default beside the pictures.")
+    recursive: bool = Field(default=False, description="Include the pictures in subfolders.")
+    overwrite: bool = Field(default=False, description="Overwrite existing outputs.")
+    keep_going: bool = Field(default=False, description="Translate the valid pictures even if others have problems.")
+    seed: int = Field(default=0, ge=0, description="Random seed of the translator.")
+    outputs: int = Field(default=1, ge=1, le=999, description="Outputs per picture and class.")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     landmarks: Literal["auto", "dlib", "none"] = Field(
         default="auto",
-        description="Look for landmarks: auto = where the translator requires them and they can be found.",
+        description="Landmark detector; auto: dlib if the translator requires landmarks and dlib is installed.",
     )
-    crop: bool = Field(default=False, description="Crop each picture to its face, which is looked for.")
+    crop: bool = Field(default=False, description="Crop each picture to its face, which is detected.")
 
 
 @dataclass(frozen=True)
 class _Found:
-    """A picture file, and the folder that its outputs go to."""
+    """A picture file, and the folder of its outputs."""
 
     path: Path
     folder: Path
@@ -78,7 +78,7 @@ class _Found:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One output of each picture: its class, which of several it is, and how its name goes on."""
+    """One output per picture: its class, its number among several, and the ending of its file name."""
 
     label: int
     word: str
@@ -89,45 +89,43 @@ class _Wanted:
         return picture.folder / f"{picture.path.stem}{self.ending}"
 
 
-def _tell(line: str) -> None:
-    """Says on stdout what was done to a picture; the work goes on though nobody reads it to the end."""
+def _print_line(line: str) -> None:
+    """Prints a line to stdout; a closed pipe does not stop the work."""
     if verbosity() != "quiet" or line.startswith("warning"):
         write_line(line, sys.stdout)
 
 
 def translate_pictures(
-    paths: Sequence[Path], weights: Path, settings: TranslateSettings, *, say: Callable[[str], None] = _tell
+    paths: Sequence[Path], weights: Path, settings: TranslateSettings, *, say: Callable[[str], None] = _print_line
 ) -> list[Path]:
     """Translates pictures to wanted classes.
 
     Outputs are `<stem>.<class>.png`, with several per class `<stem>.<class>-1.png` and so on; those of a translator
-    that keeps its source's class, and so is conditioned on no wanted one, `<stem>.<translator>.png`. Outputs of an
+    that keeps its source's class, and so is not conditioned on a wanted one, `<stem>.<translator>.png`. Outputs of an
     earlier call, known by their names or by the text in the file, are never translated again. The same pictures in the
     same order, weights, settings and device give the same bytes.
 
     Args:
         paths: Picture files, and folders of them.
         weights: What `augment.translators.save_translator` wrote.
-        settings: What to make.
-        say: Takes lines for the user: what was done to each picture, what was left out, and why.
+        settings: Of the translation.
+        say: Receives lines for the user: the steps of each picture, and what was skipped and why.
 
     Returns:
         The files written.
 
     Raises:
-        InputError: Lists every problem: weights that are none, unknown classes, files that don't decode, outputs that
+        InputError: Lists every problem: invalid weights, unknown classes, files that don't decode, outputs that
             exist, a translator that can't work on these pictures. Nothing is written then; with `keep_going` the
-            pictures without a problem are done before it is raised.
+            valid pictures are translated before it is raised.
     """
     if settings.crop and settings.landmarks == "none":
-        raise InputError(
-            Problem("--crop", "looks for the face, which --landmarks none forbids", "leave one of them out")
-        )
+        raise InputError(Problem("--crop", "detects the face, which --landmarks none turns off", "omit one of them"))
     device = _device(settings.device)
     class_names = _class_names(weights)
     translator = load_translator(weights, device)
     wanted, own = _wanted(translator, class_names, settings)
-    words = [*map(_file_word, class_names), _file_word(translator.name)]
+    words = [*map(_file_name_part, class_names), _file_name_part(translator.name)]
     found, problems = _find(paths, words, settings, say)
     found, clashes = _without_clashes(found, wanted, settings)
     sources = _Sources(translator, class_names, own, wanted[0].label, settings, device)
@@ -138,9 +136,9 @@ def translate_pictures(
         accepted, refusals = sources.accepted(pictures, weights, say)
         problems += refusals
     if accepted is None and not problems:
-        raise InputError(Problem(", ".join(map(str, paths)), "leaves no picture to translate", "name photographs"))
+        raise InputError(Problem(", ".join(map(str, paths)), "contains no picture to translate", "name photographs"))
     if accepted is None or (problems and not settings.keep_going):
-        fix = " (fix them, or go on without them by --keep-going)" if accepted is not None else ""
+        fix = " (fix them, or skip them with --keep-going)" if accepted is not None else ""
         raise InputError(problems, f"{_count(len(problems), 'problem')}; nothing was written{fix}:")
     written = _write_all(translator, accepted, wanted, weights, settings, say)
     if problems:
@@ -150,7 +148,7 @@ def translate_pictures(
 
 @dataclass(frozen=True)
 class _Picture:
-    """A file and what was read of it."""
+    """A file and its photograph."""
 
     found: _Found
     photograph: Photograph
@@ -162,46 +160,46 @@ def _count(number: int, thing: str) -> str:
 
 def _device(name: str) -> torch.device:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise InputError(Problem(f"--device {name}", "is no device", "use auto, cpu, cuda or cuda:1"))
+        raise InputError(Problem(f"--device {name}", "is not a device", "use auto, cpu, cuda or cuda:1"))
     return torch.device(choose_device(name, where="--device"))
 
 
 def _class_names(weights: Path) -> tuple[str, ...]:
     """The class names in a weights file."""
     if not weights.is_file():
-        why = "is a folder, no weights file" if weights.is_dir() else "is not there"
+        why = "is a folder, not a weights file" if weights.is_dir() else "is not there"
         raise InputError(Problem(f"--weights {weights}", why, _weights_here(weights)))
     header = translator_header(weights)
     names = tuple(header.get("class_names") or ())
     if len(names) != header["num_classes"]:
-        why = f"names {len(names)} of its {header['num_classes']} classes, so that none can be asked for"
-        fix = "write it again with save_translator(..., class_names=...)"
+        why = f"names {len(names)} of its {header['num_classes']} classes, so that no class can be chosen"
+        fix = "save it again with save_translator(..., class_names=...)"
         raise InputError(Problem(str(weights), why, fix))
     return names
 
 
 def _weights_here(wanted: Path) -> str:
-    """What else there is to name: the trained translators of this folder's run, or the command that trains some."""
+    """Suggests the trained translators of this folder's run, or the command that trains some."""
     translators = Artifacts(Path()).translators
     inside = wanted.glob("**/" + WEIGHTS_FILE) if wanted.is_dir() and wanted.is_relative_to(translators) else ()
     found = sorted(inside) or sorted(translators.glob(f"*/fold-*/{WEIGHTS_FILE}"))
     if not found:
-        return f"no trained translator is below {translators}/ here: `dvc repro` trains those of params.yaml"
+        return f"there is no trained translator below {translators}/: `dvc repro` trains those of params.yaml"
     more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     return f"there are {', '.join(map(str, found[:MOST_NAMED]))}{more}; `dvc repro` trains those of params.yaml"
 
 
-def _file_word(name: str) -> str:
-    """A class as part of a file's name; what not every system can hold becomes `_` and a short hash."""
+def _file_name_part(name: str) -> str:
+    """A class as part of a file name; characters that some systems don't allow become `_` and a short hash."""
     word = re.sub(r"[^\w-]+", "_", name)
     return word if word == name else f"{word}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _unknown_class(option: str, name: str, class_names: Sequence[str]) -> Problem:
     close = difflib.get_close_matches(name.lower(), class_names, n=1)
-    known = f"known are {', '.join(class_names)}"
+    known = f"known classes: {', '.join(class_names)}"
     return Problem(
-        f"{option} {name}", "is no class of these weights", f"did you mean {close[0]}? {known}" if close else known
+        f"{option} {name}", "is not a class of these weights", f"did you mean {close[0]}? {known}" if close else known
     )
 
 
@@ -221,8 +219,8 @@ def _wanted(
     if translator.keeps_class:
         classes = [(own or 0, translator.name)]
         if settings.to:
-            why = f"{translator.name} is conditioned on no class: what it makes has its source's"
-            problems.append(Problem("--to", why, "leave it out"))
+            why = f"{translator.name} is not conditioned on a class: its outputs keep their source's"
+            problems.append(Problem("--to", why, "omit it"))
     else:
         problems += [_unknown_class("--to", name, class_names) for name in named if name not in class_names]
         if not named:
@@ -232,7 +230,7 @@ def _wanted(
         raise InputError(problems)
     several = settings.outputs > 1
     wanted = [
-        _Wanted(label, name, number, f".{_file_word(name)}" + (f"-{number}" if several else "") + ".png")
+        _Wanted(label, name, number, f".{_file_name_part(name)}" + (f"-{number}" if several else "") + ".png")
         for label, name in classes
         for number in range(1, settings.outputs + 1)
     ]
@@ -242,7 +240,7 @@ def _wanted(
 def _find(
     paths: Sequence[Path], words: Iterable[str], settings: TranslateSettings, say: Callable[[str], None]
 ) -> tuple[list[_Found], list[Problem]]:
-    """The picture files that the paths stand for; what is left out on purpose is said."""
+    """The picture files at the paths; skipped files are reported."""
     output_name = re.compile(rf"\.({'|'.join(map(re.escape, words))})(-\d+)?\.png$", re.IGNORECASE)
     found: dict[Path, _Found] = {}
     problems, outputs, others = [], [], []
@@ -259,8 +257,8 @@ def _find(
         others += [file for file in inside if file.suffix.lower() not in IMAGE_EXTENSIONS]
         if not pictures:
             deeper = not settings.recursive and any(entry.is_dir() for entry in path.iterdir())
-            fix = "--recursive looks into its folders too" if deeper else "name a folder with pictures in it"
-            problems.append(Problem(f"{path}/", "holds no picture", fix))
+            fix = "--recursive includes its subfolders" if deeper else "name a folder that contains pictures"
+            problems.append(Problem(f"{path}/", "contains no picture", fix))
         for file in pictures:
             folder = file.parent if settings.out is None else settings.out / file.parent.relative_to(path)
             found.setdefault(file.resolve(), _Found(file, folder))
@@ -276,14 +274,14 @@ def _find(
         else:
             kept.append(picture)
     if outputs:
-        say(f"skipped, named or marked as outputs of an earlier translation: {', '.join(map(str, outputs))}")
+        say(f"skipped, outputs of an earlier translation by name or mark: {', '.join(map(str, outputs))}")
     if others:
-        say(f"skipped, no pictures by their names: {', '.join(map(str, others))}")
+        say(f"skipped, not pictures by their names: {', '.join(map(str, others))}")
     return kept, problems
 
 
 def _files_in(folder: Path, *, recursive: bool) -> tuple[list[Path], list[Problem]]:
-    """The files of a folder, and what is none: pipes, devices, links that lead out of it."""
+    """The files of a folder, and problems: pipes, devices, links that lead out of it."""
     walk = FolderWalk(folder)
     if recursive:
         found = list(walk.below(folder))
@@ -292,7 +290,7 @@ def _files_in(folder: Path, *, recursive: bool) -> tuple[list[Path], list[Proble
     else:
         level = walk.level(folder)
         files = list(level.files)
-        # Links to folders are as little looked into here as folders are.
+        # Links to folders are skipped here, as folders are.
         problems = [problem for problem in level.problems if not (folder / problem.where).is_dir()]
     return files, [replace(problem, where=str(folder / problem.where)) for problem in problems]
 
@@ -303,13 +301,13 @@ def _is_marked(path: Path) -> bool:
     try:
         return png_text(read_regular_file(path), MARK) is not None
     except OSError:
-        return False  # reading it for good will say why
+        return False  # reading the picture later reports why
 
 
 def _without_clashes(
     found: list[_Found], wanted: Sequence[_Wanted], settings: TranslateSettings
 ) -> tuple[list[_Found], list[Problem]]:
-    """Leaves out pictures whose outputs exist, or are another picture's too."""
+    """Removes pictures whose outputs exist, or are also those of another picture."""
     owners: dict[Path, list[_Found]] = {}
     for picture in found:
         for output in wanted:
@@ -320,10 +318,10 @@ def _without_clashes(
             path = output.path(picture)
             rivals = [rival for rival in owners[path.absolute()] if rival is not picture]
             if rivals:
-                why = f"would be written to {path}, as would {rivals[0].path}"
+                why = f"would be written to {path}, and so would {rivals[0].path}"
                 problems.append(Problem(str(picture.path), why, "rename one, or translate them one by one"))
             elif path.exists() and not settings.overwrite:
-                problems.append(Problem(str(path), "is there already", "--overwrite writes over it"))
+                problems.append(Problem(str(path), "exists already", "--overwrite replaces it"))
             else:
                 continue
             clashing.add(picture)
@@ -331,7 +329,7 @@ def _without_clashes(
 
 
 def _faces(pictures: Sequence[_Picture], class_names: tuple[str, ...], label: int, *, landmarks: bool) -> FaceTensors:
-    """The pictures as faces, with `landmarks` those that were found (NaN where none were)."""
+    """The pictures as faces; with `landmarks`, the detected ones (NaN where none were found)."""
     pixels = np.stack([picture.photograph.pixels for picture in pictures])
     points = simulated = None
     if landmarks:
@@ -359,18 +357,18 @@ def _faces(pictures: Sequence[_Picture], class_names: tuple[str, ...], label: in
 
 @dataclass(frozen=True)
 class _Accepted:
-    """Pictures that a translator takes, and as which faces."""
+    """Pictures that a translator accepts, and their faces."""
 
     pictures: list[_Picture]
     faces: FaceTensors
 
 
 class _Sources:
-    """Pictures as a translator's source faces, with what it requires of them.
+    """Pictures as a translator's source faces, with the annotations that it requires.
 
-    What it requires (`Translator.requires`) decides what is looked for: landmarks where it requires them or simulated
-    faces, and these fitted to the landmarks. A picture in which no face is found goes on as a face whose landmarks are
-    unknown, or, where the translator does not accept such faces, is a problem of its own.
+    `Translator.requires` decides what is computed: landmarks if it requires them or simulated faces, and
+    simulated faces fitted to the landmarks. A picture in which no face is found becomes a face with unknown landmarks,
+    or a problem if the translator does not accept such faces.
     """
 
     def __init__(
@@ -394,14 +392,14 @@ class _Sources:
         self.lacks_class = "own_class" in translator.requires and own is None
         self.requires_landmarks = bool(translator.requires & {"landmarks", "simulated"})
         wanted = settings.landmarks == "auto" and self.requires_landmarks and landmarks_installed()
-        self.looks = settings.crop or settings.landmarks == "dlib" or wanted
-        self.simulates = self.looks and "simulated" in translator.requires
+        self.detect = settings.crop or settings.landmarks == "dlib" or wanted
+        self.simulate = self.detect and "simulated" in translator.requires
 
     def read(self, found: Sequence[_Found]) -> tuple[list[_Picture], list[Problem]]:
-        """Decodes pictures, brings them to the translator's form and looks for what it requires."""
+        """Decodes and preprocesses pictures, and computes the annotations that the translator requires."""
         pictures, problems = [], []
         for picture in track(found, desc="read", unit="pictures", leave=False, delay=1):
-            photograph = self.reader.read(picture.path, looks=self.looks, simulate=self.simulates)
+            photograph = self.reader.read(picture.path, detect=self.detect, simulate=self.simulate)
             if isinstance(photograph, Problem):
                 problems.append(photograph)
             else:
@@ -411,19 +409,19 @@ class _Sources:
     def accepted(
         self, pictures: list[_Picture], weights: Path, say: Callable[[str], None]
     ) -> tuple[_Accepted | None, list[Problem]]:
-        """The pictures that the translator takes, and every problem."""
+        """The pictures that the translator accepts, and every problem."""
         problems = []
         if self.lacks_class:
-            why = f"is missing: {self.translator.name} starts from the pictures' own class"
+            why = f"is missing: {self.translator.name} depends on the pictures' own class"
             problems.append(Problem("--from", why, f"one of {', '.join(self.class_names)}"))
         faces = self._faces(pictures)
         usable = self.translator.usable_sources(faces).tolist()
         if not any(usable):
-            # It says best itself what all of them lack.
+            # Its own message says best what is missing.
             refusal = self._refusal(faces) or f"{self.translator.name} accepts none of these pictures as a source"
             return None, [self._refused(pictures, weights, refusal), *problems]
         kept = [picture for picture, good in zip(pictures, usable, strict=True) if good]
-        problems += [self._lacking(picture) for picture, good in zip(pictures, usable, strict=True) if not good]
+        problems += [self._unusable(picture) for picture, good in zip(pictures, usable, strict=True) if not good]
         faces = faces.take([row for row, good in enumerate(usable) if good])
         if refusal := self._refusal(faces):
             return None, [self._refused(pictures, weights, refusal), *problems]
@@ -434,15 +432,15 @@ class _Sources:
 
     def _faces(self, pictures: Sequence[_Picture]) -> FaceTensors:
         label = UNKNOWN_CLASS if self.own is None else self.own
-        # Where landmarks are required and not looked for, they are unknown rather than absent.
-        known = self.looks or self.requires_landmarks
+        # Landmarks that are required but not looked for are unknown (NaN), not absent.
+        known = self.detect or self.requires_landmarks
         return _faces(pictures, self.class_names, label, landmarks=known).to(self.device)
 
     def _refusal(self, faces: FaceTensors) -> str:
-        """Why the translator can't work on faces; empty where it can."""
+        """Why the translator can't translate these faces; empty if it can."""
         if self.lacks_class:
-            faces = replace(faces, labels=torch.zeros_like(faces.labels))  # any class: nothing is made of it
-        # One face shows it in little time; where it is refused all are tried, as the message may count and name them.
+            faces = replace(faces, labels=torch.zeros_like(faces.labels))  # any class: the result is discarded
+        # One face shows it quickly; if it is refused all are tried, because the message may count and name them.
         refusal = ""
         for part in (faces.take([0]), faces):
             try:
@@ -456,43 +454,43 @@ class _Sources:
         return refusal
 
     def _refused(self, pictures: Sequence[_Picture], weights: Path, why: str) -> Problem:
-        """The problem of all pictures together."""
-        if self.looks and all(picture.photograph.landmarks is None for picture in pictures):
-            why += "; no face is found in any of these pictures"
+        """One problem for all pictures."""
+        if self.detect and all(picture.photograph.landmarks is None for picture in pictures):
+            why += "; no face was found in any of these pictures"
         names = ", ".join(str(picture.found.path) for picture in pictures)
-        lets_look = self.requires_landmarks and self.settings.landmarks == "auto" and not self.looks
-        return Problem(str(weights), f"{why}. Not translated: {names}", _LETS_LOOK if lets_look else "")
+        suggest_install = self.requires_landmarks and self.settings.landmarks == "auto" and not self.detect
+        return Problem(str(weights), f"{why}. Not translated: {names}", _INSTALL_HINT if suggest_install else "")
 
-    def _lacking(self, picture: _Picture) -> Problem:
+    def _unusable(self, picture: _Picture) -> Problem:
         name, photograph = self.translator.name, picture.photograph
         if photograph.landmarks is None:
-            why = f"no face is found in it with sure points, and {name} can't do without landmarks"
-        elif photograph.simulated is None and self.simulates:
-            why = f"no simulated face fits it, and {name} can't do without"
+            why = f"no face with reliable landmarks was found in it, and {name} requires landmarks"
+        elif photograph.simulated is None and self.simulate:
+            why = f"no simulated face fits it, and {name} requires one"
         else:
             why = f"lacks what {name} needs"
-        return Problem(str(picture.found.path), why, "crop it to the face, or leave it out")
+        return Problem(str(picture.found.path), why, "crop it to the face, or omit it")
 
     def _warn_of_unknown_landmarks(self, pictures: Sequence[_Picture], say: Callable[[str], None]) -> None:
-        """Says which pictures are translated less well than they could be."""
+        """Warns of pictures that are translated less well because their landmarks are unknown."""
         name = self.translator.name
         without = [str(picture.found.path) for picture in pictures if picture.photograph.landmarks is None]
         if not self.requires_landmarks or not without:
             return
-        if self.looks:
+        if self.detect:
             say(
-                f"warning: no reliable landmarks in {', '.join(without)}: {name} was trained with them and translates "
-                "what has none less well"
+                f"warning: no reliable landmarks in {', '.join(without)}: {name} was trained with landmarks and "
+                "translates faces without them less well"
             )
             return
         why = (
             "were not looked for"
             if self.settings.landmarks == "none"
-            else f"can't be looked for here ({INSTALL_COMMAND})"
+            else f"can't be detected here ({INSTALL_COMMAND})"
         )
         say(
             f"warning: {name} was trained with landmarks, and those of photographs {why}: each is translated as a face "
-            "whose landmarks are unknown, which it does less well"
+            "with unknown landmarks, with lower quality"
         )
 
 
@@ -504,7 +502,7 @@ def _write_all(
     settings: TranslateSettings,
     say: Callable[[str], None],
 ) -> list[Path]:
-    """Translates batch by batch and writes each output whole."""
+    """Translates batch by batch and writes each output atomically."""
     digest = sha256_of_file(weights)
     faces, pictures = accepted.faces, accepted.pictures
     written: list[Path] = []
@@ -515,7 +513,7 @@ def _write_all(
             sources = faces.take(range(start, start + len(part)))
             first = None
             for output in wanted:
-                # Of batch, class and number, so that more outputs or classes leave the others as they were.
+                # From batch, class and number, so that further outputs or classes don't change the others.
                 seed = derive_seed(settings.seed, "pictures", output.word, output.number, start)
                 with torch.no_grad():
                     made = translator.translate(
@@ -538,7 +536,7 @@ def _write_all(
             for picture in part:
                 names = ", ".join(output.path(picture.found).name for output in wanted)
                 place = "" if settings.out is None else f" in {picture.found.folder}"
-                say(f"{picture.found.path}: {picture.photograph.done}: {names}{place}")
+                say(f"{picture.found.path}: {picture.photograph.steps}: {names}{place}")
     if settings.outputs > 1 and not differ:
         say(f"note: {translator.name} is deterministic: the {settings.outputs} outputs of a class are all the same")
     return written
@@ -549,5 +547,5 @@ def _write(path: Path, data: bytes, written: list[Path]) -> None:
         atomic_write_bytes(path, data)
     except OSError as error:
         why = f"can't be written: {error.strerror or error} (after {_count(len(written), 'file')})"
-        raise InputError(Problem(str(path), why, "--out names another folder")) from error
+        raise InputError(Problem(str(path), why, "use another folder with --out")) from error
     written.append(path)

@@ -1,4 +1,4 @@
-"""The judge looks at a translator's faces: which are kept, and how they score."""
+"""Judges a translator's faces: selects those to keep, and scores the translator."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from augment.faces.splits import read_folds
 from augment.faces.table import iterate_faces, read_class_names, read_faces
 from augment.synthesis.selection import SelectionSettings, select
 from classifiers.judge import load_judge
-from pipeline.core.needs import Need, check_needs
 from pipeline.core.sections import Name, named
-from pipeline.core.stage import CommonParameters, configuration_hash, prepared, stage_scratch, start
+from pipeline.core.stage import CommonParameters, configuration_hash, prepared_inputs, stage_scratch, start
+from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import fold_directory, move_into_place
 from pipeline.stages.cards import update_card_of_all
 from pipeline.stages.folds import fold_numbers
@@ -26,7 +26,7 @@ LOG = logging.getLogger(__name__)
 
 
 class AssessParameters(CommonParameters):
-    """What this stage reads of params.yaml."""
+    """The parameters that this stage reads."""
 
     selection: SelectionSettings
     scores: ScoreSettings
@@ -34,15 +34,15 @@ class AssessParameters(CommonParameters):
 
 
 def assess(root: Path, name: str) -> None:
-    """The judge looks at a translator's faces: selection first, then the scores."""
+    """Judges a translator's faces: selection first, then the scores."""
     parameters, artifacts, device = start(root, AssessParameters)
     named(parameters.translators, name, "translator")
     earlier = [
-        Need(artifacts.judge, "s2l judge"),
-        Need(artifacts.translator(name), f"s2l train {name}"),
-        Need(artifacts.synthetic(name), f"s2l synthesize {name}"),
+        StageInput(artifacts.judge, "s2l judge"),
+        StageInput(artifacts.translator(name), f"s2l train {name}"),
+        StageInput(artifacts.synthetic(name), f"s2l synthesize {name}"),
     ]
-    check_needs([*prepared(artifacts), *earlier], [artifacts.selected(name), artifacts.scores(name)])
+    check_inputs([*prepared_inputs(artifacts), *earlier], [artifacts.selected(name), artifacts.scores(name)])
     if pass_refusal_on(artifacts.synthetic(name), artifacts.selected(name), artifacts.scores(name)):
         update_card_of_all(artifacts, artifacts.all_selected)
         return

@@ -1,4 +1,4 @@
-"""Cards and licences: what the datasets of a run say of themselves."""
+"""Dataset cards and licences of a run's datasets."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pipeline.core.workspace import Artifacts
 
 
 def update_card_of_all(artifacts: Artifacts, folder: Path) -> None:
-    """Names what lies in the folder of all translators' datasets now: who reads it whole must choose one.
+    """Updates the card of the folder of all translators' datasets, which lists them as configurations to choose from.
 
-    No stage's output, since every translator's stage writes it, and so DVC ignores it (.dvcignore).
+    The card is not a stage's output, because every translator's stage writes it; DVC ignores it (.dvcignore).
     """
     artifacts.scratch.mkdir(parents=True, exist_ok=True)
-    with FileLock(artifacts.scratch / "cards.lock"):  # stages of two translators may end at once
+    with FileLock(artifacts.scratch / "cards.lock"):  # stages of two translators may end at the same time
         write_parent_card(folder, title="Synthetic faces of all translators")
         write_parent_card(artifacts.home, title="All faces of a run, real and synthetic")
 
 
 def read_licence(file: Path) -> Licence:
-    """The licence that a stage's report names: its data sets' terms hold for everything made from them."""
+    """The licence in a stage's report: the data sets' terms apply to everything made from them."""
     try:
         return Licence.model_validate(read_json_object(file)["licence"])
     except (KeyError, ValueError) as error:

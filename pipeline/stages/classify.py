@@ -1,4 +1,4 @@
-"""The classifiers of an arm: every fold with every seed."""
+"""Trains and tests the classifiers of an arm, for every fold and seed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import Field
 
 from classifiers.arms import run_arm
 from classifiers.training import ClassifierSettings
-from pipeline.core.needs import Need, check_needs
-from pipeline.core.stage import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
+from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import move_into_place
 from pipeline.measured_fields import take_measurements
 from pipeline.parameters.arms import Arms
@@ -18,7 +18,7 @@ from pipeline.stages.refusals import pass_refusal_on
 
 
 class ClassifyParameters(CommonParameters):
-    """What this stage reads of params.yaml."""
+    """The parameters that this stage reads."""
 
     seeds: list[Annotated[int, Field(ge=0, lt=2**31, strict=True)]] = Field(min_length=1)
     classifier: ClassifierSettings
@@ -26,13 +26,15 @@ class ClassifyParameters(CommonParameters):
 
 
 def classify(root: Path, name: str) -> None:
-    """Trains and tests an arm's classifiers: every fold with every seed."""
+    """Trains and tests an arm's classifiers, for every fold and seed."""
     parameters, artifacts, device = start(root, ClassifyParameters)
     arm = parameters.arms.arm(name)
     earlier = (
-        [] if arm.translator is None else [Need(artifacts.selected(arm.translator), f"s2l assess {arm.translator}")]
+        []
+        if arm.translator is None
+        else [StageInput(artifacts.selected(arm.translator), f"s2l assess {arm.translator}")]
     )
-    check_needs([*prepared(artifacts), *earlier], [artifacts.arm(name)])
+    check_inputs([*prepared_inputs(artifacts), *earlier], [artifacts.arm(name)])
     synthetic_dir = None
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
     if arm.translator is not None:

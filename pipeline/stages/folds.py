@@ -1,4 +1,4 @@
-"""The folds of a run, and what a stage that learns may see of them."""
+"""The folds of a run, and the faces of them that a training stage may use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def each_fold(artifacts: Artifacts) -> Iterator[tuple[int, dict[str, FaceTensors
 
 
 def faces_of_fold(artifacts: Artifacts, fold: int) -> dict[str, FaceTensors]:
-    """A fold's training and validation faces. Test faces are not decoded: no stage that learns here wants them."""
+    """A fold's training and validation faces. Test faces are not decoded, because no training stage may use them."""
     faces = read_faces(artifacts.faces)
     folds = read_folds(artifacts.folds)
     check_leakage(faces, folds, fold=fold)

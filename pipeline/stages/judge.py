@@ -1,4 +1,4 @@
-"""The judge of each fold."""
+"""Trains the judge of each fold."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from augment.faces.splits import read_folds
 from augment.faces.table import read_class_names, read_faces
 from classifiers.judge import train_judge
-from pipeline.core.needs import check_needs
-from pipeline.core.stage import CommonParameters, prepared, processes_of, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
+from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import move_into_place
 from pipeline.measured_fields import take_measurements
 from pipeline.parameters.judge import JudgeSettings
@@ -18,7 +18,7 @@ from reports.settings import ScoreSettings
 
 
 class JudgeParameters(CommonParameters):
-    """What this stage reads of params.yaml."""
+    """The parameters that this stage reads."""
 
     judge: JudgeSettings
     scores: ScoreSettings
@@ -29,10 +29,10 @@ def judge(root: Path) -> None:
     """Trains the judge of each fold.
 
     Raises:
-        InputError: There are translators, and a fold has too few real faces to score any: before all training.
+        InputError: There are translators, and a fold has too few real faces to score them; raised before training.
     """
     parameters, artifacts, device = start(root, JudgeParameters)
-    check_needs(prepared(artifacts), [artifacts.judge])
+    check_inputs(prepared_inputs(artifacts), [artifacts.judge])
     if parameters.translators:
         known = read_faces(artifacts.faces, columns=["face_id", "label_name", "subject"])
         names = read_class_names(artifacts.faces)

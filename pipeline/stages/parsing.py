@@ -1,4 +1,4 @@
-"""The face parsing network of each fold."""
+"""Trains the face parsing network of each fold."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from augment.core.seeding import derive_seed
 from augment.faces.splits import read_folds
 from augment.parsing.network import parsing_statistics, save_parsing, train_parsing
 from augment.parsing.teachers import choose_teachers, teacher_terms
-from pipeline.core.needs import check_needs
-from pipeline.core.stage import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start, write_json
+from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory, move_into_place
 from pipeline.measured_fields import take_measurements
 from pipeline.parameters.parsing import ParsingStage
@@ -22,15 +22,15 @@ LOG = logging.getLogger(__name__)
 
 
 class ParsingParameters(CommonParameters):
-    """What this stage reads of params.yaml."""
+    """The parameters that this stage reads."""
 
     parsing: ParsingStage = Field(default_factory=ParsingStage)
 
 
 def parsing(root: Path) -> None:
-    """Trains the parsing network of each fold, or says why there is none."""
+    """Trains the parsing network of each fold, or writes why there is none."""
     parameters, artifacts, device = start(root, ParsingParameters)
-    check_needs(prepared(artifacts), [artifacts.parsing])
+    check_inputs(prepared_inputs(artifacts), [artifacts.parsing])
     values = parameters.model_dump(mode="json", include={"seed", "parsing"})
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
     with stage_scratch("parsing", artifacts, parameters, values, inputs) as scratch:
@@ -69,7 +69,7 @@ def _parsing_of_fold(*, parameters: ParsingParameters, root: Path, fold: int, fo
     network, facts = train_parsing(
         lesson.teachers, lesson.validation, parameters.parsing.training, seed, device, lesson.held_out
     )
-    # Of the run's own faces, whether or not anybody knows their masks.
+    # On the run's own faces, with or without known masks.
     facts["own"] = parsing_statistics(network, faces["validation"].images) if "validation" in faces else None
     if terms := teacher_terms(lesson.teachers):
         facts["teacher_terms"] = [line.model_dump(mode="json") for line in terms]

@@ -1,4 +1,4 @@
-"""The data set becomes the table of faces, and folds that keep subjects apart."""
+"""Converts the data set into the table of faces, and assigns subject-disjoint folds."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import SPLITS, read_faces
 from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
 from pipeline.core.devices import processes_for
-from pipeline.core.needs import check_needs
 from pipeline.core.stage import CommonParameters, stage_scratch, start
+from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import move_into_place
 from pipeline.data_set import check_data_set, open_data_set
 from pipeline.parameters.dataset import DatasetSettings
@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 
 
 class PrepareParameters(CommonParameters):
-    """What this stage reads of params.yaml."""
+    """The parameters that this stage reads."""
 
     dataset: DatasetSettings
     folds: FoldSettings
@@ -36,14 +36,14 @@ class PrepareParameters(CommonParameters):
 
 
 def prepare(root: Path, quarantine: Path | None = None) -> None:
-    """The data set becomes the table of faces and its folds; what leaks between splits is refused or counted."""
+    """Converts the data set into the table of faces and its folds; leakage between splits is refused or counted."""
     parameters, artifacts, _ = start(root, PrepareParameters)
     dataset = parameters.dataset
     source = open_data_set(dataset, root)
     check_data_set(dataset, parameters.folds, source)
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
-    check_needs([], [artifacts.faces])
+    check_inputs([], [artifacts.faces])
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
     with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
         report = prepare_faces(
@@ -76,9 +76,9 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
 def _report_folds(
     report: PreparationReport, faces: pa.Table, folds: pa.Table, parameters: PrepareParameters, directory: Path
 ) -> None:
-    """Adds the folds that the run uses to the preparation's report; says whose splits they are, and if they are small.
+    """Adds the run's folds to the preparation's report; logs their origin, and warns if they are too small for scores.
 
-    The table of faces is of use without scores, so too few faces for these are no error yet; the judge's stage refuses.
+    The table of faces is useful without scores, so too few faces are not an error here; the judge's stage refuses them.
     """
     found = report_folds(faces, folds, parameters.folds, report.class_names)
     write_report(report.model_copy(update={"folds": found}), directory)

@@ -1,4 +1,4 @@
-"""A translator that can't work on these faces: its refusal is a result, and goes on to the report."""
+"""Refusals: a translator that can't work on these faces writes the reason as its result, for the report."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ LOG = logging.getLogger(__name__)
 
 
 class RefusableEntry(StageParameters):
-    """What follows of a translator's entry once it is trained: what happens where it can't work on these faces."""
+    """The part of a translator's entry that later stages read: what to do if it can't work on these faces."""
 
     on_refusal: OnRefusal = "report"
 
 
 def refusal_in(folder: Path) -> dict[str, Any] | None:
-    """The refusal that a stage wrote into its output; None where it has another result."""
+    """The refusal in a stage's output; None if it has another result."""
     file = folder / REFUSAL_FILE
     return read_json_object(file) if file.is_file() else None
 
 
 def pass_refusal_on(source: Path, *outs: Path) -> bool:
-    """Writes a translator's refusal into a later stage's outputs, so that the report finds it and nothing is silent."""
+    """Copies a translator's refusal, if there is one, into a later stage's outputs, so that the report shows it."""
     refusal = refusal_in(source)
     if refusal is None:
         return False

@@ -1,4 +1,4 @@
-"""The tables, the figures, the metrics and the page."""
+"""Writes the tables, the figures, the metrics and the page."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pydantic import Field
 from augment.core.files import atomic_write_bytes
 from pipeline.core.devices import name_of
 from pipeline.core.messages import RESULT
-from pipeline.core.needs import Need, check_needs
 from pipeline.core.sections import Name, read_values
-from pipeline.core.stage import CommonParameters, prepared, start
+from pipeline.core.stage import CommonParameters, prepared_inputs, start
+from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import move_into_place, scratch_folder
 from pipeline.parameters.arms import Arms
 from pipeline.run_record import read_run_record
@@ -32,7 +32,7 @@ LOG = logging.getLogger(__name__)
 
 
 class ReportParameters(CommonParameters):
-    """What this stage reads of params.yaml; that the page prints all of it is no reason to know every setting."""
+    """The parameters that this stage reads; the page prints the rest of params.yaml without checking it."""
 
     dataset: dict[str, Any]
     translators: dict[Name, Any]
@@ -41,17 +41,20 @@ class ReportParameters(CommonParameters):
 
 
 def report(root: Path) -> None:
-    """The tables, the figures, the metrics and the page."""
+    """Writes the tables, the figures, the metrics and the page."""
     parameters, artifacts, device = start(root, ReportParameters)
     arms = {**parameters.arms.real, **parameters.arms.synthetic}
-    needs = [*prepared(artifacts), Need(artifacts.parsing, "s2l parsing")]
+    inputs = [*prepared_inputs(artifacts), StageInput(artifacts.parsing, "s2l parsing")]
     for translator in parameters.translators:
-        needs.append(Need(artifacts.translator(translator), f"s2l train {translator}"))
+        inputs.append(StageInput(artifacts.translator(translator), f"s2l train {translator}"))
         assess_it = f"s2l assess {translator}"
-        needs += [Need(artifacts.selected(translator), assess_it), Need(artifacts.scores(translator), assess_it)]
-    needs += [Need(artifacts.arm(arm), f"s2l classify {arm}") for arm in arms]
-    check_needs(needs, [artifacts.report])
-    # Where training or synthesis refused, it was passed on.
+        inputs += [
+            StageInput(artifacts.selected(translator), assess_it),
+            StageInput(artifacts.scores(translator), assess_it),
+        ]
+    inputs += [StageInput(artifacts.arm(arm), f"s2l classify {arm}") for arm in arms]
+    check_inputs(inputs, [artifacts.report])
+    # Refusals of training or synthesis were copied to these outputs.
     refusals = {name: refusal_in(artifacts.selected(name)) for name in parameters.translators}
     ran = [name for name, refusal in refusals.items() if refusal is None]
     ran_arms = [name for name in arms if refusal_in(artifacts.arm(name)) is None]
@@ -82,12 +85,12 @@ def report(root: Path) -> None:
         move_into_place(scratch / "plots", artifacts.plots)
     atomic_write_bytes(artifacts.metrics, (artifacts.report / "metrics.json").read_bytes())
     for folder in (artifacts.all_synthetic, artifacts.all_selected):
-        update_card_of_all(artifacts, folder)  # a translator may have gone since the last stage wrote them
+        update_card_of_all(artifacts, folder)  # a translator may have been removed since the last stage wrote them
     LOG.log(RESULT, f"the report is written: {artifacts.report / 'index.html'}")
 
 
 def _data_name(dataset: Mapping[str, Any]) -> str:
-    """The data as tables and pages name them."""
+    """The data set's name in tables and pages."""
     source = dataset["source"]
     if source == "rig":
         return f"embedded faces ({dataset.get('settings', {}).get('preset', 'default preset')})"

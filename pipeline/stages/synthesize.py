@@ -1,4 +1,4 @@
-"""n faces per class by a translator, each fold from its own training faces."""
+"""Generates n faces per class with a translator, each fold from its own training faces."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.generate import synthesize as synthesize_faces
 from augment.translators import load_translator
 from augment.translators.base import CannotTranslateError
-from pipeline.core.needs import Need, check_needs
 from pipeline.core.sections import Name, named
 from pipeline.core.stage import (
     CommonParameters,
     configuration_hash,
-    prepared,
+    prepared_inputs,
     stage_scratch,
     start,
     write_json,
 )
+from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import LICENCE_FILE, REFUSAL_FILE, fold_directory, move_into_place
 from pipeline.stages.cards import read_licence, update_card_of_all
 from pipeline.stages.folds import each_fold
@@ -33,7 +33,7 @@ LOG = logging.getLogger(__name__)
 
 
 class SynthesizeParameters(CommonParameters):
-    """What this stage reads of params.yaml."""
+    """The parameters that this stage reads."""
 
     synthesis: SynthesisSettings
     translators: dict[Name, RefusableEntry]
@@ -43,8 +43,8 @@ def synthesize(root: Path, name: str) -> None:
     """Generates n faces per class, each fold from its own training faces."""
     parameters, artifacts, device = start(root, SynthesizeParameters)
     entry = named(parameters.translators, name, "translator")
-    trained = Need(artifacts.translator(name), f"s2l train {name}")
-    check_needs([*prepared(artifacts), trained], [artifacts.synthetic(name)])
+    trained = StageInput(artifacts.translator(name), f"s2l train {name}")
+    check_inputs([*prepared_inputs(artifacts), trained], [artifacts.synthetic(name)])
     if pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
         update_card_of_all(artifacts, artifacts.all_synthetic)
         return

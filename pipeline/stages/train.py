@@ -1,4 +1,4 @@
-"""A translator of each fold, trained on its training faces."""
+"""Trains a translator on the training faces of each fold."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from augment.training.loop import train_translator
 from augment.training.validation import checkpoint_validation
 from augment.translators import create_translator, translator_class
 from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
-from pipeline.core.needs import Need, check_needs
 from pipeline.core.sections import Name, named
-from pipeline.core.stage import CommonParameters, prepared, run_folds, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start, write_json
+from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import (
     LICENCE_FILE,
     REFUSAL_FILE,
@@ -34,17 +34,17 @@ LOG = logging.getLogger(__name__)
 
 
 class TrainParameters(CommonParameters):
-    """What this stage reads of params.yaml."""
+    """The parameters that this stage reads."""
 
     translators: dict[Name, TranslatorEntry]
 
 
 def train(root: Path, name: str) -> None:
-    """Trains a translator on each fold, or writes down why these faces can't teach it."""
+    """Trains a translator on each fold, or writes why it can't be trained on these faces."""
     parameters, artifacts, device = start(root, TrainParameters)
     entry = named(parameters.translators, name, "translator")
-    earlier = [Need(artifacts.judge, "s2l judge"), Need(artifacts.parsing, "s2l parsing")]
-    check_needs([*prepared(artifacts), *earlier], [artifacts.translator(name)])
+    earlier = [StageInput(artifacts.judge, "s2l judge"), StageInput(artifacts.parsing, "s2l parsing")]
+    check_inputs([*prepared_inputs(artifacts), *earlier], [artifacts.translator(name)])
     values = {"seed": parameters.seed, "name": name, "translator": entry.model_dump(mode="json")}
     inputs = {
         "faces": artifacts.faces,
@@ -60,9 +60,9 @@ def train(root: Path, name: str) -> None:
             numbers = fold_numbers(read_folds(artifacts.folds))
             if issubclass(translator_class(entry.method), UsesParsing):
                 for fold in numbers:
-                    taught = fold_directory(artifacts.parsing, fold)
-                    if (taught / "weights.safetensors").is_file():
-                        licence = licence.with_lines(_parsing_terms(taught / "report.json"))
+                    network = fold_directory(artifacts.parsing, fold)
+                    if (network / "weights.safetensors").is_file():
+                        licence = licence.with_lines(_parsing_terms(network / "report.json"))
             calls = [
                 {
                     "parameters": parameters,
@@ -107,7 +107,7 @@ def _train_fold(
     validation = faces["validation"].to(device)
     validate = None
     if isinstance(translator, LearnedTranslator):
-        from classifiers.judge import load_judge  # seconds, which a fitted translator does not owe
+        from classifiers.judge import load_judge  # a slow import that fitted translators don't need
 
         validate = checkpoint_validation(load_judge(artifacts.judge, fold, device), validation, seed=seed)
     train_translator(
@@ -124,5 +124,5 @@ def _train_fold(
 
 
 def _parsing_terms(report: Path) -> tuple[LicenceLine, ...]:
-    """The terms of what taught a parsing network, where that were not the run's own faces or embedded ones."""
+    """The terms of the faces that a parsing network was trained on, other than the run's own or embedded ones."""
     return tuple(LicenceLine.model_validate(line) for line in read_json_object(report).get("teacher_terms", ()))

@@ -1,1 +1,1 @@
-"""What is measured on synthetic faces: distances of distributions, recognition, movement, patterns."""
+"""Metrics of synthetic faces: distances between distributions, recognition, movement, patterns."""

@@ -1,4 +1,4 @@
-"""Features of pictures for the distances: pytorch-fid's Inception where its weights can be had, else the judge's."""
+"""Image features for the distances: pytorch-fid's Inception if its weights are available, else the judge's."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ INCEPTION_DIMENSION = 2048
 
 
 class FeatureExtractor(Protocol):
-    """Makes features of pictures.
+    """Extracts features of images.
 
     Attributes:
-        key: Names the features for the cache: a hash of the weights.
+        key: The features' key in the cache: a hash of the weights.
     """
 
     key: str
@@ -39,11 +39,11 @@ class FeatureExtractor(Protocol):
 
 @dataclass(frozen=True)
 class InceptionLookup:
-    """Where the Inception weights are, or why they are not there.
+    """The Inception weights' path, or why they are not available.
 
     Attributes:
-        path: The verified file; None where it can't be had.
-        reason: Why it can't be had; empty where it can.
+        path: The verified file; None if it is not available.
+        reason: Why it is not available; empty if it is.
     """
 
     path: Path | None
@@ -51,7 +51,7 @@ class InceptionLookup:
 
 
 def inception_cache_path() -> Path:
-    """Where pytorch-fid keeps its weights: $TORCH_HOME/hub/checkpoints (torch's own default without TORCH_HOME)."""
+    """The path where pytorch-fid caches its weights: $TORCH_HOME/hub/checkpoints (or torch's default)."""
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 
@@ -61,32 +61,32 @@ def find_inception_weights(
     """Looks for pytorch-fid's official Inception weights, and verifies them.
 
     Args:
-        path: A file given by the user; $TORCH_HOME/hub/checkpoints is searched where None.
-        allow_download: Fetch them once from pytorch-fid's release where they are absent.
-        timeout_seconds: For the connection.
+        path: A file given by the user; None searches $TORCH_HOME/hub/checkpoints.
+        allow_download: Whether to download missing weights once from pytorch-fid's release.
+        timeout_seconds: Of the connection.
 
     Returns:
-        The verified file, or the reason why there is none. A damaged file in the cache is fetched again. A failed
-        download is a reason, not an error: the report then gives the distance on the judge's features under its own
+        The verified file, or the reason why there is none. A damaged file in the cache is downloaded again. A failed
+        download is a reason, not an error: the report then has the distance on the judge's features, under its own
         name.
 
     Raises:
-        InputError: The given file is absent or is not the official one.
+        InputError: The given file is missing or is not the official one.
     """
     if path is not None:
         if not path.is_file():
-            raise InputError(Problem(str(path), "no such file", f"give the path of {INCEPTION_FILE}, or none"))
+            raise InputError(Problem(str(path), "no such file", f"set the path of {INCEPTION_FILE}, or null"))
         _verify(path)
         return InceptionLookup(path)
     cached = inception_cache_path()
     shown = f"$TORCH_HOME/hub/checkpoints/{INCEPTION_FILE}"
-    state = "absent"
+    state = "missing"
     if cached.is_file():
         try:
             _verify(cached)
             return InceptionLookup(cached)
         except InputError:
-            state = "damaged (a download that was cut short?)"
+            state = "damaged (an incomplete download?)"
     if not allow_download:
         return InceptionLookup(None, f"{shown} is {state} and downloads are off (scores.allow_download)")
     try:
@@ -110,16 +110,16 @@ def _verify(path: Path) -> None:
         raise InputError(
             Problem(
                 str(path),
-                f"its SHA-256 begins {found[:8]}, the official weights' {INCEPTION_SHA256_PREFIX}",
-                "delete it and fetch it again",
+                f"its SHA-256 begins with {found[:8]}, that of the official weights with {INCEPTION_SHA256_PREFIX}",
+                "delete it and download it again",
             )
         )
 
 
 def build_inception(weights: dict[str, torch.Tensor]) -> nn.Module:
-    """Builds pytorch-fid's Inception up to its last average pooling, with weights that lie in memory.
+    """Builds pytorch-fid's Inception up to its last average pooling, with weights that are already in memory.
 
-    pytorch-fid downloads on construction; its loader is replaced for that moment by one that hands over `weights`.
+    pytorch-fid downloads on construction; its loader is temporarily replaced by one that returns `weights`.
 
     Raises:
         RuntimeError: The weights don't fit the network.
@@ -136,13 +136,13 @@ def build_inception(weights: dict[str, torch.Tensor]) -> nn.Module:
 
 
 class InceptionFeatures:
-    """Inception's 2,048 pooled features, as the FID is defined on them.
+    """Inception's 2,048 pooled features, on which the FID is defined.
 
     Args:
         path: The verified weights (see `find_inception_weights`).
-        device: Where to run.
-        batch_size: Pictures a batch; 299-pixel activations are large.
-        network: A network built already; for tests.
+        device: Device of the network.
+        batch_size: Images per batch; 299-pixel activations are large.
+        network: An existing network, for tests.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class InceptionFeatures:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> np.ndarray:
-        """Features float32 [N, 2048] of uint8 images [N, C, H, W]; grey pictures are repeated over three channels."""
+        """Features float32 [N, 2048] of uint8 images [N, C, H, W]; grey images are repeated over three channels."""
         parts = []
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size].to(self.device).float() / 255.0
@@ -168,19 +168,19 @@ class InceptionFeatures:
 
 
 def images_key(images: torch.Tensor) -> str:
-    """A hash of pictures and their order, for the cache."""
+    """A hash of images and their order, for the cache."""
     digest = hashlib.sha256(repr(tuple(images.shape)).encode())
     digest.update(images.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:24]
 
 
 def cached_features(images: torch.Tensor, extractor: FeatureExtractor, cache: Path | None) -> np.ndarray:
-    """Features of pictures, read from the cache where the same extractor has seen the same pictures.
+    """Features of images, from the cache if the same extractor has processed the same images.
 
     Args:
         images: uint8 [N, C, H, W].
-        extractor: Makes the features.
-        cache: A folder of safetensors files; None turns the cache off.
+        extractor: Extracts the features.
+        cache: A folder of safetensors files; None disables the cache.
 
     Returns:
         float32 [N, D].
@@ -192,7 +192,7 @@ def cached_features(images: torch.Tensor, extractor: FeatureExtractor, cache: Pa
         try:
             return load_tensors(path, "cached features", "make them again")[0]["features"].numpy()
         except (InputError, KeyError):
-            path.unlink()  # damaged, or of an older version: made again
+            path.unlink()  # damaged, or of an older version: computed again
     features = np.ascontiguousarray(extractor(images), dtype=np.float32)
     save_tensors({"features": torch.from_numpy(features)}, path, {})
     return features

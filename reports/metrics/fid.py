@@ -64,7 +64,7 @@ def frechet_distance(mean1: np.ndarray, covariance1: np.ndarray, mean2: np.ndarr
     dimension = len(mean1)
     if mean2.shape != (dimension,) or {covariance1.shape, covariance2.shape} != {(dimension, dimension)}:
         raise ValueError(
-            f"moments of unlike shapes: means {mean1.shape} {mean2.shape}, "
+            f"moments of different shapes: means {mean1.shape} {mean2.shape}, "
             f"covariances {covariance1.shape} {covariance2.shape}"
         )
     values, vectors = np.linalg.eigh(covariance1)
@@ -81,8 +81,8 @@ def frechet_distance_of_features(features1: np.ndarray, features2: np.ndarray) -
     """The squared Frechet distance between the Gaussians fitted to two sets of features.
 
     Exact for any number of rows. With fewer rows than dimensions the trace of the root is the sum of the singular
-    values of X1 X2^T / sqrt((n1 - 1)(n2 - 1)), X centred: an n1 x n2 problem in place of a D x D one, which makes the
-    distance of a rare class a matter of milliseconds.
+    values of X1 X2^T / sqrt((n1 - 1)(n2 - 1)), X centred: an n1 x n2 problem instead of a D x D one, which takes
+    milliseconds for a rare class.
 
     Args:
         features1: [N1, D].
@@ -96,7 +96,7 @@ def frechet_distance_of_features(features1: np.ndarray, features2: np.ndarray) -
     """
     values1, values2 = _checked(features1), _checked(features2)
     if values1.shape[1] != values2.shape[1]:
-        raise ValueError(f"features of unlike dimensions: {values1.shape[1]} and {values2.shape[1]}")
+        raise ValueError(f"features of different dimensions: {values1.shape[1]} and {values2.shape[1]}")
     if min(len(values1), len(values2)) >= values1.shape[1]:
         moments1, moments2 = feature_moments(values1), feature_moments(values2)
         return frechet_distance(moments1.mean, moments1.covariance, moments2.mean, moments2.covariance)

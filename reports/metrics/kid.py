@@ -1,7 +1,7 @@
 """The kernel distance between two sets of features (KID where the features are Inception's).
 
-Binkowski et al., "Demystifying MMD GANs", 2018, section 4 (arXiv:1801.01401). Unlike the Frechet distance its
-estimate is unbiased for any n, so it is the one to read for rare classes.
+Binkowski et al., "Demystifying MMD GANs", 2018, section 4 (arXiv:1801.01401). Unlike the Frechet distance, its
+estimate is unbiased for any n, so it is the better one for rare classes.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def kernel_distance(
         degree: Of the polynomial; 3 as published.
         coefficient: The kernel's constant; 1 as published.
         subset_size: Average over random subsets of this size (1,000 in the published KID) to bound memory; None, or a
-            size that is not smaller than both sets, uses every pair once.
+            size not below that of the smaller set, uses every pair once.
         subsets: Number of random subsets.
-        seed: Of the subsets' draw.
+        seed: Of the random subsets.
 
     Returns:
-        The estimate; it may fall below 0 by chance, and is not clipped, since clipping would bias it.
+        The estimate; it can be negative by random variation, and is not clipped, because clipping would bias it.
 
     Raises:
         ValueError: A set has fewer than two rows, dimensions differ, or values are not finite.
@@ -52,7 +52,7 @@ def kernel_distance(
         if not np.isfinite(features).all():
             raise ValueError("features are not finite")
     if features1.shape[1] != features2.shape[1]:
-        raise ValueError(f"features of unlike dimensions: {features1.shape[1]} and {features2.shape[1]}")
+        raise ValueError(f"features of different dimensions: {features1.shape[1]} and {features2.shape[1]}")
     if subset_size is None or subset_size >= min(len(features1), len(features2)):
         return _unbiased_discrepancy(features1, features2, degree, coefficient)
     if subset_size < 2:
@@ -75,7 +75,7 @@ def _unbiased_discrepancy(features1: np.ndarray, features2: np.ndarray, degree: 
     within1 = polynomial_kernel(features1, features1, degree=degree, coefficient=coefficient)
     within2 = polynomial_kernel(features2, features2, degree=degree, coefficient=coefficient)
     between = polynomial_kernel(features1, features2, degree=degree, coefficient=coefficient)
-    # A face is not a draw beside itself: the diagonal would bias the estimate upwards.
+    # Pairs of a face with itself are excluded: the diagonal would bias the estimate upwards.
     return float(
         (within1.sum() - np.trace(within1)) / (count1 * (count1 - 1))
         + (within2.sum() - np.trace(within2)) / (count2 * (count2 - 1))

@@ -1,9 +1,9 @@
-"""Stripes and grids: a measurable sign of faces that no person would take for one.
+"""Stripes and grids: measurable artifacts of faces that don't look real.
 
-Networks that learn in minutes leave horizontal and vertical lines and checkers in their outputs (Odena, Dumoulin and
+Networks trained for minutes leave horizontal and vertical lines and checkerboards in their outputs (Odena, Dumoulin and
 Olah, "Deconvolution and Checkerboard Artifacts", 2016; Zhang, Karaman and Chang, "Detecting and Simulating Artifacts in
-GAN Fake Images", 2019). Lines along rows or columns lie on the two axes of the spectrum; a face has there about as much
-as beside them. A judge may well read a class from such lines, and the judge's features need not show them.
+GAN Fake Images", 2019). Lines along rows or columns lie on the two axes of the spectrum, where a face has about as much
+energy as beside them. A judge may recognize a class by such lines, and its features need not reveal them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
-FROM = 0.15  # of the picture's edge in cycles: below, a face's own outline and shading lie on the axes too
-NEIGHBOURS = (-5, -4, -3, 3, 4, 5)  # bins beside an axis; the window spreads what lies on it over two on either side
-SMALLEST = 32  # px; below there are too few bins
+FROM = 0.15  # lowest frequency in cycles per pixel: below it a face's outline and shading have energy on the axes too
+NEIGHBOURS = (-5, -4, -3, 3, 4, 5)  # bins beside an axis; the window spreads the axis over two bins on either side
+SMALLEST = 32  # px; smaller images have too few bins
 
 
 def line_energy(images: torch.Tensor) -> np.ndarray:
     """How much more energy lies on the spectrum's axes than beside them, per picture: mean log ratio, float64 [N].
 
-    Brightness and contrast do not matter.
+    Invariant to brightness and contrast.
 
     Args:
         images: uint8 [N, C, H, W], square, of 32 px and more; colour is averaged.
@@ -34,7 +34,7 @@ def line_energy(images: torch.Tensor) -> np.ndarray:
     centre = size // 2
     distances = np.arange(int(np.ceil(FROM * size)) - 1, centre - 1) + 1
     beside = centre + np.array(NEIGHBOURS)
-    # A picture of one grey has no energy anywhere: neither more nor less on the axes.
+    # A uniform image has no energy anywhere; the ratio is then 1.
     tiny = 1e-6
     ratios = [
         np.log((on + tiny) / (off + tiny))
@@ -48,16 +48,16 @@ def line_energy(images: torch.Tensor) -> np.ndarray:
 
 
 def line_scores(real: torch.Tensor, other_half: torch.Tensor, synthetic: torch.Tensor) -> dict[str, Any] | None:
-    """How far synthetic faces stand from real ones in `line_energy`, in standard deviations of real faces.
+    """The difference of synthetic from real faces in mean `line_energy`, in standard deviations of real faces.
 
     Args:
         real: Real faces, uint8 [N, C, H, W].
-        other_half: Others of them, for the floor.
+        other_half: Other real faces, for the floor.
         synthetic: Synthetic faces.
 
     Returns:
-        `excess` and `excess_floor` (of the other half), and `n`, the synthetic faces; None for pictures below 32 px or
-        fewer than two faces per side.
+        `excess`, `excess_floor` (of the other half), and `n`, the number of synthetic faces; None for images below
+        32 px or fewer than two faces per set.
     """
     if real.shape[-1] < SMALLEST or min(len(real), len(other_half), len(synthetic)) < 2:
         return None

@@ -1,4 +1,4 @@
-"""The real faces that distances are taken to: two halves without a common person, and whether there are enough."""
+"""The real faces of the distances: split into two subject-disjoint halves, and checked for number."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from reports.settings import ScoreSettings
 
 @dataclass(frozen=True)
 class RealHalves:
-    """Two disjoint halves of the real faces; positions into them."""
+    """Two disjoint halves of the real faces, as indices."""
 
     first: np.ndarray
     second: np.ndarray
 
 
 def split_in_halves(labels: np.ndarray, subjects: Sequence[str | None], seed: int) -> RealHalves:
-    """Splits real faces into two halves of like class shares, subject-disjoint where every face names its subject.
+    """Splits real faces into two halves with similar class shares, subject-disjoint if every face names its subject.
 
-    A person in both halves would make the floor lower than any translator of unseen people can reach.
+    A person in both halves would lower the floor below what a translator of unseen people can reach.
 
     Args:
         labels: int [N].
         subjects: N subject names; None where unknown.
-        seed: Of the draw.
+        seed: Of the random split.
     """
     random = np.random.default_rng(seed)
     labels = np.asarray(labels)
@@ -38,7 +38,7 @@ def split_in_halves(labels: np.ndarray, subjects: Sequence[str | None], seed: in
         groups = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)[1]
     else:
         groups = np.arange(len(labels))
-    # Groups of the same make-up are dealt out in turn, so that both halves get like shares of every class.
+    # Groups with the same labels are assigned alternately, so that both halves have similar shares of every class.
     members: dict[int, list[int]] = {}
     for position, group in enumerate(groups):
         members.setdefault(int(group), []).append(position)
@@ -48,12 +48,12 @@ def split_in_halves(labels: np.ndarray, subjects: Sequence[str | None], seed: in
     for group in order:
         smaller = 0 if len(halves[0]) <= len(halves[1]) else 1
         halves[smaller].extend(members[group])
-    # In chance order, so that a cut to the first n is a fair draw.
+    # In random order, so that the first n are a random sample.
     return RealHalves(random.permutation(np.array(halves[0], int)), random.permutation(np.array(halves[1], int)))
 
 
 def check_reference_faces(faces: pa.Table, folds: pa.Table, names: Sequence[str], settings: ScoreSettings) -> None:
-    """Refuses folds whose real faces are too few for the distances: now, and not after all training.
+    """Refuses folds with too few real faces for the distances, before training.
 
     Args:
         faces: `face_id`, `label_name`, `subject`.
@@ -62,7 +62,7 @@ def check_reference_faces(faces: pa.Table, folds: pa.Table, names: Sequence[str]
         settings: The scores' settings.
 
     Raises:
-        InputError: Lists every such fold, with what it needs.
+        InputError: Lists every such fold, with the numbers required.
     """
     known = faces.select(["face_id", "label_name", "subject"])
     problems = []
@@ -77,16 +77,16 @@ def check_reference_faces(faces: pa.Table, folds: pa.Table, names: Sequence[str]
 
 
 def in_both(labels: np.ndarray, halves: RealHalves, num_classes: int) -> np.ndarray:
-    """int [K]: how many faces of each class the distances can compare, both halves having that many."""
+    """int [K]: the number of faces of each class that both halves have, and the distances can compare."""
     counts = [np.bincount(labels[half], minlength=num_classes) for half in (halves.first, halves.second)]
     return np.minimum(*counts)
 
 
 def too_few_real(fold: int, split: str) -> Problem:
-    """A fold whose two halves of real faces share no two faces of a class."""
+    """The problem of a fold whose two halves of real faces have fewer than two comparable faces."""
     why = (
-        f"has too few real {split} faces for the distances, which compare two halves of them: the halves share fewer "
-        "than two faces of a class"
+        f"has too few real {split} faces for the distances, which compare two halves of them: fewer than two "
+        "faces have a counterpart of their class in the other half"
     )
-    fix = f"have four {split} faces and more, two of a class at least (and of two subjects, where they are named)"
+    fix = f"use at least four {split} faces, with at least two per class (and of two subjects, if subjects are named)"
     return Problem(f"fold {fold}", why, fix)

@@ -1,7 +1,7 @@
-"""Scores of one translator: distances to real faces, recognition of translated faces, and how far they moved.
+"""Scores of one translator: distances to real faces, recognition of translated faces, and their movement.
 
-None of these is utility: an output that is easy for a classifier need not help to train one. They are reported beside
-it. Test faces are only looked at here; nothing that trains or chooses reads a score.
+These are reported in addition to utility, which they don't measure: an output that is easy for a classifier need not
+help to train one. Scores use test faces; nothing that trains or selects reads a score.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ from reports.settings import SCORES_VERSION, ScoreSettings
 
 
 def _why_too_few(fold: int, wanted: np.ndarray, available: np.ndarray, settings: ScoreSettings) -> Problem:
-    """Why fewer than two faces per side are left for the distances."""
+    """Why fewer than two faces per set are left for the distances."""
     if wanted.sum() < 2:
         return too_few_real(fold, settings.reference_split)
     if np.minimum(wanted, available).sum() < 2:
-        why = "has fewer than two synthetic faces of the classes that the real ones show"
-        return Problem(f"fold {fold}", why, "synthesize more faces, or let selection keep more")
-    why = f"fewer than two faces per side are left of scores.max_images: {settings.max_images}"
+        why = "has fewer than two synthetic faces of the real ones' classes"
+        return Problem(f"fold {fold}", why, "synthesize more faces, or make selection less strict")
+    why = f"fewer than two faces per set are left by scores.max_images: {settings.max_images}"
     if settings.max_inception_images is not None:
         why += f" and scores.max_inception_images: {settings.max_inception_images}"
-    return Problem(f"fold {fold}", why, "raise them to some faces for each class")
+    return Problem(f"fold {fold}", why, "raise them to several faces per class")
 
 
 def matched_positions(label_sets: Sequence[np.ndarray], num_classes: int, limit: int) -> list[np.ndarray]:
-    """The first faces of each set such that all sets hold the same number of each class.
+    """Selects the first faces of each set such that all sets have the same number of each class.
 
     Args:
         label_sets: Labels of each set.
         num_classes: Number of classes.
-        limit: At most so many faces a set; every class is cut by the same share.
+        limit: Maximum number of faces per set; every class is reduced by the same factor.
 
     Returns:
-        For each set the positions, sorted by class.
+        For each set the indices, sorted by class.
     """
     counts = np.min([np.bincount(labels, minlength=num_classes) for labels in label_sets], axis=0)
     if counts.sum() > limit:
@@ -82,12 +82,12 @@ def feature_distances(
 
     Args:
         real: Features [N, D] of the first half of the real faces.
-        other_half: Features [N, D] of the other half.
+        other_half: Features [N, D] of the second half.
         synthetic: Features [N, D] of synthetic faces.
         labels: int [N], the class of row i in all three.
         names: Names of the classes.
         kernel_subset_size: See `reports.metrics.kid.kernel_distance`.
-        seed: Of its subsets.
+        seed: Of its random subsets.
 
     Returns:
         `overall` and `per_class`, each with `n`, `frechet`, `kernel`, `frechet_floor`, `kernel_floor` (null below two
@@ -112,11 +112,11 @@ def feature_distances(
 
 
 def recognition_scores(confusion: np.ndarray, by_source: np.ndarray) -> dict[str, Any]:
-    """Recognition from counts.
+    """Computes recognition from counts.
 
     Args:
-        confusion: int [K, K], translated faces by target and judged class.
-        by_source: int [K, K, K], the same by source class, target and judged class.
+        confusion: int [K, K], translated faces by target and predicted class.
+        by_source: int [K, K, K], the same by source class, target and predicted class.
 
     Returns:
         `accuracy` over all targets (as published), `accuracy_changed` over targets that differ from the source's
@@ -136,11 +136,11 @@ def recognition_scores(confusion: np.ndarray, by_source: np.ndarray) -> dict[str
 
 
 def untranslated_baseline(labels: np.ndarray, judged: np.ndarray, num_classes: int) -> dict[str, Any]:
-    """The recognition of a translator that changes nothing: the judge's agreement with every target, untranslated.
+    """The recognition of a translator that returns its input: the judge's agreement with every target, untranslated.
 
     Args:
         labels: int [N], the faces' own classes.
-        judged: int [N], what the judge takes them for.
+        judged: int [N], the judge's predictions.
         num_classes: Number of classes.
 
     Returns:
@@ -158,7 +158,7 @@ def untranslated_baseline(labels: np.ndarray, judged: np.ndarray, num_classes: i
 
 
 def movement(inputs: torch.Tensor, outputs: torch.Tensor) -> np.ndarray:
-    """How far outputs moved from their sources: mean absolute difference, 0..1, float64 [N].
+    """Movement of outputs from their sources: mean absolute difference, 0..1, float64 [N].
 
     Args:
         inputs: uint8 [N, C, H, W].
@@ -169,13 +169,13 @@ def movement(inputs: torch.Tensor, outputs: torch.Tensor) -> np.ndarray:
 
 
 def read_synthetic(directory: Path, counts: Sequence[int], *, size: int, channels: int) -> FaceTensors:
-    """Reads the first `counts[label]` synthetic faces of each class, and no more than it must.
+    """Reads the first `counts[label]` synthetic faces of each class, and only the row groups that contain them.
 
-    Rows that selection has refused (`kept` false) are passed over.
+    Rows that selection rejected (`kept` false) are skipped.
 
     Args:
         directory: A dataset directory of one fold.
-        counts: How many faces of each class are wanted.
+        counts: Number of faces to read, by class.
         size: Edge in pixels.
         channels: 1 or 3.
     """
@@ -225,25 +225,25 @@ def score_translator(
     """Scores one translator over all folds, and writes the scores as JSON.
 
     Args:
-        name: The translator's name in params.
+        name: The translator's name in params.yaml.
         faces_dir: The prepared faces.
         folds_path: The folds' table.
-        synthetic_dir: Holds `fold-<k>/data/*.parquet`.
-        translator_dir: Holds `fold-<k>/weights.safetensors`.
-        judge_for_fold: Gives a fold's judge, trained on the fold's real training faces only.
+        synthetic_dir: Contains `fold-<k>/data/*.parquet`.
+        translator_dir: Contains `fold-<k>/weights.safetensors`.
+        judge_for_fold: Returns a fold's judge, trained on the fold's real training faces only.
         settings: The scores' settings.
         out: The JSON file to write.
-        device: Where to run.
-        cache: A folder for Inception features, shared by all translators; None for no cache.
+        device: Device of the networks.
+        cache: A folder for Inception features, shared by all translators; None disables it.
 
     Returns:
-        What was written. `distances` holds one entry a feature space: FID and KID on Inception where its weights can
-        be had, FCD and KCD (Frechet and kernel classifier distance) on the judge's features always; `of` is how many
-        faces per side there would have been without `max_images`. `unavailable` says what could not be had and why.
-        `lines` is how far stripes and grids stand out (`reports.metrics.patterns`), null for tiny pictures.
+        The scores as written. `distances` contains one entry per feature space: FID and KID on Inception if its weights
+        are available, and always FCD and KCD (Frechet and kernel classifier distance) on the judge's features; `of` is
+        the number of faces per set without `max_images`. `unavailable` lists missing scores and why.
+        `lines` measures stripes and grids (`reports.metrics.patterns`), null for tiny images.
         `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
-        `movement` are of the test faces that `translated_faces` counts: `n` of `of`, of which the translator could take
-        `accepted`. `gallery` follows.
+        `movement` are measured on the test faces of `translated_faces`: `n` of `of`, of which the translator accepts
+        `accepted`. `gallery` is an image with its labels.
 
     Raises:
         InputError: A fold has no test faces or no synthetic faces.
@@ -308,11 +308,11 @@ def _score_fold(
             raise InputError(Problem(f"fold {fold}", f"has no {split} faces to score on", "see folds.*"))
     test = face_tensors(tables["test"], **shape)
     reference = test if settings.reference_split == "test" else face_tensors(tables[settings.reference_split], **shape)
-    found = _beside_real_faces(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
+    found = _compare_with_real(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
     judged = _judged(judge, test.images)
     found["judge_on_real"] = (test.labels.cpu().numpy(), judged)
     usable = translator.usable_sources(test).cpu()
-    # Where none is, translation says why.
+    # If none is usable, the translator's own message says why.
     positions = np.flatnonzero(usable.numpy()) if bool(usable.any()) else np.arange(len(test))
     accepted = test.take(positions)
     found.update(_recognition(fold, accepted, judged[positions], translator, judge, settings, device))
@@ -321,7 +321,7 @@ def _score_fold(
     return found
 
 
-def _beside_real_faces(
+def _compare_with_real(
     fold: int,
     names: Sequence[str],
     reference: FaceTensors,
@@ -332,7 +332,7 @@ def _beside_real_faces(
     cache: Path | None,
     shape: dict[str, int],
 ) -> dict[str, Any]:
-    """Distances of the synthetic faces to the real ones in each feature space, and lines that real faces don't have."""
+    """Distances of the synthetic faces to the real ones in each feature space, and line scores."""
     labels = reference.labels.cpu().numpy()
     halves = split_in_halves(labels, reference.subjects, settings.seed)
     first, second = reference.take(halves.first), reference.take(halves.second)
@@ -344,7 +344,7 @@ def _beside_real_faces(
         ("judge", judge.features, settings.max_images)
     ]
     if inception is not None:
-        extractor = inception  # a name of its own: the closure below must not see a None
+        extractor = inception  # a separate name, which mypy knows is not None in the closure below
         limit = min(settings.max_images, settings.max_inception_images or settings.max_images)
         spaces.insert(0, ("inception", lambda images: cached_features(images, extractor, cache), limit))
     distances = {}
@@ -369,7 +369,7 @@ def _beside_real_faces(
         distances[space]["of"] = len(matched_positions(label_sets, len(names), len(reference))[0])
         distances[space]["dimension"] = sets[0].shape[1]
         distances[space]["short_of_synthetic"] = bool((available < wanted).any())
-    # Of the faces that the judge's space was taken on, which come last.
+    # On the faces of the judge's feature space, which is last.
     matched = [
         images[torch.from_numpy(rows)]
         for images, rows in zip((first.images, second.images, synthetic.images), positions, strict=True)
@@ -386,10 +386,10 @@ def _recognition(
     settings: ScoreSettings,
     device: torch.device | str,
 ) -> dict[str, Any]:
-    """Counts of what the judge takes translated faces for, and how far they moved.
+    """Counts of the judge's predictions on translated faces, and the faces' movement.
 
-    A translator that keeps its sources' class is asked for that class alone. `judged_real` is what the judge takes the
-    untranslated faces for.
+    A translator that keeps its sources' class is evaluated on that class alone. `judged_real` contains the judge's
+    predictions on the untranslated faces.
     """
     num_classes = len(test.class_names)
     found: dict[str, Any] = {"accepted": len(test), "real_movement": _real_movement(test, settings.seed)}
@@ -424,7 +424,7 @@ def _recognition(
 
 
 def _judged(judge: Judge, images: torch.Tensor, batch_size: int = 512) -> np.ndarray:
-    """What the judge takes each picture for, int [N]."""
+    """The judge's predictions, int [N]."""
     starts = range(0, len(images), batch_size)
     return np.concatenate(
         [np.asarray(judge.probabilities(images[start : start + batch_size])).argmax(axis=1) for start in starts]
@@ -432,7 +432,7 @@ def _judged(judge: Judge, images: torch.Tensor, batch_size: int = 512) -> np.nda
 
 
 def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` positions, spread over the classes by their shares (largest remainders), in the faces' own order."""
+    """`count` random indices, stratified by class (largest remainders), in ascending order."""
     random = np.random.default_rng(seed)
     sizes = np.bincount(labels)
     exact = sizes * count / len(labels)
@@ -444,7 +444,7 @@ def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> np.ndarray:
-    """The movements between two real faces of one subject and different classes: a yardstick for outputs."""
+    """Movements between two real faces of one subject and different classes, as a reference for outputs."""
     random = np.random.default_rng(seed)
     labels = test.labels.cpu().numpy()
     members: dict[str, list[int]] = {}
@@ -466,7 +466,7 @@ def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> np.ndarray
 def _gallery(
     test: FaceTensors, translator: Translator, settings: ScoreSettings, device: torch.device | str
 ) -> dict[str, Any] | None:
-    """A sheet, one row per face that training never saw: the input, then every class."""
+    """An image with one row per test face: the input, then every class."""
     rows = _gallery_rows(test, settings.gallery_faces, settings.seed)
     faces = test.take(rows).to(device)
     columns = [faces.images.cpu()]
@@ -489,7 +489,7 @@ def _gallery(
 
 
 def _gallery_rows(test: FaceTensors, count: int, seed: int) -> np.ndarray:
-    """Faces of different subjects, the classes in turn; the same for every translator."""
+    """Indices of faces of different subjects, the classes in turn; the same for every translator."""
     random = np.random.default_rng(seed)
     labels = test.labels.cpu().numpy()
     by_class = {label: random.permutation(np.flatnonzero(labels == label)).tolist() for label in np.unique(labels)}
@@ -554,7 +554,7 @@ def _combine(
                 }
             )
     lines = [fold["lines"] for fold in scored]
-    # A mean over folds, and none where a fold has none.
+    # The mean over folds; null if a fold has none.
     result["lines"] = (
         {key: float(np.mean([found[key] for found in lines])) for key in ("excess", "excess_floor")}
         | {"n": min(found["n"] for found in lines)}
@@ -605,7 +605,7 @@ def _movement_scores(
 
 
 def _mean_distances(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The folds' mean; n is a fold's smallest, so that a warning is never averaged away."""
+    """The mean over folds; n is the minimum, so that a warning about small samples is kept."""
     result: dict[str, Any] = {
         "n": min(fold["n"] for fold in per_fold),
         "small_sample": any(fold["small_sample"] for fold in per_fold),

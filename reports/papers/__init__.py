@@ -1,1 +1,1 @@
-"""The figures that the papers published, to be set beside ours."""
+"""Results published in the papers, to show beside a run's own."""

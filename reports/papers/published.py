@@ -1,4 +1,4 @@
-"""Figures that the papers published, from data files; they stand in their own column, with their own data's name."""
+"""Reads results published in the papers; tables show them in their own column, with the name of their data set."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ COLUMNS = ("paper", "table", "row", "metric", "value", "dataset", "note", "match
 
 @lru_cache
 def read_published(folder: Path = FOLDER) -> pd.DataFrame:
-    """All published figures.
+    """All published results.
 
     Args:
-        folder: Holds the CSV files.
+        folder: Contains the CSV files.
 
     Returns:
-        Columns paper, table, row, metric, value (per cent), dataset, note, and matches: which of our rows stands
-        beside it (`utility:<translator>`, `recognition:<translator>`, `hog`, `lbp`, `real`, `amount:<n per class>`);
-        empty where we have no such row.
+        Columns paper, table, row, metric, value (per cent), dataset, note, and matches: the row of this project's
+        tables to show it in (`utility:<translator>`, `recognition:<translator>`, `hog`, `lbp`, `real`,
+        `amount:<n per class>`); empty if there is none.
 
     Raises:
-        InputError: A file has other columns, or a value that is no percentage.
+        InputError: A file has other columns, or a value is not a percentage.
     """
     problems = []
     frames = []
@@ -45,13 +45,13 @@ def read_published(folder: Path = FOLDER) -> pd.DataFrame:
 
 
 def published_for(matches: str) -> pd.DataFrame:
-    """The published rows that stand beside one of ours; often none, at times one a data set."""
+    """The published rows for one row of this project's tables: often none, sometimes one per data set."""
     published = read_published()
     return published[published["matches"] == matches] if matches else published.iloc[0:0]
 
 
 def describe_published(rows: pd.DataFrame) -> tuple[str, str]:
-    """Two table cells: the figures, and whose they are on which data (`Oulu-CASIA VIS: StarGAN (LSSL, Table 1)`)."""
+    """Two table cells: the values, and their data set and origin (`Oulu-CASIA VIS: StarGAN (LSSL, Table 1)`)."""
     values = "; ".join(f"{value:.2f}" for value in rows["value"])
     origins = "; ".join(f"{row.dataset}: {row.row} ({row.paper}, {row.table})" for row in rows.itertuples())
     return values, origins

@@ -13,7 +13,7 @@ import pytest
 
 from augment.core.errors import InputError
 from augment.core.progress import VERBOSITY_VARIABLE
-from pipeline.core.messages import RESULT, ROOMS, listen
+from pipeline.core.messages import PACKAGES, RESULT, configure_logging
 
 pytestmark = pytest.mark.end_to_end
 
@@ -25,7 +25,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Logging is the process's: it is put back."""
     monkeypatch.setenv(VERBOSITY_VARIABLE, "normal")
     root = logging.getLogger()
-    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("", *ROOMS)}
+    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("", *PACKAGES)}
     with warnings.catch_warnings():
         yield
     root.handlers[:] = handlers
@@ -67,8 +67,8 @@ OURS = {10: "ours 10", 20: "ours 20", 25: "ours 25", 30: "warning: ours 30", 40:
 def test_each_verbosity_says_its_own(
     wanted: str, least: int, others: set[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    listen(wanted)  # type: ignore[arg-type]
-    listen()  # twice is not heard twice
+    configure_logging(wanted)  # type: ignore[arg-type]
+    configure_logging()  # twice is not heard twice
     say_everything()
     found = capsys.readouterr()
     ours = [line for level, line in OURS.items() if level >= least]
@@ -79,7 +79,7 @@ def test_each_verbosity_says_its_own(
 def test_a_word_of_the_environment_that_is_none_is_the_users_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VERBOSITY_VARIABLE, "silent")
     with pytest.raises(InputError, match="S2L_VERBOSITY=silent"):
-        listen()
+        configure_logging()
 
 
 def run_check(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

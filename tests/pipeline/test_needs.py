@@ -65,7 +65,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with all that `check_needs` looks at; what is in the files does not matter to it."""
+    """A workspace with all that `check_inputs` looks at; what is in the files does not matter to it."""
     root = tmp_path_factory.mktemp("finished")
     (root / "params.yaml").write_text(compose_profile(ROOT, ["scale=smoke"]), encoding="utf-8")
     chance = random.Random(0)

@@ -18,7 +18,7 @@ from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
 from pipeline.check import check
 from pipeline.cli import main
-from pipeline.core.messages import listen
+from pipeline.core.messages import configure_logging
 from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 
@@ -30,7 +30,7 @@ COUNTS = {"train": 10, "validation": 4, "test": 6}
 
 @pytest.fixture(autouse=True)
 def _messages() -> None:
-    listen("normal")  # as the command does
+    configure_logging("normal")  # as the command does
 
 
 def write_faces(root: Path, counts: dict[str, int] = COUNTS) -> Path:

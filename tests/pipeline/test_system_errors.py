@@ -1,4 +1,4 @@
-"""A full disk and a read-only folder: words and a fix, no traceback, and the old result whole."""
+"""A full disk and a read-only folder: an explanation and a fix, no traceback, and the old result whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from augment.core.seals import is_sealed, seal_folder
 from pipeline.cli import main
-from pipeline.core.system_errors import MENDS, told
+from pipeline.core.system_errors import FIXES, describe_system_error
 from pipeline.profile import compose_profile
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,7 +42,7 @@ def no_file_over_4_kilobytes() -> Iterator[None]:
 def test_a_disk_that_fills_up_while_faces_are_written(workspace: Path, no_file_over_4_kilobytes: None) -> None:
     result = CliRunner().invoke(main, ["prepare"])
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit), result.exception
-    assert "too large" in result.output.lower() and MENDS[errno.EFBIG] in result.output
+    assert "too large" in result.output.lower() and FIXES[errno.EFBIG] in result.output
     assert is_sealed(workspace / "artifacts" / "faces")
     there = {path.name for path in (workspace / "artifacts").iterdir()}
     assert there == {"faces", "timings"}  # nothing half-written beside the old faces
@@ -50,7 +50,7 @@ def test_a_disk_that_fills_up_while_faces_are_written(workspace: Path, no_file_o
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
 @pytest.mark.parametrize("command", ["check", "prepare", "judge", "report", "results kept", "train warp"])
-def test_what_the_system_refuses_is_told_in_words(
+def test_a_system_error_is_explained(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, number: int, command: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -65,13 +65,13 @@ def test_what_the_system_refuses_is_told_in_words(
     )
     result = CliRunner().invoke(main, command.split())
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
-    assert f"artifacts/faces/data: {os.strerror(number)} ({MENDS[number]})" in result.output
+    assert f"artifacts/faces/data: {os.strerror(number)} ({FIXES[number]})" in result.output
 
 
 def test_an_error_of_our_own_is_not_hidden(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a file that our own code looks for in vain is a fault to be seen whole."""
-    assert told(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
-    assert told(OSError("something else")) is None
+    assert describe_system_error(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None
+    assert describe_system_error(OSError("something else")) is None
 
     def fail(*_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "x")
@@ -88,4 +88,4 @@ def test_a_read_only_folder(workspace: Path) -> None:
     finally:
         (workspace / "artifacts").chmod(0o700)
     assert result.exit_code == 1 and isinstance(result.exception, SystemExit)
-    assert MENDS[errno.EACCES] in result.output and is_sealed(workspace / "artifacts" / "faces")
+    assert FIXES[errno.EACCES] in result.output and is_sealed(workspace / "artifacts" / "faces")

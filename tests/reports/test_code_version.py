@@ -31,7 +31,7 @@ def repository(tmp_path) -> Path:
 def test_a_clean_tree(repository) -> None:
     found = describe_code(repository)
     assert found == CodeVersion(commit=git(repository, "rev-parse", "HEAD"), changed=())
-    assert found.known and found.words == f"{found.commit}, tree unchanged"
+    assert found.known and found.description == f"{found.commit}, tree unchanged"
 
 
 def test_changed_and_unknown_files_are_named(repository) -> None:
@@ -40,7 +40,7 @@ def test_changed_and_unknown_files_are_named(repository) -> None:
     (repository / "code.py").unlink()
     found = describe_code(repository)
     assert found.changed == ("code.py", "new file é.py", "params.yaml")
-    assert found.words.endswith("and changed since: code.py, new file é.py, params.yaml")
+    assert found.description.endswith("and changed since: code.py, new file é.py, params.yaml")
 
 
 def test_what_dvc_writes_while_it_runs_is_no_change(repository) -> None:
@@ -59,7 +59,7 @@ def test_no_repository_and_no_git_are_unknown(repository, tmp_path, monkeypatch)
     alone = tmp_path / "unpacked"
     alone.mkdir()
     assert describe_code(alone) == CodeVersion()
-    assert CodeVersion().words.startswith(UNKNOWN) and not CodeVersion().known
+    assert CodeVersion().description.startswith(UNKNOWN) and not CodeVersion().known
     monkeypatch.setenv("PATH", str(alone))
     assert describe_code(repository) == CodeVersion()
 

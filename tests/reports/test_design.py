@@ -14,7 +14,7 @@ from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.shortfalls import find_shortfalls
 from reports.statistics import HELPED, HURT, UNCLEAR, Interval, compare_arms, detectable_difference
-from reports.tables import design_words
+from reports.tables import format_detectable
 
 NAMES = ("a", "b")
 FACES_ALONE = BootstrapSettings(resamples=4000, by_subject=False, resample_seeds=False)
@@ -98,8 +98,8 @@ def test_the_adjusted_interval_asks_for_more() -> None:
     ],
 )
 def test_helped_and_hurt_are_not_said_of_less_than_the_design_sees(interval, words, firm) -> None:
-    assert (interval.words, interval.firm) == (words, firm)
-    assert ("7.0 points" in design_words(interval)) is not firm
+    assert (interval.cautious_verdict, interval.firm) == (words, firm)
+    assert ("7.0 points" in format_detectable(interval)) is not firm
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def inputs(tmp_path_factory):
     return made_up_run.write_run(tmp_path_factory.mktemp("run"), seeds=2, subjects=12)
 
 
-def test_no_clear_difference_says_what_the_design_could_have_seen(inputs) -> None:
+def test_no_clear_difference_says_what_the_design_can_detect(inputs) -> None:
     kept = ("real", "lssl-400")
     inputs = inputs.model_copy(
         update={
@@ -120,8 +120,8 @@ def test_no_clear_difference_says_what_the_design_could_have_seen(inputs) -> Non
     assert headline.verdict == UNCLEAR
     seen = f"{100 * headline.comparisons['lssl-400'].accuracy.detectable:.1f} points"
     page = render_page(data, figures={})
-    assert f"<h2>No clear difference; this design could have seen {seen}.</h2>" in page
-    assert f"this design could have seen {seen} with 80 % power" in page[page.index('id="short"') :]
+    assert f"<h2>No clear difference; this design can detect {seen}.</h2>" in page
+    assert f"this design can detect {seen} with 80 % power" in page[page.index('id="short"') :]
     assert "(24 subjects, 2 seeds, 2 folds)" in page
 
 

@@ -34,7 +34,7 @@ def pass_as_official(monkeypatch, data: bytes) -> None:
 def test_absent_weights_are_a_reason_and_no_download(torch_home) -> None:
     found = find_inception_weights()
     assert found.path is None
-    assert "absent" in found.reason and "scores.allow_download" in found.reason
+    assert "missing" in found.reason and "scores.allow_download" in found.reason
 
 
 def test_cached_weights_are_found_and_verified(torch_home, monkeypatch) -> None:

@@ -91,11 +91,11 @@ def test_frechet_is_symmetric_and_zero_on_itself() -> None:
 def test_unlike_or_too_few_features_are_refused() -> None:
     with pytest.raises(ValueError, match="at least two"):
         frechet_distance_of_features(np.zeros((1, 3)), np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="unlike dimensions"):
+    with pytest.raises(ValueError, match="different dimensions"):
         frechet_distance_of_features(np.zeros((4, 2)), np.zeros((4, 3)))
     with pytest.raises(ValueError, match="not finite"):
         frechet_distance_of_features(np.full((4, 3), np.nan), np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="unlike shapes"):
+    with pytest.raises(ValueError, match="different shapes"):
         frechet_distance(np.zeros(2), np.eye(2), np.zeros(3), np.eye(3))
 
 

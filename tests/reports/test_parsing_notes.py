@@ -37,12 +37,12 @@ def notes(folder: Path, *reports: dict[str, Any]) -> tuple[str, ...]:
     return parsing_notes(folder)
 
 
-def test_says_who_taught_and_what_came_of_it(tmp_path: Path) -> None:
+def test_names_the_teachers_and_the_scores(tmp_path: Path) -> None:
     (note,) = notes(tmp_path, facts())
     for part in (
-        "fold-0: taught by embedded faces (1,500 faces, 50% of the draws, strong augmentation) and polygons of",
-        "200 embedded faces of people who taught nothing: background 0.90, skin 0.80, lips 0.70, eyes 0.60",
-        "3,589 validation faces it finds background 50.0%, skin 46.0%, lips 2.5%, eyes 1.5%",
+        "fold-0: trained on embedded faces (1,500 faces, 50% of the samples, strong augmentation) and polygons of",
+        "200 embedded faces of held-out people: background 0.90, skin 0.80, lips 0.70, eyes 0.60",
+        "3,589 validation faces it labels background 50.0%, skin 46.0%, lips 2.5%, eyes 1.5%",
         "fails on 4.0% of them (skin 1.0%, lips 2.0%, eyes 3.0%; ",
         "skin below 10.0%, lips below 0.2%",
     ):
@@ -52,7 +52,7 @@ def test_says_who_taught_and_what_came_of_it(tmp_path: Path) -> None:
 
 def test_own_masks_are_scored_on_both(tmp_path: Path) -> None:
     own = [{"name": "own masks", "faces": 270, "share": 1.0, "augmentation": "mild"}]
-    for number, (where, said) in enumerate((("validation", "70 validation faces with masks"), ("train", "70 faces"))):
+    for number, (where, said) in enumerate((("validation", "70 validation faces with masks"), ("train", "70 training faces"))):
         (tmp_path / str(number)).mkdir()
         (note,) = notes(tmp_path / str(number), facts(teachers=own, scored_on=where, faces=70))
         assert "own masks (270 faces, mild augmentation)" in note and said in note and "200 embedded faces" in note

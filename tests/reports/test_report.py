@@ -189,27 +189,27 @@ def test_the_answer_comes_first_with_its_interval(page, data) -> None:
     text = visible(page)
     comparison = find_headline(data).comparisons["warp-400"].accuracy
     start = text.index("Yes: the synthetic faces helped.")
-    answer = text[start : text.index("How much, and how sure", start)]
+    answer = text[start : text.index("Differences and their intervals", start)]
     for part in (comparison.value, comparison.low, comparison.high):
         assert signed(100 * part) in answer
     assert "80 subjects and 3 seeds" in answer
-    assert "Of 4 arms with synthetic faces" in answer and "Allowing for the best of 4" in answer
+    assert "Of 4 arms with synthetic faces" in answer and "Adjusted for picking the best of 4" in answer
     assert "classical is the strongest of 4 arms without synthetic faces" in answer
     assert "real faces only, arm classical" in answer
 
 
-def test_the_page_says_what_falls_short(page) -> None:
+def test_the_page_says_its_limitations(page) -> None:
     text = visible(page)
-    short = text[text.index("What falls short", text.index("The data")) :]
+    short = text[text.index("Limitations", text.index("The data")) :]
     assert "simgan: refused: needs simulated faces" in short
     assert "Arm simgan-400 was not run: its translator simgan was refused" in short
     assert "FID and KID: not available" in short
     assert "stargan-400 hurt" in short
     assert "stargan: 31 % of its outputs hardly differ" in short
-    assert "3 rows of the source could not be faces and lie in quarantine" in short
-    assert "2 test faces are near-identical to one of train (1 byte for byte)" in short
-    assert "Fewer than 2,048 faces per side (n = 210)" in text
-    assert "No FID:" in text and "In its place FCD" in text
+    assert "3 rows of the source could not be read as faces and are in quarantine" in short
+    assert "2 test faces are near-identical to one of train (1 byte-identical)" in short
+    assert "Fewer than 2,048 faces per set (n = 210)" in text
+    assert "No FID:" in text and "FCD is shown instead" in text
 
 
 def test_a_judge_that_knows_nothing_is_told(run, tmp_path) -> None:
@@ -218,7 +218,7 @@ def test_a_judge_that_knows_nothing_is_told(run, tmp_path) -> None:
     (tmp_path / "warp.json").write_text(json.dumps(scores))
     inputs = only(run[1], "real", "warp-400").model_copy(update={"scores": {"warp": tmp_path / "warp.json"}})
     text = visible(render_page(load_report_data(inputs, SETTINGS), figures={}))
-    assert "The judge is right on 16.0 % of all 560 real test faces, little more than chance" in text
+    assert "The judge has an accuracy of 16.0 % on all 560 real test faces, little more than chance" in text
 
 
 def test_published_figures_stand_apart_with_their_data(page, run) -> None:
@@ -295,14 +295,14 @@ def test_where_synthetic_faces_hurt_the_page_says_no(run) -> None:
     data = load_report_data(only(run[1], "real", "stargan-400"), SETTINGS)
     assert find_headline(data).verdict == HURT
     text = visible(render_page(data))
-    assert "No: the synthetic faces hurt." in text and "helped." not in text.split("How much, and how sure")[0]
+    assert "No: the synthetic faces hurt." in text and "helped." not in text.split("Differences and their intervals")[0]
 
 
 def test_where_nothing_synthetic_was_run_the_page_says_so(run) -> None:
     data = load_report_data(only(run[1], "real", "classical"), SETTINGS)
-    assert "No answer: no arm of real and synthetic faces was run." in visible(render_page(data))
+    assert "No result: no arm of real and synthetic faces was run." in visible(render_page(data))
     alone = load_report_data(only(run[1], "real"), SETTINGS)
-    assert "No answer" in visible(render_page(alone)) and "difference" not in report_metrics(alone)["arms"]["real"]
+    assert "No result" in visible(render_page(alone)) and "difference" not in report_metrics(alone)["arms"]["real"]
 
 
 def test_a_pick_that_luck_could_explain_is_not_called_yes(data, monkeypatch) -> None:
@@ -314,8 +314,8 @@ def test_a_pick_that_luck_could_explain_is_not_called_yes(data, monkeypatch) -> 
 
     monkeypatch.setattr(page_module, "find_headline", lambda _: replace(headline, survives=False))
     text = visible(render_page(data, figures={}))
-    assert "It seems so" in text and "Yes: the synthetic faces helped." not in text
-    assert "an interval that allows for the picking reaches nought" in text
+    assert "Probably" in text and "Yes: the synthetic faces helped." not in text
+    assert "the interval adjusted for picking it includes zero" in text
 
 
 def test_names_in_the_data_can_not_break_the_page(run) -> None:
@@ -327,7 +327,7 @@ def test_names_in_the_data_can_not_break_the_page(run) -> None:
 def test_a_baseline_that_was_not_run_is_refused(run) -> None:
     with pytest.raises(InputError, match=r"report\.baseline_arm"):
         load_report_data(run[1], ReportSettings(baseline_arm="absent"))
-    with pytest.raises(InputError, match="nothing to measure"):
+    with pytest.raises(InputError, match="no baseline to compare with"):
         load_report_data(only(run[1], "warp-400"), ReportSettings())
 
 

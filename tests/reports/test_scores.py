@@ -187,7 +187,7 @@ def test_distances_bear_their_own_name_and_are_matched(tmp_path, monkeypatch) ->
     result = score(write_run(tmp_path), Painter(), monkeypatch)
     [space] = result["distances"]
     assert (space["frechet_name"], space["kernel_name"]) == ("FCD", "KCD")
-    assert "FID" in result["unavailable"][0]["name"] and "absent" in result["unavailable"][0]["reason"]
+    assert "FID" in result["unavailable"][0]["name"] and "missing" in result["unavailable"][0]["reason"]
     assert space["overall"]["n"] == 8 * 6 // 2 and space["overall"]["small_sample"]
     assert [space["per_class"][name]["n"] for name in NAMES] == [8, 8, 8]
     assert not space["short_of_synthetic"]
@@ -203,7 +203,7 @@ def test_too_few_synthetic_faces_cut_both_sides_and_are_told(tmp_path, monkeypat
 
 
 def test_inception_is_used_where_it_can_be_had(tmp_path, monkeypatch) -> None:
-    from reports import scores
+    from reports.metrics import scores
     from reports.metrics.features import InceptionLookup
 
     class Inception:
@@ -319,12 +319,12 @@ def test_no_synthetic_faces_are_an_error_that_says_so(tmp_path, monkeypatch) -> 
 @pytest.mark.parametrize(
     ("made", "settings", "message"),
     [
-        ({"test_subjects": 1}, {}, r"fold 0: has too few real test faces .*have four test faces and more"),
+        ({"test_subjects": 1}, {}, r"fold 0: has too few real test faces .*use at least four test faces"),
         ({"synthetic_subjects": 1}, {}, "fold 0: has fewer than two synthetic faces .*synthesize more"),
-        ({}, {"max_images": 2}, "fold 0: fewer than two faces per side are left of scores.max_images: 2 .*raise"),
+        ({}, {"max_images": 2}, "fold 0: fewer than two faces per set are left by scores.max_images: 2 .*raise"),
     ],
 )
-def test_too_few_faces_are_an_error_with_the_mend_of_its_own_cause(
+def test_too_few_faces_are_an_error_with_the_fix_of_its_cause(
     tmp_path, monkeypatch, made, settings, message
 ) -> None:
     folder = write_run(tmp_path, **made)

@@ -45,17 +45,17 @@ def test_a_split_that_was_not_used_is_held_against_the_figures(tmp_path: Path) -
     said = "The data set's own splits were not used: it has train 210, validation 40, test 320; folds.kind is subjects"
     assert dict(data_facts(ignored))["splits"].startswith(said)
     assert any(line.startswith(said) for line in data_shortfalls(ignored))
-    assert not any("the source's own splits have it so" in line for line in data_shortfalls(ignored))
-    assert "duplicates across the source's own splits, which were not used" in dict(data_facts(ignored))
+    assert not any("in the source's own splits" in line for line in data_shortfalls(ignored))
+    assert "duplicates across the source's own splits (not used)" in dict(data_facts(ignored))
     kept = report(tmp_path, "auto", 1)
     assert dict(data_facts(kept))["splits"].startswith("The data set's own splits are kept")
     assert not any("splits were not used" in line for line in data_shortfalls(kept))
-    assert any("the source's own splits have it so" in line for line in data_shortfalls(kept))
+    assert any("in the source's own splits" in line for line in data_shortfalls(kept))
 
 
 def test_subjects_and_how_the_root_was_read(tmp_path: Path) -> None:
     facts = dict(data_facts(report(tmp_path, "subjects", 2)))
-    assert facts["subjects"] == "train 12, validation 3, test 5 to 6" and facts["how they were read"] == "read so"
+    assert facts["subjects"] == "train 12, validation 3, test 5 to 6" and facts["how the source was read"] == "read so"
 
 
 def test_a_report_without_folds_counts_the_sources_splits(tmp_path: Path) -> None:
@@ -71,5 +71,5 @@ def test_the_page_says_it_twice(tmp_path: Path) -> None:
     inputs.faces_report.write_text(json.dumps(report(tmp_path / "other", "subjects", 3)))
     settings = ReportSettings(bootstrap=BootstrapSettings(resamples=200))
     page = render_page(load_report_data(inputs, settings), figures={})
-    assert "as the run used them: the least and the most of 3 folds." in page and "<td>100 to 102</td>" in page
+    assert "as used in the run: minimum and maximum over 3 folds." in page and "<td>100 to 102</td>" in page
     assert page.count("own splits were not used: it has train 210, validation 40, test 320") == 2

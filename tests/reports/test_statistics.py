@@ -256,11 +256,11 @@ def test_reading_keeps_the_test_split_only(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("rows", "keywords", "message"),
     [
-        ([row(split="train")], {}, "holds no test predictions"),
+        ([row(split="train")], {}, "contains no test predictions"),
         ([row(), row()], {}, "occur twice in a run, first 'a'"),
-        ([row(predicted=3)], {}, r"column predicted: holds values outside 0\.\.2"),
+        ([row(predicted=3)], {}, r"column predicted: contains values outside 0\.\.2"),
         ([row()], {"drop": ["label"]}, "lacks the columns label"),
-        ([row()], {"names": None}, "names no classes"),
+        ([row()], {"names": None}, "contains no class names"),
     ],
 )
 def test_bad_predictions_are_refused(tmp_path, rows, keywords, message) -> None:
