@@ -46,7 +46,7 @@ class ClassifierSettings(BaseModel):
         augmentation_settings: How strong.
         select_by: The score on validation faces that picks the step; of equals the earlier.
         validate_every: Steps between looks at the validation faces; the last step is always looked at.
-        moving_average: Decay of a moving average of the weights, which is then what is validated and kept; 0 is off.
+        ema_decay: Decay of a moving average of the weights, which is then what is validated and kept; 0 is off.
         precision: float32, or autocast to bfloat16 or float16 (with loss scaling) where the device is a GPU. On a CPU
             it is always float32: nothing else is faster there.
     """
@@ -67,7 +67,7 @@ class ClassifierSettings(BaseModel):
     augmentation_settings: AugmentationSettings = AugmentationSettings()
     select_by: ScoreName = "balanced_accuracy"
     validate_every: int = Field(default=100, ge=1)
-    moving_average: float = Field(default=0.0, ge=0, lt=1)
+    ema_decay: float = Field(default=0.0, ge=0, lt=1)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
 
     @model_validator(mode="after")
@@ -170,10 +170,10 @@ def train_classifier(
     optimizer, scheduler = _optimizer(model, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     average = None
-    if settings.moving_average:
+    if settings.ema_decay:
         from timm.utils import ModelEmaV3
 
-        average = ModelEmaV3(model, decay=settings.moving_average, use_warmup=True)
+        average = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
 
     history: list[dict[str, float]] = []

@@ -79,13 +79,13 @@ class MugSettings(SourceSettings):
         peak: Which frames are faces. `middle`: those about the middle of each take. `annotation`: the pictures that the
             holders annotated by hand (`manual/images`), and no takes.
         peak_frames: With `middle`, how many of a take.
-        shortest_take: With `middle`, a take of fewer frames is a problem: where its end is cut off, its middle is no
+        min_frames: With `middle`, a take of fewer frames is a problem: where its end is cut off, its middle is no
             apex. (Tulyakov et al. 2018, MoCoGAN: a take has 50 to 160 frames.)
     """
 
     peak: Literal["middle", "annotation"] = "middle"
     peak_frames: int = Field(3, ge=1)
-    shortest_take: int = Field(20, ge=1)
+    min_frames: int = Field(20, ge=1)
 
 
 class MugSource(ListedSource):
@@ -213,12 +213,12 @@ class MugSource(ListedSource):
         frames = read_frames(take, where, _FRAME)
         yield from frames.problems
         numbers = list(frames.names)
-        needed = max(self.settings.peak_frames, self.settings.shortest_take)
+        needed = max(self.settings.peak_frames, self.settings.min_frames)
         if not numbers:
             return
         if len(numbers) < needed:
             problem = too_few_frames(where, len(numbers), needed)
-            yield Problem(problem.where, problem.why, "copy it again, or lower shortest_take (and peak_frames)")
+            yield Problem(problem.where, problem.why, "copy it again, or lower min_frames (and peak_frames)")
             return
         for number in middle_frames(numbers, self.settings.peak_frames):
             yield ListedFace(

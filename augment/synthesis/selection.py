@@ -46,7 +46,7 @@ class SelectionSettings(BaseModel):
         quota: Most kept faces of a class: one number, a number for each class named (others unbounded), or none.
         quota_order: Which faces fill a quota: `confidence` takes the surest, `first` the first made (so that a
             smaller quota's faces are among a larger one's first).
-        least_shift: Faces that moved less than this from their source are rejected: they kept its expression.
+        min_shift: Faces that moved less than this from their source are rejected: they kept its expression.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,7 +55,7 @@ class SelectionSettings(BaseModel):
     threshold: Share | dict[str, Share] = 0.5
     quota: Count | dict[str, Count] | None = None
     quota_order: Literal["confidence", "first"] = "first"
-    least_shift: Share = 0.0
+    min_shift: Share = 0.0
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _decide(
     if not settings.enabled:
         return np.ones(len(labels), dtype=bool), kinds
     # A shift that was never measured (null, read as NaN) can't speak against a face.
-    kinds[shift < settings.least_shift] = "shift"
+    kinds[shift < settings.min_shift] = "shift"
     for label, name in enumerate(class_names):
         threshold = _limit(settings.threshold, name, 0.0)
         own = labels == label
@@ -261,7 +261,7 @@ def _reason(kind: str, name: str, confidence: float, shift: float, settings: Sel
     if kind == "quota":
         return f"over the quota of {_limit(settings.quota, name, 0):g} for {name}"
     if kind == "shift":
-        return f"moved {shift:.3f}, less than {settings.least_shift:g}, from its source"
+        return f"moved {shift:.3f}, less than {settings.min_shift:g}, from its source"
     return None
 
 

@@ -150,7 +150,7 @@ class Run:
         discriminator = self.networks.get(DISCRIMINATOR)
         not_averaged = set() if discriminator is None else set(discriminator.names)
         self.averaged_names = [name for name in translator.state_dict() if name not in not_averaged]
-        self.average = MovingAverage(translator, self.averaged_names, settings.average_decay)
+        self.average = MovingAverage(translator, self.averaged_names, settings.ema_decay)
         # Working memory: what is no weight, but what the next step depends on.
         published = set(translator.state_dict())
         self.memory = {name: buffer for name, buffer in translator.named_buffers() if name not in published}

@@ -48,7 +48,7 @@ class TrainingSettings(BaseModel):
         le=1,
         description="Share of the run after which the learning rates fall linearly to 0; 1 = never.",
     )
-    average_decay: float = Field(
+    ema_decay: float = Field(
         default=0.999,
         ge=0,
         lt=1,

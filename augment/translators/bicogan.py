@@ -77,7 +77,7 @@ class BicoganSettings(TranslatorSettings):
         description="the class that D sees beside a real face: E_c(x), or its label (as in the released code), which "
         "spares D the easy way of telling probabilities from certainty; label is not in the paper",
     )
-    generator_hears: Literal["input", "batch_norm"] = Field(
+    generator_conditioning: Literal["input", "batch_norm"] = Field(
         default="input",
         description="c enters G beside z, or through every batch normalization too; the latter is not in the paper",
     )
@@ -213,7 +213,7 @@ class Bicogan(AdversarialTranslator):
             halvings=settings.halvings,
             kernel=settings.kernel,
             condition_size=classes,
-            conditioning=settings.generator_hears,
+            conditioning=settings.generator_conditioning,
         )
         self.encoder: DcganEncoder | None = None
         if settings.bidirectional:

@@ -26,10 +26,10 @@ class CdcganSettings(LatentGanSettings):
     conditional DCGAN that TensorFlow's users had at the time.
     """
 
-    generator_hears: GeneratorConditioning = Field(
+    generator_conditioning: GeneratorConditioning = Field(
         default="every", description="where the class enters G; batch_norm is not in the paper"
     )
-    discriminator_hears: DiscriminatorConditioning = Field(
+    discriminator_conditioning: DiscriminatorConditioning = Field(
         default="every", description="where the class enters D; projection is not in the paper"
     )
     lambda_latent: Weight = Field(

@@ -86,7 +86,7 @@ class CycleGanSettings(TranslatorSettings):
         description="a generator leaves faces of its output class as they are (section 5.2: half of lambda_cycle, for "
         "paintings only)",
     )
-    history: int = Field(
+    image_pool_size: int = Field(
         default=50,
         ge=0,
         description="size of each discriminator's image pool of earlier outputs; 0 = it sees the newest only",
@@ -281,8 +281,10 @@ class CycleGan(AdversarialTranslator):
         self.discriminator = nn.ModuleList(
             Pair(CycleGanDiscriminator(**form), CycleGanDiscriminator(**form)) for _ in pairs
         )
-        self.history = nn.ModuleList(
-            Pair(ImagePool(settings.history, channels, size), ImagePool(settings.history, channels, size))
+        self.image_pool = nn.ModuleList(
+            Pair(
+                ImagePool(settings.image_pool_size, channels, size), ImagePool(settings.image_pool_size, channels, size)
+            )
             for _ in pairs
         )
         self._hub: int | None = None
@@ -300,7 +302,7 @@ class CycleGan(AdversarialTranslator):
     @property
     def pools(self) -> list[Pair[ImagePool]]:
         """The pairs' image pools, filed like the discriminators that see them."""
-        return cast(list[Pair[ImagePool]], self.history)
+        return cast(list[Pair[ImagePool]], self.image_pool)
 
     def generator_parameters(self) -> Iterable[nn.Parameter]:
         """All generators'; Adam skips the pairs that get no gradient in a step."""

@@ -27,7 +27,7 @@ class IcganSettings(LatentGanSettings):
 
     kernel: Literal[4, 5] = Field(default=4, description="edge of the convolutions of G and D; the encoders have 5")
     noise: Noise = Field(default="normal", description="distribution of z")
-    discriminator_hears: DiscriminatorConditioning = Field(
+    discriminator_conditioning: DiscriminatorConditioning = Field(
         default="first", description="where the class enters D; projection is not in the paper"
     )
     encoder_share: float = Field(default=15 / 40, gt=0, lt=1, description="of the generator steps: the encoders' phase")

@@ -47,12 +47,12 @@ class LatentGanSettings(TranslatorSettings):
     kernel: Literal[4, 5] = Field(default=5, description="edge of the convolutions of G and D")
     latent_size: int = Field(default=100, ge=1, le=4096, description="length of z")
     noise: Noise = Field(default="uniform", description="distribution of z")
-    generator_hears: GeneratorConditioning = Field(
+    generator_conditioning: GeneratorConditioning = Field(
         default="input",
         description="where the class enters G: beside z, before every layer, or beside z and by the gains of the batch "
         "normalizations (not in the papers)",
     )
-    discriminator_hears: DiscriminatorConditioning = Field(
+    discriminator_conditioning: DiscriminatorConditioning = Field(
         default="input",
         description="where the class enters D: beside the picture, after the first convolution, before every layer, or "
         "by an inner product with the last features (Miyato and Koyama 2018; not in the papers)",
@@ -97,9 +97,9 @@ class LatentGan(AdversarialTranslator):
             halvings=settings.halvings,
             kernel=settings.kernel,
             condition_size=num_classes,
-            conditioning=settings.generator_hears,
+            conditioning=settings.generator_conditioning,
         )
-        conditioning = settings.discriminator_hears
+        conditioning = settings.discriminator_conditioning
         trunk = DcganTrunk(
             channels=channels,
             size=size,
@@ -217,6 +217,6 @@ class LatentGan(AdversarialTranslator):
         """Source scores of the real faces as faces of another class, any but their own."""
         shift = torch.randint(1, self.num_classes, (len(features),), generator=batch.generator)
         wrong = self.condition((batch.labels + shift.to(batch.labels.device)) % self.num_classes)
-        if self.settings.discriminator_hears != "projection":
+        if self.settings.discriminator_conditioning != "projection":
             features = self.discriminator.trunk(batch.images, wrong)
         return self.discriminator.judge(features, wrong)

@@ -50,7 +50,7 @@ class LsslSettings(LsslNetworkSettings):
     side_sigma: float = Field(
         default=0.02, gt=0, le=0.5, description="of a landmark's Gaussian, as a share of the edge"
     )
-    discriminator_sees: Literal["pair", "image"] = Field(
+    discriminator_input: Literal["pair", "image"] = Field(
         default="pair",
         description="(x, s) as published (fig. 3a), or x alone as in pose normalization (fig. 3b); with few faces a "
         "pair lets the generator show the class in s' alone and leave x unchanged",
@@ -267,7 +267,7 @@ class Lssl(LsslModel):
     @property
     def judged_channels(self) -> int:
         """Channels of what the discriminator sees: (x, s), or x alone."""
-        return self.channels if self.settings.discriminator_sees == "image" else self.picture_channels
+        return self.channels if self.settings.discriminator_input == "image" else self.picture_channels
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

@@ -77,7 +77,7 @@ class SimGanSettings(TranslatorSettings):
     classification: Literal["binary", "softmax"] = Field(
         default="binary", description="summed binary cross-entropies (LSSL eq. 2 and 3) or soft-max (attribute_loss)"
     )
-    history: int = Field(
+    image_pool_size: int = Field(
         default=512,
         ge=0,
         description="size of the image pool of refined faces (B), from which half of each batch of the discriminator "
@@ -232,7 +232,7 @@ class SimGan(AdversarialTranslator):
         classes = num_classes if settings.attribute_loss else 0
         self.refiner = Refiner(channels=channels, condition_size=classes, settings=settings)
         self.discriminator = LocalDiscriminator(channels=channels, size=size, classes=classes, settings=settings)
-        self.history = ImagePool(settings.history, channels, size)
+        self.image_pool = ImagePool(settings.image_pool_size, channels, size)
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
@@ -257,7 +257,7 @@ class SimGan(AdversarialTranslator):
         alone, judged = self.settings.refiner_share, self.settings.discriminator_share
         phases = (
             Phase("refiner", alone, trains=("refiner",)),
-            Phase("discriminator", judged, trains=("discriminator", "history")),
+            Phase("discriminator", judged, trains=("discriminator", "image_pool")),
             Phase("adversarial", 1.0 - alone - judged),
         )
         return tuple(phase for phase in phases if phase.share)
@@ -292,7 +292,7 @@ class SimGan(AdversarialTranslator):
         real, simulated = self._examples(batch), self._simulated(batch)
         with torch.no_grad():
             refined = self.refiner(simulated, self._condition(batch.targets)).to(simulated.dtype)
-        shown = self.history.mix(refined, batch.generator)
+        shown = self.image_pool.mix(refined, batch.generator)
         real_scores, attributes = self.discriminator(real)
         terms: dict[str, torch.Tensor] = {}
         if settings.lambda_adversarial:

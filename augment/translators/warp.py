@@ -57,8 +57,8 @@ class WarpSettings(TranslatorSettings):
         paste_mouth: Whether teeth and tongue, which no neutral face shows, come from a donor.
         pose_tolerance: Donors are drawn by how near their pose is, with this standard deviation in face widths (0.1
             is about 10 degrees of yaw).
-        largest_donors: At most this many donors per class are kept.
-        least_pairs: With fewer pairs (neutral and target of one subject), class means take their place.
+        max_donors: At most this many donors per class are kept.
+        min_pairs: With fewer pairs (neutral and target of one subject), class means take their place.
         regularization: Of the thin-plate spline; more follows noisy landmarks less.
     """
 
@@ -73,8 +73,8 @@ class WarpSettings(TranslatorSettings):
     texture_gain: float = Field(default=1.0, ge=0, le=2)
     paste_mouth: bool = True
     pose_tolerance: float = Field(default=0.1, gt=0)
-    largest_donors: int = Field(default=64, ge=1)
-    least_pairs: int = Field(default=3, ge=1)
+    max_donors: int = Field(default=64, ge=1)
+    min_pairs: int = Field(default=3, ge=1)
     regularization: float = Field(default=1e-3, ge=0)
 
     @field_validator("gain")
@@ -103,7 +103,7 @@ class WarpTranslator(FittedTranslator):
     The source's own subject is never its donor, where others exist.
 
     **What it needs.** Landmarks on every face; subjects with both a neutral face and one of the target class (at
-    least `least_pairs`), else class means stand in for pairs (the mean shape and mean picture of the class minus the
+    least `min_pairs`), else class means stand in for pairs (the mean shape and mean picture of the class minus the
     neutral ones: no style, and softer skin); else it refuses. Faces that are not neutral can be sources: their own
     class's mean displacement and texture are taken away first, which is less exact; see `preferred_sources`.
 
@@ -313,7 +313,7 @@ class WarpTranslator(FittedTranslator):
         return pairs
 
     def _enough(self, pairs: Sequence[object]) -> bool:
-        return len(pairs) >= self.settings.least_pairs
+        return len(pairs) >= self.settings.min_pairs
 
     def _fit_shape(self, label: int, aligned: torch.Tensor, pairs: Sequence[tuple[int, list[int]]]) -> torch.Tensor:
         """Fits a class's displacement; returns what each pair has beyond it, its style: [pairs, 136]."""
@@ -376,9 +376,9 @@ class WarpTranslator(FittedTranslator):
         self._put_texture(label, delta[None], frame)
 
     def _some(self, count: int, label: int) -> list[int]:
-        """At most `largest_donors` positions, drawn once and for all."""
+        """At most `max_donors` positions, drawn once and for all."""
         generator = torch.Generator().manual_seed(label)
-        return sorted(torch.randperm(count, generator=generator)[: self.settings.largest_donors].tolist())
+        return sorted(torch.randperm(count, generator=generator)[: self.settings.max_donors].tolist())
 
     def _put_donors(self, label: int, faces: FaceTensors, rows: torch.Tensor, shapes: torch.Tensor) -> None:
         images = to_unit_range(faces.images[rows])

@@ -158,7 +158,7 @@ def test_lssl_learns_illuminations_as_it_learns_expressions(tmp_path: Path) -> N
         discriminator_steps=1,
         generator_learning_rate=0.004,
         discriminator_learning_rate=0.004,
-        average_decay=0.8,
+        ema_decay=0.8,
         log_every=40,
         checkpoint_every=40,
         sample_every=40,

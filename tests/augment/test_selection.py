@@ -100,7 +100,7 @@ def _select(
 
 
 def test_every_face_stays_with_its_confidence_and_the_reason(tmp_path: Path) -> None:
-    report, rows = _select(tmp_path, threshold=0.5, least_shift=0.01)
+    report, rows = _select(tmp_path, threshold=0.5, min_shift=0.01)
     assert len(rows) == 3 * PER_CLASS
     for row in rows:
         index = int(row["face_id"][-6:])
@@ -127,7 +127,7 @@ def test_every_face_stays_with_its_confidence_and_the_reason(tmp_path: Path) -> 
 
 
 def test_off_keeps_everything_and_still_records_the_confidence(tmp_path: Path) -> None:
-    report, rows = _select(tmp_path, enabled=False, threshold=0.99, quota=1, least_shift=1.0)
+    report, rows = _select(tmp_path, enabled=False, threshold=0.99, quota=1, min_shift=1.0)
     assert all(row["kept"] and row["reject_reason"] is None and row["confidence"] is not None for row in rows)
     assert sum(report.kept.values()) == 3 * PER_CLASS
 

@@ -76,7 +76,7 @@ def test_the_schedule_is_flat_then_falls_linearly() -> None:
         ("batch_size", 0),
         ("betas", (0.5, 1.0)),
         ("generator_learning_rate", 0),
-        ("average_decay", 1.0),
+        ("ema_decay", 1.0),
         ("decay_start_share", 1.1),
         ("precision", "float64"),
         ("max_seconds", 60),
@@ -110,7 +110,7 @@ def test_each_step_moves_its_own_network_only(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(
         translator, "discriminator_losses", watched(translator.discriminator_losses, discriminator, generator)
     )
-    run(tmp_path, translator, steps=2, average_decay=0)
+    run(tmp_path, translator, steps=2, ema_decay=0)
     assert [entry[:3] for entry in seen] == [
         ("discriminator_losses", 0, 4),
         ("discriminator_losses", 1, 4),
@@ -141,7 +141,7 @@ def test_one_step_is_adams(tmp_path: Path) -> None:
     """After one step a weight has moved by the learning rate in its gradient's direction (Adam's first step)."""
     translator = tiny_gan()
     before = translator.scores.weight.detach().clone()
-    run(tmp_path, translator, steps=1, discriminator_steps=1, discriminator_learning_rate=1e-3, average_decay=0)
+    run(tmp_path, translator, steps=1, discriminator_steps=1, discriminator_learning_rate=1e-3, ema_decay=0)
     moved = (translator.scores.weight.detach() - before).abs()
     assert moved.max().item() == pytest.approx(1e-3, rel=1e-3)
 
@@ -294,7 +294,7 @@ def test_the_average_is_published_not_the_last_weights(tmp_path: Path, monkeypat
         original(self)
 
     monkeypatch.setattr(MovingAverage, "update", update)
-    result = run(tmp_path, translator, steps=6, average_decay=0.3)
+    result = run(tmp_path, translator, steps=6, ema_decay=0.3)
     assert steps[0] == 0.1 and steps[-1] == 0.3
     published = load_file(result.weights)
     for name in names:
@@ -305,7 +305,7 @@ def test_the_average_is_published_not_the_last_weights(tmp_path: Path, monkeypat
 
 
 def test_without_an_average_the_last_weights_are_published(tmp_path: Path) -> None:
-    result = run(tmp_path, average_decay=0)
+    result = run(tmp_path, ema_decay=0)
     last = load_file(checkpoint_folders(tmp_path / "scratch")[-1] / "tensors.safetensors")
     published = load_file(result.weights)
     assert result.best_step == 4 and result.best_score is None

@@ -82,7 +82,7 @@ SETTINGS = TrainingSettings(
     generator_learning_rate=0.05,
     discriminator_learning_rate=0.05,
     decay_start_share=0.5,
-    average_decay=0.9,
+    ema_decay=0.9,
     log_every=1,
     sample_every=5,
     validate_every=2,
@@ -146,7 +146,7 @@ def test_the_second_phase_learns_beside_the_averaged_weights(tmp_path: Path) -> 
             return losses(batch)
 
         translator.generator_losses = watched  # type: ignore[method-assign]
-        settings = SETTINGS.model_copy(update={"average_decay": decay})
+        settings = SETTINGS.model_copy(update={"ema_decay": decay})
         train_translator(translator, tiny_faces(), None, settings, out=folder / "out", scratch=folder / "s", seed=1)
         return live
 

@@ -175,7 +175,7 @@ def tiny_training(**changes: Any) -> TrainingSettings:
         "discriminator_steps": 2,
         "generator_learning_rate": 2e-3,
         "discriminator_learning_rate": 1e-3,
-        "average_decay": 0.9,
+        "ema_decay": 0.9,
         "log_every": 4,
         "sample_every": 6,
         "sample_faces": 3,

@@ -60,7 +60,7 @@ def test_it_learns_what_can_be_learned() -> None:
     assert not result.model.training
 
 
-@pytest.mark.parametrize("settings", [TINY, changed(optimizer="sgd", schedule="cosine", moving_average=0.9)])
+@pytest.mark.parametrize("settings", [TINY, changed(optimizer="sgd", schedule="cosine", ema_decay=0.9)])
 def test_the_same_seed_gives_the_same_weights(settings: ClassifierSettings) -> None:
     synthetic = tensors(np.arange(60) % 3, seed=3)
     first, second, other = (train(settings, synthetic=synthetic, seed=seed) for seed in (4, 4, 5))
@@ -185,7 +185,7 @@ def test_schedules_rise_and_fall_as_they_say(schedule: str) -> None:
 
 def test_label_smoothing_and_moving_average_change_the_run() -> None:
     plain = train().model.state_dict()["network.conv1.weight"]
-    for update in ({"label_smoothing": 0.3}, {"moving_average": 0.5}, {"weight_decay": 0.5}):
+    for update in ({"label_smoothing": 0.3}, {"ema_decay": 0.5}, {"weight_decay": 0.5}):
         assert not torch.equal(train(changed(**update)).model.state_dict()["network.conv1.weight"], plain)
 
 

@@ -25,7 +25,7 @@ from pipeline.profile import compose_profile
 ROOT = Path(__file__).parent.parent.parent
 SETTINGS = {  # that the small copies need
     "bu3dfe": ["size=32", "yaws=[0.0]", "levels=[4]"],  # models are drawn: quickly
-    "mug": ["shortest_take=5"],
+    "mug": ["min_frames=5"],
 }
 
 

@@ -75,7 +75,7 @@ def test_another_threshold_runs_selection_and_what_follows_only(workspace: Path)
     file = workspace / "params.yaml"
     before = file.read_text(encoding="utf-8")
     values = yaml.safe_load(before)
-    values["selection"]["least_shift"] = 0.001
+    values["selection"]["min_shift"] = 0.001
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     status = json.loads(run(workspace, "dvc", "status", "--json").stdout)
     file.write_text(before, encoding="utf-8")

@@ -67,7 +67,7 @@ def main(work: Path) -> dict[str, Any]:
 
     values = yaml.safe_load(compose_profile(ROOT, ["scale=smoke"]))
     training = {"steps": 60, "batch_size": 8, "discriminator_steps": 1, "log_every": 10, "checkpoint_every": 20}
-    training |= {"generator_learning_rate": 0.01, "discriminator_learning_rate": 0.003, "average_decay": 0.9}
+    training |= {"generator_learning_rate": 0.01, "discriminator_learning_rate": 0.003, "ema_decay": 0.9}
     values["translators"]["mine"] = {"method": "overlay", "settings": {"lambda_faint": 1.0}, "training": training}
     entry = parse_parameters(values, where="params.yaml").translator("mine")
     facts["entry"] = [entry.method, entry.settings, entry.training.steps]

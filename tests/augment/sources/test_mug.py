@@ -17,7 +17,7 @@ from augment.sources import open_source
 from augment.sources.mug import EXPRESSIONS, MugSource
 
 SUBJECTS = ("001", "002", "014")
-SHORT = {"shortest_take": 5}
+SHORT = {"min_frames": 5}
 
 
 def write_take(folder: Path, expression: str, subject: int, frames: int = 7, first: int = 0) -> None:
@@ -246,7 +246,7 @@ CASES: dict[str, Case] = {
         "mug",
         one_subject,
         {},
-        r"anger/take000/: has 7 frames, and 20 are needed .*lower shortest_take",
+        r"anger/take000/: has 7 frames, and 20 are needed .*lower min_frames",
     ),
     "MUG: gap in a take": (
         "mug",

@@ -99,7 +99,11 @@ def test_defaults_are_the_published_values() -> None:
         "encoded",
     )
     assert settings.lambda_cls == settings.lambda_rec == settings.lambda_r1 == 0
-    assert settings.generator_hears == "input" and settings.discriminator_weights == "dcgan" and settings.latent is None
+    assert (
+        settings.generator_conditioning == "input"
+        and settings.discriminator_weights == "dcgan"
+        and settings.latent is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -407,7 +411,7 @@ def test_a_translation_is_the_generators_picture_of_the_encoders_latent() -> Non
 @pytest.mark.parametrize("form", ["gan", "bigan", "cgan", "bicogan"])
 @pytest.mark.parametrize("hears", ["input", "batch_norm"])
 def test_the_target_matters_where_it_is_conditioned_on_classes(form: str, hears: str) -> None:
-    translator = tiny(form, generator_hears=hears)
+    translator = tiny(form, generator_conditioning=hears)
     faces = random_faces()
     one, other = (translator.translate(faces, torch.full((4,), label)) for label in (0, 1))
     assert torch.equal(one, other) == translator.keeps_class

@@ -15,7 +15,7 @@ from augment.translators.cdcgan_encoder import Cdcgan, CdcganSettings
 
 SIZE = 32
 TINY = {"width": 4, "latent_size": 6}
-ADDED = {"generator_hears": "batch_norm", "discriminator_hears": "projection", "lambda_r1": 1.0}
+ADDED = {"generator_conditioning": "batch_norm", "discriminator_conditioning": "projection", "lambda_r1": 1.0}
 
 
 def tiny(**settings: Any) -> Cdcgan:
@@ -101,7 +101,7 @@ def test_defaults_are_the_published_values() -> None:
     settings = CdcganSettings()
     assert (settings.width, settings.halvings, settings.kernel, settings.latent_size) == (64, 4, 5, 100)
     assert (settings.noise, settings.latent, settings.discriminator_norm) == ("uniform", "encoded", True)
-    assert settings.generator_hears == settings.discriminator_hears == "every"
+    assert settings.generator_conditioning == settings.discriminator_conditioning == "every"
     assert settings.lambda_r1 == settings.lambda_latent == 0 and not settings.wrong_labels
     network = Cdcgan(num_classes=3, channels=1, size=SIZE, settings=CdcganSettings(width=4))
     assert network.discriminator.trunk.slope == network.encoder.trunk.slope == 0.2
@@ -177,7 +177,7 @@ def test_the_encoders_terms_equal_the_formulas() -> None:
 
 @pytest.mark.parametrize("hears", ["every", "projection"])
 def test_lazy_r1_is_that_of_the_true_class(hears: str) -> None:
-    translator = tiny(discriminator_hears=hears, lambda_r1=0.3, r1_every=8)
+    translator = tiny(discriminator_conditioning=hears, lambda_r1=0.3, r1_every=8)
     batch = batch_in(translator, "adversarial")
     x = batch.images.clone().requires_grad_()
     scores = translator.discriminator(x, torch.eye(3)[batch.labels])
@@ -191,7 +191,7 @@ def test_lazy_r1_is_that_of_the_true_class(hears: str) -> None:
 @pytest.mark.parametrize("hears", ["every", "projection"])
 def test_wrong_classes_as_fakes(hears: str) -> None:
     """A switch here, IcGAN's default; a projected class shares the convolutions, to the same end."""
-    translator = tiny(discriminator_hears=hears, wrong_labels=True)
+    translator = tiny(discriminator_conditioning=hears, wrong_labels=True)
     batch = batch_in(translator, "adversarial")
     y = torch.eye(3)[batch.targets]
     latent = noise_of(translator, batch)

@@ -15,7 +15,7 @@ from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.cyclegan import CycleGan, CycleGanDiscriminator, CycleGanGenerator, CycleGanSettings
 
-TINY = {"width": 4, "residual_blocks": 1, "history": 4, "discriminator_downs": 2}
+TINY = {"width": 4, "residual_blocks": 1, "image_pool_size": 4, "discriminator_downs": 2}
 ANGRY, HAPPY, NEUTRAL = range(3)
 
 
@@ -100,7 +100,7 @@ def test_the_discriminator_sees_patches_of_70_pixels() -> None:
 def test_defaults_are_the_published_values() -> None:
     settings = CycleGanSettings()
     assert (settings.width, settings.downs, settings.outer_kernel, settings.discriminator_downs) == (64, 2, 7, 3)
-    assert (settings.lambda_cycle, settings.lambda_identity, settings.history) == (10, 0, 50)
+    assert (settings.lambda_cycle, settings.lambda_identity, settings.image_pool_size) == (10, 0, 50)
     assert settings.adversarial == "least_squares" and settings.discriminator_norm
     assert not settings.image_skip and settings.lambda_r1 == 0 and settings.cycle_every == 1
     weights = torch.cat([p.flatten() for p in CycleGanGenerator(channels=1, size=64, settings=settings).parameters()])
@@ -110,7 +110,7 @@ def test_defaults_are_the_published_values() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [32, 48, 64, 96, 128])
 def test_sizes_and_channels(size: int, channels: int) -> None:
-    settings = {"width": 4, "residual_blocks": 1, "history": 2}
+    settings = {"width": 4, "residual_blocks": 1, "image_pool_size": 2}
     translator = create_translator("cyclegan", num_classes=3, channels=channels, size=size, settings=settings)
     faces = random_faces(3, size=size, channels=channels)
     translated = translator.translate(faces, torch.tensor([1, 2, 0]))
@@ -130,7 +130,7 @@ def test_impossible_size_names_sizes_that_can() -> None:
 def test_a_bundle_has_a_pair_for_each_class_but_the_hub() -> None:
     translator = tiny()
     translator.check(random_faces(6))
-    assert len(translator.generator) == len(translator.discriminator) == len(translator.history) == 2
+    assert len(translator.generator) == len(translator.discriminator) == len(translator.image_pool) == 2
     assert [translator.batch_classes(step) for step in range(4)] == [(2, 0), (2, 1), (2, 0), (2, 1)]
     translator = tiny(hub="angry")
     translator.check(random_faces(6))
@@ -211,10 +211,10 @@ def test_a_step_moves_its_own_pairs_own_network_only() -> None:
     before = copy_of(translator)
     step_once(translator, pair_batch(HAPPY), "discriminator")
     moved = changed(translator, before)
-    assert {name for name in moved if name.startswith("history.")} == {
-        f"history.1.{direction}.{what}" for direction in ("leaving", "returning") for what in ("images", "count")
+    assert {name for name in moved if name.startswith("image_pool.")} == {
+        f"image_pool.1.{direction}.{what}" for direction in ("leaving", "returning") for what in ("images", "count")
     }
-    assert {name for name in moved if not name.startswith("history.")} == {
+    assert {name for name in moved if not name.startswith("image_pool.")} == {
         name for name in before if name.startswith("discriminator.1.")
     }
     before = copy_of(translator)
@@ -223,7 +223,7 @@ def test_a_step_moves_its_own_pairs_own_network_only() -> None:
 
 
 def test_the_discriminator_sees_earlier_outputs() -> None:
-    translator = strong(history=3)
+    translator = strong(image_pool_size=3)
     first = [translator.discriminator_losses(pair_batch())["leaving"].item() for _ in range(2)]
     assert first[0] == first[1] or int(translator.pools[1].leaving.count) == 3
     kept = translator.pools[1].leaving.images.clone()
@@ -301,7 +301,7 @@ def test_what_is_missing_is_said_with_its_fix() -> None:
 
 
 def test_the_pair_learns() -> None:
-    translator = tiny(image_skip=True, discriminator_norm=False, adversarial="non_saturating", history=0)
+    translator = tiny(image_skip=True, discriminator_norm=False, adversarial="non_saturating", image_pool_size=0)
     batch = pair_batch()
     first = step_once(translator, batch, "discriminator")
     for _ in range(40):
@@ -316,12 +316,12 @@ def test_the_pair_learns() -> None:
 def test_the_loop_trains_every_pair_and_the_history_is_in_no_weights_file(tmp_path: Path) -> None:
     translator = tiny()
     before = copy_of(translator)
-    training = TrainingSettings(steps=4, batch_size=2, discriminator_steps=1, average_decay=0, sample_faces=1)
+    training = TrainingSettings(steps=4, batch_size=2, discriminator_steps=1, ema_decay=0, sample_faces=1)
     faces = random_faces(9)
     result = train_translator(translator, faces, None, training, out=tmp_path / "out", scratch=tmp_path / "s", seed=1)
     moved = changed(translator, before)
     assert {name for name in before if name.startswith("generator.")} <= moved
-    assert {f"history.{pair}.leaving.count" for pair in range(2)} <= moved
+    assert {f"image_pool.{pair}.leaving.count" for pair in range(2)} <= moved
     again = load_translator(result.weights)
     assert isinstance(again, CycleGan)
     targets = faces.labels.roll(1)

@@ -67,7 +67,7 @@ SETTINGS = TrainingSettings(
     discriminator_steps=1,
     generator_learning_rate=1e-3,
     discriminator_learning_rate=1e-3,
-    average_decay=0.9,
+    ema_decay=0.9,
     log_every=1,
     sample_every=6,
     sample_faces=2,
@@ -188,7 +188,7 @@ def test_every_network_learns_and_what_is_frozen_stays(form: str, tmp_path: Path
     claimed = {id(parameter) for parameters in translator.networks().values() for parameter in parameters}
     before = {name: parameter.detach().clone() for name, parameter in translator.named_parameters()}
     # Enough steps for every pair of a bundle and every phase; no average, so that the live weights are seen.
-    train(form, tmp_path, translator, steps=12, average_decay=0.0)
+    train(form, tmp_path, translator, steps=12, ema_decay=0.0)
     still = {name for name, parameter in translator.named_parameters() if torch.equal(parameter, before[name])}
     unclaimed = {name for name, parameter in translator.named_parameters() if id(parameter) not in claimed}
     assert still == unclaimed

@@ -83,7 +83,11 @@ def test_published_layer_shapes() -> None:
 def test_defaults_are_the_published_values() -> None:
     settings = IcganSettings()
     assert (settings.width, settings.halvings, settings.kernel, settings.latent_size) == (64, 4, 4, 100)
-    assert (settings.generator_hears, settings.discriminator_hears, settings.noise) == ("input", "first", "normal")
+    assert (settings.generator_conditioning, settings.discriminator_conditioning, settings.noise) == (
+        "input",
+        "first",
+        "normal",
+    )
     assert settings.wrong_labels and settings.encoder_share == pytest.approx(0.375)
     assert settings.lambda_r1 == settings.lambda_image == 0
 

@@ -175,7 +175,7 @@ def test_the_side_input_reaches_the_output_and_the_discriminator() -> None:
 
 
 def test_a_discriminator_of_single_images_sees_no_landmarks() -> None:
-    translator = tiny(discriminator_sees="image")
+    translator = tiny(discriminator_input="image")
     assert translator.discriminator.body[0].in_channels == 1
     batch = batch_of(translator, random_faces())
     step_once(translator, batch, "discriminator")

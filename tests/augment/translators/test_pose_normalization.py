@@ -70,7 +70,7 @@ def test_published_layer_shapes() -> None:
 
 def test_defaults_are_those_of_lssl() -> None:
     of_lssl, own = LsslSettings().model_dump(), LsslPoseSettings().model_dump()
-    assert set(of_lssl) - set(own) == {"side_input", "side_sigma", "discriminator_sees"}
+    assert set(of_lssl) - set(own) == {"side_input", "side_sigma", "discriminator_input"}
     assert own == {key: value for key, value in of_lssl.items() if key in own} | {"frontal_yaw": 10.0}
 
 
@@ -257,6 +257,6 @@ def test_what_is_missing_is_said_with_its_fix() -> None:
         tiny().discriminator_losses(batch_of(tiny(), faces))
     with pytest.raises(CannotTranslateError, match="no simulated faces"):
         tiny().generator_losses(replace(posed_batch(tiny(), faces), side_input=None))
-    for setting in ("side_input", "side_sigma", "discriminator_sees"):
+    for setting in ("side_input", "side_sigma", "discriminator_input"):
         with pytest.raises(InputError, match=setting):
             create_translator("lssl_pose", num_classes=3, channels=1, size=16, settings={setting: 0.1})

@@ -17,7 +17,7 @@ from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.simgan import LocalDiscriminator, Refiner, SimGan, SimGanSettings
 
-TINY = {"width": 8, "residual_blocks": 1, "discriminator_width": 12, "history": 4}
+TINY = {"width": 8, "residual_blocks": 1, "discriminator_width": 12, "image_pool_size": 4}
 
 
 def tiny(**settings: object) -> SimGan:
@@ -102,7 +102,7 @@ def test_any_size_and_channels(size: int, channels: int, attribute_loss: bool) -
 
 
 def test_terms_equal_the_equations() -> None:
-    translator = tiny(history=0)
+    translator = tiny(image_pool_size=0)
     batch = batch_of(translator, simulated_faces())
     assert batch.side_input is not None and batch.examples is not None
     x, y = batch.side_input, batch.examples
@@ -138,7 +138,7 @@ def test_losses_by_hand() -> None:
 
 @pytest.mark.parametrize("classification", ["binary", "softmax"])
 def test_attribute_terms(classification: str) -> None:
-    translator = tiny(attribute_loss=True, classification=classification, history=0)
+    translator = tiny(attribute_loss=True, classification=classification, image_pool_size=0)
     batch = batch_of(translator, simulated_faces())
     assert batch.side_input is not None and batch.examples is not None
     wanted = F.one_hot(batch.targets, 3).float()
@@ -181,7 +181,7 @@ def test_phases_come_as_published() -> None:
     translator = tiny(attribute_loss=True)
     assert [(phase.name, phase.trains) for phase in translator.phases()] == [
         ("refiner", ("refiner",)),
-        ("discriminator", ("discriminator", "history")),
+        ("discriminator", ("discriminator", "image_pool")),
         ("adversarial", None),
     ]
     assert sum(phase.share for phase in translator.phases()) == pytest.approx(1)
@@ -233,12 +233,12 @@ def test_the_class_may_enter_through_normalization() -> None:
 
 
 def test_half_of_what_the_discriminator_sees_is_from_the_history() -> None:
-    translator = tiny(history=3, refiner_steps=1)
+    translator = tiny(image_pool_size=3, refiner_steps=1)
     faces = simulated_faces()
     translator.discriminator_losses(batch_of(translator, faces))
-    assert int(translator.history.count) == 3
+    assert int(translator.image_pool.count) == 3
     kept = translator.refiner(translator.side_input(faces)[:3])
-    assert torch.allclose(translator.history.images, kept, atol=1e-6)
+    assert torch.allclose(translator.image_pool.images, kept, atol=1e-6)
     for parameter in translator.refiner.head.parameters():
         torch.nn.init.zeros_(parameter.data)  # it now makes grey pictures
     batch = batch_of(translator, faces)
@@ -256,7 +256,7 @@ def test_a_step_moves_its_own_network_only() -> None:
     before = copy_of(translator)
     step_once(translator, batch, "discriminator")
     moved = changed(translator, before)
-    assert moved == {name for name in before if name.startswith(("discriminator.", "history."))}
+    assert moved == {name for name in before if name.startswith(("discriminator.", "image_pool."))}
     before = copy_of(translator)
     step_once(translator, batch, "generator")
     assert changed(translator, before) == {name for name in before if name.startswith("refiner.")}
@@ -321,7 +321,7 @@ def test_image_skip_starts_from_the_simulated_face() -> None:
 
 
 def test_both_networks_learn() -> None:
-    translator = tiny(attribute_loss=True, image_skip=True, history=0, lambda_reg=1)
+    translator = tiny(attribute_loss=True, image_skip=True, image_pool_size=0, lambda_reg=1)
     batch = batch_of(translator, simulated_faces())
     first = step_once(translator, batch, "discriminator")
     for _ in range(60):
@@ -336,17 +336,15 @@ def test_both_networks_learn() -> None:
 def test_the_loop_goes_through_the_phases(tmp_path: Path) -> None:
     """The refiner alone, the discriminator alone, then both; the history is in no weights file."""
     translator = tiny(refiner_share=0.3, discriminator_share=0.3, refiner_steps=1)
-    training = TrainingSettings(
-        steps=10, batch_size=4, discriminator_steps=1, average_decay=0, log_every=1, sample_faces=1
-    )
+    training = TrainingSettings(steps=10, batch_size=4, discriminator_steps=1, ema_decay=0, log_every=1, sample_faces=1)
     faces = simulated_faces(9)
     result = train_translator(translator, faces, None, training, out=tmp_path / "out", scratch=tmp_path / "s", seed=1)
     lines = (tmp_path / "out" / "log.jsonl").read_text().splitlines()
     adversarial = ["generator/adversarial" in line for line in lines], ["discriminator/adv" in line for line in lines]
     assert adversarial == ([False] * 6 + [True] * 4, [False] * 3 + [True] * 7)
-    assert int(translator.history.count) == 4
+    assert int(translator.image_pool.count) == 4
     again = load_translator(result.weights)
-    assert isinstance(again, SimGan) and not int(again.history.count)
+    assert isinstance(again, SimGan) and not int(again.image_pool.count)
     assert torch.equal(again.translate(faces, faces.labels), translator.translate(faces, faces.labels))
 
 

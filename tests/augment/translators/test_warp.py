@@ -213,7 +213,7 @@ def test_colour_and_other_sizes() -> None:
     translator.fit(train)
     assert _translate(translator, _neutrals(train), 0).shape == (FULL + NEUTRAL_ONLY, 3, SIZE, SIZE)
     large = replace(train, images=torch.nn.functional.interpolate(train.images, size=(80, 80)))
-    translator = _warp(size=80, channels=3, largest_donors=3)
+    translator = _warp(size=80, channels=3, max_donors=3)
     translator.fit(large)
     assert translator.arrays()["class0_faces"].shape == (3, 3, 80, 80)
     assert _translate(translator, _neutrals(large), 0).shape == (FULL + NEUTRAL_ONLY, 3, 80, 80)
