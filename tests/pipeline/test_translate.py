@@ -216,7 +216,7 @@ def test_existing_outputs_are_listed_before_any_work(photos: Path, weights: Path
     result = run(photos, "--to", "happy", "--to", "angry", "--weights", weights)
     assert result.exit_code == 1
     for stem in ("anna", "bert"):
-        assert f"{photos / f'{stem}.happy.png'}: is there already (--overwrite writes over it)" in said(result)
+        assert f"{photos / f'{stem}.happy.png'}: exists already (--overwrite replaces it)" in said(result)
         assert (photos / f"{stem}.happy.png").read_bytes() == b"mine"
         assert not (photos / f"{stem}.angry.png").exists()
     result = run(photos, "--to", "happy", "--weights", weights, "--overwrite")

@@ -182,4 +182,4 @@ def test_without_the_extra_it_goes_on_as_before_and_says_what_would_help(
     assert result.exit_code == 0
     assert "can't be looked for here (uv sync --extra landmarks)" in said(result)
     result = run(photos, "--to", "happy", "--from", "neutral", "--weights", warp_weights, "--overwrite")
-    assert result.exit_code == 1 and "lets landmarks be found" in said(result)
+    assert result.exit_code == 1 and "installs the landmark detector" in said(result)
