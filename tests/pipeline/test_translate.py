@@ -114,7 +114,7 @@ def test_folders_and_all_classes(photos: Path, weights: Path) -> None:
     result = run(photos, "--to", "all", "--weights", weights, "--out", photos.parent / "made")
     assert result.exit_code == 0, result.output
     assert names_in(photos.parent / "made") == [f"{stem}.{name}.png" for stem in ("anna", "bert") for name in CLASSES]
-    assert f"skipped, no pictures by their names: {photos / 'notes.txt'}" in said(result)
+    assert f"skipped, not pictures by their names: {photos / 'notes.txt'}" in said(result)
     assert "DS_Store" not in result.output
     assert "64x64 grey -> 32x32 grey" in said(result)
     # Once more, with the folders below; what was made before is the same to the byte.
@@ -150,7 +150,7 @@ def test_outputs_are_never_translated_again(photos: Path, weights: Path, tmp_pat
     for name in ("bert.Neutral.png", "bert.happy.png", "holiday.png"):
         assert f"{photos / name}" in said(result).split("outputs of an earlier translation by name or mark:")[1].split(" skipped")[0]
     only = run(renamed, "--to", "angry", "--weights", weights)
-    assert only.exit_code == 1 and "leaves no picture to translate" in only.output
+    assert only.exit_code == 1 and "contains no picture to translate" in only.output
 
 
 def test_a_photograph_lying_on_its_side_is_turned_up(tmp_path: Path, drawn: np.ndarray, weights: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_folder_without_pictures(tmp_path: Path, photos: Path, weights: Path) 
 def test_unknown_classes_name_the_known_ones(photos: Path, weights: Path) -> None:
     result = run(photos, "--to", "hapy", "--to", "bored", "--from", "neutrl", "--weights", weights)
     assert result.exit_code == 1
-    known = "known are angry, happy, neutral"
+    known = "known classes: angry, happy, neutral"
     assert f"--to hapy: is not a class of these weights (did you mean happy? {known})" in said(result)
     assert f"--to bored: is not a class of these weights ({known})" in said(result)
     assert "--from neutrl: is not a class of these weights (did you mean neutral?" in said(result)

@@ -128,8 +128,8 @@ def test_warp_works_on_photographs_of_a_known_class(photos: Path, warp_weights: 
     result = run(*arguments)
     assert result.exit_code == 1 and not list(photos.glob("*.happy.png"))
     assert (
-        f"1 problem; nothing was written (fix them, or go on without them by --keep-going): {photos / 'coast.png'}: "
-        "no face is found in it with sure points, and warp can't do without landmarks"
+        f"1 problem; nothing was written (fix them, or skip them with --keep-going): {photos / 'coast.png'}: "
+        "no face with reliable landmarks was found in it, and warp requires landmarks"
     ) in said(result)
     result = run(*arguments, "--keep-going")
     assert result.exit_code == 1 and "2 files written; 1 problem:" in said(result)
