@@ -207,9 +207,9 @@ measured it; [data, seeds, machine and the classes one by one](../results/transl
 {markdown_table(rows, columns)}
 
 *untranslated*: the same faces as they are. `lssl_pose` and `simgan` learn from other faces, turned ones with simulated
-faces beside them. `gan` and `bigan` hear no class, so that they are asked for their sources' own, and lower it. A high
-figure says that a face is easy for a judge; not that it teaches one, nor that it is still the same person: what goes
-through a short latent (`cdcgan`, `icgan`, `bicogan`) is drawn anew, as the identity shift says.
+faces beside them. `gan` and `bigan` are conditioned on no class, so that they are asked for their sources' own, and
+lower it. A high figure says that a face is easy for a judge; not that it teaches one, nor that it is still the same
+person: what goes through a short latent (`cdcgan`, `icgan`, `bicogan`) is drawn anew, as the identity shift says.
 """
     if published:
         text += f"""

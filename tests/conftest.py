@@ -9,6 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Dozens of tests start processes that import torch: without byte code each compiles it anew, for seconds.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Set before torch, timm, datasets or Prefect is imported anywhere.
 os.environ.update(
     OMP_NUM_THREADS="1",
@@ -20,6 +23,12 @@ os.environ.update(
     MPLBACKEND="Agg",
 )
 ROOMS = ("augment", "classifiers", "reports", "pipeline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files go first, so that the workers end together."""
+    long = {item.path for item in items if item.get_closest_marker("end_to_end")}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(autouse=True)

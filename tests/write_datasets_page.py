@@ -49,7 +49,7 @@ What is read, in which layout, and what the holders allow. `uv run python tests/
 from the sources themselves (`augment/sources/`); a test keeps it up to date.
 
 ```sh
-uv run s2l data check NAME ROOT                      # what a copy contains, compared with the published counts; what is missing
+uv run s2l data check NAME ROOT                      # what a copy contains and lacks, beside the published counts
 uv run s2l data check NAME ROOT --set key=value      # with a setting of the data set; values are YAML
 uv run s2l data check NAME ROOT --no-pictures        # names and label files only: seconds
 uv run s2l profile dataset=NAME dataset.root=ROOT    # then `uv run dvc repro`

@@ -32,7 +32,7 @@ PURPOSES = {
 def modules_by_room() -> dict[str, list[str]]:
     """The public modules of every room, but for the command line, which has a page of its own."""
     rooms: dict[str, list[str]] = {room: [] for room in PURPOSES}
-    for module in sorted(grimp.build_graph(*PACKAGES).modules):
+    for module in sorted(grimp.build_graph(*PACKAGES, cache_dir=None).modules):
         room = room_of(module)
         # Each stage is drawn apart where it has a file; here they share a page.
         room = "pipeline.stages" if room.startswith("pipeline.stages") else room

@@ -39,13 +39,15 @@ def room_of(module: str) -> str:
 
 def counted_imports() -> dict[tuple[str, str], int]:
     """How many imports lead from a room into another, of any kind: also those within functions."""
-    graph = grimp.build_graph(*PACKAGES)
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    packages = {module.rpartition(".")[0] for module in graph.modules}
     counts: dict[tuple[str, str], int] = {}
     for module in graph.modules:
         for imported in graph.find_modules_directly_imported_by(module):
             pair = room_of(module), room_of(imported)
-            # A package's own name is imported where its version or its folder is asked for: no room is used.
-            if pair[0] != pair[1] and imported not in PACKAGES:
+            # A package that imports nothing is imported to ask for its folder, or for one of its modules by a name
+            # that is known only when it runs: no code of the room is used.
+            if pair[0] != pair[1] and (imported not in packages or graph.find_modules_directly_imported_by(imported)):
                 counts[pair] = counts.get(pair, 0) + 1
     return counts
 
@@ -96,6 +98,9 @@ def layers(graph: Arrows) -> list[list[str]]:
 
     for room in graph:
         depth_of(room)
+    imported = {to for tos in graph.values() for to in tos}
+    stages = {room for room in graph if room.startswith("pipeline.stages.")} - imported
+    depth |= dict.fromkeys(stages, max((depth[room] for room in stages), default=0))  # side by side
     rows = [sorted(room for room in graph if depth[room] == level) for level in range(max(depth.values()) + 1)]
     for _ in range(4):  # each row follows the mean place of what it imports, then of what imports it
         for level in (*range(1, len(rows)), *reversed(range(len(rows) - 1))):

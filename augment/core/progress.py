@@ -6,11 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
 from tqdm import tqdm
 
 from augment.core.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    _Bar = tqdm[Any]
+else:
+    _Bar = tqdm  # which takes no arguments of types when it runs
 
 Verbosity = Literal["quiet", "normal", "verbose"]
 VERBOSITIES: tuple[Verbosity, ...] = ("quiet", "normal", "verbose")
@@ -36,7 +41,7 @@ def verbosity() -> Verbosity:
     if word not in VERBOSITIES:
         why = "is no verbosity"
         raise InputError(Problem(f"{VERBOSITY_VARIABLE}={word}", why, f"use one of {', '.join(VERBOSITIES)}"))
-    return cast(Verbosity, word)
+    return word
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -79,7 +84,7 @@ def track(
     leave: bool = True,
     delay: float = 0.0,
     disable: bool = False,
-) -> tqdm:
+) -> tqdm[Any]:
     """Shows on stderr how far a loop is, with count, time elapsed and time remaining.
 
     On a terminal that is tqdm's bar. Elsewhere (a file, a pipe, a service's log) it is a line of at most 119 characters
@@ -119,7 +124,7 @@ def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
-class _Lines(tqdm):
+class _Lines(_Bar):
     """tqdm that writes lines of its own counts and rates, where there is no cursor to move."""
 
     monitor_interval = 0  # the thread that redraws bars has nothing to redraw here

@@ -131,7 +131,7 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
     for row, picture in enumerate(pictures):
         images[row] = fit_image(picture, size, channels)
 
-    def column(name: str) -> list:
+    def column(name: str) -> list[Any]:
         return table.column(name).to_pylist() if name in table.column_names else [None] * len(pictures)
 
     landmarks = masks = None

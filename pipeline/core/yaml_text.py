@@ -61,7 +61,10 @@ class _Loader(yaml.SafeLoader):
         """Composes a node; refuses one that is nested too deep."""
         if self.depth == DEEPEST:
             raise ConstructorError(
-                None, None, f"is nested more than {DEEPEST} levels deep", self.peek_event().start_mark
+                None,
+                None,
+                f"is nested more than {DEEPEST} levels deep",
+                self.peek_event().start_mark,  # type: ignore[no-untyped-call]
             )
         self.depth += 1
         try:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
@@ -60,6 +58,8 @@ def write_run(root: Path, translators: tuple[str, ...] = ("lssl", "warp"), folds
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
 
 
@@ -79,7 +79,11 @@ def test_what_the_pages_say_runs_as_it_is_written(
     if "lazy" in values:
         assert len(values["frame"]) == 12 and len(values["kept"]) == len(values["lazy"]) == 9
     if "accuracy" in values:
-        assert 0 <= values["accuracy"] <= 1 and len(values["train"]) == 20 + 12 and len(values["test"]["label"]) == 10
+        assert (
+            0 <= values["accuracy"] <= 1
+            and len(values["train"]["label"]) == 20 + 12
+            and len(values["test"]["label"]) == 10
+        )
     elif "loss" in values:
         assert bool(values["loss"].isfinite()) and len(values["faces"]) == 9
         assert values["batch"]["image"].shape == (9, 1, 16, 16)
@@ -96,6 +100,7 @@ def test_the_page_names_every_column() -> None:
 
 def test_torch_refuses_the_null_columns_that_the_page_leaves_out(tmp_path: Path) -> None:
     """Why the page selects columns: else the default collation meets a null."""
+    import datasets
     from torch.utils.data import DataLoader
 
     faces = datasets.load_dataset(str(write_run(tmp_path)), "warp-fold-0", split="train").with_format("torch")
@@ -107,6 +112,8 @@ def test_torch_refuses_the_null_columns_that_the_page_leaves_out(tmp_path: Path)
 
 
 def test_the_folder_with_the_card_fails_and_its_data_folder_does_not(tmp_path: Path) -> None:
+    import polars as pl
+
     folder = write_run(tmp_path) / "warp.s2l" / "fold-0"
     for read in (
         pd.read_parquet,
@@ -124,6 +131,8 @@ def test_the_folder_with_the_card_fails_and_its_data_folder_does_not(tmp_path: P
 
 @pytest.mark.parametrize("place", ["", "warp.s2l"])
 def test_a_folder_above_datasets_must_be_told_which(tmp_path: Path, place: str) -> None:
+    import datasets
+
     home = write_run(tmp_path)
     with pytest.raises(ValueError, match="warp-fold-1"):
         datasets.load_dataset(str(home / place))
@@ -134,6 +143,8 @@ def test_a_folder_above_datasets_must_be_told_which(tmp_path: Path, place: str) 
 
 def test_without_the_card_above_they_would_be_mixed(tmp_path: Path) -> None:
     """What the cards are for; the day this fails they can go."""
+    import datasets
+
     home = write_run(tmp_path)
     for card in (home / "README.md", home / "warp.s2l" / "README.md", home / "lssl.s2l" / "README.md"):
         card.unlink()
@@ -143,6 +154,8 @@ def test_without_the_card_above_they_would_be_mixed(tmp_path: Path) -> None:
 
 def test_a_card_above_follows_what_comes_and_goes(tmp_path: Path) -> None:
     import shutil
+
+    import datasets
 
     home = write_run(tmp_path)
     shutil.rmtree(home / "lssl.s2l")
@@ -171,6 +184,8 @@ def test_a_card_above_names_the_terms_of_all(tmp_path: Path) -> None:
 
 
 def test_real_faces_that_come_class_by_class_are_written_mixed(tmp_path: Path) -> None:
+    import datasets
+
     labels = [0] * 60 + [1] * 30 + [2] * 10
     rows = [face_row(number, label, split="train") for number, label in enumerate(labels)]
     for name, limits in (("one", {}), ("many", {"rows_per_shard": 7}), ("small", {"buffered_bytes": 3_000})):
@@ -204,6 +219,9 @@ def test_an_order_holds_every_row_once_and_each_class_by_its_share(counts: list[
 
 
 def test_real_and_synthetic_tables_join(tmp_path: Path) -> None:
+    import datasets
+    import polars as pl
+
     home = write_run(tmp_path)
     folders = (tmp_path / "artifacts" / "faces", home / "warp.s2l" / "fold-0")
     tables = [read_faces(folder) for folder in folders]

@@ -26,6 +26,8 @@ from classifiers.models import ModelSettings, load_classifier
 from classifiers.settings import Arm
 from classifiers.training import ClassifierSettings
 
+pytestmark = pytest.mark.end_to_end
+
 TINY = ClassifierSettings(
     model=ModelSettings(name="resnet18_narrow", stem="half", width=4),
     steps=6,

@@ -17,6 +17,8 @@ from classifiers.judge import load_judge, train_judge
 from classifiers.models import ModelSettings
 from classifiers.training import ClassifierSettings
 
+pytestmark = pytest.mark.end_to_end
+
 TINY = ClassifierSettings(
     model=ModelSettings(name="resnet18_narrow", stem="half", width=4),
     steps=60,

@@ -21,7 +21,10 @@ from pipeline.profile import compose_profile
 from pipeline.stages.prepare import prepare
 from reports.preparation import data_facts, data_shortfalls
 
-pytestmark = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")
+pytestmark = [
+    pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed"),
+    pytest.mark.end_to_end,
+]
 
 ROOT = Path(__file__).parent.parent.parent
 CLASSES = ("happy", "neutral", "sad")

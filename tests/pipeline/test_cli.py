@@ -11,8 +11,10 @@ import torch
 from click.testing import CliRunner
 
 from augment.core.errors import InputError
-from pipeline.cli import SECTIONS, main
+from pipeline.cli import COMMANDS, SECTIONS, main
 from pipeline.core.project import check_place_of_artifacts
+
+pytestmark = pytest.mark.end_to_end
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -34,7 +36,7 @@ def test_help_lists_every_stage_of_the_run() -> None:
 
 
 def test_help_lists_each_command_once_in_its_section() -> None:
-    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(main.commands)
+    assert sorted(name for names in SECTIONS.values() for name in names) == sorted(COMMANDS)
     lines = CliRunner().invoke(main, ["--help"]).output.splitlines()
     at = [lines.index(f"{heading}:") for heading in SECTIONS]
     assert at == sorted(at)

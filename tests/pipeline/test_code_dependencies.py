@@ -14,6 +14,8 @@ from pipeline.core.code import code_of_stage
 from pipeline.core.stage_runs import STAGES
 from tools.code_dependencies import ROOMS, closure, code_of, declared, folded, graph, stage_of, unfolded
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parent.parent.parent
 ALL = {
     "prepare",

@@ -14,6 +14,8 @@ from dvc_workspaces import commit, run, run_by_stand_in
 
 from pipeline import cli
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parent.parent.parent
 SHELL_NAMES = ("x; touch pwned", "$(touch pwned)", "x'; touch pwned; '")
 CLIMBING_NAMES = ("../../mine", "../../../neighbour", "../../.git", "../faces")

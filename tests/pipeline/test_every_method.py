@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import yaml
 
 from augment.faces.table import read_faces
 from augment.translators import translator_class, translator_names
 from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
+
+pytestmark = pytest.mark.end_to_end
 
 ROOT = Path(__file__).parent.parent.parent
 

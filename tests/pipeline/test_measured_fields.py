@@ -17,6 +17,8 @@ from pipeline.core.workspace import Artifacts
 from pipeline.measured_fields import take_measurements
 from pipeline.profile import compose_profile
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parent.parent.parent
 
 

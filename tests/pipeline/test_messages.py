@@ -15,6 +15,8 @@ from augment.core.errors import InputError
 from augment.core.progress import VERBOSITY_VARIABLE
 from pipeline.core.messages import PACKAGES, RESULT, configure_logging
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parents[2]
 
 

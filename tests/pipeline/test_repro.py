@@ -13,6 +13,8 @@ from dvc_workspaces import clone, commit, make_workspace, run
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -23,6 +23,8 @@ from augment.translators.warp import WarpTranslator
 from pipeline.cli import main
 from pipeline.photos.translate import MARK, TranslateSettings, translate_pictures
 
+pytestmark = pytest.mark.end_to_end
+
 CLASSES = ("angry", "happy", "neutral")
 SIZE = 32
 TINY = {"width": 4, "downs": 2, "residual_blocks": 1}

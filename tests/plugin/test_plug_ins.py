@@ -23,6 +23,8 @@ from augment.translators import load_translator, translator_class, translator_na
 from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 
+pytestmark = pytest.mark.end_to_end
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PAGE = ROOT / "docs" / "how-to" / "add-a-translator.md"

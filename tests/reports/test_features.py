@@ -7,7 +7,6 @@ import urllib.error
 import numpy as np
 import pytest
 import torch
-from pytorch_fid import inception
 from torch import nn
 
 from augment.core.errors import InputError
@@ -124,6 +123,8 @@ def test_a_download_is_verified_before_it_is_kept(torch_home, monkeypatch) -> No
 
 def test_the_network_is_pytorch_fid_s_with_our_weights(monkeypatch) -> None:
     """Random weights in the official layout: pytorch-fid's own construction gives the same features."""
+    from pytorch_fid import inception  # it loads torchvision: seconds that no other test here owes
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})

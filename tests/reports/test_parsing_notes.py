@@ -52,7 +52,9 @@ def test_names_the_teachers_and_the_scores(tmp_path: Path) -> None:
 
 def test_own_masks_are_scored_on_both(tmp_path: Path) -> None:
     own = [{"name": "own masks", "faces": 270, "share": 1.0, "augmentation": "mild"}]
-    for number, (where, said) in enumerate((("validation", "70 validation faces with masks"), ("train", "70 training faces"))):
+    for number, (where, said) in enumerate(
+        (("validation", "70 validation faces with masks"), ("train", "70 training faces"))
+    ):
         (tmp_path / str(number)).mkdir()
         (note,) = notes(tmp_path / str(number), facts(teachers=own, scored_on=where, faces=70))
         assert "own masks (270 faces, mild augmentation)" in note and said in note and "200 embedded faces" in note

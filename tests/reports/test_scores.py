@@ -324,9 +324,7 @@ def test_no_synthetic_faces_are_an_error_that_says_so(tmp_path, monkeypatch) -> 
         ({}, {"max_images": 2}, "fold 0: fewer than two faces per set are left by scores.max_images: 2 .*raise"),
     ],
 )
-def test_too_few_faces_are_an_error_with_the_fix_of_its_cause(
-    tmp_path, monkeypatch, made, settings, message
-) -> None:
+def test_too_few_faces_are_an_error_with_the_fix_of_its_cause(tmp_path, monkeypatch, made, settings, message) -> None:
     folder = write_run(tmp_path, **made)
     if "synthetic_subjects" in made:  # one face, of one class
         faces = list(rows(np.random.default_rng(0), split="train", subjects=1, per_class=1, synthetic=True))[:1]
