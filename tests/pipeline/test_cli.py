@@ -54,7 +54,7 @@ def test_help_of_profile_lists_what_conf_offers_here(tmp_path: Path, monkeypatch
     own = " ".join(CliRunner().invoke(main, ["profile", "--help"]).output.split())
     assert "scale mine" in own and "landmarks" not in own
     monkeypatch.chdir(tmp_path / "conf")
-    assert "No conf/ is here" in CliRunner().invoke(main, ["profile", "--help"]).output
+    assert "There is no conf/ here" in CliRunner().invoke(main, ["profile", "--help"]).output
 
 
 def completions(shell: str, *words: str) -> list[str]:

@@ -66,7 +66,7 @@ def test_a_small_copy_of_every_data_set(tmp_path: Path, name: str) -> None:
     assert isinstance(source, ListedSource)
     assert source.terms.holder in done.output and source.terms.derived in done.output
     assert any(entry["difference"] < 0 for entry in found["published"]), "a small copy lacks most of the data set"
-    assert (f"missing from the whole data set: {len(found['missing'])}:" in done.output) is bool(found["missing"])
+    assert (f"missing from the complete data set: {len(found['missing'])}:" in done.output) is bool(found["missing"])
     assert all(f"  {entry['where']}: {entry['why']}" in done.output for entry in found["missing"])
     parameters = next_profile(done.output)
     if len(found["class_names"]) == 1:  # no run can be made of it
@@ -118,7 +118,7 @@ def test_fer2013_is_set_beside_its_published_counts(tmp_path: Path) -> None:
     lines = [line.split() for line in done.output.splitlines()]
     assert ["class", "disgust", "2", "547", "-545"] in [line[:5] for line in lines]
     assert ["split", "train", "7", "28,709", "-28,702"] in [line[:5] for line in lines]
-    assert "no subjects named" in done.output and "7 test pictures are identical" in done.output
+    assert "no subject names" in done.output and "7 test pictures are identical" in done.output
     assert "FER2013 (fer2013):" in done.output and "let nobody pass the data on" in done.output
 
 
@@ -147,7 +147,7 @@ def test_folders_are_told_to_say_their_terms(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "2 subjects (1 to 2 faces each, median 1.5)" in done.output
     assert "1 subject in several splits (S1)" in done.output
-    assert "terms: not known here; say them by dataset.licence" in done.output and "dataset.licence='?'" in done.output
+    assert "terms: unknown; set dataset.licence" in done.output and "dataset.licence='?'" in done.output
     dataset = next_profile(done.output)["dataset"]
     assert (dataset["root"], dataset["settings"]["subject_pattern"]) == (str(root), r"(?P<subject>S\d)_")
     (root / "train" / "sad" / "broken.png").write_bytes(b"x")
@@ -193,9 +193,9 @@ def test_without_pictures_nothing_is_decoded(tmp_path: Path, monkeypatch: pytest
         (["fer2031", "x"], "'fer2031' is no source"),
         (["fer2013"], "root: the source fer2013 needs one"),
         (["fer2013", "nowhere"], "nowhere: does not exist"),
-        (["rig", "--set", "preset"], "--set preset: is no key=value"),
+        (["rig", "--set", "preset"], "--set preset: is not key=value"),
         (["rig", "--set", "preset=[", "--set", "=1"], "is not YAML"),
-        (["rig", "--set", "seed=1", "--set", "seed=2"], "names a key twice"),
+        (["rig", "--set", "seed=1", "--set", "seed=2"], "repeats a key"),
         (["rig", "--set", "seed=many"], "seed: "),
     ],
 )

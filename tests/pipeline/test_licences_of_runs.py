@@ -71,7 +71,7 @@ def test_the_reports_page_names_the_licence() -> None:
 
 @pytest.mark.parametrize("line", ["unknown", "''", "other"])
 def test_a_line_that_says_nothing_is_refused_with_its_key(line: str) -> None:
-    with pytest.raises(InputError, match=r"dataset\.licence: .*says nothing of a licence"):
+    with pytest.raises(InputError, match=r"dataset\.licence: .*does not state a licence"):
         compose_profile(ROOT, ["dataset=folder", f"dataset.licence={line}"])
 
 

@@ -33,7 +33,7 @@ def folder(root: Path) -> Path:
             helen,
             r"helen has one class, face: .*Helen teaches the parsing network: name it as parsing\.teacher",
         ),
-        ("folder", folder, "folder has one class, happy: .*use faces of two classes and more"),
+        ("folder", folder, "folder has one class, happy: .*use faces of two or more classes"),
     ],
 )
 def test_a_run_of_one_class_is_refused_before_a_picture_is_read(

@@ -129,7 +129,7 @@ def test_one_face_a_class_and_split_is_refused_before_training_with_the_right_fi
     run_stage("prepare", root)  # the table is of use without scores
     assert "warning: no translator can be scored on these folds: fold 0" in capsys.readouterr().err
     with pytest.raises(
-        InputError, match=r"fold 0: has too few real test faces .*have four test faces and more"
+        InputError, match=r"fold 0: has too few real test faces .*use at least four test faces"
     ) as found:
         run_stage("judge", root)
     assert "synthe" not in str(found.value)

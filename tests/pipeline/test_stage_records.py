@@ -130,7 +130,7 @@ def test_a_record_that_can_not_be_written_costs_no_work(tmp_path, monkeypatch, c
     monkeypatch.setattr(stage_records, "atomic_write_text", full)
     run_arm(tmp_path)
     assert (Artifacts(tmp_path).arm("real") / "predictions.parquet").read_text() == "right"
-    assert "time and memory are not kept" in capsys.readouterr().err
+    assert "time and memory could not be recorded" in capsys.readouterr().err
 
 
 def test_what_is_no_stage_is_let_be(tmp_path) -> None:

@@ -116,7 +116,7 @@ def test_folders_and_all_classes(photos: Path, weights: Path) -> None:
     result = run(photos, "--to", "all", "--weights", weights, "--out", photos.parent / "made")
     assert result.exit_code == 0, result.output
     assert names_in(photos.parent / "made") == [f"{stem}.{name}.png" for stem in ("anna", "bert") for name in CLASSES]
-    assert f"skipped, no pictures by their names: {photos / 'notes.txt'}" in said(result)
+    assert f"skipped, not pictures by their names: {photos / 'notes.txt'}" in said(result)
     assert "DS_Store" not in result.output
     assert "64x64 grey -> 32x32 grey" in said(result)
     # Once more, with the folders below; what was made before is the same to the byte.
@@ -150,9 +150,9 @@ def test_outputs_are_never_translated_again(photos: Path, weights: Path, tmp_pat
     assert result.exit_code == 0, result.output
     assert {name for name in names_in(photos) if "angry" in name} == {"anna.angry.png", "bert.angry.png"}
     for name in ("bert.Neutral.png", "bert.happy.png", "holiday.png"):
-        assert f"{photos / name}" in said(result).split("outputs of an earlier translation:")[1].split(" skipped")[0]
+        assert f"{photos / name}" in said(result).split("outputs of an earlier translation by name or mark:")[1].split(" skipped")[0]
     only = run(renamed, "--to", "angry", "--weights", weights)
-    assert only.exit_code == 1 and "leaves no picture to translate" in only.output
+    assert only.exit_code == 1 and "contains no picture to translate" in only.output
 
 
 def test_a_photograph_lying_on_its_side_is_turned_up(tmp_path: Path, drawn: np.ndarray, weights: Path) -> None:
@@ -184,7 +184,7 @@ def test_every_bad_file_is_listed_and_nothing_is_written(photos: Path, weights: 
     arguments = (photos, photos / "nobody.png", photos / "notes.txt", "--to", "happy", "--weights", weights)
     result = run(*arguments)
     assert result.exit_code == 1
-    assert "4 problems; nothing was written (fix them, or go on without them by --keep-going):" in said(result)
+    assert "4 problems; nothing was written (fix them, or skip them with --keep-going):" in said(result)
     for line in ("nobody.png: does not exist", "empty.png: does not decode", "half.jpg: does not decode", "notes.txt"):
         assert line in said(result)
     assert names_in(photos) == before
@@ -198,16 +198,16 @@ def test_a_folder_without_pictures(tmp_path: Path, photos: Path, weights: Path) 
     folder = tmp_path / "none"
     (folder / "below").mkdir(parents=True)
     result = run(folder, "--to", "happy", "--weights", weights)
-    assert result.exit_code == 1 and "--recursive looks into its folders too" in said(result)
+    assert result.exit_code == 1 and "--recursive includes its subfolders" in said(result)
 
 
 def test_unknown_classes_name_the_known_ones(photos: Path, weights: Path) -> None:
     result = run(photos, "--to", "hapy", "--to", "bored", "--from", "neutrl", "--weights", weights)
     assert result.exit_code == 1
-    known = "known are angry, happy, neutral"
-    assert f"--to hapy: is no class of these weights (did you mean happy? {known})" in said(result)
-    assert f"--to bored: is no class of these weights ({known})" in said(result)
-    assert "--from neutrl: is no class of these weights (did you mean neutral?" in said(result)
+    known = "known classes: angry, happy, neutral"
+    assert f"--to hapy: is not a class of these weights (did you mean happy? {known})" in said(result)
+    assert f"--to bored: is not a class of these weights ({known})" in said(result)
+    assert "--from neutrl: is not a class of these weights (did you mean neutral?" in said(result)
     result = run(photos, "--weights", weights)
     assert result.exit_code == 1 and "--to: is missing (one or more of angry, happy, neutral, or all)" in said(result)
 
@@ -218,7 +218,7 @@ def test_existing_outputs_are_listed_before_any_work(photos: Path, weights: Path
     result = run(photos, "--to", "happy", "--to", "angry", "--weights", weights)
     assert result.exit_code == 1
     for stem in ("anna", "bert"):
-        assert f"{photos / f'{stem}.happy.png'}: is there already (--overwrite writes over it)" in said(result)
+        assert f"{photos / f'{stem}.happy.png'}: exists already (--overwrite replaces it)" in said(result)
         assert (photos / f"{stem}.happy.png").read_bytes() == b"mine"
         assert not (photos / f"{stem}.angry.png").exists()
     result = run(photos, "--to", "happy", "--weights", weights, "--overwrite")
@@ -230,7 +230,7 @@ def test_two_pictures_with_one_output_are_refused(photos: Path, weights: Path) -
     (photos / "anna.bmp").write_bytes((photos / "bert.png").read_bytes())
     result = run(photos, "--to", "happy", "--weights", weights)
     assert result.exit_code == 1
-    assert f"anna.bmp: would be written to {photos / 'anna.happy.png'}, as would {photos / 'anna.jpg'}" in said(result)
+    assert f"anna.bmp: would be written to {photos / 'anna.happy.png'}, and so would {photos / 'anna.jpg'}" in said(result)
     assert not (photos / "bert.happy.png").exists()
     # The same file named twice is one picture.
     assert run(photos / "bert.png", photos / "bert.png", "--to", "happy", "--weights", weights).exit_code == 0
@@ -244,7 +244,7 @@ def test_weights_that_are_none_or_name_no_classes(photos: Path, tmp_path: Path) 
     for other in (tmp_path / "absent", tmp_path):
         result = run(photos, "--to", "happy", "--weights", other)
         assert result.exit_code == 1, other
-        assert ("is a folder, no weights file" if other.is_dir() else "is not there") in said(result)
+        assert ("is a folder, not a weights file" if other.is_dir() else "is not there") in said(result)
     save_translator(create_translator("stargan", num_classes=3, channels=1, size=SIZE, settings=TINY), path)
     result = run(photos, "--to", "happy", "--weights", path)
     assert result.exit_code == 1 and "names 0 of its 3 classes" in said(result)
@@ -287,7 +287,7 @@ def test_warp_says_what_it_lacks(photos: Path, tmp_path: Path) -> None:
     arguments = (photos, "--to", "happy", "--weights", tmp_path / "warp.safetensors", "--landmarks", "none")
     result = run(*arguments)
     assert result.exit_code == 1
-    assert "--from: is missing: warp starts from the pictures' own class (one of angry, happy, neutral)" in said(result)
+    assert "--from: is missing: warp depends on the pictures' own class (one of angry, happy, neutral)" in said(result)
     result = run(*arguments, "--from", "neutral", "--keep-going")
     assert result.exit_code == 1 and "--from" not in said(result)
     assert "warp needs landmarks on every source; 2 have none" in said(result)
@@ -356,7 +356,7 @@ def plugged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
 def test_own_class_and_several_outputs(photos: Path, plugged: dict[str, Path]) -> None:
     assert translator_header(plugged["noisy"])["name"] == "noisy"
     result = run(photos, "--to", "happy", "--weights", plugged["noisy"])
-    assert result.exit_code == 1 and "noisy starts from the pictures' own class" in said(result)
+    assert result.exit_code == 1 and "noisy depends on the pictures' own class" in said(result)
     arguments = (photos, "--to", "happy", "--weights", plugged["noisy"], "--from", "neutral")
     result = run(*arguments, "--outputs", 2)
     assert result.exit_code == 0, result.output
@@ -383,7 +383,7 @@ def test_several_outputs_of_a_deterministic_translator(photos: Path, weights: Pa
 
 def test_a_translator_that_keeps_the_class_takes_none(photos: Path, plugged: dict[str, Path]) -> None:
     result = run(photos / "bert.png", "--to", "happy", "--weights", plugged["frontal view"])
-    assert result.exit_code == 1 and "--to: frontal view is conditioned on no class" in said(result)
+    assert result.exit_code == 1 and "--to: frontal view is not conditioned on a class" in said(result)
     result = run(photos / "bert.png", "--weights", plugged["frontal view"])
     assert result.exit_code == 0, result.output
     (output,) = photos.glob("bert.frontal_view_*.png")  # a word that every file system holds, with a hash
@@ -443,7 +443,7 @@ def test_weights_that_are_not_there_name_those_that_are(
     lost = run(photos / "anna.jpg", "--to", "happy", "--weights", home / "lssl" / "fold-0" / "weights.safetensors")
     assert f"there are {home}/stargan/fold-0/weights.safetensors, {home}/warp/fold-0/weights" in said(lost)
     folder = run(photos / "anna.jpg", "--to", "happy", "--weights", home / "warp")
-    assert "is a folder, no weights file" in said(folder) and "warp/fold-0/weights" in said(folder)
+    assert "is a folder, not a weights file" in said(folder) and "warp/fold-0/weights" in said(folder)
     assert "stargan" not in said(folder)
     # What is there and damaged is another matter.
     Path("damaged.safetensors").write_bytes(b"nothing")

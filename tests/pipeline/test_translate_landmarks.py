@@ -101,7 +101,7 @@ def test_lssl_gets_the_landmarks_that_are_found(photos: Path, tmp_path: Path) ->
     assert result.exit_code == 0, result.output
     assert f"{photos / 'anna.png'}: 216x136 colour -> face found by HOG -> central 136x136" in said(result)
     assert f"{photos / 'coast.png'}: 40x40 grey -> no face found -> 32x32 grey" in said(result)
-    assert f"warning: no reliable landmarks in {photos / 'coast.png'}: lssl was trained with them" in said(result)
+    assert f"warning: no reliable landmarks in {photos / 'coast.png'}: lssl was trained with landmarks" in said(result)
     image = decode_image((photos / "anna.png").read_bytes())
     landmarks = fit_landmarks(found_in(photos / "anna.png"), *image.shape[:2])
     expected = lssl_output(weights, fit_image(image, SIZE, 1), landmarks)
@@ -128,8 +128,8 @@ def test_warp_works_on_photographs_of_a_known_class(photos: Path, warp_weights: 
     result = run(*arguments)
     assert result.exit_code == 1 and not list(photos.glob("*.happy.png"))
     assert (
-        f"1 problem; nothing was written (fix them, or go on without them by --keep-going): {photos / 'coast.png'}: "
-        "no face is found in it with sure points, and warp can't do without landmarks"
+        f"1 problem; nothing was written (fix them, or skip them with --keep-going): {photos / 'coast.png'}: "
+        "no face with reliable landmarks was found in it, and warp requires landmarks"
     ) in said(result)
     result = run(*arguments, "--keep-going")
     assert result.exit_code == 1 and "2 files written; 1 problem:" in said(result)
@@ -140,10 +140,10 @@ def test_warp_works_on_photographs_of_a_known_class(photos: Path, warp_weights: 
     # Without its class none goes, and without a face in any the reason is said.
     result = run(*arguments[:3], "--weights", warp_weights, "--overwrite")
     assert (
-        result.exit_code == 1 and "--from: is missing" in said(result) and "coast.png: no face is found" in said(result)
+        result.exit_code == 1 and "--from: is missing" in said(result) and "coast.png: no face with reliable landmarks was found" in said(result)
     )
     result = run(photos / "coast.png", *arguments[1:])
-    assert result.exit_code == 1 and "no face is found in any of these pictures" in said(result)
+    assert result.exit_code == 1 and "no face was found in any of these pictures" in said(result)
 
 
 def test_a_crop_is_turned_by_the_eyes_and_says_so(photos: Path, tmp_path: Path) -> None:
@@ -161,14 +161,14 @@ def test_a_crop_is_turned_by_the_eyes_and_says_so(photos: Path, tmp_path: Path) 
     expected = lssl_output(weights, pixels, crop_landmarks(landmarks, square))
     assert np.abs(decode_image((photos / "anna.happy.png").read_bytes()) - expected).max() <= 1
     result = run(photos, "--to", "happy", "--weights", weights, "--crop", "--landmarks", "none")
-    assert result.exit_code == 1 and "--crop: looks for the face" in said(result)
+    assert result.exit_code == 1 and "--crop: detects the face" in said(result)
 
 
 def test_simulated_faces_are_fitted_for_translators_that_start_from_them(photos: Path, tmp_path: Path) -> None:
     weights = make_weights(tmp_path / "pose.safetensors", "lssl_pose")
     result = run(photos, "--to", "happy", "--weights", weights, "--keep-going")
     assert result.exit_code == 1 and "2 files written; 1 problem:" in said(result), result.output
-    assert "coast.png: no face is found in it with sure points, and lssl_pose can't do without" in said(result)
+    assert "coast.png: no face with reliable landmarks was found in it, and lssl_pose requires landmarks" in said(result)
     made = [decode_image((photos / f"{stem}.happy.png").read_bytes()) for stem in ("anna", "bert")]
     assert made[0].shape == (SIZE, SIZE) and not np.array_equal(*made)
 
@@ -180,6 +180,6 @@ def test_without_the_extra_it_goes_on_as_before_and_says_what_would_help(
     weights = make_weights(tmp_path / "side.safetensors", "lssl")
     result = run(photos, "--to", "happy", "--weights", weights)
     assert result.exit_code == 0
-    assert "can't be looked for here (uv sync --extra landmarks)" in said(result)
+    assert "can't be detected here (uv sync --extra landmarks)" in said(result)
     result = run(photos, "--to", "happy", "--from", "neutral", "--weights", warp_weights, "--overwrite")
-    assert result.exit_code == 1 and "lets landmarks be found" in said(result)
+    assert result.exit_code == 1 and "installs the landmark detector" in said(result)
