@@ -150,7 +150,10 @@ def test_outputs_are_never_translated_again(photos: Path, weights: Path, tmp_pat
     assert result.exit_code == 0, result.output
     assert {name for name in names_in(photos) if "angry" in name} == {"anna.angry.png", "bert.angry.png"}
     for name in ("bert.Neutral.png", "bert.happy.png", "holiday.png"):
-        assert f"{photos / name}" in said(result).split("outputs of an earlier translation by name or mark:")[1].split(" skipped")[0]
+        assert (
+            f"{photos / name}"
+            in said(result).split("outputs of an earlier translation by name or mark:")[1].split(" skipped")[0]
+        )
     only = run(renamed, "--to", "angry", "--weights", weights)
     assert only.exit_code == 1 and "contains no picture to translate" in only.output
 
@@ -230,7 +233,9 @@ def test_two_pictures_with_one_output_are_refused(photos: Path, weights: Path) -
     (photos / "anna.bmp").write_bytes((photos / "bert.png").read_bytes())
     result = run(photos, "--to", "happy", "--weights", weights)
     assert result.exit_code == 1
-    assert f"anna.bmp: would be written to {photos / 'anna.happy.png'}, and so would {photos / 'anna.jpg'}" in said(result)
+    assert f"anna.bmp: would be written to {photos / 'anna.happy.png'}, and so would {photos / 'anna.jpg'}" in said(
+        result
+    )
     assert not (photos / "bert.happy.png").exists()
     # The same file named twice is one picture.
     assert run(photos / "bert.png", photos / "bert.png", "--to", "happy", "--weights", weights).exit_code == 0

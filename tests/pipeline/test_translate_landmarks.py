@@ -140,7 +140,9 @@ def test_warp_works_on_photographs_of_a_known_class(photos: Path, warp_weights: 
     # Without its class none goes, and without a face in any the reason is said.
     result = run(*arguments[:3], "--weights", warp_weights, "--overwrite")
     assert (
-        result.exit_code == 1 and "--from: is missing" in said(result) and "coast.png: no face with reliable landmarks was found" in said(result)
+        result.exit_code == 1
+        and "--from: is missing" in said(result)
+        and "coast.png: no face with reliable landmarks was found" in said(result)
     )
     result = run(photos / "coast.png", *arguments[1:])
     assert result.exit_code == 1 and "no face was found in any of these pictures" in said(result)
@@ -168,7 +170,9 @@ def test_simulated_faces_are_fitted_for_translators_that_start_from_them(photos:
     weights = make_weights(tmp_path / "pose.safetensors", "lssl_pose")
     result = run(photos, "--to", "happy", "--weights", weights, "--keep-going")
     assert result.exit_code == 1 and "2 files written; 1 problem:" in said(result), result.output
-    assert "coast.png: no face with reliable landmarks was found in it, and lssl_pose requires landmarks" in said(result)
+    assert "coast.png: no face with reliable landmarks was found in it, and lssl_pose requires landmarks" in said(
+        result
+    )
     made = [decode_image((photos / f"{stem}.happy.png").read_bytes()) for stem in ("anna", "bert")]
     assert made[0].shape == (SIZE, SIZE) and not np.array_equal(*made)
 
