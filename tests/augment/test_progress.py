@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 LOOP = """
 import time
 from augment.core.progress import track, write_line
-with track(total=30, desc="method", unit="steps") as bar:
+with track(total=30, desc="work", unit="steps") as bar:
     for step in range(30):
         bar.update()
         bar.set_postfix(loss=step)
@@ -144,7 +144,7 @@ def test_a_reader_that_went_away_ends_the_lines_and_not_the_work() -> None:
     code = """
 import sys
 from augment.core.progress import track, write_line
-for number in track(range(20_000), desc="method", unit="steps"):
+for number in track(range(20_000), desc="work", unit="steps"):
     write_line(f"line {number}", sys.stdout)
 open(sys.argv[1], "w").write("whole")
 """

@@ -124,7 +124,7 @@ def test_an_output_without_the_ending_would_be_removed(copy: tuple[Path, dict[st
 @pytest.mark.parametrize("addressed", ["train@lssl", "../dvc.yaml:train@lssl", "/a@b/dvc.yaml:train@lssl"])
 def test_the_command_learns_its_name_from_dvc(stage: str, addressed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
-    monkeypatch.setattr(cli, "_run", lambda stage, **arguments: told.append((stage, arguments)))
+    monkeypatch.setattr("pipeline.commands.stages._run", lambda stage, **arguments: told.append((stage, arguments)))
     monkeypatch.setenv("DVC_STAGE", addressed)
     assert CliRunner().invoke(cli.main, [stage]).exit_code == 0
     assert CliRunner().invoke(cli.main, [stage, "warp"]).exit_code == 0

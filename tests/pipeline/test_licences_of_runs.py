@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from small_faces import write_picture
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.faces.licences import Licence, LicenceLine, read_card
-from augment.parsing.teachers import HELEN
+from augment.parsing.teachers import HELEN, teacher_terms
 from augment.sources import _source_class, open_source, source_names
 from augment.sources.helen import HelenSource
 from pipeline.check import check
@@ -77,7 +78,7 @@ def test_a_line_that_says_nothing_is_refused_with_its_key(line: str) -> None:
 
 def test_what_helens_parsing_network_helped_to_make_stands_under_helens_terms_too(tmp_path: Path) -> None:
     overrides = ["scale=smoke", "experiment=tiny_gan", "parsing.enabled=true", "runtime.threads=1"]
-    lssl = "{work: lssl, settings: {width: 4, residual_blocks: 1}, training: {steps: 2, batch_size: 4, log_every: 1}}"
+    lssl = "{method: lssl, settings: {width: 4, residual_blocks: 1}, training: {steps: 2, batch_size: 4, log_every: 1}}"
     values = yaml.safe_load(compose_profile(ROOT, [*overrides, f"+translators.lssl={lssl}"]))
     values["synthesis"]["per_class"] = 1
     for arm in values["arms"]["synthetic"].values():
@@ -89,7 +90,9 @@ def test_what_helens_parsing_network_helped_to_make_stands_under_helens_terms_to
     report = tmp_path / "artifacts" / "parsing" / "fold-0" / "report.json"
     facts = json.loads(report.read_text(encoding="utf-8"))
     assert [teacher["name"] for teacher in facts["teachers"]] == ["own masks"]
-    facts["teachers"][0]["name"] = HELEN
+    assert teacher_terms([SimpleNamespace(name="own masks")]) == ()
+    [line] = teacher_terms([SimpleNamespace(name=HELEN)])
+    facts |= {"teacher_terms": [line.model_dump(mode="json")]}  # as the stage writes where Helen taught
     report.write_text(json.dumps(facts), encoding="utf-8")
     seal_folder(tmp_path / "artifacts" / "parsing")
     for name, public in (("warp", True), ("lssl", False)):  # warp has no use for parsing maps
@@ -120,7 +123,8 @@ def finished_run(root: Path, source: str, licence: Licence | str) -> Path:
 
 
 def pictures_kept(root: Path) -> list[str]:
-    keep_results(root, root / "kept", device="cpu")
+    seal_folder(root / "artifacts" / "report")  # as the stage leaves it
+    keep_results(root, root / "kept")
     return [file.name for file in (root / "kept").glob("*.png")]
 
 

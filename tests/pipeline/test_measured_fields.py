@@ -49,7 +49,7 @@ def run(prepared: Path, root: Path, monkeypatch: pytest.MonkeyPatch, tick: float
     shutil.copytree(prepared, root)
     clock = itertools.count(tick, tick)
     with monkeypatch.context() as patch:
-        patch.setattr("classifiers.judge.train_judge", made_judge)
+        patch.setattr("pipeline.stages.judge.train_judge", made_judge)
         patch.setattr(time, "monotonic", lambda: next(clock))
         run_stage("judge", root)
         run_stage("train", root, name="warp")

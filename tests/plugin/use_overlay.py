@@ -69,7 +69,7 @@ def main(work: Path) -> dict[str, Any]:
     training = {"steps": 60, "batch_size": 8, "discriminator_steps": 1, "log_every": 10, "checkpoint_every": 20}
     training |= {"generator_learning_rate": 0.01, "discriminator_learning_rate": 0.003, "ema_decay": 0.9}
     values["translators"]["mine"] = {"method": "overlay", "settings": {"lambda_faint": 1.0}, "training": training}
-    entry = parse_parameters(values, where="params.yaml").translator("mine")
+    entry = parse_parameters(values, where="params.yaml").translators["mine"]
     facts["entry"] = [entry.method, entry.settings, entry.training.steps]
     values["translators"]["mine"]["settings"] = {"lambda_fain": 1.0}
     facts["misspelt_parameter"] = refusal(parse_parameters, values, where="params.yaml")
