@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 
@@ -35,6 +36,7 @@ def hash_code(modules: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+@cache
 def _imports(source: bytes, package: str) -> set[str]:
     """Names of the modules that a module imports, wherever in it; names from packages are taken for modules too."""
     found: set[str] = set()

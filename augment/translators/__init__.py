@@ -12,7 +12,8 @@ import importlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -116,9 +117,15 @@ class KeepsArrays(Protocol):
         ...
 
 
+@cache
+def _plug_ins() -> EntryPoints:
+    """The installed plug-ins; found once, since that reads what every installed package says of itself."""
+    return entry_points(group=ENTRY_POINT_GROUP)
+
+
 def translator_names() -> tuple[str, ...]:
     """The names that `create_translator` knows: ours, then those of installed plug-ins."""
-    plugged = sorted({point.name for point in entry_points(group=ENTRY_POINT_GROUP)} - set(_BUILT_IN))
+    plugged = sorted({point.name for point in _plug_ins()} - set(_BUILT_IN))
     return (*_BUILT_IN, *plugged)
 
 
@@ -130,7 +137,7 @@ def translator_class(name: str) -> type[Translator]:
     Raises:
         InputError: No such name, a plug-in that can't be imported or is no translator, or two that claim the name.
     """
-    plugs = list(entry_points(group=ENTRY_POINT_GROUP).select(name=name))
+    plugs = list(_plug_ins().select(name=name))
     if name in _BUILT_IN:
         if plugs:
             told = f"the plug-in {_told(plugs[0])} is not used: {name!r} is the name of a translator of ours"

@@ -10,12 +10,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from augment.core.files import atomic_write_text
 from augment.core.seals import file_digest
 from pipeline.core.code import HOME, PACKAGES
 from pipeline.core.devices import die_with_parent
 from pipeline.core.messages import RESULT
 from pipeline.core.project import check_place_of_artifacts
+from pipeline.core.sections import Name, StageParameters, load_sections
 from pipeline.core.stage_records import measured
 from pipeline.core.workspace import Artifacts
 
@@ -66,6 +69,13 @@ def run_stage(stage: str, root: Path, **arguments: Any) -> None:
     getattr(importlib.import_module(f"pipeline.stages.{stage}"), stage)(root, **arguments)
 
 
+class _Names(StageParameters):
+    """The names that users give, of translators and of arms."""
+
+    translators: dict[Name, Any] = Field(default_factory=dict)
+    arms: dict[str, dict[Name, Any]] = Field(default_factory=dict)
+
+
 def check_parameters(root: Path) -> None:
     """Checks all of params.yaml, not only the sections that a stage reads, so that errors show before the first stage.
 
@@ -77,6 +87,7 @@ def check_parameters(root: Path) -> None:
     file, checked = root / "params.yaml", Artifacts(root).scratch / "parameters-checked"
     known = file.is_file() and checked.is_file() and checked.read_text(encoding="utf-8") == _content(file)
     if not known:
+        load_sections(file, _Names)  # they stand in paths, and cost milliseconds to check: the rest loads torch
         # Imported by name: it can refuse a run but never change a result, so no stage should depend on its code.
         importlib.import_module("pipeline.parameters.whole").load_parameters(file)
         atomic_write_text(checked, _content(file))

@@ -211,7 +211,7 @@ def test_a_photograph_whose_face_the_square_cuts_away_has_no_landmarks_for_a_tra
     for landmarks, known in ((OWN * np.float32([1 / 8, 1]), False), (OWN * np.float32([1 / 8, 1]) + 7 / 16, True)):
         landmarks = landmarks - np.float32([0, 7 / 16 if known else 0])
         monkeypatch.setattr(CountingDetector, "landmarks", landmarks.astype(np.float32))
-        found = PhotographReader(24, 1, CropSettings()).read(tmp_path / "wide.png", looks=True)
+        found = PhotographReader(24, 1, CropSettings()).read(tmp_path / "wide.png", detect=True)
         assert not isinstance(found, Problem)
         assert (found.landmarks is not None) == known
         assert ("its face lies outside" in found.done) == (not known)

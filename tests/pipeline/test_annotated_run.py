@@ -73,8 +73,8 @@ def test_the_table_holds_what_was_found(workspace: Path) -> None:
     lines = [json.loads(line) for line in (faces / "faces_without_landmarks.jsonl").read_text().splitlines()]
     assert lines == [{"face_id": f"folder/{BLANK}", "path": BLANK}]
     facts = dict(data_facts(report))
-    assert facts["landmarks looked for"].startswith("dlib found 24 of 25 faces (96.0%; hog ")
-    assert "without landmarks stay happy 1" in facts["landmarks looked for"]
+    assert facts["landmark detection"].startswith("dlib found 24 of 25 faces (96.0%; hog ")
+    assert "faces without landmarks: happy 1" in facts["landmark detection"]
     assert facts["cropped to the face"] == "24 of 25"
     assert any(line.startswith("1 of 25 faces have no landmarks") for line in data_shortfalls(report))
 

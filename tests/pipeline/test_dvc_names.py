@@ -17,7 +17,8 @@ from pipeline import cli
 pytestmark = pytest.mark.end_to_end
 
 ROOT = Path(__file__).parent.parent.parent
-SHELL_NAMES = ("x; touch pwned", "$(touch pwned)", "x'; touch pwned; '")
+# What a shell runs unquoted, in double quotes, and in single ones.
+SHELL_NAMES = ("x; touch pwned; $(touch pwned)'; touch pwned; '",)
 CLIMBING_NAMES = ("../../mine", "../../../neighbour", "../../.git", "../faces")
 
 

@@ -45,6 +45,7 @@ def test_every_work_goes_through_every_stage(tmp_path: Path) -> None:
                 "checkpoint_every": 6,
             }
     values["synthesis"]["per_class"] = 2
+    values["report"]["bootstrap"] = {"resamples": 200}
     arms = values["arms"]["synthetic"]
     for name in set(entries) - {arm["translator"] for arm in arms.values()}:
         arms[name] = arms["warp"] | {"translator": name}

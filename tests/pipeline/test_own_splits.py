@@ -119,7 +119,7 @@ def test_data_check_says_whose_splits_a_run_uses(tmp_path: Path) -> None:
 def test_a_folder_of_one_class_is_not_told_to_teach_the_parsing_network(tmp_path: Path) -> None:
     write_picture(tmp_path / "happy" / "1.png", 1)
     done = CliRunner().invoke(main, ["data", "check", "folder", str(tmp_path)])
-    assert "next: faces of a second class" in done.output and "parsing.teacher" not in done.output
+    assert "next: add faces of a second class" in done.output and "parsing.teacher" not in done.output
 
 
 def test_one_face_a_class_and_split_is_refused_before_training_with_the_right_fix(

@@ -88,7 +88,7 @@ def test_embedded_faces_teach_pictures_without_masks(workspace: Path) -> None:
     network = load_parsing(weights(workspace))
     assert (network.channels, network.size) == (1, 32)
     (note,) = parsing_notes(workspace / "artifacts" / "parsing")
-    assert "taught by embedded faces (30 faces, strong augmentation)" in note and "4 validation faces" in note
+    assert "trained on embedded faces (30 faces, strong augmentation)" in note and "4 validation faces" in note
 
 
 def with_landmarks(root: Path) -> None:

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,13 @@ BROKEN = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _found_anew() -> Iterator[None]:
+    """Plug-ins that one test declares are gone with it."""
+    yield
+    registry._plug_ins.cache_clear()
+
+
 def declare(site: Path, package: str, name: str, program: str, kind: str) -> None:
     """Puts a package on the path as an installer would: a module, and metadata with an entry point."""
     module = package.replace("-", "_")
@@ -148,6 +156,7 @@ def declare(site: Path, package: str, name: str, program: str, kind: str) -> Non
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n")
     (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{name} = {module}:{kind}\n")
     importlib.invalidate_caches()
+    registry._plug_ins.cache_clear()
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Table(Translator):
 
 
 @pytest.fixture
-def plugged(monkeypatch: pytest.MonkeyPatch) -> None:
+def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     points = EntryPoints(
         [
             EntryPoint("table", f"{__name__}:Table", registry.ENTRY_POINT_GROUP),
@@ -57,6 +58,9 @@ def plugged(monkeypatch: pytest.MonkeyPatch) -> None:
         ]
     )
     monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    registry._plug_ins.cache_clear()
+    yield
+    registry._plug_ins.cache_clear()
 
 
 def test_names_come_without_torch() -> None:
