@@ -17,7 +17,7 @@ lint:
 
 # Tests without those that go through DVC or train for long.
 fast *arguments:
-    uv run pytest -m "not end_to_end" {{arguments}}
+    uv run pytest -m "not slow" {{arguments}}
 
 # All tests.
 test *arguments:

@@ -27,8 +27,8 @@ ROOMS = ("augment", "classifiers", "reports", "pipeline")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files go first, so that the workers end together."""
-    long = {item.path for item in items if item.get_closest_marker("end_to_end")}
-    items.sort(key=lambda item: item.path not in long)
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in long, not {"pipeline", "plugin"} & set(item.path.parts)))
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from augment.translators import create_translator, load_translator
 from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

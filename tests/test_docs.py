@@ -14,7 +14,7 @@ import yaml
 from tools.imports_picture import arrows, circles, counted_imports, layers, reduced, room_of
 from tools.write_docs import ROOT, generated, leftovers
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 TOP_PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")

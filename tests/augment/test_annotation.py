@@ -26,6 +26,8 @@ from augment.prepare.landmarks import Detection, LandmarkSettings, landmarks_ins
 from augment.sources import RawFace
 from augment.sources.attributes import with_attribute
 
+pytestmark = pytest.mark.slow
+
 needs_dlib = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")
 CLASSES = ("happy", "neutral", "sad")
 

@@ -23,6 +23,8 @@ from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings
 from augment.translators import create_translator
 
+pytestmark = pytest.mark.slow
+
 
 class MadeSource:
     name = "made"

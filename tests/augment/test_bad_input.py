@@ -27,6 +27,8 @@ from augment.faces.table import face_schema, faces_from_rows, read_faces
 from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 
+pytestmark = pytest.mark.slow
+
 GOOD = fer_pixels(0)
 
 

@@ -26,6 +26,8 @@ from augment.prepare.cache import ResultCache
 from augment.training.checkpoints import newest_checkpoint, write_checkpoint
 from augment.translators import create_translator, load_translator, save_translator, translator_header
 
+pytestmark = pytest.mark.slow
+
 FLIPS = 60
 CLASSES = ("angry", "happy")
 

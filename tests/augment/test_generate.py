@@ -23,6 +23,8 @@ from augment.faces.tensors import FaceTensors
 from augment.synthesis.generate import SynthesisReport, SynthesisSettings, identity_shift, synthesize
 from augment.translators.base import CannotTranslateError, Translator, TranslatorSettings
 
+pytestmark = pytest.mark.slow
+
 
 class Brightener(Translator):
     """Adds 10 for each class number and noise of the batch's generator, that depends on a face's place in the batch."""

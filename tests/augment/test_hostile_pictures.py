@@ -22,6 +22,8 @@ from augment.faces.images import FORMATS, MOST_PIXELS, UndecodableImageError, de
 from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 
+pytestmark = pytest.mark.slow
+
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n%%EOF\n"
 
 

@@ -27,6 +27,8 @@ from augment.faces.table import face_schema, faces_from_rows
 from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, Source, open_source
 
+pytestmark = pytest.mark.slow
+
 PICTURES = [encode_png(noise(0)), encode_png(noise(1))]
 
 

@@ -214,7 +214,7 @@ def test_a_photograph_whose_face_the_square_cuts_away_has_no_landmarks_for_a_tra
         found = PhotographReader(24, 1, CropSettings()).read(tmp_path / "wide.png", detect=True)
         assert not isinstance(found, Problem)
         assert (found.landmarks is not None) == known
-        assert ("its face lies outside" in found.done) == (not known)
+        assert ("its face lies outside" in found.steps) == (not known)
 
 
 # What learns from landmarks.

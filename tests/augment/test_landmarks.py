@@ -18,6 +18,8 @@ from augment.faces.tensors import MIRROR_LANDMARKS
 from augment.prepare import landmarks as landmark_detection
 from augment.prepare.landmarks import Detection, LandmarkDetector, LandmarkSettings, landmarks_installed
 
+pytestmark = pytest.mark.slow
+
 needs_dlib = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")
 
 

@@ -16,6 +16,8 @@ from augment.faces.splits import FOLD_SCHEMA, FoldSettings, assign_folds
 from augment.faces.table import face_schema, faces_from_rows
 from augment.rig import preset, render
 
+pytestmark = pytest.mark.slow
+
 
 def folds_of(splits: dict[str, str], fold: int = 0) -> pa.Table:
     rows = [{"face_id": face_id, "fold": fold, "split": split} for face_id, split in splits.items()]

@@ -12,6 +12,8 @@ from scipy import ndimage
 from augment.faces.near_duplicates import NEAR_DUPLICATE_LIKENESS, likeness, near_duplicate_pairs, view_of
 from augment.rig import preset, render
 
+pytestmark = pytest.mark.slow
+
 SIZE = 48
 
 

@@ -23,6 +23,8 @@ from augment.parsing.network import (
     train_parsing,
 )
 
+pytestmark = pytest.mark.slow
+
 SMALL = ParsingSettings(width=8, levels=2, steps=120, batch_size=8, learning_rate=1e-2)
 
 

@@ -16,6 +16,8 @@ from augment.parsing.network import NO_MASK, ParsingSettings, train_parsing
 from augment.parsing.teachers import Lesson, TeacherSettings, choose_teachers, embedded_faces
 from augment.sources.base import RawFace
 
+pytestmark = pytest.mark.slow
+
 FEW = TeacherSettings(faces=20, held_out_faces=10)
 
 

@@ -12,6 +12,8 @@ from small_faces import fer_pixels
 from augment.prepare.landmarks import LandmarkDetector, LandmarkSettings, landmarks_installed
 from benchmarks import photographs
 
+pytestmark = pytest.mark.slow
+
 needs_dlib = pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed")
 
 

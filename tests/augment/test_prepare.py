@@ -191,7 +191,7 @@ def test_duplicates_are_counted_within_and_across_splits(tmp_path: Path) -> None
     assert sorted(listed) == [f"made/f{number}" for number in range(5)]
 
 
-def test_real_files_end_to_end(tmp_path: Path) -> None:
+def test_real_files_slow(tmp_path: Path) -> None:
     for seed, name in enumerate(["train/happy/1.png", "train/sad/1.png", "test/happy/1.png", "test/sad/1.png"]):
         write_picture(tmp_path / "in" / name, seed, 20)
     report = prepare_faces(

@@ -14,7 +14,7 @@ import pytest
 from augment.core.errors import InputError, Problem
 from augment.core.processes import processors, run_in_processes
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 # Spawned workers import what they call by name: the functions below, from this file.
 

@@ -22,6 +22,8 @@ from augment.faces.shards import CardFacts, write_faces
 from augment.faces.table import FACE_FIELDS, FIELDS, read_faces, validate_faces
 from augment.sources import open_source
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/how-to/read-the-synthetic-faces.md")
 BLOCKS = [

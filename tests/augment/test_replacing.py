@@ -17,6 +17,8 @@ from augment.core.errors import InputError
 from augment.core.replacing import folder_in_place, recover, replace_file, replace_folder
 from augment.core.seals import SEAL, is_sealed, seal_folder
 
+pytestmark = pytest.mark.slow
+
 DEAD = 2**22 + 1  # more than any process number of Linux
 OTHER_DISK = Path("/dev/shm")
 STEPS = {

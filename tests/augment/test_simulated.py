@@ -21,6 +21,8 @@ from augment.faces.tensors import face_tensors
 from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, open_source
 
+pytestmark = pytest.mark.slow
+
 FEW: dict[str, Any] = {"preset": "bu3dfe", "subjects": 1, "size": 32, "channels": 1}
 
 

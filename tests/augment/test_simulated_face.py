@@ -22,6 +22,8 @@ from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.pose_normalization import LsslPose
 
+pytestmark = pytest.mark.slow
+
 SIZE = 64
 EXACT = FitSettings(landmark_noise=1e-3, contour="points")
 LEFT_CORNER, RIGHT_CORNER = 48, 54  # of the mouth, in the picture

@@ -32,6 +32,8 @@ from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings
 from augment.translators.base import CannotTranslateError
 
+pytestmark = pytest.mark.slow
+
 
 def run(folder: Path, translator: Any = None, faces: Any = None, *, seed: int = 3, **changes: Any) -> Any:
     """A short run without validation."""

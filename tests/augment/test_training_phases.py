@@ -21,6 +21,8 @@ from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings
 from augment.translators.base import AdversarialTranslator, Batch, LearnedTranslator, Phase, TranslatorSettings
 
+pytestmark = pytest.mark.slow
+
 
 class PhasedSettings(TranslatorSettings):
     pass

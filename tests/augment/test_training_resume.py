@@ -23,7 +23,7 @@ from augment.core.seals import seal_folder
 from augment.training.checkpoints import checkpoint_folders
 from augment.training.outputs import TIMING_FIELDS
 
-pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL"), pytest.mark.end_to_end]
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL"), pytest.mark.slow]
 
 Start = Callable[..., multiprocessing.process.BaseProcess]
 

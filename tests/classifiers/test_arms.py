@@ -26,7 +26,7 @@ from classifiers.models import ModelSettings, load_classifier
 from classifiers.settings import Arm
 from classifiers.training import ClassifierSettings
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 TINY = ClassifierSettings(
     model=ModelSettings(name="resnet18_narrow", stem="half", width=4),

@@ -17,7 +17,7 @@ from classifiers.judge import load_judge, train_judge
 from classifiers.models import ModelSettings
 from classifiers.training import ClassifierSettings
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 TINY = ClassifierSettings(
     model=ModelSettings(name="resnet18_narrow", stem="half", width=4),

@@ -23,6 +23,8 @@ from classifiers.models import (
     save_classifier,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())

@@ -16,6 +16,8 @@ from classifiers.evaluation import Scores, predict
 from classifiers.models import ModelSettings
 from classifiers.training import ClassifierDivergedError, ClassifierSettings, train_classifier
 
+pytestmark = pytest.mark.slow
+
 TINY = ClassifierSettings(
     model=ModelSettings(name="resnet18_narrow", stem="half", width=4),
     steps=30,

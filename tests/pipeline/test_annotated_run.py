@@ -23,7 +23,7 @@ from reports.preparation import data_facts, data_shortfalls
 
 pytestmark = [
     pytest.mark.skipif(not landmarks_installed(), reason="the extra `landmarks` is not installed"),
-    pytest.mark.end_to_end,
+    pytest.mark.slow,
 ]
 
 ROOT = Path(__file__).parent.parent.parent

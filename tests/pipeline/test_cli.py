@@ -14,7 +14,7 @@ from augment.core.errors import InputError
 from pipeline.cli import COMMANDS, SECTIONS, main
 from pipeline.core.project import check_place_of_artifacts
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -14,7 +14,7 @@ from pipeline.core.code import code_of_stage
 from pipeline.core.stage_runs import STAGES
 from tools.code_dependencies import ROOMS, closure, code_of, declared, folded, graph, stage_of, unfolded
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 ALL = {

@@ -15,7 +15,7 @@ from pipeline.core.stage_runs import run_stage
 from pipeline.core.workspace import Artifacts
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 

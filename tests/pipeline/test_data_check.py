@@ -22,6 +22,8 @@ from pipeline.cli import main
 from pipeline.data_check import override_value, parse_settings, table
 from pipeline.profile import compose_profile
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 SETTINGS = {  # that the small copies need
     "bu3dfe": ["size=32", "yaws=[0.0]", "levels=[4]"],  # models are drawn: quickly

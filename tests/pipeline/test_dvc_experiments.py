@@ -11,7 +11,7 @@ import pytest
 import yaml
 from dvc_workspaces import clone, commit, make_workspace, run, write_stand_in
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 Run = tuple[Path, dict[str, str]]
 CHANGE = "scores.max_test_faces=77"

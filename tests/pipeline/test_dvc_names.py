@@ -14,7 +14,7 @@ from dvc_workspaces import commit, run, run_by_stand_in
 
 from pipeline import cli
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 # What a shell runs unquoted, in double quotes, and in single ones.

@@ -13,7 +13,7 @@ from augment.translators import translator_class, translator_names
 from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -25,7 +25,7 @@ from pipeline.profile import compose_profile
 from pipeline.results import keep_results
 from reports.preparation import data_facts
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 PUBLISHED = [name for name in source_names() if hasattr(_source_class(name), "terms")]

@@ -17,7 +17,7 @@ from pipeline.core.workspace import Artifacts
 from pipeline.measured_fields import take_measurements
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 

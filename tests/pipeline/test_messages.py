@@ -15,7 +15,7 @@ from augment.core.errors import InputError
 from augment.core.progress import VERBOSITY_VARIABLE
 from pipeline.core.messages import PACKAGES, RESULT, configure_logging
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

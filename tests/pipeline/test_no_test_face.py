@@ -21,7 +21,7 @@ from augment.faces.table import data_files, read_faces
 from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 TRANSLATORS = ("warp", "stargan")

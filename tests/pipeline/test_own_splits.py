@@ -22,7 +22,7 @@ from pipeline.core.messages import configure_logging
 from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"train": 10, "validation": 4, "test": 6}

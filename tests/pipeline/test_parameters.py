@@ -14,6 +14,8 @@ from pipeline.parameters.whole import load_parameters, parse_parameters
 from pipeline.profile import compose_profile
 from pipeline.stages.prepare import prepare
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -20,7 +20,7 @@ from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 from reports.parsing import parsing_notes
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 TINY = [

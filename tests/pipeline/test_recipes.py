@@ -14,6 +14,8 @@ from augment.translators import translator_settings
 from pipeline.parameters.translators import TranslatorEntry
 from pipeline.profile import compose_profile
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 RECIPES = ROOT / "conf" / "recipe"
 FILES = sorted(RECIPES.rglob("*.yaml"))

@@ -14,6 +14,8 @@ from augment.faces.images import encode_png
 from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -13,7 +13,7 @@ from dvc_workspaces import clone, commit, make_workspace, run
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import read_faces
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

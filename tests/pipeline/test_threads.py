@@ -13,7 +13,7 @@ from pipeline.core.devices import processes_for
 from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 PROFILE = ["scale=smoke", "experiment=tiny_gan", "folds.kind=subjects", "folds.folds=2", "dataset.settings.preset=rare"]

@@ -23,7 +23,7 @@ from augment.translators.warp import WarpTranslator
 from pipeline.cli import main
 from pipeline.photos.translate import MARK, TranslateSettings, translate_pictures
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 CLASSES = ("angry", "happy", "neutral")
 SIZE = 32

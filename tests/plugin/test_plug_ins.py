@@ -24,7 +24,7 @@ from augment.translators import load_translator, translator_class, translator_na
 from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent

@@ -16,6 +16,8 @@ from reports.shortfalls import find_shortfalls
 from reports.statistics import HELPED, HURT, UNCLEAR, Interval, compare_arms, detectable_difference
 from reports.tables import format_detectable
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a", "b")
 FACES_ALONE = BootstrapSettings(resamples=4000, by_subject=False, resample_seeds=False)
 

@@ -19,6 +19,8 @@ from reports.shortfalls import find_shortfalls
 from reports.statistics import HELPED, HURT
 from reports.tables import accuracy_against_n, signed
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = ReportSettings(bootstrap=BootstrapSettings(resamples=600))
 
 

@@ -19,6 +19,8 @@ from reports.metrics.features import (
     find_inception_weights,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def torch_home(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from reports.inputs import load_report_data
 from reports.page import render_page
 from reports.settings import BootstrapSettings, ReportSettings
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 PATH = (
     "/home/somebody/.cache/torch/hub/checkpoints/pt_inception-2015-12-05-6726825d-and-no-place-to-break-it-at-all.pth"

@@ -21,7 +21,7 @@ from reports.settings import BootstrapSettings, ReportSettings
 from reports.statistics import HELPED, HURT
 from reports.tables import accuracy_against_n, format_cell, markdown_table, signed
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 SETTINGS = ReportSettings(bootstrap=BootstrapSettings(resamples=1000), baseline_arm="real")
 

@@ -31,6 +31,8 @@ from reports.metrics.scores import (
 )
 from reports.settings import ScoreSettings
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("happy", "neutral", "sad")
 LEVELS = (40, 120, 200)
 SIZE = 8

@@ -24,6 +24,8 @@ from augment.sources.base import RawFace
 from augment.sources.bu3dfe import EXPRESSIONS, SUBJECTS, Bu3dfeSource
 from augment.sources.vrml import parse_vrml
 
+pytestmark = pytest.mark.slow
+
 EDGE = 96  # of the textures
 PEOPLE = {"F0001": ("WH", 0), "F0002": ("AE", 3), "M0001": ("BL", 5)}  # ancestry, and which embedded person
 MOMENTS = (*(f"{code}0{level}" for code in EXPRESSIONS if code != "NE" for level in (1, 2, 3, 4)), "NE00")

@@ -15,6 +15,8 @@ from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.bicogan import Bicogan, BicoganSettings
 
+pytestmark = pytest.mark.slow
+
 TINY = {"width": 4, "halvings": 2, "latent_size": 5, "joint_features": 6}
 FORMS: dict[str, dict[str, Any]] = {
     "gan": {"conditional": False, "bidirectional": False},

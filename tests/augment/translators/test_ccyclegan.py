@@ -18,6 +18,8 @@ from augment.translators import create_translator, load_translator, save_transla
 from augment.translators.base import CannotTranslateError, Translator
 from augment.translators.ccyclegan import CCycleGan, CCycleGanSettings, map_norm, unpadded_edges
 
+pytestmark = pytest.mark.slow
+
 SIZE = 22  # the smallest picture of three convolutions
 TINY = {"width": 4, "downs": 3}
 

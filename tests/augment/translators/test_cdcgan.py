@@ -13,6 +13,8 @@ from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError, Translator
 from augment.translators.cdcgan_encoder import Cdcgan, CdcganSettings
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 TINY = {"width": 4, "latent_size": 6}
 ADDED = {"generator_conditioning": "batch_norm", "discriminator_conditioning": "projection", "lambda_r1": 1.0}

@@ -15,6 +15,8 @@ from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.cyclegan import CycleGan, CycleGanDiscriminator, CycleGanGenerator, CycleGanSettings
 
+pytestmark = pytest.mark.slow
+
 TINY = {"width": 4, "residual_blocks": 1, "image_pool_size": 4, "discriminator_downs": 2}
 ANGRY, HAPPY, NEUTRAL = range(3)
 

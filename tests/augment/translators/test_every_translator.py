@@ -32,6 +32,8 @@ from augment.translators.base import CannotTranslateError, LearnedTranslator, Us
 from reports.metrics.scores import score_translator
 from reports.settings import ScoreSettings
 
+pytestmark = pytest.mark.slow
+
 CLASS_NAMES = ("angry", "happy", "neutral")
 SIZE = 48
 

@@ -15,6 +15,8 @@ from augment.translators import create_translator
 from augment.translators.base import Batch
 from augment.translators.icgan import Icgan, IcganSettings
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 TINY = {"width": 4, "encoder_width": 4, "latent_size": 6, "label_hidden": 8}
 

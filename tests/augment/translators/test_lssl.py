@@ -13,6 +13,8 @@ from augment.translators import create_translator
 from augment.translators.base import CannotTranslateError
 from augment.translators.lssl import Lssl, LsslSettings
 
+pytestmark = pytest.mark.slow
+
 
 def tiny(*, parsing: bool = True, channels: int = 1, **settings: object) -> Lssl:
     translator = create_translator("lssl", num_classes=3, channels=channels, size=16, settings={**TINY, **settings})

@@ -16,6 +16,8 @@ from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.lssl import LsslSettings
 from augment.translators.pose_normalization import LsslPose, LsslPoseSettings
 
+pytestmark = pytest.mark.slow
+
 
 def tiny(*, parsing: bool = True, channels: int = 1, **settings: object) -> LsslPose:
     translator = create_translator(

@@ -17,6 +17,8 @@ from augment.translators import create_translator, load_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.simgan import LocalDiscriminator, Refiner, SimGan, SimGanSettings
 
+pytestmark = pytest.mark.slow
+
 TINY = {"width": 8, "residual_blocks": 1, "discriminator_width": 12, "image_pool_size": 4}
 
 

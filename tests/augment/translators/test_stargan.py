@@ -10,6 +10,8 @@ from augment.networks import losses
 from augment.translators import create_translator
 from augment.translators.stargan import StarGan, StarGanSettings
 
+pytestmark = pytest.mark.slow
+
 
 def tiny(**settings: object) -> StarGan:
     translator = create_translator("stargan", num_classes=3, channels=1, size=16, settings={**TINY, **settings})

@@ -19,6 +19,8 @@ from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.stargan import StarGan, StarGanSettings
 
+pytestmark = pytest.mark.slow
+
 ALL = [
     {},
     {"perceptual": True},

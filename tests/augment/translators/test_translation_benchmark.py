@@ -17,6 +17,8 @@ from benchmarks.translator_bench import parse_overrides, recipe, recipes, score,
 from benchmarks.translator_page import results_page, with_figures
 from benchmarks.translators import TookTooLong, at_most, gallery_rows, small_png
 
+pytestmark = pytest.mark.slow
+
 CLASS_NAMES = ("dark", "grey", "light")
 BRIGHTNESS = torch.tensor([40, 120, 200], dtype=torch.uint8)
 

@@ -18,6 +18,8 @@ from augment.translators import create_translator, load_translator, save_transla
 from augment.translators.base import CannotTranslateError
 from augment.translators.warp import WarpSettings, WarpTranslator
 
+pytestmark = pytest.mark.slow
+
 SIZE = 40
 FULL, NEUTRAL_ONLY, TEST = 8, 10, 8
 HAPPY, NEUTRAL = 3, 4

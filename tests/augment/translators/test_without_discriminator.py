@@ -23,6 +23,8 @@ from augment.training.outputs import TIMING_FIELDS
 from augment.translators import Batch, FaceTensors, LearnedTranslator, TranslatorSettings, load_translator
 from augment.translators.base import Requirement
 
+pytestmark = pytest.mark.slow
+
 
 class FlowMatchingSettings(TranslatorSettings):
     width: int = 8
