@@ -105,11 +105,19 @@ def check_requirements(parameters: Parameters, source: Source) -> None:
         raise InputError(stopping)
 
 
-def check_requirements_of_run(root: Path) -> None:
-    """`check_requirements` for the run of params.yaml, before the stage that reads the data set.
+def check_run(root: Path) -> None:
+    """Checks params.yaml whole, and what its translators require of its data set.
+
+    Args:
+        root: The workspace. A data set that can't be opened is the business of the stage that reads it: the later ones
+            may run on another machine.
 
     Raises:
-        InputError: As `check_requirements`; or params.yaml can't be run, or the data set can't be opened.
+        InputError: As `check_requirements`; or params.yaml can't be run.
     """
     parameters = load_parameters(root / "params.yaml")
-    check_requirements(parameters, open_data_set(parameters.dataset, root))
+    try:
+        source = open_data_set(parameters.dataset, root)
+    except InputError:
+        return
+    check_requirements(parameters, source)

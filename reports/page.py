@@ -95,8 +95,9 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "against_n": _picture(figures.get("accuracy_against_n")),
         "single_n": _series_of_one_n(data),
         "published_amount": (
-            f"{amount['value'].iloc[0]:.2f} % on {amount['dataset'].iloc[0]} at {amount['row'].iloc[0]}"
-            if len(amount) and any(data.arm(name).get("translator") == "lssl" for name in data.predictions)
+            f"Published ({amount['paper'].iloc[0]}, {amount['table'].iloc[0]}): {amount['value'].iloc[0]:.2f} % on "
+            f"{amount['dataset'].iloc[0]} at {amount['row'].iloc[0]}"
+            if len(amount) and any(data.arm(name).get("translator") for name in data.predictions)
             else ""
         ),
         "recalls": _recall_rows(data),

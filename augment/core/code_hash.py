@@ -1,4 +1,4 @@
-"""A hash of code: half-done work is not gone on with by other code than that which began it."""
+"""A hash of code: unfinished work is resumed only by the code that began it."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def verbosity() -> Verbosity:
     """How much is said: what the environment variable `S2L_VERBOSITY` says, else `normal`.
 
     The environment rather than a variable of this process: stages that `dvc repro` starts, and processes that a stage
-    starts, hear it too.
+    starts, get it too.
 
     Raises:
         InputError: The variable names no verbosity.

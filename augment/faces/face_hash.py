@@ -1,4 +1,4 @@
-"""A hash of faces: half-done work is not gone on with on other faces than those that it began with."""
+"""A hash of faces: unfinished work is resumed only on the faces that it began with."""
 
 from __future__ import annotations
 

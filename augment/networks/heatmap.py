@@ -9,7 +9,8 @@ def landmark_heatmap(landmarks: torch.Tensor, size: int, sigma: float = 0.02) ->
     """Draws landmarks as Gaussians in one picture: LSSL's side condition s (section 3.1 and 5.3).
 
     Where Gaussians overlap the greatest counts. The released code sums them and scales by the result's maximum; then
-    the densely marked mouth outshines the jaw, its points melt into one blob, and opening it dims the rest of the face.
+    the densely marked mouth is brighter than the jaw, its points melt into one blob, and opening it dims the rest
+    of the face.
 
     Args:
         landmarks: [N, 68, 2], x y in 0..1 of the picture; a face with a missing (NaN) point has no heatmap.

@@ -64,7 +64,7 @@ class AttributeGanSettings(TranslatorSettings):
         "the class; not in the papers",
     )
     r1_every: int = Field(default=16, ge=1, description="R1 comes every so many steps, with its weight times as much")
-    cycle_every: int = Field(default=1, ge=1, description="the way back is computed every so many steps")
+    cycle_every: int = Field(default=1, ge=1, description="the cycle reconstruction is computed every so many steps")
     lambda_id: Weight = Field(default=0.0, description="L1 between output and input")
 
     @model_validator(mode="after")

@@ -207,7 +207,7 @@ class LsslModel(AttributeGan):
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `adversarial`, `classification`, `identity`, `parsing`, `bidirectional`.
 
-        Eq. 7, first line; terms with weight 0 are absent. `bidirectional`, with the way back, comes every
+        Eq. 7, first line; terms with weight 0 are absent. `bidirectional`, with the cycle reconstruction, comes every
         `cycle_every`-th step.
         """
         settings, channels = self.settings, self.channels

@@ -46,7 +46,7 @@ class StarGanSettings(AttributeGanSettings):
     # Chang and Wang's variants
     perceptual: bool = Field(
         default=False,
-        description="late in a run, the way back is compared by D's features instead of its pixels",
+        description="late in a run, the cycle reconstruction is compared by D's features instead of its pixels",
     )
     perceptual_after: float = Field(
         default=0.2, ge=0, le=1, description="share of the run after which they do; 40 of 200 epochs as published"
@@ -155,7 +155,7 @@ class StarGanGenerator(nn.Module):
 
 
 class StarGan(AttributeGan):
-    """One generator for all classes, tied to its input by the way back (cycle reconstruction).
+    """One generator for all classes, tied to its input by cycle reconstruction.
 
     Trained on several data sets (`data_sets`), the generator is conditioned on the wanted class and data set; the
     discriminator tells the classes and real from fake, and not the data sets.
@@ -298,8 +298,8 @@ class StarGan(AttributeGan):
     def generator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Eq. 6: terms `adversarial`, `classification`, `identity`, `reconstruction`; those with weight 0 are absent.
 
-        Every `cycle_every`-th step goes the way back. With `perceptual` its term is `reconstruction` (eq. 4) at first
-        and `perceptual` (the variants' eq. 5) later on.
+        Every `cycle_every`-th step reconstructs the input. With `perceptual` its term is `reconstruction` (eq. 4) at
+        first and `perceptual` (the variants' eq. 5) later on.
         """
         settings = self.settings
         real = batch.images

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import time
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pipeline.core.stage_records import measured
 from pipeline.core.workspace import Artifacts
 
 LOG = logging.getLogger(__name__)
+PLUG_INS = "s2l.translators"  # the group of entry points, which `augment.translators` reads
 
 STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
 
@@ -46,9 +48,6 @@ def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
         die_with_parent()
         check_place_of_artifacts(root)
     check_parameters(root)
-    if stage == "prepare":
-        # Refuses translators whose requirements no face meets. Imported by name for the reason in `check_parameters`.
-        importlib.import_module("pipeline.requirements").check_requirements_of_run(root)
     with measured(root, stage, arguments.get("name")):
         run_stage(stage, root, **arguments)
     if stage != "report":  # which prints the path of its page
@@ -77,20 +76,23 @@ class _Names(StageParameters):
 
 
 def check_parameters(root: Path) -> None:
-    """Checks all of params.yaml, not only the sections that a stage reads, so that errors show before the first stage.
+    """Checks all of params.yaml, not only the sections that a stage reads, so that errors show before any work.
 
-    The check imports the settings of every package, which takes seconds, so its result is cached by content.
+    So are translators refused that require what no face of the data set has, where the data set is at hand. The check
+    imports the settings of every package, which takes seconds, so its result is cached by content, unless there are
+    plug-ins, whose code may be anywhere.
 
     Raises:
-        InputError: params.yaml can't be run.
+        InputError: params.yaml can't be run, or the data set can't serve a translator that must not be refused.
     """
     file, checked = root / "params.yaml", Artifacts(root).scratch / "parameters-checked"
     known = file.is_file() and checked.is_file() and checked.read_text(encoding="utf-8") == _content(file)
     if not known:
         load_sections(file, _Names)  # they stand in paths, and cost milliseconds to check: the rest loads torch
         # Imported by name: it can refuse a run but never change a result, so no stage should depend on its code.
-        importlib.import_module("pipeline.parameters.whole").load_parameters(file)
-        atomic_write_text(checked, _content(file))
+        importlib.import_module("pipeline.requirements").check_run(root)
+        if not entry_points(group=PLUG_INS):
+            atomic_write_text(checked, _content(file))
 
 
 def _content(file: Path) -> str:

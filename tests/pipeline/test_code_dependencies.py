@@ -12,7 +12,18 @@ from dvc_workspaces import run, run_by_stand_in
 
 from pipeline.core.code import code_of_stage
 from pipeline.core.stage_runs import STAGES
-from tools.code_dependencies import ROOMS, closure, code_of, declared, folded, graph, stage_of, unfolded
+from tools.code_dependencies import (
+    DATA,
+    ROOMS,
+    closure,
+    code_of,
+    declared,
+    files_below,
+    folded,
+    graph,
+    stage_of,
+    unfolded,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -67,14 +78,22 @@ def test_code_that_is_imported_by_name_is_known() -> None:
                 node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
                 for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
             }
-            if names & {"import_module", "__import__", "exec", "run_module", "run_path"}:
+            if names & {"import_module", "__import__", "exec", "run_module", "run_path", "resolve_name", "find_spec"}:
                 found.add(str(file.relative_to(ROOT)))
     assert found == {
+        "augment/core/code_hash.py",  # it reads code, and runs none
+        "augment/prepare/landmarks.py",  # whether packages are installed
         "augment/sources/__init__.py",  # data sets
         "augment/translators/__init__.py",  # translators, and the API of plug-ins
         "pipeline/core/command_line.py",  # commands
         "pipeline/core/stage_runs.py",  # a stage's own module, and what can only refuse a run
     }
+
+
+def test_every_file_that_is_no_code_belongs_to_a_module_that_reads_it() -> None:
+    files = {str(file.relative_to(ROOT)) for room in ROOMS for file in (ROOT / room).rglob("*") if file.is_file()}
+    others = {file for file in files if not file.endswith((".py", "/py.typed")) and "__pycache__" not in file}
+    assert others and others == {file for folder in DATA.values() for file in files_below(folder) if file in others}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -161,7 +161,7 @@ def test_the_command_keeps_the_record(tmp_path, monkeypatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("pipeline.stages.classify.classify", lambda root, name: write_arm(root))
-    monkeypatch.setattr("pipeline.parameters.whole.load_parameters", lambda path: None)
+    monkeypatch.setattr("pipeline.requirements.check_run", lambda root: None)
     (tmp_path / "params.yaml").write_text("{}")
     result = CliRunner().invoke(main, ["classify", "real"])
     assert result.exit_code == 0, result.output
