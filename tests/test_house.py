@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("augment", "classifiers", "reports", "pipeline")
@@ -91,3 +94,9 @@ def test_a_picture_opened_in_any_format_would_be_found(line: str) -> None:
     assert not pictures_opened_in_any_format(
         "Image.open(x, formats=FORMATS); path.open(); open(x); Image.new('L', (1, 1))"
     )
+
+
+def test_the_version_is_the_packages_own_wherever_it_stands() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == project["version"] == version(project["name"])
