@@ -72,7 +72,7 @@ def test_its_recipe_and_its_run_are_accepted() -> None:
     recipe = yaml.safe_load(blocks("yaml")[0])
     command = next(block for block in blocks("sh") if "arms.synthetic.class_mean" in block)
     overrides = shlex.split(command.replace("\\\n", " "), comments=True)
-    overrides = overrides[overrides.index("profile") + 1 : overrides.index("uv", 1)]
+    overrides = overrides[overrides.index("profile") + 1 : overrides.index("&&")]
     values = yaml.safe_load(compose_profile(ROOT, overrides))
     assert values["arms"]["synthetic"]["class_mean"]["translator"] == "class_mean"
     values["translators"]["class_mean"] = recipe
