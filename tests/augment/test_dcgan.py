@@ -206,9 +206,9 @@ def test_a_projected_condition_by_hand() -> None:
     assert torch.equal(network.judge(features, one_hot(labels, 3)), network(pictures, one_hot(labels, 3)))
 
 
-@pytest.mark.parametrize(("hears", "joins"), [("input", [0]), ("first", [1]), ("every", [0, 1, 2, 3, 4])])
-def test_where_a_trunk_hears(hears: str, joins: list[int]) -> None:
-    trunk = DcganTrunk(channels=1, size=32, width=4, condition_size=3, conditioning=hears)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("conditioning", "joins"), [("input", [0]), ("first", [1]), ("every", [0, 1, 2, 3, 4])])
+def test_where_a_trunk_hears(conditioning: str, joins: list[int]) -> None:
+    trunk = DcganTrunk(channels=1, size=32, width=4, condition_size=3, conditioning=conditioning)  # type: ignore[arg-type]
     assert [level for level, join in enumerate(trunk.joins) if join] == joins
     entering = [convolution.in_channels for convolution in trunk.convolutions]
     plain = [1, 4, 8, 16]
@@ -218,10 +218,10 @@ def test_where_a_trunk_hears(hears: str, joins: list[int]) -> None:
     assert trunk.features == 32 * 2 * 2 + 3 * (4 in joins)
 
 
-@pytest.mark.parametrize("hears", ["input", "every", "batch_norm"])
-def test_the_class_reaches_the_pictures(hears: str) -> None:
+@pytest.mark.parametrize("conditioning", ["input", "every", "batch_norm"])
+def test_the_class_reaches_the_pictures(conditioning: str) -> None:
     torch.manual_seed(0)
-    network = DcganGenerator(latent_size=5, channels=1, size=32, width=4, condition_size=3, conditioning=hears)  # type: ignore[arg-type]
+    network = DcganGenerator(latent_size=5, channels=1, size=32, width=4, condition_size=3, conditioning=conditioning)  # type: ignore[arg-type]
     latent = seeded(4, 5)
     one, other = (network(latent, one_hot(torch.tensor(labels), 3)) for labels in ([0, 1, 2, 0], [1, 1, 2, 0]))
     assert (one[0] - other[0]).abs().max() > 1e-4

@@ -411,9 +411,9 @@ def test_a_translation_is_the_generators_picture_of_the_encoders_latent() -> Non
 
 
 @pytest.mark.parametrize("form", ["gan", "bigan", "cgan", "bicogan"])
-@pytest.mark.parametrize("hears", ["input", "batch_norm"])
-def test_the_target_matters_where_it_is_conditioned_on_classes(form: str, hears: str) -> None:
-    translator = tiny(form, generator_conditioning=hears)
+@pytest.mark.parametrize("conditioning", ["input", "batch_norm"])
+def test_the_target_matters_where_it_is_conditioned_on_classes(form: str, conditioning: str) -> None:
+    translator = tiny(form, generator_conditioning=conditioning)
     faces = random_faces()
     one, other = (translator.translate(faces, torch.full((4,), label)) for label in (0, 1))
     assert torch.equal(one, other) == translator.keeps_class

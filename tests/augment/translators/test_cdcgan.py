@@ -177,9 +177,9 @@ def test_the_encoders_terms_equal_the_formulas() -> None:
     assert plain.discriminator_losses(batch_in(plain, "encoder")) == {}
 
 
-@pytest.mark.parametrize("hears", ["every", "projection"])
-def test_lazy_r1_is_that_of_the_true_class(hears: str) -> None:
-    translator = tiny(discriminator_conditioning=hears, lambda_r1=0.3, r1_every=8)
+@pytest.mark.parametrize("conditioning", ["every", "projection"])
+def test_lazy_r1_is_that_of_the_true_class(conditioning: str) -> None:
+    translator = tiny(discriminator_conditioning=conditioning, lambda_r1=0.3, r1_every=8)
     batch = batch_in(translator, "adversarial")
     x = batch.images.clone().requires_grad_()
     scores = translator.discriminator(x, torch.eye(3)[batch.labels])
@@ -190,10 +190,10 @@ def test_lazy_r1_is_that_of_the_true_class(hears: str) -> None:
     assert "r1" not in translator.discriminator_losses(batch_in(translator, "adversarial", step=1))
 
 
-@pytest.mark.parametrize("hears", ["every", "projection"])
-def test_wrong_classes_as_fakes(hears: str) -> None:
+@pytest.mark.parametrize("conditioning", ["every", "projection"])
+def test_wrong_classes_as_fakes(conditioning: str) -> None:
     """A switch here, IcGAN's default; a projected class shares the convolutions, to the same end."""
-    translator = tiny(discriminator_conditioning=hears, wrong_labels=True)
+    translator = tiny(discriminator_conditioning=conditioning, wrong_labels=True)
     batch = batch_in(translator, "adversarial")
     y = torch.eye(3)[batch.targets]
     latent = noise_of(translator, batch)

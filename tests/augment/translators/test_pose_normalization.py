@@ -125,7 +125,7 @@ def test_terms_equal_the_equations() -> None:
 
 
 def test_the_photographs_label_is_used_nowhere() -> None:
-    """The table's label is read as the simulated face's, and of it only the way back hears."""
+    """The table's label is read as the simulated face's, and of it only the way back conditioning."""
     translator = tiny(lambda_r1=1.0, r1_attributes=True, r1_every=1)
     changed: set[str] = set()
     for name in ("discriminator_losses", "generator_losses"):
