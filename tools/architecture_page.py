@@ -7,11 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from tools.code_dependencies import files_below, unfolded
+from tools.code_dependencies import ROOMS, files_below, unfolded
 from tools.imports_picture import arrows, counted_imports, matrix, picture
 
 BEGIN, END = "<!-- imports: begin -->", "<!-- imports: end -->"
-CODE = ("augment", "classifiers", "reports", "pipeline", "benchmarks", "tools")
 
 _counts = cache(counted_imports)
 
@@ -31,7 +30,7 @@ def stages_table(root: Path) -> list[str]:
     for name, stage in stages.items():
         body = stage.get("do", stage)
         deps = [str(dep) for dep in body.get("deps", ())]
-        code = [dep for dep in deps if dep.split("/")[0] in CODE]
+        code = [dep for dep in deps if dep.split("/")[0] in ROOMS]
         outs = [*body.get("outs", ()), *body.get("metrics", ())]
         written = [next(iter(out)) if isinstance(out, dict) else str(out) for out in outs]
         read = [dep for dep in deps if dep not in code]

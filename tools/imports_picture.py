@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape
 
 import grimp
 
-PACKAGES = ("augment", "classifiers", "reports", "pipeline")
+from tools.code_dependencies import ROOMS as PACKAGES
+
 STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
 COLOURS = {"augment": "#dbeafe", "classifiers": "#dcfce7", "reports": "#fef3c7", "pipeline": "#f3e8ff"}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 132, 34, 22, 46, 20

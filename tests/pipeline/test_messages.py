@@ -13,7 +13,7 @@ import pytest
 
 from augment.core.errors import InputError
 from augment.core.progress import VERBOSITY_VARIABLE
-from pipeline.core.messages import PACKAGES, RESULT, configure_logging
+from pipeline.core.messages import RESULT, configure_logging
 
 pytestmark = pytest.mark.slow
 
@@ -22,15 +22,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Logging is the process's: it is put back."""
+    """The verbosity is `normal`, and warnings are the process's: they are put back. Logging is by tests/conftest.py."""
     monkeypatch.setenv(VERBOSITY_VARIABLE, "normal")
-    root = logging.getLogger()
-    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in ("", *PACKAGES)}
     with warnings.catch_warnings():
         yield
-    root.handlers[:] = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
 
 
 def say_everything() -> None:
