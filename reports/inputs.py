@@ -22,7 +22,7 @@ from reports.statistics import (
     UNCLEAR,
     ArmSummary,
     Comparison,
-    compare_arms,
+    compare_with,
     summarize_arm,
 )
 
@@ -148,12 +148,8 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     predictions = read_all_predictions({name: inputs.predictions[name] for name in order}, split=settings.split)
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
     baseline = _choose_baseline(inputs, settings, summaries)
-    candidates = sum(inputs.arms.get(name, {}).get("kind") == "synthetic" for name in predictions)
-    comparisons = {
-        name: compare_arms(arm, predictions[baseline], settings.bootstrap, candidates=candidates)
-        for name, arm in predictions.items()
-        if name != baseline
-    }
+    others = {name: arm for name, arm in predictions.items() if name != baseline}
+    comparisons = compare_with(predictions[baseline], others, settings.bootstrap)
     return ReportData(
         inputs=inputs,
         settings=settings,
@@ -204,16 +200,12 @@ def find_headline(data: ReportData) -> Headline:
     """
     reference = strongest_real_only(data.inputs.arms, data.summaries) or data.baseline
     arms = [name for name in data.synthetic_arms() if name not in (data.baseline, reference)]
-    comparisons = {
-        name: (
-            data.comparisons[name]
-            if reference == data.baseline
-            else compare_arms(
-                data.predictions[name], data.predictions[reference], data.settings.bootstrap, candidates=len(arms)
-            )
+    if reference == data.baseline:
+        comparisons = {name: data.comparisons[name] for name in arms}
+    else:
+        comparisons = compare_with(
+            data.predictions[reference], {name: data.predictions[name] for name in arms}, data.settings.bootstrap
         )
-        for name in arms
-    }
     counts = {word: sum(found.verdict == word for found in comparisons.values()) for word in (HELPED, HURT, UNCLEAR)}
     if not arms:
         return Headline(None, reference, comparisons, "", counts, False)
@@ -225,7 +217,7 @@ def find_headline(data: ReportData) -> Headline:
         comparisons=comparisons,
         verdict=verdict,
         counts=counts,
-        survives=comparisons[best].accuracy_adjusted.verdict == verdict,
+        survives=comparisons[best].survives or verdict == UNCLEAR,
     )
 
 

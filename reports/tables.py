@@ -18,7 +18,8 @@ from reports.statistics import POWER, UNCLEAR, Interval
 def accuracy_table(data: ReportData) -> pd.DataFrame:
     """One row per arm: its training set, results, the paired difference, and published results.
 
-    `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`).
+    `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`);
+    `p_holm` is the p-value of the difference, adjusted for the number of arms (`reports.statistics.holm`).
     """
     rows = []
     for name, summary in data.summaries.items():
@@ -41,6 +42,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "low": _percent(comparison.accuracy.low) if comparison else None,
             "high": _percent(comparison.accuracy.high) if comparison else None,
             "detectable": _percent(comparison.accuracy.detectable) if comparison else None,
+            "p_holm": comparison.adjusted_p_value if comparison else None,
             "verdict": comparison.cautious_verdict if comparison else "baseline",
             "balanced_difference": _percent(comparison.balanced_accuracy.value) if comparison else None,
             "balanced_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
@@ -227,6 +229,8 @@ def format_cell(column: str, value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     if isinstance(value, (float, np.floating)):
+        if column == "p_holm":
+            return format_p_value(float(value))
         if column.startswith(("KID", "KCD", "kernel")):
             return f"{value:.4f}"
         if column.startswith(("FID", "FCD", "frechet")):
@@ -260,6 +264,11 @@ def format_detectable(interval: Interval) -> str:
         if interval.verdict == UNCLEAR
         else f"below the {detectable} that this design detects {power}"
     )
+
+
+def format_p_value(p_value: float) -> str:
+    """A p-value with three decimals, `< 0.001` below."""
+    return "unknown" if np.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def published_variant(name: str) -> str:
