@@ -27,7 +27,7 @@ from augment.faces.face_hash import hash_faces
 from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
-from augment.faces.table import read_faces
+from augment.faces.table import class_names, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.evaluation import (
     Scores,
@@ -108,7 +108,7 @@ def run_arm(
     *,
     faces_dir: Path,  # the dataset of real faces
     folds_path: Path,  # the table of folds
-    synthetic_dir: Path | None = None,  # of the arm's translator: fold-<k>/data/*.parquet
+    synthetic_dirs: Sequence[Path] = (),  # one for each of the arm's translators: fold-<k>/data/*.parquet
     classifier_settings: ClassifierSettings,  # shared by all arms
     baseline_settings: BaselineSettings | None = None,  # for hog and lbp; None: their defaults
     seeds: Sequence[int],  # shared by all arms
@@ -133,7 +133,7 @@ def run_arm(
         arm: How its training set is made.
         faces_dir: Dataset of real faces.
         folds_path: Table of folds.
-        synthetic_dir: Folder of the arm's translator, for synthetic kinds.
+        synthetic_dirs: The folders of the arm's translators, in their order, for synthetic kinds.
         classifier_settings: How the classifier is trained.
         baseline_settings: How classical rows are trained.
         seeds: One cell a fold and seed.
@@ -155,10 +155,10 @@ def run_arm(
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(Problem("seeds", f"{list(seeds)} are no distinct seeds", "list each seed once"))
-    if arm.is_synthetic and synthetic_dir is None:
-        raise InputError(
-            Problem(f"arms.synthetic.{name}", "needs the folder of its synthetic faces", "give synthetic_dir")
-        )
+    synthetic_dirs = tuple(Path(directory) for directory in synthetic_dirs)
+    if len(synthetic_dirs) != len(arm.translators):
+        why = f"needs the folders of the synthetic faces of {len(arm.translators)} translators"
+        raise InputError(Problem(f"arm {name}", why, "give synthetic_dirs"))
     faces = read_faces(faces_dir, columns=_COLUMNS)
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
@@ -166,7 +166,7 @@ def run_arm(
     found: dict[tuple[int, int], ArmCell] = {}
     missing: list[dict[str, Any]] = []
     for fold in numbers:
-        data = _fold_faces(name, arm, faces, folds, fold, synthetic_dir)
+        data = _fold_faces(name, arm, faces, folds, fold, synthetic_dirs)
         about = _fingerprint(name, arm, settings, data, device, weights_out is not None)
         about["threads"] = threads if processes > 1 else torch.get_num_threads()
         for seed in seeds:
@@ -181,7 +181,7 @@ def run_arm(
         "arm": arm,
         "faces_dir": Path(faces_dir),
         "folds_path": Path(folds_path),
-        "synthetic_dir": synthetic_dir,
+        "synthetic_dirs": synthetic_dirs,
         "settings": classifier_settings,
         "baseline_settings": baseline_settings,
         "keep_weights": weights_out is not None,
@@ -218,20 +218,21 @@ def _fold_faces(
     faces: pa.Table,
     folds: pa.Table,
     fold: int,
-    synthetic_dir: Path | None,
+    synthetic_dirs: tuple[Path, ...],
     *,
     guard: bool = True,
 ) -> _FoldFaces:
     splits = fold_tables(faces, folds, fold)
     synthetic_table = None
-    if arm.is_synthetic and synthetic_dir is not None and arm.per_class is not None:
-        directory = synthetic_dir / f"fold-{fold}"
-        synthetic_table = read_kept(
-            directory,
-            arm.per_class,
-            columns=(*_COLUMNS, "source_id", "fold"),
-            only_kept=arm.selected,
-        )
+    if arm.is_synthetic:
+        columns = (*_COLUMNS, "source_id", "fold")
+        tables = {
+            translator: read_kept(directory / f"fold-{fold}", amount, columns=columns, only_kept=arm.selected)
+            for translator, directory, amount in zip(arm.translators, synthetic_dirs, arm.amounts(), strict=True)
+        }
+        for (translator, table), amount in zip(tables.items(), arm.amounts(), strict=True):
+            _check_enough(name, arm, translator, amount, table, class_names(faces.schema), fold)
+        synthetic_table = pa.concat_tables(list(tables.values()))
     if guard:
         # Here, where they are trained on: what lies on disk may have changed since it was assessed.
         check_leakage(faces, folds, fold=fold, synthetic=synthetic_table, pictures="synthetic")
@@ -244,48 +245,44 @@ def _fold_faces(
     synthetic = None
     if synthetic_table is not None:
         synthetic = face_tensors(synthetic_table, size=train.size, channels=train.channels)
-        _check_enough(name, arm, synthetic, train.class_names, fold)
     return _FoldFaces(train=train, synthetic=synthetic, validation=validation, test=test)
 
 
-def _check_enough(name: str, arm: Arm, synthetic: FaceTensors, class_names: tuple[str, ...], fold: int) -> None:
-    """Refuses an arm that would silently train on fewer synthetic faces than it says."""
-    if synthetic.class_names != class_names:
-        raise InputError(
-            Problem(
-                f"arms.synthetic.{name}.translator",
-                f"the faces of {arm.translator} have the classes {synthetic.class_names}, the real ones {class_names}",
-                "synthesize again",
-            )
-        )
-    counts = np.bincount(synthetic.labels.numpy(), minlength=len(class_names))
+def _check_enough(
+    name: str, arm: Arm, translator: str, amount: int, synthetic: pa.Table, names: tuple[str, ...], fold: int
+) -> None:
+    """Refuses an arm that would silently train on fewer faces of a translator than it says."""
+    group = "synthetic" if len(arm.translators) == 1 else "mixed"
+    path = f"arms.{group}.{name}"
+    found = class_names(synthetic.schema)
+    if found != names:
+        why = f"the faces of {translator} have the classes {found}, the real ones {names}"
+        raise InputError(Problem(f"{path}.translator", why, "synthesize again"))
+    counts = np.bincount(synthetic.column("label").to_numpy(), minlength=len(names))
     kept = "kept " if arm.selected else ""
     problems = [
-        Problem(f"fold {fold}, {class_name}", f"{count} {kept}synthetic faces by {arm.translator}")
-        for class_name, count in zip(class_names, counts, strict=True)
-        if arm.per_class is not None and count < arm.per_class
+        Problem(f"fold {fold}, {class_name}", f"{count} {kept}synthetic faces by {translator}")
+        for class_name, count in zip(names, counts, strict=True)
+        if count < amount
     ]
     if problems:
-        fix = (
-            f"lower arms.synthetic.{name}.per_class to {counts.min()}"
-            if counts.min()
-            else f"leave out arms.synthetic.{name}"
-        )
+        enough = int(counts.min()) * len(arm.translators)
+        fix = f"lower {path}.per_class to {enough}" if enough else f"leave out {path}"
         loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
         raise InputError(
             problems,
-            f"arms.synthetic.{name}.per_class asks for {arm.per_class} faces of each class, and there are fewer;"
+            f"{path}.per_class asks for {amount} faces of each class by {translator}, and there are fewer;"
             f" {fix}, raise synthesis.per_class{loosen}:",
         )
 
 
 @lru_cache(maxsize=1)
 def _faces_of_fold(
-    name: str, arm: Arm, faces_dir: Path, folds_path: Path, synthetic_dir: Path | None, fold: int
+    name: str, arm: Arm, faces_dir: Path, folds_path: Path, synthetic_dirs: tuple[Path, ...], fold: int
 ) -> _FoldFaces:
     """A fold's faces, read again by the process that trains on them; kept for the fold's other seeds."""
     faces = read_faces(faces_dir, columns=_COLUMNS)
-    return _fold_faces(name, arm, faces, read_folds(folds_path), fold, synthetic_dir, guard=False)
+    return _fold_faces(name, arm, faces, read_folds(folds_path), fold, synthetic_dirs, guard=False)
 
 
 def _make_cell(
@@ -294,12 +291,12 @@ def _make_cell(
     arm: Arm,
     faces_dir: Path,
     folds_path: Path,
-    synthetic_dir: Path | None,
+    synthetic_dirs: tuple[Path, ...],
     fold: int,
     about: dict[str, Any],
     **options: Any,
 ) -> ArmCell:
-    data = _faces_of_fold(name, arm, faces_dir, folds_path, synthetic_dir, fold)
+    data = _faces_of_fold(name, arm, faces_dir, folds_path, synthetic_dirs, fold)
     hashes = _hashes(data)
     if any(about[split] != value for split, value in hashes.items()):
         why = "the faces are not those that the leakage guard looked at: files changed while the arm ran"

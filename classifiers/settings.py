@@ -31,7 +31,9 @@ class Arm(BaseModel):
         augmentation: Of training faces; None: as the classifier's settings say. Real and classical augmentation is
             kind `real` with `classical`.
         translator: Whose faces; for synthetic kinds.
-        per_class: How many of its faces of each class; for synthetic kinds.
+        second_translator: Another translator, whose faces are half of them; for arms of `arms.mixed`.
+        per_class: How many synthetic faces of each class, over both translators where there are two, so that arms of
+            one and of two differ in nothing else; for synthetic kinds.
         share: Of each batch that is synthetic; for kind `synthetic`. Measured elsewhere: about half is a good start.
         selected: Whether only faces that selection kept are used; for synthetic kinds.
         class_balanced: Whether batches draw every class alike; None: as the classifier's settings say.
@@ -42,6 +44,7 @@ class Arm(BaseModel):
     kind: ArmKind
     augmentation: AugmentationName | None = None
     translator: str | None = None
+    second_translator: str | None = None
     per_class: int | None = Field(default=None, ge=1)
     share: float = Field(default=0.5, gt=0, lt=1)
     selected: bool = True
@@ -58,9 +61,13 @@ class Arm(BaseModel):
         else:
             problems += [
                 f"{key}: kind {self.kind} uses no synthetic faces; leave it out, or use kind synthetic"
-                for key in ("translator", "per_class", "share", "selected")
+                for key in ("translator", "second_translator", "per_class", "share", "selected")
                 if key in self.model_fields_set and getattr(self, key) is not None
             ]
+        if self.second_translator is not None and self.second_translator == self.translator:
+            problems.append(f"second_translator: is the first one, {self.translator}; leave it out, or name another")
+        if self.second_translator is not None and self.per_class is not None and self.per_class < 2:
+            problems.append("per_class: two translators make at least 2 faces per class")
         if self.kind == "synthetic_only" and "share" in self.model_fields_set:
             problems.append("share: the whole batch is synthetic in kind synthetic_only; leave it out")
         if self.kind == "oversampled" and self.class_balanced is False:
@@ -79,6 +86,16 @@ class Arm(BaseModel):
     def is_synthetic(self) -> bool:
         """Whether it needs a translator's faces."""
         return self.kind in SYNTHETIC_KINDS
+
+    @property
+    def translators(self) -> tuple[str, ...]:
+        """Whose faces it learns from: none, one or two translators."""
+        return tuple(name for name in (self.translator, self.second_translator) if name is not None)
+
+    def amounts(self) -> tuple[int, ...]:
+        """How many faces per class each of its translators gives; the first gives one more where the number is odd."""
+        total, count = self.per_class or 0, len(self.translators)
+        return tuple(total // count + (position < total % count) for position in range(count))
 
     def balanced(self, settings: ClassifierSettings) -> bool:
         """Whether its batches draw every class alike."""

@@ -29,7 +29,7 @@ def check(root: Path) -> None:
     teacher = parameters.parsing.teacher
     if parameters.parsing.enabled and teacher.has_helen:
         open_source("helen", root / teacher.root, **teacher.settings)
-    arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
+    arms = len(parameters.arms.all())
     LOG.log(
         RESULT,
         f"params.yaml is valid: source {parameters.dataset.source}, {len(parameters.translators)} translators, "

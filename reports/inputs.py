@@ -232,11 +232,12 @@ def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = Fa
     kind = settings.get("kind")
     per_class = settings.get("per_class")
     amount = f"{per_class:,} per class" if isinstance(per_class, int) else "synthetic"
+    makers = " and ".join(str(settings[key]) for key in ("translator", "second_translator") if settings.get(key))
     words = {
         "real": "real faces",
         "oversampled": "real faces, rare classes repeated to balance",
-        "synthetic": f"real faces + {amount} by {settings.get('translator')}",
-        "synthetic_only": f"{amount} by {settings.get('translator')}, no real faces",
+        "synthetic": f"real faces + {amount} by {makers}",
+        "synthetic_only": f"{amount} by {makers}, no real faces",
         "hog": "real faces; HOG features, support vector machine",
         "lbp": "real faces; LBP features, support vector machine",
     }.get(str(kind), name)
@@ -290,9 +291,9 @@ def _not_run(inputs: ReportInputs) -> dict[str, str]:
     for name, arm in inputs.arms.items():
         if name in inputs.predictions:
             continue
-        translator = arm.get("translator")
-        if translator in reasons:
-            missing[name] = f"its translator {translator} was refused"
+        refused = [arm[key] for key in ("translator", "second_translator") if arm.get(key) in reasons]
+        if refused:
+            missing[name] = f"its translator {refused[0]} was refused"
         else:
             missing[name] = "the report was given no predictions"
     return missing

@@ -148,7 +148,7 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     differences = {
         name: comparison.accuracy
         for name, comparison in headline.comparisons.items()
-        if data.arm(name).get("translator") == translator
+        if data.arm(name).get("translator") == translator and not data.arm(name).get("second_translator")
     }
     if changed is not None and changed >= WELL_RECOGNIZED and differences:
         name, best = max(differences.items(), key=lambda item: item[1].value)

@@ -279,6 +279,8 @@ def published_variant(name: str) -> str:
 def _published_key(name: str, data: ReportData) -> str:
     settings = data.arm(name)
     kind = settings.get("kind")
+    if kind == "synthetic" and settings.get("second_translator"):
+        return ""
     if kind == "synthetic":
         return f"utility:{published_variant(str(settings.get('translator')))}"
     if kind in ("hog", "lbp"):
@@ -288,7 +290,10 @@ def _published_key(name: str, data: ReportData) -> str:
 
 def _series_name(settings: Mapping[str, Any], data: ReportData) -> str:
     words = [str(settings.get("translator"))]
-    if data.selects(words[0]):
+    selects = data.selects(words[0])
+    if settings.get("second_translator"):
+        words[0] += f" and {settings['second_translator']}"
+    if selects:
         words.append("selected" if settings.get("selected", True) else "not selected")
     share = settings.get("share")
     if share is not None and share != 0.5:

@@ -29,19 +29,13 @@ def classify(root: Path, name: str) -> None:
     """Trains and tests an arm's classifiers, for every fold and seed."""
     parameters, artifacts, device = start(root, ClassifyParameters)
     arm = parameters.arms.arm(name)
-    earlier = (
-        []
-        if arm.translator is None
-        else [StageInput(artifacts.selected(arm.translator), f"s2l assess {arm.translator}")]
-    )
+    earlier = [StageInput(artifacts.selected(other), f"s2l assess {other}") for other in arm.translators]
     check_inputs([*prepared_inputs(artifacts), *earlier], [artifacts.arm(name)])
-    synthetic_dir = None
+    synthetic_dirs = [artifacts.selected(other) for other in arm.translators]
+    if any(pass_refusal_on(directory, artifacts.arm(name)) for directory in synthetic_dirs):
+        return
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
-    if arm.translator is not None:
-        synthetic_dir = artifacts.selected(arm.translator)
-        if pass_refusal_on(synthetic_dir, artifacts.arm(name)):
-            return
-        inputs["synthetic"] = synthetic_dir
+    inputs |= dict(zip(("synthetic", "second"), synthetic_dirs, strict=False))
     values = {
         "arm": arm.model_dump(mode="json"),
         **parameters.model_dump(mode="json", include={"seed", "seeds", "classifier"}),
@@ -54,7 +48,7 @@ def classify(root: Path, name: str) -> None:
             arm,
             faces_dir=artifacts.faces,
             folds_path=artifacts.folds,
-            synthetic_dir=synthetic_dir,
+            synthetic_dirs=synthetic_dirs,
             classifier_settings=parameters.classifier,
             seeds=parameters.seeds,
             out=built / "predictions.parquet",

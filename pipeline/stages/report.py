@@ -43,7 +43,7 @@ class ReportParameters(CommonParameters):
 def report(root: Path) -> None:
     """Writes the tables, the figures, the metrics and the page."""
     parameters, artifacts, device = start(root, ReportParameters)
-    arms = {**parameters.arms.real, **parameters.arms.synthetic}
+    arms = parameters.arms.all()
     inputs = [*prepared_inputs(artifacts), StageInput(artifacts.parsing, "s2l parsing")]
     for translator in parameters.translators:
         inputs.append(StageInput(artifacts.translator(translator), f"s2l train {translator}"))

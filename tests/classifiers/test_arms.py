@@ -36,6 +36,7 @@ TINY = ClassifierSettings(
     augmentation="flip",
     validate_every=3,
 )
+REAL = Arm(kind="real")
 BESIDE = Arm(kind="synthetic", translator="stripes", per_class=4)
 
 
@@ -51,7 +52,7 @@ def run(data: Path, name: str = "real", arm: Arm | None = None, **options: Any) 
     defaults: dict[str, Any] = {
         "faces_dir": data / "faces",
         "folds_path": data / "folds.parquet",
-        "synthetic_dir": data / "synthetic",
+        "synthetic_dirs": [data / "synthetic"] * len((arm or REAL).translators),
         "classifier_settings": TINY,
         "seeds": (0, 1),
         "out": data / "out" / f"{name}.parquet",
@@ -59,7 +60,7 @@ def run(data: Path, name: str = "real", arm: Arm | None = None, **options: Any) 
         "scratch": data / "scratch" / name,
         "progress": False,
     }
-    return run_arm(name, arm or Arm(kind="real"), **{**defaults, **options})
+    return run_arm(name, arm or REAL, **{**defaults, **options})
 
 
 def test_every_fold_and_seed_is_tested_on_its_own_test_faces(data: Path) -> None:
@@ -237,6 +238,24 @@ def test_a_killed_run_goes_on_to_the_same_result(data: Path) -> None:
         assert (data / f"killed.{ending}").read_bytes() == (data / "out" / f"real.{ending}").read_bytes()
 
 
+def test_faces_of_two_translators_are_half_and_half(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = recorded_calls(monkeypatch)
+    for fold, source in ((0, "a-0000"), (1, "test-0000")):
+        write_synthetic(data / "other", fold=fold, per_class=6, source=source)
+    mixed = BESIDE.model_copy(update={"second_translator": "dots", "per_class": 5})
+    assert mixed.translators == ("stripes", "dots") and mixed.amounts() == (3, 2)
+    folders = [data / "synthetic", data / "other" / "synthetic"]
+    report = run(data, "mixed", mixed, synthetic_dirs=folders, seeds=(0,))
+    assert report.cells[0].synthetic_faces == 15
+    first, second = ([f"synthetic-{name}-{i:04d}" for name in NAMES for i in range(n)] for n in (3, 2))
+    assert list(calls[0]["synthetic"].face_ids) == [*first, *second]
+    with pytest.raises(InputError, match=r"arms\.mixed\.mixed\.per_class.*7 faces of each class by stripes") as error:
+        run(data, "mixed", mixed.model_copy(update={"per_class": 13}), synthetic_dirs=folders)
+    assert "lower arms.mixed.mixed.per_class to 12" in str(error.value)
+    with pytest.raises(InputError, match="of 2 translators"):
+        run(data, "mixed", mixed, synthetic_dirs=folders[:1])
+
+
 @pytest.mark.parametrize("kind", ["hog", "lbp"])
 def test_classical_rows(data: Path, kind: Any) -> None:
     from classifiers.baselines import BaselineSettings
@@ -254,8 +273,8 @@ def test_seeds_must_be_distinct(data: Path) -> None:
     for seeds in ((), (1, 1)):
         with pytest.raises(InputError, match="seeds: "):
             run(data, seeds=seeds)
-    with pytest.raises(InputError, match="give synthetic_dir"):
-        run(data, arm=BESIDE, synthetic_dir=None)
+    with pytest.raises(InputError, match="give synthetic_dirs"):
+        run(data, arm=BESIDE, synthetic_dirs=())
 
 
 @pytest.mark.parametrize(
