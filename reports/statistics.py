@@ -19,13 +19,16 @@ from scipy.stats import norm
 
 from augment.core.errors import InputError, Problem
 from reports.predictions import Predictions, confusion_counts
-from reports.settings import BootstrapSettings
+from reports.settings import BootstrapSettings, Metric, ReportSettings
 
 HELPED = "helped"
 HURT = "hurt"
 UNCLEAR = "no clear difference"
 SEEMS = {HELPED: "seems to help", HURT: "seems to hurt", UNCLEAR: UNCLEAR}
 POWER = 0.8
+UNBALANCED = 1.5  # times as many test faces of one class as of another, from which on `auto` is balanced accuracy
+METRIC_WORDS: dict[Metric, str] = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+METRIC_ARTICLES: dict[Metric, str] = {"accuracy": "an", "balanced_accuracy": "a"}
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Comparison:
         accuracy: Difference of accuracy.
         accuracy_adjusted: The same value with the interval for picking the best of several arms (Bonferroni).
         balanced_accuracy: Difference of balanced accuracy.
+        balanced_accuracy_adjusted: As `accuracy_adjusted`.
         recalls: Difference of each class's recall; NaN for a class without test faces.
         recalls_adjusted: The same values with the interval for picking one of all classes (Bonferroni).
         faces: Number of test faces that were paired.
@@ -97,11 +101,13 @@ class Comparison:
         clusters: Number of units that are resampled: subjects, or faces.
         by_subject: Whether the units are subjects.
         seeds_drawn: Whether seeds are resampled as well.
+        metric: What verdicts are of.
     """
 
     accuracy: Interval
     accuracy_adjusted: Interval
     balanced_accuracy: Interval
+    balanced_accuracy_adjusted: Interval
     recalls: tuple[Interval, ...]
     recalls_adjusted: tuple[Interval, ...]
     faces: int
@@ -109,16 +115,27 @@ class Comparison:
     clusters: int
     by_subject: bool
     seeds_drawn: bool
+    metric: Metric = "accuracy"
+
+    @property
+    def main(self) -> Interval:
+        """The difference of the metric that the report leads with."""
+        return self.accuracy if self.metric == "accuracy" else self.balanced_accuracy
+
+    @property
+    def main_adjusted(self) -> Interval:
+        """The same value with the interval for picking the best of several arms (Bonferroni)."""
+        return self.accuracy_adjusted if self.metric == "accuracy" else self.balanced_accuracy_adjusted
 
     @property
     def verdict(self) -> str:
-        """See `Interval.verdict`; by accuracy."""
-        return self.accuracy.verdict
+        """See `Interval.verdict`; by `main`."""
+        return self.main.verdict
 
     @property
     def cautious_verdict(self) -> str:
-        """See `Interval.cautious_verdict`; by accuracy."""
-        return self.accuracy.cautious_verdict
+        """See `Interval.cautious_verdict`; by `main`."""
+        return self.main.cautious_verdict
 
 
 @dataclass(frozen=True)
@@ -154,6 +171,26 @@ class ArmSummary:
     macro_f1_seed_spread: float | None
     recalls: tuple[float, ...]
     confusion: np.ndarray
+
+    def score(self, metric: Metric) -> float:
+        """The mean over seeds of a metric."""
+        return self.accuracy if metric == "accuracy" else self.balanced_accuracy
+
+    def spread(self, metric: Metric) -> float | None:
+        """The sample standard deviation over seeds of a metric."""
+        return self.accuracy_seed_spread if metric == "accuracy" else self.balanced_accuracy_seed_spread
+
+
+def choose_metric(predictions: Predictions, settings: ReportSettings) -> Metric:
+    """The metric that the report leads with: the settings', or for `auto` the one that suits the test faces.
+
+    Where the classes differ in size, accuracy is mostly that of the largest, and an arm that gives up the rare classes
+    may win by it.
+    """
+    if settings.metric != "auto":
+        return settings.metric
+    counts = predictions.rows.drop_duplicates("face_id")["label"].value_counts()
+    return "balanced_accuracy" if counts.max() > UNBALANCED * counts.min() else "accuracy"
 
 
 def recalls_of(confusion: np.ndarray) -> np.ndarray:
@@ -204,7 +241,12 @@ def _spread(values: np.ndarray) -> float | None:
 
 
 def compare_arms(
-    arm: Predictions, baseline: Predictions, settings: BootstrapSettings, *, candidates: int = 1
+    arm: Predictions,
+    baseline: Predictions,
+    settings: BootstrapSettings,
+    *,
+    candidates: int = 1,
+    metric: Metric = "accuracy",
 ) -> Comparison:
     """The paired difference of an arm from the baseline arm, with percentile intervals.
 
@@ -212,7 +254,8 @@ def compare_arms(
         arm: The arm to compare.
         baseline: The arm to compare it with.
         settings: Of the bootstrap.
-        candidates: The number of arms among which the best is picked, for `accuracy_adjusted`.
+        candidates: The number of arms among which the best is picked, for the adjusted intervals.
+        metric: What the verdict is of.
 
     Raises:
         InputError: The two arms share no (fold, seed, face), or disagree about a face's label.
@@ -245,10 +288,12 @@ def compare_arms(
         columns = range(2, 2 + len(arm.class_names))
         return tuple(_interval(estimate[0, column], resampled[:, column], level) for column in columns)
 
+    adjusted = 1 - (1 - settings.level) / max(candidates, 1)
     return Comparison(
         accuracy=_interval(estimate[0, 0], resampled[:, 0], settings.level),
-        accuracy_adjusted=_interval(estimate[0, 0], resampled[:, 0], 1 - (1 - settings.level) / max(candidates, 1)),
+        accuracy_adjusted=_interval(estimate[0, 0], resampled[:, 0], adjusted),
         balanced_accuracy=_interval(estimate[0, 1], resampled[:, 1], settings.level),
+        balanced_accuracy_adjusted=_interval(estimate[0, 1], resampled[:, 1], adjusted),
         recalls=recalls(settings.level),
         recalls_adjusted=recalls(1 - (1 - settings.level) / len(arm.class_names)),
         faces=int(paired["face_id"].nunique()),
@@ -256,6 +301,7 @@ def compare_arms(
         clusters=num_clusters,
         by_subject=by_subject,
         seeds_drawn=draws_seeds,
+        metric=metric,
     )
 
 
