@@ -8,6 +8,7 @@ from pathlib import Path
 
 from augment.core.errors import InputError, Problem
 from augment.faces.fold_choice import choose_folds
+from augment.faces.rare import rare_problems
 from augment.faces.splits import FoldSettings
 from augment.prepare.annotation import check_annotation
 from augment.sources import Source, open_source
@@ -42,8 +43,8 @@ def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source
 
     Raises:
         InputError: The licence of the faces is unknown, the packages that find landmarks are not installed, there is
-            only one class, the source's own splits can't be kept, or there are more folds than subjects
-            (where the source knows its splits and subjects beforehand).
+            only one class, `rare` names an unknown one, the source's own splits can't be kept, or there are more folds
+            than subjects (where the source knows its splits and subjects beforehand).
     """
     problems: list[Problem] = []
     try:
@@ -59,6 +60,10 @@ def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source
         why = f"{dataset.source} has one class, {', '.join(classes)}: nothing to translate or classify"
         fix = getattr(source, "purpose", "use faces of two or more classes")
         problems.append(Problem("params.yaml: dataset.source", why, fix))
+    if dataset.rare is not None and dataset.attribute == "expression":  # other classes are known once faces are read
+        problems += [
+            replace(problem, where=f"params.yaml: {problem.where}") for problem in rare_problems(dataset.rare, classes)
+        ]
     for note in reading_notes(source):
         LOG.info(f"{dataset.source}: {note}")
     choice = None

@@ -49,6 +49,7 @@ def build_report(inputs: ReportInputs, settings: ReportSettings, out: Path, *, d
 def report_metrics(data: ReportData) -> dict[str, Any]:
     """Metrics for `dvc metrics show`, by arm and by translator, as shares in 0..1 (distances unscaled).
 
+    `metric` names what `difference`, `low`, `high` and `detectable` are of: accuracy or balanced accuracy.
     `run` contains the commit, wall time and memory, if they are known.
     """
     arms: dict[str, dict[str, float]] = {}
@@ -58,10 +59,10 @@ def report_metrics(data: ReportData) -> dict[str, Any]:
             "balanced_accuracy": summary.balanced_accuracy,
             "macro_f1": summary.macro_f1,
         }
-        if summary.accuracy_seed_spread is not None:
-            arms[name]["seed_spread"] = summary.accuracy_seed_spread
+        if (spread := summary.spread(data.metric)) is not None:
+            arms[name]["seed_spread"] = spread
         if name in data.comparisons:
-            interval = data.comparisons[name].accuracy
+            interval = data.comparisons[name].main
             arms[name] |= {
                 "difference": interval.value,
                 "low": interval.low,
@@ -83,7 +84,7 @@ def report_metrics(data: ReportData) -> dict[str, Any]:
     metrics: dict[str, Any] = {"arms": arms}
     if translators:
         metrics["translators"] = translators
-    rounded = _rounded(metrics)
+    rounded = {"metric": data.metric, **_rounded(metrics)}
     return {**rounded, "run": record_metrics(data.inputs.record)} if data.inputs.record else rounded
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from reports.colours import mix, parse_colour, readable_on, write_colour
 from reports.inputs import ReportData, loss_terms
-from reports.statistics import HELPED, HURT
+from reports.statistics import HELPED, HURT, METRIC_WORDS
 from reports.tables import accuracy_against_n, signed
 
 
@@ -159,7 +159,7 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
     colours = {HELPED: theme.helped, HURT: theme.hurt}
     for row, name in enumerate(names):
         comparison = data.comparisons[name]
-        value, low, high = (100 * x for x in _triple(comparison.accuracy))
+        value, low, high = (100 * x for x in _triple(comparison.main))
         colour = colours.get(comparison.verdict, theme.unclear)
         axis.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
         axis.plot(value, row, "o", color=colour, markersize=7)
@@ -178,12 +178,14 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     level = data.settings.bootstrap.level
-    axis.set_xlabel(f"accuracy minus that of {data.baseline!r}, points ({level:.0%} paired bootstrap interval)")
+    axis.set_xlabel(
+        f"{METRIC_WORDS[data.metric]} minus that of {data.baseline!r}, points ({level:.0%} paired bootstrap interval)"
+    )
     return figure
 
 
 def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
-    """Accuracy against the number of synthetic faces per class; None if no arm uses any.
+    """The report's metric against the number of synthetic faces per class; None if no arm uses any.
 
     A line is drawn only through a series with two or more numbers; otherwise it would suggest an unmeasured trend.
     """
@@ -192,7 +194,8 @@ def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
         return None
     figure, axes = new_figure(7.2, 3.8, theme)
     axis: Axes = axes[0, 0]
-    base = 100 * data.summaries[data.baseline].accuracy
+    metric = data.metric
+    base = 100 * data.summaries[data.baseline].score(metric)
     axis.axhline(base, color=theme.ink, linewidth=1, linestyle=(0, (4, 3)))
     positions = {n: place for place, n in enumerate(sorted(table["n"].unique()))}
     series = list(table.groupby("series", sort=False))
@@ -203,12 +206,12 @@ def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
         drawn = places + np.where(places > 0, offset, 0)
         real = places > 0
         if real.sum() > 1:
-            axis.plot(drawn, rows["accuracy"], "-", color=colour, linewidth=1.6)
-        errors = np.stack([rows["accuracy"] - rows["accuracy_low"], rows["accuracy_high"] - rows["accuracy"]])
+            axis.plot(drawn, rows[metric], "-", color=colour, linewidth=1.6)
+        errors = np.stack([rows[metric] - rows[f"{metric}_low"], rows[f"{metric}_high"] - rows[metric]])
         errors = errors[:, real].clip(min=0)
         axis.errorbar(
             drawn[real],
-            rows["accuracy"][real],
+            rows[metric][real],
             yerr=errors,
             fmt="o",
             color=colour,
@@ -218,7 +221,7 @@ def draw_accuracy_against_n(data: ReportData, theme: Theme) -> Figure | None:
         )
     axis.set_xticks(list(positions.values()), [f"{n:,}" if n else "real\nonly" for n in positions])
     axis.set_xlabel("synthetic faces per class")
-    axis.set_ylabel(f"{data.settings.split} accuracy, %")
+    axis.set_ylabel(f"{data.settings.split} {METRIC_WORDS[metric]}, %")
     axis.grid(axis="y")
     axis.legend(loc="best")
     return figure
@@ -246,7 +249,7 @@ def draw_confusions(data: ReportData, theme: Theme, arms: Sequence[str] | None =
         ticks = range(len(data.class_names))
         axis.set_xticks(ticks, data.class_names, rotation=45, ha="right", fontsize=7)
         axis.set_yticks(ticks, data.class_names, fontsize=7)
-        axis.set_title(f"{names[place]}  {100 * data.summaries[names[place]].accuracy:.1f} %", fontsize=9)
+        axis.set_title(f"{names[place]}  {100 * data.summaries[names[place]].score(data.metric):.1f} %", fontsize=9)
         axis.tick_params(length=0)
         for spine in axis.spines.values():
             spine.set_visible(False)
@@ -280,11 +283,11 @@ def draw_losses(log: pd.DataFrame, theme: Theme) -> Figure | None:
 
 
 def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
-    """Validation accuracy over the optimizer's steps, one line per arm, mean over folds and seeds."""
+    """The report's metric on validation faces over the steps, one line per arm, mean over folds and seeds."""
     lines = {
-        name: history.groupby("step")["accuracy"].mean()
+        name: history.groupby("step")[data.metric].mean()
         for name, history in data.histories.items()
-        if {"step", "accuracy"} <= set(history.columns)
+        if {"step", data.metric} <= set(history.columns)
     }
     if not lines:
         return None
@@ -295,7 +298,7 @@ def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
         axis.plot(line.index, 100 * line, style, label=name, linewidth=1.5)
         axis.lines[-1].set_color(theme.series[number % len(theme.series)])
     axis.set_xlabel("optimizer step")
-    axis.set_ylabel("validation accuracy, %")
+    axis.set_ylabel(f"validation {METRIC_WORDS[data.metric]}, %")
     axis.grid()
     axis.legend(fontsize=7, ncols=2)
     return figure

@@ -15,13 +15,14 @@ from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
 from reports.cost import RunRecord
 from reports.predictions import Predictions, read_all_predictions
-from reports.settings import SCORES_VERSION, ReportSettings
+from reports.settings import SCORES_VERSION, Metric, ReportSettings
 from reports.statistics import (
     HELPED,
     HURT,
     UNCLEAR,
     ArmSummary,
     Comparison,
+    choose_metric,
     compare_with,
     summarize_arm,
 )
@@ -69,6 +70,7 @@ class ReportData:
     Attributes:
         inputs: The paths they were read from.
         settings: The report's settings.
+        metric: What the page leads with, and what verdicts are of.
         class_names: Names of the classes.
         predictions: By arm, in the order of the arms' settings.
         summaries: By arm.
@@ -85,6 +87,7 @@ class ReportData:
 
     inputs: ReportInputs
     settings: ReportSettings
+    metric: Metric
     class_names: tuple[str, ...]
     predictions: dict[str, Predictions]
     summaries: dict[str, ArmSummary]
@@ -147,12 +150,14 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     order += [name for name in inputs.predictions if name not in inputs.arms]
     predictions = read_all_predictions({name: inputs.predictions[name] for name in order}, split=settings.split)
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
-    baseline = _choose_baseline(inputs, settings, summaries)
+    metric = choose_metric(next(iter(predictions.values())), settings)
+    baseline = _choose_baseline(inputs, settings, summaries, metric)
     others = {name: arm for name, arm in predictions.items() if name != baseline}
-    comparisons = compare_with(predictions[baseline], others, settings.bootstrap)
+    comparisons = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric)
     return ReportData(
         inputs=inputs,
         settings=settings,
+        metric=metric,
         class_names=predictions[baseline].class_names,
         predictions=predictions,
         summaries=summaries,
@@ -184,13 +189,15 @@ def real_only_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) 
     return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in (None, *SYNTHETIC_KINDS)]
 
 
-def strongest_real_only(arms: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, ArmSummary]) -> str | None:
-    """The arm without synthetic faces that has the highest accuracy, the first of equals; None if there is none.
+def strongest_real_only(
+    arms: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, ArmSummary], metric: Metric = "accuracy"
+) -> str | None:
+    """The arm without synthetic faces that has the highest score, the first of equals; None if there is none.
 
     It is picked on the test faces, which biases the comparison only against the synthetic arms.
     """
     real_only = real_only_arms(arms, summaries)
-    return max(real_only, key=lambda name: summaries[name].accuracy) if real_only else None
+    return max(real_only, key=lambda name: summaries[name].score(metric)) if real_only else None
 
 
 def find_headline(data: ReportData) -> Headline:
@@ -198,18 +205,17 @@ def find_headline(data: ReportData) -> Headline:
 
     If the latter is not the baseline arm, the synthetic arms are compared with it separately.
     """
-    reference = strongest_real_only(data.inputs.arms, data.summaries) or data.baseline
+    reference = strongest_real_only(data.inputs.arms, data.summaries, data.metric) or data.baseline
     arms = [name for name in data.synthetic_arms() if name not in (data.baseline, reference)]
     if reference == data.baseline:
         comparisons = {name: data.comparisons[name] for name in arms}
     else:
-        comparisons = compare_with(
-            data.predictions[reference], {name: data.predictions[name] for name in arms}, data.settings.bootstrap
-        )
+        others = {name: data.predictions[name] for name in arms}
+        comparisons = compare_with(data.predictions[reference], others, data.settings.bootstrap, metric=data.metric)
     counts = {word: sum(found.verdict == word for found in comparisons.values()) for word in (HELPED, HURT, UNCLEAR)}
     if not arms:
         return Headline(None, reference, comparisons, "", counts, False)
-    best = max(arms, key=lambda name: comparisons[name].accuracy.value)
+    best = max(arms, key=lambda name: comparisons[name].main.value)
     verdict = comparisons[best].verdict
     return Headline(
         arm=best,
@@ -269,7 +275,9 @@ def read_json_lines(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _choose_baseline(inputs: ReportInputs, settings: ReportSettings, summaries: Mapping[str, ArmSummary]) -> str:
+def _choose_baseline(
+    inputs: ReportInputs, settings: ReportSettings, summaries: Mapping[str, ArmSummary], metric: Metric
+) -> str:
     names = list(inputs.predictions)
     if settings.baseline_arm is not None:
         if settings.baseline_arm not in names:
@@ -279,7 +287,7 @@ def _choose_baseline(inputs: ReportInputs, settings: ReportSettings, summaries: 
                 )
             )
         return settings.baseline_arm
-    strongest = strongest_real_only(inputs.arms, summaries)
+    strongest = strongest_real_only(inputs.arms, summaries, metric)
     if strongest is None:
         raise InputError(Problem("arms", "none is of kind real, so there is no baseline to compare with", "add `real`"))
     return strongest

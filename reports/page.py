@@ -20,7 +20,18 @@ from reports.inputs import Headline, ReportData, find_headline, real_only_arms
 from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
 from reports.shortfalls import describe_sample, find_shortfalls
-from reports.statistics import HELPED, HURT, POWER, SEEMS, UNCLEAR, Comparison, Interval
+from reports.statistics import (
+    HELPED,
+    HURT,
+    METRIC_ARTICLES,
+    METRIC_WORDS,
+    POWER,
+    SEEMS,
+    UNBALANCED,
+    UNCLEAR,
+    Comparison,
+    Interval,
+)
 from reports.tables import (
     accuracy_against_n,
     accuracy_table,
@@ -83,7 +94,10 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "folds": baseline.folds,
         "seeds": baseline.seeds,
         "baseline": data.baseline,
-        "baseline_accuracy": f"{100 * baseline.accuracy:.1f}",
+        "metric": data.metric,
+        "metric_words": METRIC_WORDS[data.metric],
+        "metric_reason": _metric_reason(data, counts_by_class),
+        "baseline_score": f"{100 * baseline.score(data.metric):.1f}",
         "level": f"{data.settings.bootstrap.level * 100:g} %",
         "resamples": f"{data.settings.bootstrap.resamples:,}",
         "chance": f"{100 / len(data.class_names):.1f}",
@@ -105,7 +119,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "confusions": [
             {
                 "arm": name,
-                "accuracy": f"{100 * summary.accuracy:.1f}",
+                "score": f"{100 * summary.score(data.metric):.1f}",
                 "rows": _heat_rows(summary.confusion, data.class_names),
             }
             for name, summary in data.summaries.items()
@@ -148,6 +162,20 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
     return context
 
 
+def _metric_reason(data: ReportData, counts: np.ndarray) -> str:
+    """Why the page leads with balanced accuracy; empty if it does not."""
+    if data.metric == "accuracy":
+        return ""
+    present = counts[counts > 0]
+    ratio = present.max() / present.min()
+    if data.settings.metric == "auto":
+        why = f"the largest class has {ratio:.1f} times as many {data.settings.split} faces as the smallest"
+        return (
+            f"Balanced accuracy, the mean recall of the classes, comes first, because {why} (more than {UNBALANCED:g})."
+        )
+    return "Balanced accuracy, the mean recall of the classes, comes first (report.metric)."
+
+
 def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
     if headline.arm is None:
         return {
@@ -158,10 +186,10 @@ def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
             "points": [],
         }
     comparison = headline.comparisons[headline.arm]
-    interval = comparison.accuracy
-    # The difference is paired: it equals that of the two accuracies only if both arms have the same seeds.
-    accuracy = 100 * data.summaries[headline.arm].accuracy
-    base = 100 * data.summaries[headline.reference].accuracy
+    interval = comparison.main
+    # The difference is paired: it equals that of the two scores only if both arms have the same seeds.
+    score = 100 * data.summaries[headline.arm].score(data.metric)
+    base = 100 * data.summaries[headline.reference].score(data.metric)
     units = f"{comparison.clusters:,} {'subjects' if comparison.by_subject else 'faces'}"
     seeds = f"{comparison.seeds} seed{'s' if comparison.seeds != 1 else ''}"
     return {
@@ -172,11 +200,12 @@ def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
         "low": signed(100 * interval.low),
         "high": signed(100 * interval.high),
         "reference": headline.reference,
-        "accuracy": f"{accuracy:.1f}",
-        "reference_accuracy": f"{base:.1f}",
+        "score": f"{score:.1f}",
+        "reference_score": f"{base:.1f}",
         "sentence": (
-            f"Classifiers trained on {data.describe(headline.arm)} (arm {headline.arm}) have an "
-            f"accuracy of {accuracy:.1f} % on real {data.settings.split} faces, those of {headline.reference} "
+            f"Classifiers trained on {data.describe(headline.arm)} (arm {headline.arm}) have "
+            f"{METRIC_ARTICLES[data.metric]} {METRIC_WORDS[data.metric]} of {score:.1f} % on real "
+            f"{data.settings.split} faces, those of {headline.reference} "
             f"{base:.1f} %, over {units} and {seeds}, paired face by face."
         ),
         "points": _headline_points(data, headline, comparison),
@@ -197,7 +226,7 @@ def _answer(headline: Headline, interval: Interval) -> str:
 
 def _headline_points(data: ReportData, headline: Headline, comparison: Comparison) -> list[str]:
     points = []
-    if design := format_detectable(comparison.accuracy):
+    if design := format_detectable(comparison.main):
         design = design if comparison.verdict == UNCLEAR else f"the observed difference is {design}"
         points.append(f"{design[:1].upper()}{design[1:]}.")
     total = sum(headline.counts.values())
@@ -213,7 +242,7 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
         )
         points.append(
             f"Adjusted for the number of arms (Holm), p is {format_p_value(comparison.adjusted_p_value)}, and the "
-            f"interval of the best is {format_difference(comparison.accuracy_adjusted, value=False)[1:-1]}"
+            f"interval of the best is {format_difference(comparison.main_adjusted, value=False)[1:-1]}"
             + (": the verdict holds." if headline.survives else ": the verdict does not hold.")
         )
     rivals = real_only_arms(data.inputs.arms, data.summaries)
@@ -266,7 +295,7 @@ def _series_of_one_n(data: ReportData) -> str:
 
 
 def _forest(data: ReportData) -> dict[str, Any]:
-    intervals = {name: comparison.accuracy for name, comparison in data.comparisons.items()}
+    intervals = {name: comparison.main for name, comparison in data.comparisons.items()}
     low = 100 * min([0.0, *(interval.low for interval in intervals.values())])
     high = 100 * max([0.0, *(interval.high for interval in intervals.values())])
     margin = max(0.04 * (high - low), 0.2)
@@ -306,10 +335,13 @@ def _tick_text(points: float) -> str:
 def _accuracy_rows(data: ReportData) -> list[dict[str, Any]]:
     rows = []
     for row in accuracy_table(data).to_dict("records"):
+        # Folds differ in their faces, so their spread is of accuracy alone.
         spread = row["seed_spread"] if pd.notna(row["seed_spread"]) else row["fold_spread"]
+        balanced_spread = row["balanced_seed_spread"]
         shown = {str(key): format_cell(str(key), value) for key, value in row.items()}
         shown["synthetic_per_class"] = f"{row['synthetic_per_class']:,}" if row["synthetic_per_class"] else ""
         shown["spread"] = "" if pd.isna(spread) else f"{spread:.1f}"
+        shown["balanced_spread"] = "" if pd.isna(balanced_spread) else f"{balanced_spread:.1f}"
         if pd.isna(row["difference"]):
             shown["difference"] = ""
         shown["detectable"] = "" if pd.isna(row["detectable"]) else f"{row['detectable']:.1f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from augment.faces.fold_choice import SET_ASIDE
 from augment.faces.licences import Licence
 from augment.faces.table import SPLITS
 
@@ -28,7 +29,8 @@ def data_counts(report: Mapping[str, Any]) -> dict[str, Any] | None:
     totals = [
         [sum(int(by_split.get(split, 0)) for by_split in counts.values()) for counts in folds] for split in splits
     ]
-    shown = ["not in a split of the source" if split == "none" else split for split in splits]
+    words = {"none": "not in a split of the source", SET_ASIDE: "set aside"}
+    shown = [words.get(split, split) for split in splits]
     return {"splits": shown, "rows": [*rows, _row("all", totals)], "folds": len(folds)}
 
 
@@ -36,6 +38,23 @@ def splits_fact(report: Mapping[str, Any]) -> str:
     """The origin of the run's splits, in a sentence; empty if the report does not contain it."""
     choice = (report.get("folds") or {}).get("choice")
     return f"{choice['sentence'][:1].upper()}{choice['sentence'][1:]}." if choice else ""
+
+
+def set_aside_fact(report: Mapping[str, Any]) -> str:
+    """How many training faces were set aside (`augment.faces.rare`), in a sentence; empty if none were."""
+    folds: Sequence[Mapping[str, Mapping[str, int]]] = (report.get("folds") or {}).get("counts") or ()
+    if not any(by_split.get(SET_ASIDE) for counts in folds for by_split in counts.values()):
+        return ""
+
+    def words(kept: Sequence[int], aside: Sequence[int]) -> str:
+        both = [of_kept + of_aside for of_kept, of_aside in zip(kept, aside, strict=True)]
+        return f"{_least_to_most(aside)} of {_least_to_most(both)}"
+
+    kept = {name: [counts[name]["train"] for counts in folds] for name in folds[0]}
+    aside = {name: [counts[name].get(SET_ASIDE, 0) for counts in folds] for name in folds[0]}
+    whole = words(*([sum(of_fold) for of_fold in zip(*by.values(), strict=True)] for by in (kept, aside)))
+    by_class = ", ".join(f"{name} {words(kept[name], aside[name])}" for name in kept if any(aside[name]))
+    return f"{whole} real training faces were set aside and used by no stage (dataset.rare): {by_class}."
 
 
 def _new_folds(report: Mapping[str, Any]) -> bool:
@@ -58,6 +77,8 @@ def data_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("pictures", f"{report['image_size']} x {report['image_size']} px, {colour}"))
     if sentence := splits_fact(report):
         facts.append(("splits", sentence))
+    if aside := set_aside_fact(report):
+        facts.append(("training faces set aside", aside))
     if subjects := report.get("subjects"):
         folds = (report.get("folds") or {}).get("subjects") or [subjects]
         present = list(dict.fromkeys(split for fold in folds for split in fold))
@@ -105,6 +126,8 @@ def data_shortfalls(report: Mapping[str, Any]) -> list[str]:
     choice = (report.get("folds") or {}).get("choice") or {}
     if choice.get("overridden"):
         found.append(splits_fact(report))
+    if aside := set_aside_fact(report):
+        found.append(f"{aside} Results on all faces of this data set are no comparison.")
     for pair in report.get("duplicates_across") or []:
         if pair["near"] and not _new_folds(report):
             found.append(

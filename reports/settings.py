@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Metric = Literal["accuracy", "balanced_accuracy"]
 
 SCORES_VERSION = 2  # of scores.json; defined here so that reading one does not import torch
 
@@ -37,6 +40,12 @@ class ReportSettings(BaseModel):
         default=None,
         description="The arm that all differences are from; null: the strongest arm without synthetic faces. The main "
         "result on the page is always against the strongest one.",
+    )
+    metric: Literal["auto", "accuracy", "balanced_accuracy"] = Field(
+        default="auto",
+        description="What the page leads with, and what differences, intervals and verdicts are of: accuracy, or "
+        "balanced_accuracy (mean recall of the classes). auto: balanced_accuracy if a class has more than 1.5 times as "
+        "many test faces as another, else accuracy.",
     )
     split: str = Field(default="test", pattern="^(validation|test)$", description="The split that is evaluated.")
     bootstrap: BootstrapSettings = Field(default_factory=BootstrapSettings)

@@ -6,7 +6,7 @@ import numpy as np
 
 from reports.inputs import Headline, ReportData
 from reports.preparation import data_shortfalls
-from reports.statistics import HELPED, HURT, UNCLEAR
+from reports.statistics import HELPED, HURT, METRIC_ARTICLES, METRIC_WORDS, UNCLEAR
 from reports.tables import format_detectable, format_difference
 
 # From this multiple of the distance between two halves of the real faces, a Fréchet distance is more than the noise of
@@ -40,13 +40,15 @@ def _chance_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     """A reference arm no better than the most common class, so that a comparison with it means little."""
     summary = data.summaries[headline.reference]
     faces = summary.confusion.sum(axis=1)
-    largest = float(faces.max() / faces.sum())
-    if summary.accuracy > largest + 0.01:
+    constant = float(faces.max() / faces.sum()) if data.metric == "accuracy" else 1 / int((faces > 0).sum())
+    score = summary.score(data.metric)
+    if score > constant + 0.01:
         return []
     name = data.class_names[int(faces.argmax())]
     return [
-        f"{headline.reference} has an accuracy of {100 * summary.accuracy:.1f} %, and always predicting {name} would "
-        f"have {100 * largest:.1f} %: its classifiers learned nothing, so no comparison with them is meaningful."
+        f"{headline.reference} has {METRIC_ARTICLES[data.metric]} {METRIC_WORDS[data.metric]} of "
+        f"{100 * score:.1f} %, and always predicting {name} would "
+        f"have {100 * constant:.1f} %: its classifiers learned nothing, so no comparison with them is meaningful."
     ]
 
 
@@ -54,7 +56,7 @@ def _arm_shortfalls(headline: Headline) -> list[str]:
     """Arms that did not clearly help, or by less than the detectable difference."""
     found = []
     for name, comparison in headline.comparisons.items():
-        interval = comparison.accuracy
+        interval = comparison.main
         if interval.verdict == HELPED and comparison.firm:
             continue
         words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(
@@ -146,7 +148,7 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
         )
     changed = recognition["accuracy_changed"] if recognition else None
     differences = {
-        name: comparison.accuracy
+        name: comparison.main
         for name, comparison in headline.comparisons.items()
         if data.arm(name).get("translator") == translator and not data.arm(name).get("second_translator")
     }

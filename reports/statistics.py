@@ -20,13 +20,16 @@ from scipy.stats import norm
 
 from augment.core.errors import InputError, Problem
 from reports.predictions import Predictions, confusion_counts
-from reports.settings import BootstrapSettings
+from reports.settings import BootstrapSettings, Metric, ReportSettings
 
 HELPED = "helped"
 HURT = "hurt"
 UNCLEAR = "no clear difference"
 SEEMS = {HELPED: "seems to help", HURT: "seems to hurt", UNCLEAR: UNCLEAR}
 POWER = 0.8
+UNBALANCED = 1.5  # times as many test faces of one class as of another, from which on `auto` is balanced accuracy
+METRIC_WORDS: dict[Metric, str] = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+METRIC_ARTICLES: dict[Metric, str] = {"accuracy": "an", "balanced_accuracy": "a"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Comparison:
         accuracy_adjusted: The same value with the interval for picking the best of several arms: Holm's first step,
             which is Bonferroni's.
         balanced_accuracy: Difference of balanced accuracy.
+        balanced_accuracy_adjusted: As `accuracy_adjusted`.
         recalls: Difference of each class's recall; NaN for a class without test faces.
         recalls_adjusted: The same values with the interval for picking one of all classes (Bonferroni).
         faces: Number of test faces that were paired.
@@ -102,13 +106,15 @@ class Comparison:
         clusters: Number of units that are resampled: subjects, or faces.
         by_subject: Whether the units are subjects.
         seeds_drawn: Whether seeds are resampled as well.
-        adjusted_p_value: `accuracy.p_value` adjusted for the number of arms (Holm); NaN if it is unknown.
+        metric: What verdicts are of.
+        adjusted_p_value: The p-value of `main`, adjusted for the number of arms (Holm); NaN if it is unknown.
         survives: Whether the verdict stands after that adjustment.
     """
 
     accuracy: Interval
     accuracy_adjusted: Interval
     balanced_accuracy: Interval
+    balanced_accuracy_adjusted: Interval
     recalls: tuple[Interval, ...]
     recalls_adjusted: tuple[Interval, ...]
     faces: int
@@ -116,22 +122,33 @@ class Comparison:
     clusters: int
     by_subject: bool
     seeds_drawn: bool
+    metric: Metric = "accuracy"
     adjusted_p_value: float = float("nan")
     survives: bool = True
 
     @property
+    def main(self) -> Interval:
+        """The difference of the metric that the report leads with."""
+        return self.accuracy if self.metric == "accuracy" else self.balanced_accuracy
+
+    @property
+    def main_adjusted(self) -> Interval:
+        """The same value with the interval for picking the best of several arms (Holm's first step, Bonferroni's)."""
+        return self.accuracy_adjusted if self.metric == "accuracy" else self.balanced_accuracy_adjusted
+
+    @property
     def verdict(self) -> str:
-        """See `Interval.verdict`; by accuracy."""
-        return self.accuracy.verdict
+        """See `Interval.verdict`; by `main`."""
+        return self.main.verdict
 
     @property
     def firm(self) -> bool:
-        """Whether the difference of accuracy is firm (`Interval.firm`) and survives the adjustment for several arms."""
-        return self.accuracy.firm and self.survives
+        """Whether the difference is firm (`Interval.firm`) and survives the adjustment for several arms; by `main`."""
+        return self.main.firm and self.survives
 
     @property
     def cautious_verdict(self) -> str:
-        """The verdict by accuracy, softened where it is not firm."""
+        """The verdict by `main`, softened where it is not firm."""
         return self.verdict if self.firm else SEEMS[self.verdict]
 
 
@@ -168,6 +185,26 @@ class ArmSummary:
     macro_f1_seed_spread: float | None
     recalls: tuple[float, ...]
     confusion: np.ndarray
+
+    def score(self, metric: Metric) -> float:
+        """The mean over seeds of a metric."""
+        return self.accuracy if metric == "accuracy" else self.balanced_accuracy
+
+    def spread(self, metric: Metric) -> float | None:
+        """The sample standard deviation over seeds of a metric."""
+        return self.accuracy_seed_spread if metric == "accuracy" else self.balanced_accuracy_seed_spread
+
+
+def choose_metric(predictions: Predictions, settings: ReportSettings) -> Metric:
+    """The metric that the report leads with: the settings', or for `auto` the one that suits the test faces.
+
+    Where the classes differ in size, accuracy is mostly that of the largest, and an arm that gives up the rare classes
+    may win by it.
+    """
+    if settings.metric != "auto":
+        return settings.metric
+    counts = predictions.rows.drop_duplicates("face_id")["label"].value_counts()
+    return "balanced_accuracy" if counts.max() > UNBALANCED * counts.min() else "accuracy"
 
 
 def recalls_of(confusion: np.ndarray) -> np.ndarray:
@@ -218,7 +255,12 @@ def _spread(values: np.ndarray) -> float | None:
 
 
 def compare_arms(
-    arm: Predictions, baseline: Predictions, settings: BootstrapSettings, *, candidates: int = 1
+    arm: Predictions,
+    baseline: Predictions,
+    settings: BootstrapSettings,
+    *,
+    candidates: int = 1,
+    metric: Metric = "accuracy",
 ) -> Comparison:
     """The paired difference of an arm from the baseline arm, with percentile intervals.
 
@@ -226,7 +268,8 @@ def compare_arms(
         arm: The arm to compare.
         baseline: The arm to compare it with.
         settings: Of the bootstrap.
-        candidates: The number of arms among which the best is picked, for `accuracy_adjusted`.
+        candidates: The number of arms among which the best is picked, for the adjusted intervals.
+        metric: What the verdict is of.
 
     Raises:
         InputError: The two arms share no (fold, seed, face), or disagree about a face's label.
@@ -259,10 +302,12 @@ def compare_arms(
         columns = range(2, 2 + len(arm.class_names))
         return tuple(_interval(estimate[0, column], resampled[:, column], level) for column in columns)
 
+    adjusted = 1 - (1 - settings.level) / max(candidates, 1)
     return Comparison(
         accuracy=_interval(estimate[0, 0], resampled[:, 0], settings.level),
-        accuracy_adjusted=_interval(estimate[0, 0], resampled[:, 0], 1 - (1 - settings.level) / max(candidates, 1)),
+        accuracy_adjusted=_interval(estimate[0, 0], resampled[:, 0], adjusted),
         balanced_accuracy=_interval(estimate[0, 1], resampled[:, 1], settings.level),
+        balanced_accuracy_adjusted=_interval(estimate[0, 1], resampled[:, 1], adjusted),
         recalls=recalls(settings.level),
         recalls_adjusted=recalls(1 - (1 - settings.level) / len(arm.class_names)),
         faces=int(paired["face_id"].nunique()),
@@ -270,11 +315,16 @@ def compare_arms(
         clusters=num_clusters,
         by_subject=by_subject,
         seeds_drawn=draws_seeds,
+        metric=metric,
     )
 
 
 def compare_with(
-    baseline: Predictions, arms: Mapping[str, Predictions], settings: BootstrapSettings
+    baseline: Predictions,
+    arms: Mapping[str, Predictions],
+    settings: BootstrapSettings,
+    *,
+    metric: Metric = "accuracy",
 ) -> dict[str, Comparison]:
     """Compares several arms with one, with verdicts adjusted for their number (`holm`).
 
@@ -282,12 +332,14 @@ def compare_with(
         baseline: The arm that all are compared with.
         arms: The others, by name.
         settings: Of the bootstrap.
+        metric: What verdicts are of.
 
     Raises:
         InputError: See `compare_arms`.
     """
-    found = {name: compare_arms(arm, baseline, settings, candidates=len(arms)) for name, arm in arms.items()}
-    adjusted = holm([comparison.accuracy.p_value for comparison in found.values()])
+    count = len(arms)
+    found = {name: compare_arms(arm, baseline, settings, candidates=count, metric=metric) for name, arm in arms.items()}
+    adjusted = holm([comparison.main.p_value for comparison in found.values()])
     return {
         name: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level))
         for (name, comparison), p in zip(found.items(), adjusted, strict=True)

@@ -12,12 +12,16 @@ import pandas as pd
 from augment.core.files import atomic_write_text
 from reports.inputs import ReportData
 from reports.papers.published import describe_published, published_for
-from reports.statistics import POWER, UNCLEAR, Interval
+from reports.statistics import POWER, UNCLEAR, ArmSummary, Comparison, Interval
+
+# Differences in points, and the ends of their intervals.
+_SIGNED = {f"{prefix}{end}" for prefix in ("", "accuracy_", "balanced_") for end in ("difference", "low", "high")}
 
 
 def accuracy_table(data: ReportData) -> pd.DataFrame:
     """One row per arm: its training set, results, the paired difference, and published results.
 
+    `difference`, `low`, `high`, `p_holm` and `verdict` are of the metric that the report leads with, named in `metric`.
     `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`);
     `p_holm` is the p-value of the difference, adjusted for the number of arms (`reports.statistics.holm`).
     """
@@ -34,16 +38,21 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "seed_spread": _percent(summary.accuracy_seed_spread),
             "fold_spread": _percent(summary.accuracy_fold_spread),
             "balanced_accuracy": _percent(summary.balanced_accuracy),
+            "balanced_seed_spread": _percent(summary.balanced_accuracy_seed_spread),
             "macro_f1": _percent(summary.macro_f1),
         }
         comparison = data.comparisons.get(name)
         row |= {
-            "difference": _percent(comparison.accuracy.value) if comparison else None,
-            "low": _percent(comparison.accuracy.low) if comparison else None,
-            "high": _percent(comparison.accuracy.high) if comparison else None,
-            "detectable": _percent(comparison.accuracy.detectable) if comparison else None,
+            "metric": data.metric,
+            "difference": _percent(comparison.main.value) if comparison else None,
+            "low": _percent(comparison.main.low) if comparison else None,
+            "high": _percent(comparison.main.high) if comparison else None,
+            "detectable": _percent(comparison.main.detectable) if comparison else None,
             "p_holm": comparison.adjusted_p_value if comparison else None,
             "verdict": comparison.cautious_verdict if comparison else "baseline",
+            "accuracy_difference": _percent(comparison.accuracy.value) if comparison else None,
+            "accuracy_low": _percent(comparison.accuracy.low) if comparison else None,
+            "accuracy_high": _percent(comparison.accuracy.high) if comparison else None,
             "balanced_difference": _percent(comparison.balanced_accuracy.value) if comparison else None,
             "balanced_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
             "balanced_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
@@ -151,43 +160,39 @@ def class_distance_table(data: ReportData) -> pd.DataFrame:
 def accuracy_against_n(data: ReportData) -> pd.DataFrame:
     """The accuracy for each number of synthetic faces, one series per translator and kind of mixing.
 
-    Every series begins with the baseline arm at n = 0. Columns: series, arm, n, accuracy, difference, accuracy_low,
-    accuracy_high; the last two are the baseline accuracy plus the ends of the difference's interval.
+    Every series begins with the baseline arm at n = 0. Columns: series, arm, n, and for accuracy and balanced accuracy
+    the value, its difference from the baseline arm, and a low and a high end: the baseline's value plus the ends of the
+    difference's interval.
     """
-    base = 100.0 * data.summaries[data.baseline].accuracy
+    baseline = data.summaries[data.baseline]
     rows: list[dict[str, Any]] = []
     series: dict[str, list[str]] = {}
     for name in data.synthetic_arms():
         series.setdefault(_series_name(data.arm(name), data), []).append(name)
     for label, names in series.items():
-        rows.append(
-            {
-                "series": label,
-                "arm": data.baseline,
-                "n": 0,
-                "accuracy": base,
-                "difference": 0.0,
-                "accuracy_low": base,
-                "accuracy_high": base,
-            }
-        )
+        rows.append({"series": label, "arm": data.baseline, "n": 0} | _scores_against_n(baseline, baseline, None))
         for name in sorted(names, key=lambda arm: data.arm(arm).get("per_class") or 0):
             if name == data.baseline:
                 continue
-            interval = data.comparisons[name].accuracy
-            rows.append(
-                {
-                    "series": label,
-                    "arm": name,
-                    "n": data.arm(name).get("per_class") or 0,
-                    "accuracy": _percent(data.summaries[name].accuracy),
-                    "difference": _percent(interval.value),
-                    "accuracy_low": base + 100.0 * interval.low,
-                    "accuracy_high": base + 100.0 * interval.high,
-                }
-            )
-    columns = ["series", "arm", "n", "accuracy", "difference", "accuracy_low", "accuracy_high"]
+            found = _scores_against_n(data.summaries[name], baseline, data.comparisons[name])
+            rows.append({"series": label, "arm": name, "n": data.arm(name).get("per_class") or 0} | found)
+    columns = ["series", "arm", "n", *_scores_against_n(baseline, baseline, None)]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _scores_against_n(summary: ArmSummary, baseline: ArmSummary, comparison: Comparison | None) -> dict[str, float]:
+    """Both metrics of an arm in per cent, with the interval of the difference drawn around the baseline's value."""
+    found: dict[str, float] = {}
+    for metric, prefix in (("accuracy", ""), ("balanced_accuracy", "balanced_")):
+        base = 100.0 * baseline.score(metric)  # type: ignore[arg-type]
+        interval = Interval(0.0, 0.0, 0.0) if comparison is None else getattr(comparison, metric)
+        found |= {
+            metric: 100.0 * summary.score(metric),  # type: ignore[arg-type]
+            f"{prefix}difference": 100.0 * interval.value,
+            f"{metric}_low": base + 100.0 * interval.low,
+            f"{metric}_high": base + 100.0 * interval.high,
+        }
+    return found
 
 
 def published_table() -> pd.DataFrame:
@@ -235,7 +240,7 @@ def format_cell(column: str, value: Any) -> str:
             return f"{value:.4f}"
         if column.startswith(("FID", "FCD", "frechet")):
             return f"{value:.2f}"
-        if column in ("difference", "low", "high", "balanced_difference", "balanced_low", "balanced_high"):
+        if column in _SIGNED:
             return signed(float(value))
         return f"{value:.1f}"
     return str(value)

@@ -19,6 +19,7 @@ from augment.faces.table import SPLITS
 if TYPE_CHECKING:
     from augment.faces.splits import FoldSettings
 
+SET_ASIDE = "set_aside"  # training faces that no stage reads (`augment.faces.rare`)
 NONE = "none"  # faces without a split of the data set's own
 _SHOWN = 3
 _NEW = "set folds.kind to subjects (new folds: the data set's own splits are then not used)"
@@ -51,7 +52,7 @@ class FoldsReport(BaseModel):
 
     Attributes:
         choice: Whose splits they are.
-        counts: For each fold the faces by class and split.
+        counts: For each fold the faces by class and split, `set_aside` among them where faces are set aside.
         subjects: For each fold the different subjects by split; splits without a known subject are left out.
     """
 
@@ -142,10 +143,13 @@ def report_folds(faces: pa.Table, folds: pa.Table, settings: FoldSettings, class
         of_split = subjects.setdefault(fold, {}).setdefault(split, set())
         if subject_of[face_id] is not None:
             of_split.add(subject_of[face_id])
+    shown = (
+        (*SPLITS, SET_ASIDE) if any(split == SET_ASIDE for found in counts.values() for _, split in found) else SPLITS
+    )
     return FoldsReport(
         choice=choose_folds(count_splits(own), settings),
         counts=tuple(
-            {name: {split: found[name, split] for split in SPLITS} for name in classes}
+            {name: {split: found[name, split] for split in shown} for name in classes}
             for _, found in sorted(counts.items())
         ),
         subjects=tuple(

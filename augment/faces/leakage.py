@@ -19,6 +19,7 @@ from augment.faces.duplicates import (
     hash_pairs,
     near_pairs,
 )
+from augment.faces.fold_choice import SET_ASIDE
 from augment.faces.near_duplicates import NEAR_DUPLICATE_LIKENESS, RELATED_LIKENESS, likeness
 from augment.faces.splits import fold_splits
 from augment.faces.subjects import person_key
@@ -206,7 +207,7 @@ def _check_ids(face_ids: list[str], splits: Mapping[str, str], fold: int) -> lis
                 f"fold {fold}", f"{len(gone)} faces of the fold are gone, such as {gone[0]}", "make the folds again"
             )
         )
-    strange = sorted({split for split in splits.values() if split not in SPLITS})
+    strange = sorted({split for split in splits.values() if split not in (*SPLITS, SET_ASIDE)})
     if strange:
         problems.append(Problem(f"fold {fold}", f"unknown splits {', '.join(strange)}", f"use {', '.join(SPLITS)}"))
     return problems
@@ -220,7 +221,8 @@ def _check_subjects(
     for face_id, subject in zip(face_ids, subjects, strict=True):
         if subject is not None:
             person = person_key(subject)
-            where.setdefault(person, set()).add(splits[face_id])
+            # A face that is set aside was one of training: its person may be in no other split.
+            where.setdefault(person, set()).add("train" if splits[face_id] == SET_ASIDE else splits[face_id])
             spellings.setdefault(person, {})[subject] = None
     for person, found in sorted(where.items()):
         if len(found) > 1:
@@ -246,7 +248,8 @@ def _check_synthetic(batch: pa.RecordBatch, splits: Mapping[str, str], fold: int
         elif source_id not in splits:
             problems.append(Problem(where, f"its source {source_id} is no face of the fold", fix))
         elif splits[source_id] != "train":
-            problems.append(Problem(where, f"its source {source_id} is a {splits[source_id]} face", fix))
+            kind = "face that is set aside" if splits[source_id] == SET_ASIDE else f"{splits[source_id]} face"
+            problems.append(Problem(where, f"its source {source_id} is a {kind}", fix))
 
 
 def _check_pictures(
@@ -290,7 +293,7 @@ def _check_synthetic_pictures(
     problems: list[Problem],
 ) -> int:
     """Compares synthetic pictures with held-out ones; a source face that looks the same is an excuse."""
-    held = _fingerprints_of({face_id for face_id, split in splits.items() if split != "train"}, faces)
+    held = _fingerprints_of({face_id for face_id, split in splits.items() if split in ("validation", "test")}, faces)
     exact = _exact_pairs(made, held)
     found = exact | {(made.face_ids[a], held.face_ids[b]) for a, b in near_pairs(made, held)}
     excused = _excuses({(source_of[face_id], held_id) for face_id, held_id in found}, held, faces)

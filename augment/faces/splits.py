@@ -1,6 +1,7 @@
 """Folds: which face trains, validates and tests, with no subject (and no picture that occurs twice) parted.
 
-A table of folds has the rows `face_id`, `fold`, `split`: every face once in every fold.
+A table of folds has the rows `face_id`, `fold`, `split`: every face once in every fold. The split is one of `SPLITS`,
+or `SET_ASIDE`: a face that would train, and that no stage reads (`augment.faces.rare`).
 """
 
 from __future__ import annotations
@@ -385,7 +386,7 @@ def fold_splits(folds: pa.Table, fold: int) -> dict[str, str]:
 
 
 def fold_tables(faces: pa.Table, folds: pa.Table, fold: int) -> dict[str, pa.Table]:
-    """The faces of one fold by split, in their own order.
+    """The faces of one fold by split, in their own order, without those that are set aside.
 
     Raises:
         InputError: There is no such fold, a face is not in it, or the folds are those of other faces.

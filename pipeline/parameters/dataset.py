@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from augment.faces.licences import EXAMPLES, says_something
+from augment.faces.rare import Rare
 from augment.prepare.annotation import AnnotationSettings
 from augment.sources import source_names
 from augment.sources.attributes import Attribute
@@ -41,6 +42,11 @@ class DatasetSettings(Section):
         description="What is computed from photographs: landmarks, crops, simulated faces.",
     )
     settings: dict[str, Any] = Field(default_factory=dict, description="The source's own settings.")
+    rare: Rare | None = Field(
+        default=None,
+        description="Training faces to keep, by class (`{happy: 100, default: null}`) or of every class (`100`); the "
+        "others are set aside, and no stage uses them. null: all. Validation and test faces are not touched.",
+    )
 
     @field_validator("licence")
     @classmethod

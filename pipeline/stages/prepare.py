@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from augment.core.errors import InputError
-from augment.faces.fold_choice import report_folds
+from augment.faces.fold_choice import SET_ASIDE, report_folds
 from augment.faces.leakage import check_leakage
+from augment.faces.rare import set_aside_rare
 from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import SPLITS, read_faces
 from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
@@ -65,6 +66,8 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         faces = read_faces(scratch / "faces")
         duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
         folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
+        if dataset.rare is not None:
+            folds = set_aside_rare(faces, folds, dataset.rare, report.class_names, parameters.seed)
         write_folds(folds, scratch / "folds.parquet")
         _report_folds(report, faces, folds, parameters, scratch / "faces")
         for fold in fold_numbers(folds):
@@ -84,8 +87,13 @@ def _report_folds(
     write_report(report.model_copy(update={"folds": found}), directory)
     LOG.info(f"folds: {found.choice.sentence}")
     for fold, counts in enumerate(found.counts):
-        totals = {split: sum(by_split[split] for by_split in counts.values()) for split in SPLITS}
-        LOG.info(f"fold {fold}: " + ", ".join(f"{split} {total:,}" for split, total in totals.items()))
+        totals = {split: sum(by_split.get(split, 0) for by_split in counts.values()) for split in (*SPLITS, SET_ASIDE)}
+        aside = totals.pop(SET_ASIDE)
+        LOG.info(
+            f"fold {fold}: "
+            + ", ".join(f"{split} {total:,}" for split, total in totals.items())
+            + (f"; set aside {aside:,} (dataset.rare)" if aside else "")
+        )
     try:
         check_reference_faces(faces, folds, report.class_names, parameters.scores)
     except InputError as error:

@@ -1,6 +1,6 @@
-"""No test face reaches a judge, a translator, a checkpoint choice or a selection rule.
+"""No test face, and no face that is set aside, reaches a judge, a translator, a checkpoint choice or a selection rule.
 
-Shown from outside: with every test picture replaced by noise, all that these stages make is the same to the byte.
+Shown from outside: with every such picture replaced by noise, all that these stages make is the same to the byte.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent.parent
 TRANSLATORS = ("warp", "stargan")
+RARE = "dataset.rare=2"
 
 
 def replace_pictures(root: Path, split: str) -> int:
@@ -66,7 +67,7 @@ def learn(root: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("untouched")
-    profile = compose_profile(ROOT, ["scale=smoke", "experiment=tiny_gan", "runtime.threads=1"])
+    profile = compose_profile(ROOT, ["scale=smoke", "experiment=tiny_gan", "runtime.threads=1", RARE])
     (root / "params.yaml").write_text(profile, encoding="utf-8")
     run_stage("prepare", root)
     return root
@@ -85,8 +86,11 @@ def changed_copy(untouched: Path, folder: Path, split: str) -> Path:
     return folder
 
 
-def test_noise_for_test_faces_changes_nothing(untouched: Path, made: dict[str, object], tmp_path: Path) -> None:
-    assert learn(changed_copy(untouched, tmp_path, "test")) == made
+@pytest.mark.parametrize("split", ["test", "set_aside"])
+def test_noise_for_held_out_faces_changes_nothing(
+    untouched: Path, made: dict[str, object], tmp_path: Path, split: str
+) -> None:
+    assert learn(changed_copy(untouched, tmp_path, split)) == made
 
 
 def test_noise_for_training_faces_changes_everything(untouched: Path, made: dict[str, object], tmp_path: Path) -> None:

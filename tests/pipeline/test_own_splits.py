@@ -102,6 +102,25 @@ def test_a_split_that_is_not_used_is_said_before_and_during_and_in_the_report(
     assert splits_of_run(root)["test", "train"] > 0  # so it must be said
 
 
+def test_a_class_is_made_rare_and_its_test_faces_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_faces(tmp_path / "faces")
+    root = workspace(tmp_path / "run", data, "dataset.rare={happy: 3}")
+    run_stage("prepare", root)
+    assert splits_of_run(root) == {
+        ("train", "train"): COUNTS["train"] + 3,
+        ("train", "set_aside"): COUNTS["train"] - 3,
+        ("validation", "validation"): 2 * COUNTS["validation"],
+        ("test", "test"): 2 * COUNTS["test"],
+    }
+    assert "fold 0: train 13, validation 8, test 12; set aside 7 (dataset.rare)" in capsys.readouterr().err
+    assert report_of(root)["folds"]["counts"][0]["happy"] == {**COUNTS, "train": 3, "set_aside": 7}
+    with pytest.raises(InputError, match=r"params\.yaml: dataset\.rare\.joy: is no class"):
+        check(workspace(tmp_path / "wrong", data, "dataset.rare={joy: 3}"))
+    more = workspace(tmp_path / "more", data, "dataset.rare=11")
+    with pytest.raises(InputError, match=r"asks for 11 training faces of angry, and fold 0 has 10 \(set dataset\.rare"):
+        run_stage("prepare", more)
+
+
 def test_data_check_says_whose_splits_a_run_uses(tmp_path: Path) -> None:
     def check(root: Path) -> str:
         done = CliRunner().invoke(main, ["data", "check", "folder", str(root)])

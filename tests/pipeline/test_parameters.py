@@ -45,6 +45,8 @@ REFUSALS = [
     ("synthesis.per_class", 0, ["synthesis.per_class", "greater than"]),
     ("synthesis.per_class", "many", ["synthesis.per_class", "integer"]),
     ("dataset.image_size", 50, ["dataset.image_size", "lssl"]),
+    ("dataset.rare", {"happy": 0}, ["dataset.rare.happy", "greater than or equal to 1"]),
+    ("dataset.rare", "100", ["dataset.rare", "dictionary"]),
     ("dataset.channels", 2, ["dataset.channels", "1 or 3"]),
     ("dataset.source", "mnist", ["dataset", "mnist", "fer2013"]),
     ("translators.lssl.method", "pix2pix", ["translators.lssl", "pix2pix", "stargan"]),

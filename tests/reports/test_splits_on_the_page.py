@@ -73,3 +73,23 @@ def test_the_page_says_it_twice(tmp_path: Path) -> None:
     page = render_page(load_report_data(inputs, settings), figures={})
     assert "as used in the run: minimum and maximum over 3 folds." in page and "<td>100 to 102</td>" in page
     assert page.count("own splits were not used: it has train 210, validation 40, test 320") == 2
+
+
+def test_training_faces_that_were_set_aside_are_counted_and_held_against_the_figures(tmp_path: Path) -> None:
+    before = report(tmp_path, "auto", 2)
+    first, second = NAMES[:2]
+    for fold, counts in enumerate(before["folds"]["counts"]):
+        for name, by_split in counts.items():
+            aside = {first: 1000 + fold, second: 40}.get(name, 0)
+            by_split |= {"train": by_split["train"], "set_aside": aside}
+    counts = data_counts(before)
+    assert counts is not None and counts["splits"] == ["train", "validation", "test", "set aside"]
+    assert counts["rows"][0]["cells"][-1] == "1,000 to 1,001"
+    said = dict(data_facts(before))["training faces set aside"]
+    whole = 100 * len(NAMES) + 1040, 101 * len(NAMES) + 1041
+    assert said == (
+        f"1,040 to 1,041 of {whole[0]:,} to {whole[1]:,} real training faces were set aside and used by no stage "
+        f"(dataset.rare): {first} 1,000 to 1,001 of 1,100 to 1,102, {second} 40 of 140 to 141."
+    )
+    assert any(line.startswith(said) for line in data_shortfalls(before))
+    assert "training faces set aside" not in dict(data_facts(report(tmp_path, "auto", 2)))
