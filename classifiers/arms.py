@@ -1,4 +1,4 @@
-"""Arms: ways to make a classifier's training set, run on the same folds and seeds with the same number of steps."""
+"""Arms: ways to make a classifier's training set, run on the same folds and seeds, with as many steps each."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ class ArmCell(BaseModel):
     Attributes:
         fold: The fold.
         seed: The seed, as the user gave it.
-        best_step: That validation picked; None for classical rows.
-        validation_score: There, by the settings' `select_by` (balanced accuracy for classical rows).
+        best_step: That was kept, the last one or the one that validation picked; None for classical rows.
+        validation_score: There, by the settings' `select_by` (balanced accuracy where that is last, and for classical
+            rows).
         test: Scores of the one look at the test faces.
         real_faces: Real training faces.
         synthetic_faces: Synthetic training faces.
@@ -124,7 +125,8 @@ def run_arm(
     """Trains and tests an arm on every fold and seed.
 
     For each fold and seed all arms start from the same weights and see the same real faces in the same order. The
-    fold's validation faces pick the step; its test faces are looked at once, by the network of that step. A cell that
+    last step is kept, or the one that the fold's validation faces pick (`ClassifierSettings.select_by`); its test
+    faces are looked at once, by the network of that step. A cell that
     is finished is kept in `scratch` with what it depends on (settings, faces, code), so that a run that was killed
     goes on at the next cell, to the same result.
 
@@ -208,8 +210,7 @@ def run_arm(
     if history_out is not None:
         atomic_write_text(history_out, "".join(curves))
     write_predictions(pa.concat_tables(tables), out)
-    steps = None if arm.kind in CLASSICAL_KINDS else classifier_settings.steps
-    return ArmReport(name=name, arm=arm, steps=steps, cells=tuple(cells), resumed=resumed)
+    return ArmReport(name=name, arm=arm, steps=arm.steps(classifier_settings), cells=tuple(cells), resumed=resumed)
 
 
 def _fold_faces(
@@ -335,6 +336,7 @@ def _run_cell(
             synthetic_share=arm.share,
             class_balanced=arm.balanced(settings),
             augmentation=arm.augmentation,
+            steps=arm.steps(settings),
             seed=cell_seed,
             device=device,
             progress=progress,

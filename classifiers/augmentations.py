@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -24,6 +25,9 @@ class AugmentationSettings(BaseModel):
         contrast: Smallest and largest factor about the picture's mean (classical).
         operations: RandAugment's N: operations one after the other.
         magnitude: RandAugment's M, 0..30.
+        mixup_alpha: Of the Beta distribution that mixup draws the share of a batch's own faces from; 1 draws every
+            share alike, less leaves more faces nearly whole.
+        cutmix_alpha: Likewise for the area that cutmix leaves.
         groups: RandAugment draws once for each of so many parts of a batch; the batch size draws for each picture
             (dear on a CPU), 1 for the whole batch.
     """
@@ -39,6 +43,8 @@ class AugmentationSettings(BaseModel):
     operations: int = Field(default=2, ge=1, le=8)
     magnitude: int = Field(default=7, ge=0, le=30)
     groups: int = Field(default=8, ge=1)
+    mixup_alpha: float = Field(default=0.2, gt=0, le=10)
+    cutmix_alpha: float = Field(default=1.0, gt=0, le=10)
 
     @model_validator(mode="after")
     def _ranges(self) -> AugmentationSettings:
@@ -59,7 +65,8 @@ def augment_images(
     Args:
         images: uint8 [N, C, H, W] on any device.
         kind: none, flip, classical (flip, then rotation, translation and scale, then brightness and contrast) or
-            randaugment (flip, then RandAugment, Cubuk et al. 2020, by torchvision).
+            randaugment (flip, then RandAugment, Cubuk et al. 2020, by torchvision); mixup and cutmix are classical
+            here, and mix faces afterwards (`mix_batch`).
         settings: How strong.
         generator: A CPU generator, the only source of randomness. What picture i gets depends on its place in the batch
             only, so that two arms with one seed augment alike.
@@ -89,6 +96,47 @@ def augment_images(
     brightness = (signed[:, 5] * settings.brightness).to(values.device).view(-1, 1, 1, 1)
     mean = values.mean(dim=(1, 2, 3), keepdim=True)
     return ((values - mean) * contrast + mean + brightness).clamp(0, 1)
+
+
+def mix_batch(
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    classes: int,
+    kind: Literal["mixup", "cutmix"],
+    settings: AugmentationSettings,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mixes each face of a batch with another of it, real and synthetic ones alike; by torchvision.
+
+    mixup (Zhang et al. 2018, section 2) averages two faces and their labels with the weights s and 1 - s; cutmix (Yun
+    et al. 2019, section 3.1) puts a rectangle of one into the other, and weights the labels by area. One s is drawn
+    for a batch, as in both papers' code.
+
+    Args:
+        images: float32 [N, C, H, W] in 0..1.
+        labels: int64 [N].
+        classes: Number of classes K.
+        kind: Which of the two.
+        settings: How strong.
+        generator: A CPU generator, the only source of randomness.
+
+    Returns:
+        The mixed faces in random order, float32 [N, C, H, W], and the shares of the classes, float32 [N, K]; rows sum
+        to 1.
+    """
+    from torchvision.transforms import v2
+
+    order = torch.randperm(len(images), generator=generator).to(images.device)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    mix = (
+        v2.MixUp(alpha=settings.mixup_alpha, num_classes=classes)
+        if kind == "mixup"
+        else v2.CutMix(alpha=settings.cutmix_alpha, num_classes=classes)
+    )
+    # Faces are mixed with their neighbours, so they are shuffled first: a batch has its real faces in front.
+    with seeded(seed):
+        mixed, shares = mix(images[order], labels[order])
+    return mixed, shares
 
 
 def transform_affine(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from classifiers.training import ClassifierSettings
 
 
-AugmentationName = Literal["none", "flip", "classical", "randaugment"]
+AugmentationName = Literal["none", "flip", "classical", "randaugment", "mixup", "cutmix"]
 
 
 ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp"]
@@ -37,6 +37,8 @@ class Arm(BaseModel):
         share: Of each batch that is synthetic; for kind `synthetic`. Measured elsewhere: about half is a good start.
         selected: Whether only faces that selection kept are used; for synthetic kinds.
         class_balanced: Whether batches draw every class alike; None: as the classifier's settings say.
+        steps_factor: Factor on the classifier's steps, for an arm that trains longer than the others. In a synthetic
+            arm only a part of each batch is real; 2 on real faces shows what more steps alone give.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +51,7 @@ class Arm(BaseModel):
     share: float = Field(default=0.5, gt=0, lt=1)
     selected: bool = True
     class_balanced: bool | None = None
+    steps_factor: float = Field(default=1.0, gt=0, le=100)
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Arm:
@@ -78,6 +81,8 @@ class Arm(BaseModel):
                 for key in ("augmentation", "class_balanced")
                 if getattr(self, key) is not None
             ]
+            if "steps_factor" in self.model_fields_set:
+                problems.append(f"steps_factor: kind {self.kind} has no steps; leave it out")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -96,6 +101,10 @@ class Arm(BaseModel):
         """How many faces per class each of its translators gives; the first gives one more where the number is odd."""
         total, count = self.per_class or 0, len(self.translators)
         return tuple(total // count + (position < total % count) for position in range(count))
+
+    def steps(self, settings: ClassifierSettings) -> int | None:
+        """Optimizer steps of its classifier, at least 1; None for kinds without a network."""
+        return None if self.kind in CLASSICAL_KINDS else max(1, round(settings.steps * self.steps_factor))
 
     def balanced(self, settings: ClassifierSettings) -> bool:
         """Whether its batches draw every class alike."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from classifiers.augmentations import AugmentationSettings, augment_images, transform_affine
+from classifiers.augmentations import AugmentationSettings, augment_images, mix_batch, transform_affine
 
 STILL = AugmentationSettings(
     flip=0, rotation=0, translation=0, scale=(1, 1), brightness=0, contrast=(1, 1), operations=1, magnitude=0
@@ -115,7 +115,65 @@ def test_randaugment_draws_for_each_group() -> None:
     assert len({row.numpy().tobytes() for row in augment_images(images, "randaugment", settings, seeded())}) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"flip": 1.5}, {"scale": (1.2, 0.8)}, {"contrast": (0, 1)}, {"zoom": 1}])
+def levels(count: int = 16, size: int = 20) -> torch.Tensor:
+    """Face i is all of one brightness, i / count: a pixel says which face it is of."""
+    return (torch.arange(count) / count).view(-1, 1, 1, 1).expand(count, 1, size, size).contiguous()
+
+
+def test_mixup_weights_faces_and_labels_alike() -> None:
+    images, labels = levels(), torch.arange(16)
+    mixed, shares = mix_batch(images, labels, 16, "mixup", AugmentationSettings(mixup_alpha=1.0), seeded(3))
+    assert mixed.shape == images.shape and shares.shape == (16, 16)
+    torch.testing.assert_close(shares.sum(1), torch.ones(16))
+    # Each face's brightness is that which its labels' shares say: the wrong weights, 1 - s for s, would not fit.
+    torch.testing.assert_close(mixed[:, 0, 0, 0], shares @ (torch.arange(16) / 16))
+    wrong = torch.where(shares > 0, 1 - shares, shares) @ (torch.arange(16) / 16)
+    assert not torch.allclose(mixed[:, 0, 0, 0], wrong, atol=1e-3)
+    assert ((shares > 0).sum(1) == 2).all()
+    assert ((shares > 0).sum(0) == 2).all()  # every face is in two of the mixed ones
+
+
+def test_cutmix_weights_labels_by_area() -> None:
+    images, labels = levels(), torch.arange(16)
+    for seed in range(5):
+        mixed, shares = mix_batch(images, labels, 16, "cutmix", AugmentationSettings(), seeded(seed))
+        owners = (mixed[:, 0] * 16).round().long()
+        areas = torch.stack([(owners == face).float().mean((1, 2)) for face in range(16)], dim=1)
+        torch.testing.assert_close(shares, areas, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_real_and_synthetic_faces_are_mixed_with_each_other(kind: str) -> None:
+    labels = torch.arange(16)  # of a batch whose first half is real
+    across = 0
+    for seed in range(20):
+        _, shares = mix_batch(levels(), labels, 16, kind, AugmentationSettings(), seeded(seed))  # type: ignore[arg-type]
+        halves = (shares[:, :8].sum(1) > 0) & (shares[:, 8:].sum(1) > 0)
+        across += int(halves.sum())
+    # 8 of 15 partners are of the other half; neighbours of an unshuffled batch would be so at its two seams alone.
+    assert 0.4 < across / (20 * 16) < 0.65
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixing_comes_from_the_generator_alone(kind: str) -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    images, labels = levels(), torch.arange(16)
+    first, other = (mix_batch(images, labels, 16, kind, AugmentationSettings(), seeded(n)) for n in (1, 2))  # type: ignore[arg-type]
+    assert torch.equal(torch.rand(2), expected)
+    again = mix_batch(images, labels, 16, kind, AugmentationSettings(), seeded(1))  # type: ignore[arg-type]
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+    # Before they are mixed, faces are augmented as `classical` does it.
+    pictures = batch()
+    one, two = (augment_images(pictures, name, AugmentationSettings(), seeded()) for name in (kind, "classical"))  # type: ignore[arg-type]
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mixup_alpha": 0}, {"flip": 1.5}, {"scale": (1.2, 0.8)}, {"contrast": (0, 1)}, {"zoom": 1}]
+)
 def test_impossible_strengths_are_refused(wrong: dict) -> None:
     with pytest.raises(ValidationError):
         AugmentationSettings(**wrong)
