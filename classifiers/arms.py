@@ -28,7 +28,7 @@ from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import class_names, read_faces
-from augment.faces.tensors import FaceTensors, face_tensors
+from augment.faces.tensors import FaceTensors, face_tensors, has_valid_landmarks
 from classifiers.evaluation import (
     Scores,
     predict,
@@ -95,6 +95,10 @@ class ArmReport(BaseModel):
     resumed: int
 
 
+class ArmRefusedError(InputError):
+    """These faces lack what an arm of this kind works on; the other arms can run."""
+
+
 @dataclass(frozen=True)
 class _FoldFaces:
     train: FaceTensors
@@ -111,7 +115,7 @@ def run_arm(
     folds_path: Path,  # the table of folds
     synthetic_dirs: Sequence[Path] = (),  # one for each of the arm's translators: fold-<k>/data/*.parquet
     classifier_settings: ClassifierSettings,  # shared by all arms
-    baseline_settings: BaselineSettings | None = None,  # for hog and lbp; None: their defaults
+    baseline_settings: BaselineSettings | None = None,  # for kinds without a network; None: their defaults
     seeds: Sequence[int],  # shared by all arms
     out: Path,  # predictions on test faces, Parquet
     history_out: Path | None = None,  # training curves, JSON lines
@@ -152,6 +156,7 @@ def run_arm(
         What was done, with the scores of every cell.
 
     Raises:
+        ArmRefusedError: The arm is `landmark_lda`, and faces have no landmarks.
         InputError: Files are missing, or there are fewer synthetic faces than `per_class`.
         augment.faces.leakage.LeakageError: Something of a validation or test face would reach training.
     """
@@ -161,7 +166,7 @@ def run_arm(
     if len(synthetic_dirs) != len(arm.translators):
         why = f"needs the folders of the synthetic faces of {len(arm.translators)} translators"
         raise InputError(Problem(f"arm {name}", why, "give synthetic_dirs"))
-    faces = read_faces(faces_dir, columns=_COLUMNS)
+    faces = read_faces(faces_dir, columns=_columns(arm))
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
     settings = baseline_settings if arm.kind in CLASSICAL_KINDS else classifier_settings
@@ -213,6 +218,10 @@ def run_arm(
     return ArmReport(name=name, arm=arm, steps=arm.steps(classifier_settings), cells=tuple(cells), resumed=resumed)
 
 
+def _columns(arm: Arm) -> tuple[str, ...]:
+    return (*_COLUMNS, "landmarks") if arm.kind == "landmark_lda" else _COLUMNS
+
+
 def _fold_faces(
     name: str,
     arm: Arm,
@@ -243,6 +252,10 @@ def _fold_faces(
     for split, found in (("train", train), ("validation", validation), ("test", test)):
         if not len(found):
             raise InputError(Problem(f"fold {fold}", f"has no {split} faces", "change the folds' shares"))
+        if arm.kind == "landmark_lda" and (found.landmarks is None or not has_valid_landmarks(found.landmarks).any()):
+            why = f"needs landmarks, and no {split} face of fold {fold} has any"
+            fix = "have them detected (`s2l profile landmarks=dlib`), or leave the arm out"
+            raise ArmRefusedError(Problem(f"arms.real.{name}", why, fix))
     synthetic = None
     if synthetic_table is not None:
         synthetic = face_tensors(synthetic_table, size=train.size, channels=train.channels)
@@ -282,7 +295,7 @@ def _faces_of_fold(
     name: str, arm: Arm, faces_dir: Path, folds_path: Path, synthetic_dirs: tuple[Path, ...], fold: int
 ) -> _FoldFaces:
     """A fold's faces, read again by the process that trains on them; kept for the fold's other seeds."""
-    faces = read_faces(faces_dir, columns=_COLUMNS)
+    faces = read_faces(faces_dir, columns=_columns(arm))
     return _fold_faces(name, arm, faces, read_folds(folds_path), fold, synthetic_dirs, guard=False)
 
 
@@ -325,7 +338,7 @@ def _run_cell(
     test_labels = data.test.labels.numpy()
     history: list[dict[str, float]] = []
     best_step: int | None = None
-    if arm.kind == "hog" or arm.kind == "lbp":
+    if arm.kind == "hog" or arm.kind == "lbp" or arm.kind == "landmark_lda":
         probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, cell_seed)
     else:
         trained = train_classifier(
@@ -384,8 +397,14 @@ def _run_cell(
 
 
 def _run_classical(
-    kind: Literal["hog", "lbp"], data: _FoldFaces, settings: BaselineSettings | None, seed: int
+    kind: Literal["hog", "lbp", "landmark_lda"], data: _FoldFaces, settings: BaselineSettings | None, seed: int
 ) -> tuple[np.ndarray, float]:
+    if kind == "landmark_lda":
+        from classifiers.landmark_baseline import train_landmark_lda
+
+        balanced = settings is None or settings.class_balanced
+        analysis = train_landmark_lda(data.train, data.validation, class_balanced=balanced)
+        return analysis.probabilities(data.test), analysis.validation_score
     from classifiers.baselines import train_baseline
 
     baseline = train_baseline(kind, data.train, data.validation, settings, seed=seed)

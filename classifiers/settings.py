@@ -13,21 +13,22 @@ if TYPE_CHECKING:
 AugmentationName = Literal["none", "flip", "classical", "randaugment", "mixup", "cutmix"]
 
 
-ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp"]
+ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp", "landmark_lda"]
 
 
 SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
 
 
-CLASSICAL_KINDS = ("hog", "lbp")
+CLASSICAL_KINDS = ("hog", "lbp", "landmark_lda")
 
 
 class Arm(BaseModel):
     """One way to make the classifier's training set.
 
     Attributes:
-        kind: real; oversampled (real, every class drawn alike); synthetic (real and synthetic); synthetic_only; hog or
-            lbp (classical features and a support vector machine, on real faces).
+        kind: real; oversampled (real, every class drawn alike); synthetic (real and synthetic); synthetic_only; on real
+            faces without a network: hog or lbp (features of the picture, support vector machine) and landmark_lda
+            (positions of the landmarks, linear discriminant analysis; for faces that have landmarks).
         augmentation: Of training faces; None: as the classifier's settings say. Real and classical augmentation is
             kind `real` with `classical`.
         translator: Whose faces; for synthetic kinds.
@@ -81,7 +82,7 @@ class Arm(BaseModel):
                 for key in ("augmentation", "class_balanced")
                 if getattr(self, key) is not None
             ]
-            if "steps_factor" in self.model_fields_set:
+            if self.steps_factor != 1:
                 problems.append(f"steps_factor: kind {self.kind} has no steps; leave it out")
         if problems:
             raise ValueError("; ".join(problems))

@@ -28,6 +28,9 @@ from reports.statistics import (
 )
 
 SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
+# They are given the test faces' landmarks, which no other arm sees, and which are exact in embedded faces: shown, but
+# no measure of what learns from pictures.
+LANDMARK_KINDS = ("landmark_lda",)
 
 
 class Refusal(BaseModel):
@@ -56,6 +59,7 @@ class ReportInputs(BaseModel):
         default={}, description="Translator -> its training's times and memory by file, JSON."
     )
     refused: tuple[Refusal, ...] = ()
+    refused_arms: dict[str, str] = Field(default={}, description="Arm that was refused for itself -> reason.")
     notes: tuple[str, ...] = Field(default=(), description="Further limitations to list on the page.")
     params: dict[str, Any] = Field(default={}, description="All parameters of the run.")
     environment: dict[str, str] = Field(default={}, description="Machine and versions; see `reports.environment`.")
@@ -185,8 +189,9 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
 
 
 def real_only_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Those of the arms that train without synthetic faces."""
-    return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in (None, *SYNTHETIC_KINDS)]
+    """Those of the arms that train without synthetic faces, and see of a test face its picture alone."""
+    others = (None, *SYNTHETIC_KINDS, *LANDMARK_KINDS)
+    return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in others]
 
 
 def strongest_real_only(
@@ -246,12 +251,16 @@ def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = Fa
         "synthetic_only": f"{amount} by {makers}, no real faces",
         "hog": "real faces; HOG features, support vector machine",
         "lbp": "real faces; LBP features, support vector machine",
+        "landmark_lda": "real faces; landmarks alone, linear discriminant analysis",
     }.get(str(kind), name)
     if selection and kind in SYNTHETIC_KINDS:
         words += ", selected by the judge" if settings.get("selected", True) else ", not selected"
     augmentation = settings.get("augmentation")
     if augmentation and augmentation != "none":
         words += f", {augmentation} augmentation"
+    factor = settings.get("steps_factor", 1)
+    if factor != 1:
+        words += f", {factor:g} times the steps"
     return words
 
 
@@ -302,6 +311,8 @@ def _not_run(inputs: ReportInputs) -> dict[str, str]:
         refused = [arm[key] for key in ("translator", "second_translator") if arm.get(key) in reasons]
         if refused:
             missing[name] = f"its translator {refused[0]} was refused"
+        elif name in inputs.refused_arms:
+            missing[name] = inputs.refused_arms[name]
         else:
             missing[name] = "the report was given no predictions"
     return missing

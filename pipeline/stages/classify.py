@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from classifiers.arms import run_arm
+from classifiers.arms import ArmRefusedError, run_arm
 from classifiers.training import ClassifierSettings
 from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import StageInput, check_inputs
-from pipeline.core.workspace import move_into_place
+from pipeline.core.workspace import REFUSAL_FILE, move_into_place
 from pipeline.measured_fields import take_measurements
 from pipeline.parameters.arms import Arms
 from pipeline.stages.refusals import pass_refusal_on
+
+LOG = logging.getLogger(__name__)
 
 
 class ClassifyParameters(CommonParameters):
@@ -43,21 +46,25 @@ def classify(root: Path, name: str) -> None:
     with stage_scratch("classify", artifacts, parameters, values, inputs, name) as scratch:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
-        run_arm(
-            name,
-            arm,
-            faces_dir=artifacts.faces,
-            folds_path=artifacts.folds,
-            synthetic_dirs=synthetic_dirs,
-            classifier_settings=parameters.classifier,
-            seeds=parameters.seeds,
-            out=built / "predictions.parquet",
-            history_out=built / "history.jsonl",
-            weights_out=None,
-            scratch=scratch / "cells",
-            device=device,
-            processes=processes_of(parameters, device),
-            threads=parameters.runtime.threads,
-        )
+        try:
+            run_arm(
+                name,
+                arm,
+                faces_dir=artifacts.faces,
+                folds_path=artifacts.folds,
+                synthetic_dirs=synthetic_dirs,
+                classifier_settings=parameters.classifier,
+                seeds=parameters.seeds,
+                out=built / "predictions.parquet",
+                history_out=built / "history.jsonl",
+                weights_out=None,
+                scratch=scratch / "cells",
+                device=device,
+                processes=processes_of(parameters, device),
+                threads=parameters.runtime.threads,
+            )
+        except ArmRefusedError as error:
+            LOG.warning(f"arm {name} is refused: {error}")
+            write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
         write_json(artifacts.measurements(f"classify-{name}"), take_measurements(built))
         move_into_place(built, artifacts.arm(name))

@@ -57,7 +57,14 @@ def report(root: Path) -> None:
     # Refusals of training or synthesis were copied to these outputs.
     refusals = {name: refusal_in(artifacts.selected(name)) for name in parameters.translators}
     ran = [name for name, refusal in refusals.items() if refusal is None]
-    ran_arms = [name for name in arms if refusal_in(artifacts.arm(name)) is None]
+    arm_refusals = {name: refusal_in(artifacts.arm(name)) for name in arms}
+    ran_arms = [name for name, refusal in arm_refusals.items() if refusal is None]
+    # An arm without a translator was refused for itself.
+    refused_arms = {
+        name: refusal["reason"]
+        for name, refusal in arm_refusals.items()
+        if refusal is not None and arms[name].translator is None
+    }
     build_report(
         ReportInputs(
             data_name=_data_name(parameters.dataset),
@@ -70,6 +77,7 @@ def report(root: Path) -> None:
             timings={name: file for name in ran if (file := artifacts.measurements(f"train-{name}")).is_file()},
             selections={name: artifacts.selected(name) for name in ran},
             refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
+            refused_arms=refused_arms,
             notes=parsing_notes(artifacts.parsing),
             params=read_values(root / "params.yaml"),
             environment=describe_environment(name_of(str(device))),

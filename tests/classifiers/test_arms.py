@@ -20,7 +20,7 @@ from augment.core.errors import InputError
 from augment.faces.images import decode_image, encode_png
 from augment.faces.leakage import LeakageError
 from augment.faces.table import faces_from_rows, read_faces
-from classifiers.arms import ArmReport, run_arm
+from classifiers.arms import ArmRefusedError, ArmReport, run_arm
 from classifiers.evaluation import read_predictions, score_predictions
 from classifiers.models import ModelSettings, load_classifier
 from classifiers.settings import Arm
@@ -269,6 +269,72 @@ def test_classical_rows(data: Path, kind: Any) -> None:
     assert run(data, kind, Arm(kind=kind), baseline_settings=small, seeds=(0,)).resumed == 2
 
 
+def give_landmarks(data: Path, *, which: str = "", seed: int = 0) -> None:
+    """Landmarks whose mouth says the class, moved and scaled about, to faces whose name starts so."""
+    file = next((data / "faces").rglob("*.parquet"))
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    mean = np.random.default_rng(0).uniform(0.3, 0.7, (68, 2))
+    random = np.random.default_rng(seed)
+    for row in rows:
+        if row["face_id"].startswith(which):
+            points = mean.copy()
+            points[48:, 1] += 0.06 * row["label"]
+            points = points * random.uniform(0.8, 1.2) + random.uniform(-0.1, 0.1, 2) + random.normal(0, 0.005, (68, 2))
+            row["landmarks"] = points.astype(np.float32).ravel().tolist()
+    pq.write_table(faces_from_rows(rows, table.schema), file)
+
+
+def test_landmarks_alone(data: Path) -> None:
+    give_landmarks(data)
+    options: dict[str, Any] = {"name": "lda", "arm": Arm(kind="landmark_lda"), "seeds": (0,)}
+    report = run(data, **options)
+    assert report.steps is None and report.cells[0].best_step is None
+    assert all(cell.test.accuracy > 0.9 and cell.validation_score > 0.7 for cell in report.cells)
+    assert (data / "out" / "lda.jsonl").read_text() == ""
+    assert run(data, **options).resumed == 2
+    # What it works on is part of what a finished cell depends on.
+    give_landmarks(data, which="a-0000", seed=1)
+    assert run(data, **options).resumed == 0
+
+
+@pytest.mark.parametrize(("which", "split"), [("none", "train"), ("a", "validation")])
+def test_landmarks_alone_are_refused_without_landmarks(data: Path, which: str, split: str) -> None:
+    give_landmarks(data, which=which)
+    with pytest.raises(ArmRefusedError, match=rf"arms\.real\.lda: needs landmarks, and no {split} face of fold 0"):
+        run(data, "lda", Arm(kind="landmark_lda"), seeds=(0,))
+    assert not (data / "out" / "lda.parquet").exists()
+
+
+def test_an_arm_trains_as_long_as_it_says(data: Path) -> None:
+    report = run(data, "longer", Arm(kind="real", steps_factor=2.0), seeds=(0,))
+    assert report.steps == 2 * TINY.steps
+    curves = [json.loads(line) for line in (data / "out" / "longer.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in curves if row["fold"] == 0] == [3, 6, 9, 12]
+    assert Arm(kind="real", steps_factor=0.01).steps(TINY) == 1
+    assert Arm(kind="real").steps(TINY) == TINY.steps and Arm(kind="hog").steps(TINY) is None
+
+
+@pytest.mark.parametrize("augmentation", ["mixup", "cutmix", "randaugment"])
+def test_arms_of_stronger_augmentation(data: Path, augmentation: Any) -> None:
+    report = run(data, augmentation, Arm(kind="real", augmentation=augmentation), seeds=(0,))
+    assert [cell.best_step in (3, 6) for cell in report.cells] == [True, True]
+    plain = run(data, "real", seeds=(0,))
+    predictions = [
+        read_predictions(data / "out" / f"{name}.parquet")[0]["probabilities"] for name in ("real", augmentation)
+    ]
+    assert plain.steps == report.steps and predictions[0] != predictions[1]
+
+
+def test_the_last_step_is_kept_where_the_settings_say_so(data: Path) -> None:
+    settings = TINY.model_copy(update={"select_by": "last"})
+    report = run(data, classifier_settings=settings)
+    assert [cell.best_step for cell in report.cells] == [TINY.steps] * 4
+    curves = [json.loads(line) for line in (data / "out" / "real.jsonl").read_text().splitlines()]
+    last = [row["balanced_accuracy"] for row in curves if row["step"] == TINY.steps]
+    assert [cell.validation_score for cell in report.cells] == last
+
+
 def test_seeds_must_be_distinct(data: Path) -> None:
     for seeds in ((), (1, 1)):
         with pytest.raises(InputError, match="seeds: "):
@@ -287,6 +353,9 @@ def test_seeds_must_be_distinct(data: Path) -> None:
         {"kind": "synthetic", "translator": "warp", "per_class": 500, "share": 0.3, "selected": False},
         {"kind": "synthetic_only", "translator": "warp", "per_class": 500},
         {"kind": "hog"},
+        {"kind": "landmark_lda"},
+        {"kind": "hog", "steps_factor": 1.0},
+        {"kind": "real", "augmentation": "mixup", "steps_factor": 2.0},
     ],
 )
 def test_good_arms(settings: dict) -> None:
@@ -305,6 +374,9 @@ def test_good_arms(settings: dict) -> None:
         ({"kind": "real", "share": 0.4}, "share: kind real uses no synthetic faces"),
         ({"kind": "oversampled", "class_balanced": False}, "use kind real"),
         ({"kind": "hog", "augmentation": "flip"}, "augmentation: kind hog has no batches"),
+        ({"kind": "landmark_lda", "augmentation": "mixup"}, "augmentation: kind landmark_lda has no batches"),
+        ({"kind": "lbp", "steps_factor": 2.0}, "steps_factor: kind lbp has no steps"),
+        ({"kind": "real", "steps_factor": 0}, "greater than 0"),
         ({"kind": "magic"}, "'oversampled'"),
         ({"kind": "real", "n": 5}, "Extra inputs"),
     ],

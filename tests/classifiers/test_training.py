@@ -233,7 +233,7 @@ def test_biases_and_norms_do_not_decay() -> None:
     optimizer, _ = training._optimizer(model, changed(weight_decay=0.3))
     decays = {id(values): group["weight_decay"] for group in optimizer.param_groups for values in group["params"]}
     for name, values in model.named_parameters():
-        # Of the two stages: convolution, norm, ReLU, pooling each.
+        # Of the two stages: convolution, pooling, norm, ReLU each.
         weight = name in ("network.stages.0.weight", "network.stages.4.weight", "network.fc.weight")
         assert decays.pop(id(values)) == (0.3 if weight else 0.0), name
     assert not decays
