@@ -135,6 +135,8 @@ class Run:
         self.fingerprint = fingerprint
         self.device = train.images.device
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
+        # Before anything is copied or averaged: it fills buffers.
+        self.facts = dict(translator.prepare_training(train))
         self.networks = trained_networks(translator, settings, self.device)
         self.batches = BatchMaker(
             translator,
@@ -425,8 +427,12 @@ class Run:
             best_score=best.score,
             scores=best.scores,
             seconds=seconds,
-            facts={},
-            measured={"parameters": counts, "images_per_second": speed},
+            facts=self.facts,
+            measured={
+                "parameters": counts,
+                "images_per_second": speed,
+                **({"facts": self.facts} if self.facts else {}),
+            },
             resumed_from=self.resumed_from,
         )
 

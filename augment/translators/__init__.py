@@ -95,6 +95,7 @@ _BUILT_IN = {
     "lssl": "augment.translators.lssl:Lssl",
     "lssl_pose": "augment.translators.pose_normalization:LsslPose",
     "stargan": "augment.translators.stargan:StarGan",
+    "appearance_flow": "augment.translators.appearance_flow:AppearanceFlow",
     "cdcgan": "augment.translators.cdcgan_encoder:Cdcgan",
     "icgan": "augment.translators.icgan:Icgan",
     "ccyclegan": "augment.translators.ccyclegan:CCycleGan",

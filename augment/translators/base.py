@@ -258,6 +258,23 @@ class LearnedTranslator(Translator):
     loop keeps them in its checkpoints, and weights files lack them.
     """
 
+    def prepare_training(self, faces: FaceTensors) -> Mapping[str, Any]:
+        """Looks at all training faces, once before a training begins and again before it is resumed.
+
+        For what a batch can't show: statistics of the whole set go into persistent buffers, made by `__init__` with a
+        shape that does not depend on the data, and filled here in place; they are saved with the weights. What only the
+        training needs and can be computed again, such as pairs of faces, is kept in plain attributes: neither
+        checkpoints nor weights files hold it. The same faces must give the same to the bit, whatever torch's random
+        state is. `check` has accepted the faces, and both are on the device that trains.
+
+        Args:
+            faces: The training faces.
+
+        Returns:
+            JSON-able facts for training.json; none by default.
+        """
+        return {}
+
     @abstractmethod
     def networks(self) -> Mapping[str, Iterable[nn.Parameter]]:
         """The parameters of each network, by its name, in the order in which the networks step.
