@@ -186,7 +186,7 @@ class Run:
                         progress.set_postfix(self._write_log_line(), refresh=False)
                     if self.step % settings.sample_every == 0 or ended:
                         self._write_samples()
-                    due = self.step % settings.validate_every == 0 and self.step > self.phases[-1].start
+                    due = self.step % settings.validate_every == 0 and self.phase.usable
                     if self.validate is not None and (due or ended):
                         self._validate()
                     if self.step % settings.checkpoint_every == 0 or ended or interrupted.is_set():

@@ -1,0 +1,158 @@
+"""Flow matching: straight paths, their coupling, what the network is left to find, and Euler's steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from gan_faces import batch_of, random_faces
+from paired_faces import paired_faces
+
+from augment.core.errors import InputError
+from augment.faces.tensors import to_unit_range
+from augment.translators import create_translator
+from augment.translators.base import CannotTranslateError
+from augment.translators.flow_matching import FlowMatching, optimal_transport
+
+pytestmark = pytest.mark.slow
+
+
+def tiny(**settings: object) -> FlowMatching:
+    translator = create_translator(
+        "flow_matching", num_classes=3, channels=1, size=16, settings={"width": 8, "blocks": 1, **settings}
+    )
+    assert isinstance(translator, FlowMatching)
+    return translator
+
+
+class Constant(torch.nn.Module):
+    """A velocity that is the same everywhere, and what it was asked."""
+
+    def __init__(self, velocity: float) -> None:
+        super().__init__()
+        self.velocity = velocity
+        self.asked: list[tuple[torch.Tensor, ...]] = []
+
+    def forward(self, points: torch.Tensor, sources: torch.Tensor, times: torch.Tensor, targets: torch.Tensor):
+        self.asked.append((points, sources, times, targets))
+        return torch.full_like(points, self.velocity)
+
+    def preconditioning(self, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        one = torch.ones(len(times), 1, 1, 1)
+        return one, one, one
+
+
+def test_the_loss_is_the_squared_error_of_a_straight_path() -> None:
+    translator = tiny(source_noise=0.5, identity_share=0.0)
+    translator.velocity = Constant(0.25)  # type: ignore[assignment]
+    faces = random_faces(6)
+    batch = replace(batch_of(translator, faces), examples=to_unit_range(random_faces(6, size=16).images.flip(0)))
+    loss = translator.losses("flow", batch)["velocity"]
+    points, sources, times, targets = translator.velocity.asked[0]  # type: ignore[union-attr, operator]
+    replay = torch.Generator().manual_seed(0)
+    starts = sources + 0.5 * torch.randn(sources.shape, generator=replay)
+    assert torch.equal(times, torch.rand(6, generator=replay))
+    time = times[:, None, None, None]
+    # What lies on the path at time t says where it ends: x_1 = (x_t - (1 - t) x_0) / t.
+    ends = (points - (1 - time) * starts) / time
+    assert torch.allclose(loss, (0.25 - (ends - starts)).square().mean(), rtol=1e-3)
+    assert not torch.allclose(loss, (0.25 - (ends - points)).square().mean(), rtol=1e-2)  # a known slip
+    assert batch.examples is not None
+    nearest = torch.cdist(ends.flatten(1), batch.examples.flatten(1)).argmin(dim=1)
+    assert torch.equal(targets, batch.targets[nearest])  # an end brings its own class
+
+
+def test_the_network_is_left_what_gaussians_do_not_say() -> None:
+    """With noise 0.1 and a change of 0.1: at t = 1/4, v^2 = (9/16 + 1/16) / 100, skip = (1/4 - 3/4) / 100 / v^2."""
+    network = tiny(source_noise=0.1).velocity
+    skip, scale, spread = (value.flatten() for value in network.preconditioning(torch.tensor([0.0, 0.25, 1.0])))
+    assert skip.tolist() == pytest.approx([-1.0, -0.8, 1.0], abs=1e-5)
+    assert scale.tolist() == pytest.approx([0.1, 0.1 / 0.625**0.5, 0.1], abs=1e-5)
+    assert spread.tolist() == pytest.approx([0.1, 0.1 * 0.625**0.5, 0.1], abs=1e-5)
+
+
+def test_without_training_a_face_comes_back() -> None:
+    """The network starts at 0: the noise is guessed away, and no class changes anything."""
+    faces = random_faces(3)
+    made = tiny(source_noise=0.05, integration_steps=200).translate(faces, torch.tensor([0, 1, 2]))
+    # Half of the noise's variance is taken for a change; the rest is gone.
+    assert (made.float() - faces.images.float()).abs().mean() < 0.1 * 127.5
+    still = tiny(source_noise=0.0).translate(faces, torch.tensor([0, 1, 2]))
+    assert (still.int() - faces.images.int()).abs().max() <= 1
+
+
+def test_euler_steps_add_up() -> None:
+    translator = tiny(source_noise=0.0, integration_steps=4)
+    translator.velocity = Constant(0.2)  # type: ignore[assignment]
+    faces = random_faces(2)
+    faces = replace(faces, images=torch.full_like(faces.images, 102))  # -0.2
+    made = translator.translate(faces, torch.tensor([0, 1]))
+    assert made.unique().tolist() == [round(127.5)] or (made.float() - 127.5).abs().max() <= 0.5
+    asked = [float(times[0]) for _, _, times, _ in translator.velocity.asked]  # type: ignore[union-attr]
+    assert asked == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_noise_comes_from_the_generator_alone() -> None:
+    translator = tiny(source_noise=0.3)
+    faces, targets = random_faces(3), torch.tensor([1, 2, 0])
+    one, again, other = (translator.translate(faces, targets, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_optimal_transport_takes_every_end_once_at_the_least_cost() -> None:
+    """On a line: nearest first would give 0 -> 1 and leave 2 -> -9; together the other way is nearer."""
+    line = torch.tensor([0.0, 2.0]), torch.tensor([1.0, -9.0])
+    sources, ends = (values.view(2, 1, 1, 1).expand(2, 1, 12, 12) for values in line)
+    assert optimal_transport(sources, ends).tolist() == [1, 0]
+    nearest = (line[0][:, None] - line[1][None]).abs().argmin(dim=1)
+    assert nearest.tolist() == [0, 0]  # one end twice
+
+
+def test_coupling_follows_the_faces() -> None:
+    people, strangers = paired_faces(size=16), random_faces(6)
+    auto = tiny()
+    assert auto.prepare_training(people)["coupling"] == "pairs" and auto.example_faces(people) is None
+    assert auto.prepare_training(strangers)["coupling"] == "optimal_transport"
+    wanted = auto.example_faces(strangers)
+    assert wanted is not None and bool(wanted.all())
+    assert tiny(coupling="optimal_transport").prepare_training(people)["pairs"] == 0
+    with pytest.raises(CannotTranslateError, match="flow_matching learns from pairs"):
+        tiny(coupling="pairs").check(strangers)
+
+
+def test_a_share_of_the_paths_leads_home() -> None:
+    translator = tiny(identity_share=0.5)
+    people = paired_faces(size=16)
+    translator.prepare_training(people)
+    batch = batch_of(translator, people.take([0, 1, 2, 3]))
+    sources, ends, targets = translator.coupled(batch)
+    assert torch.equal(sources[2:], ends[2:]) and torch.equal(targets[2:], batch.labels[2:])
+    assert torch.equal(sources[2:], batch.images[2:]) and not torch.equal(sources[:2], ends[:2])
+
+
+def test_it_learns_the_class_of_pairs() -> None:
+    """Targets of class 0 are darker than their sources, those of class 1 brighter."""
+    torch.manual_seed(0)
+    people = paired_faces(size=16, brightness=(-60, 60, 0))
+    translator = tiny(width=16, variation=0.0)
+    translator.prepare_training(people)
+    optimizer = torch.optim.Adam(translator.parameters(), 3e-3)
+    generator = torch.Generator().manual_seed(0)
+    neutral = people.take(torch.nonzero(people.labels == 2)[:, 0])
+    for _ in range(60):
+        rows = torch.randint(len(people), (8,), generator=generator)
+        batch = replace(batch_of(translator, people.take(rows)), generator=generator)
+        optimizer.zero_grad()
+        translator.losses("flow", batch)["velocity"].backward()
+        optimizer.step()
+    means = [
+        float((translator.translate(neutral, torch.full((len(neutral),), label)).float() - neutral.images).mean())
+        for label in range(3)
+    ]
+    assert means[0] < means[2] - 5 and means[1] > means[2] + 5
+
+
+def test_a_size_that_cannot_be_quartered_is_refused() -> None:
+    with pytest.raises(InputError, match="multiples of 4"):
+        create_translator("flow_matching", num_classes=3, channels=1, size=46)
