@@ -27,8 +27,7 @@ from augment.translators.base import Batch, CannotTranslateError, LearnedTransla
 from augment.translators.pair_batches import PairBatches
 from augment.translators.pairs import check_pairs, find_pairs
 
-_TIME_FREQUENCIES = 8
-_CHANGE = 0.1  # standard deviation of what a class changes, in units of -1..1 (embedded pairs: 0.105)
+_TIME_FEATURES = 8
 _TRANSPORT_EDGE = 12  # pixels, of the small pictures by which the nearest faces are found
 
 
@@ -57,7 +56,7 @@ class FlowMatchingSettings(TranslatorSettings):
         default=1.0, ge=0, le=3, description="how much pairs are turned, scaled and lit at random; 0 = not"
     )
     neutral_class: str = Field(default="neutral", description="the class whose faces are the best sources")
-    lambda_velocity: Weight = Field(default=1.0, description="mean squared error of the velocity")
+    lambda_velocity: Weight = Field(default=50.0, description="mean squared error of the velocity")
 
 
 class FiLMBlock(nn.Module):
@@ -74,8 +73,6 @@ class FiLMBlock(nn.Module):
         self.first = nn.Conv2d(features, features, 3, padding=1)
         self.second = nn.Conv2d(features, features, 3, padding=1)
         self.modulation = nn.Linear(condition, 4 * features)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """[N, features, h, w] and conditions [N, K] to the same shape."""
@@ -84,11 +81,12 @@ class FiLMBlock(nn.Module):
         return features + self.second(F.silu(self.second_norm(hidden) * (1 + second_gain) + second_bias))
 
 
-class VelocityNetwork(nn.Module):
-    """Point of the path, source, time and class to a velocity.
+class EndNetwork(nn.Module):
+    """Point of the path, source, time and class to where the path ends.
 
-    Most of it works at a quarter of the edge, where a step costs a sixteenth; details come from half the edge. Its last
-    convolution starts at 0: before training the velocity is 0, and a translation is its source.
+    The end is (1 - mask) source + mask picture, as in GANimation (arXiv 1807.09251, eq. 1): what the class does not
+    change is copied, and noise on the path can't stay there. Most of the network works at a quarter of the edge, where
+    a step costs a sixteenth; details come from half the edge.
 
     Args:
         num_classes: Number of classes.
@@ -96,32 +94,30 @@ class VelocityNetwork(nn.Module):
         size: Edge of the pictures, a multiple of 4.
         width: Features at a quarter of the edge.
         blocks: Residual blocks there.
-        noise: Standard deviation of the sources' noise.
     """
 
-    def __init__(self, *, num_classes: int, channels: int, size: int, width: int, blocks: int, noise: float) -> None:
+    def __init__(self, *, num_classes: int, channels: int, size: int, width: int, blocks: int) -> None:
         super().__init__()
         check_halvings(size, 2, "halvings of flow_matching")
         fine = max(4, width // 2)
         self.num_classes = num_classes
+        self.channels = channels
         self.condition = nn.Sequential(
-            nn.Linear(num_classes + 2 * _TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(num_classes + _TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
         )
         self.coarse = nn.Conv2d(2 * channels * 16, width, 3, padding=1)
         self.blocks = nn.ModuleList(FiLMBlock(width, width) for _ in range(blocks))
         self.up = nn.Conv2d(width, 4 * fine, 3, padding=1)
         self.fine = nn.Conv2d(2 * channels * 4 + fine, fine, 3, padding=1)
         self.fine_block = FiLMBlock(fine, width)
-        self.head = nn.Conv2d(fine, 4 * channels, 3, padding=1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        # Of the path's way so far: noise at its beginning, the change of the class at its end.
-        self.noise = max(noise, 1e-2)
+        self.head = nn.Conv2d(fine, 4 * (channels + 1), 3, padding=1)
+        assert self.head.bias is not None
+        nn.init.constant_(self.head.bias[4 * channels :], -2.0)  # a mask of 0.12: mostly the source
 
     def forward(
         self, points: torch.Tensor, sources: torch.Tensor, times: torch.Tensor, targets: torch.Tensor
     ) -> torch.Tensor:
-        """Velocities float [N, C, H, W].
+        """Ends of the paths, float [N, C, H, W] in -1..1.
 
         Args:
             points: float [N, C, H, W], where the paths are.
@@ -130,30 +126,15 @@ class VelocityNetwork(nn.Module):
             targets: int64 [N], the wanted classes.
         """
         condition = self.condition(torch.cat([2.0 * one_hot(targets, self.num_classes), _time_features(times)], dim=1))
-        # u = x_t - source = (1 - t) noise + t change. Were both Gaussian, the best guess of the velocity, change -
-        # noise, would be `skip` u, and its error `scale`; the network has only the rest to find.
-        skip, scale, spread = self.preconditioning(times)
-        way = points - sources
-        pictures = torch.cat([way / spread, sources], dim=1)
+        pictures = torch.cat([points, sources], dim=1)
         features = self.coarse(F.pixel_unshuffle(pictures, 4))
         for block in self.blocks:
             features = block(features, condition)
         features = F.pixel_shuffle(self.up(F.silu(features)), 2)
         features = self.fine(torch.cat([F.pixel_unshuffle(pictures, 2), features], dim=1))
         found = F.pixel_shuffle(self.head(F.silu(self.fine_block(features, condition))), 2)
-        return skip * way + scale * found
-
-    def preconditioning(self, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Skip, scale and spread of the way at times [N], each [N, 1, 1, 1] (as Karras et al. 2022, arXiv 2206.00364).
-
-        With noise of variance n^2, a change of variance c^2 and v^2 = (1 - t)^2 n^2 + t^2 c^2: skip is the regression
-        (t c^2 - (1 - t) n^2) / v^2 of change - noise on the way, scale the standard deviation c n / v of what is left,
-        and spread is v.
-        """
-        time = times.view(-1, 1, 1, 1)
-        noise, change = self.noise**2, _CHANGE**2
-        variance = (1 - time).square() * noise + time.square() * change
-        return (time * change - (1 - time) * noise) / variance, (noise * change / variance).sqrt(), variance.sqrt()
+        picture, mask = torch.tanh(found[:, : self.channels]), torch.sigmoid(found[:, self.channels :])
+        return torch.lerp(sources, picture, mask)
 
 
 class FlowMatching(LearnedTranslator):
@@ -169,13 +150,8 @@ class FlowMatching(LearnedTranslator):
 
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: FlowMatchingSettings) -> None:
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
-        self.velocity = VelocityNetwork(
-            num_classes=num_classes,
-            channels=channels,
-            size=size,
-            width=settings.width,
-            blocks=settings.blocks,
-            noise=settings.source_noise,
+        self.ends = EndNetwork(
+            num_classes=num_classes, channels=channels, size=size, width=settings.width, blocks=settings.blocks
         )
         self._pairs: PairBatches | None = None
 
@@ -210,21 +186,37 @@ class FlowMatching(LearnedTranslator):
         return None if neutral not in class_names else labels == list(class_names).index(neutral)
 
     def networks(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        """The velocity's network alone."""
-        return {"flow": self.velocity.parameters()}
+        """One network."""
+        return {"flow": self.ends.parameters()}
+
+    def velocity(
+        self, points: torch.Tensor, sources: torch.Tensor, times: torch.Tensor, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """The velocity [N, C, H, W] at points of the paths: (x_1 - x_t) / (1 - t), as on a straight path to x_1.
+
+        Args:
+            points: float [N, C, H, W].
+            sources: float [N, C, H, W], -1..1, without noise.
+            times: float32 [N], 0 <= t < 1.
+            targets: int64 [N], the wanted classes.
+        """
+        ends = self.ends(points, sources, times, targets).float()
+        return (ends - points) / (1 - times.view(-1, 1, 1, 1))
 
     def losses(self, network: str, batch: Batch) -> dict[str, torch.Tensor]:
-        """The term `velocity`: eq. 1 of Liu et al., eq. 9 of Lipman et al. with straight paths."""
+        """The term `velocity`: eq. 1 of Liu et al., eq. 9 of Lipman et al. with straight paths.
+
+        The squared error counts (1 - t)^2 times, which makes it that of the end; times are drawn as u^2 of an even u.
+        Late on a path its end is nearly seen, and nothing is learned about the class.
+        """
         sources, ends, targets = self.coupled(batch)
         noise = torch.randn(sources.shape, generator=batch.generator).to(sources.device)
-        times = torch.rand(len(sources), generator=batch.generator).to(sources.device)
+        times = torch.rand(len(sources), generator=batch.generator).square().to(sources.device)
         starts = sources + self.settings.source_noise * noise
-        points = torch.lerp(starts, ends, times[:, None, None, None])
-        velocity = self.velocity(points, sources, times, targets)
-        # Each time counts alike: by the error that the network's own part makes.
-        scale = self.velocity.preconditioning(times)[1]
-        error = ((velocity.float() - (ends - starts)) / scale).square().mean()
-        return {"velocity": self.settings.lambda_velocity * error}
+        remaining = 1 - times.view(-1, 1, 1, 1)
+        points = torch.lerp(ends, starts, remaining)
+        error = self.velocity(points, sources, times, targets) - (ends - starts)
+        return {"velocity": self.settings.lambda_velocity * (remaining * error).square().mean()}
 
     @torch.no_grad()
     def coupled(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -268,7 +260,7 @@ class FlowMatching(LearnedTranslator):
             points, wanted = sources + noise[rows].to(device), targets[rows].to(device)
             for step in range(steps):
                 times = torch.full((len(sources),), step / steps, device=device)
-                points = points + self.velocity(points, sources, times, wanted).float() / steps
+                points = points + self.velocity(points, sources, times, wanted) / steps
             return to_bytes_range(points)
 
         return self.made_in_batches(len(faces), make)
@@ -296,8 +288,6 @@ def optimal_transport(sources: torch.Tensor, ends: torch.Tensor) -> torch.Tensor
 
 
 def _time_features(times: torch.Tensor) -> torch.Tensor:
-    """Sines and cosines [N, 2 F] of times [N] in 0..1, of half to many turns."""
-    frequencies = math.pi * 2.0 ** torch.arange(_TIME_FREQUENCIES // 2, device=times.device).repeat_interleave(2)
-    shift = torch.arange(_TIME_FREQUENCIES, device=times.device) % 2 * 0.5
-    angles = times[:, None] * frequencies + shift
-    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+    """Cosines and sines [N, 8] of times [N] in 0..1, of half a turn, one, two and four."""
+    angles = math.pi * times[:, None] * 2.0 ** torch.arange(_TIME_FEATURES // 2, device=times.device)
+    return torch.cat([torch.cos(angles), torch.sin(angles)], dim=1)
