@@ -278,7 +278,8 @@ class Run:
     def _learning_rate_factor(self, step: int) -> float:
         """Each phase has its own schedule."""
         phase = phase_at(self.phases, step)
-        return self.settings.learning_rate_factor(step - phase.start, phase.stop - phase.start)
+        factor = self.settings.learning_rate_factor(step - phase.start, phase.stop - phase.start)
+        return phase.learning_rate * factor
 
     def _batches_per_step(self, phase: ScheduledPhase) -> int:
         """Batches of a generator step: one per discriminator step where a discriminator is trained, else one."""

@@ -112,6 +112,9 @@ class AttributeGanSettings(TranslatorSettings):
         description="what it learns then: faces of the same person (needs landmarks and people who show several "
         "classes), or its own input in the input's class",
     )
+    adversarial_learning_rate: float = Field(
+        default=1.0, gt=0, le=10, description="factor on the learning rates after the warm start, or the class network"
+    )
     lambda_pair: Weight = Field(
         default=50.0,
         description="mean squared difference from the same person's face of the wanted class, in the warm start and "
@@ -197,7 +200,12 @@ class AttributeGan(AdversarialTranslator):
         if not phases:
             return super().phases()
         rest = 1.0 - settings.class_network_share - settings.warm_start_share
-        return (*phases, Phase("adversarial", rest, ("generator", "discriminator")))
+        return (
+            *phases,
+            Phase(
+                "adversarial", rest, ("generator", "discriminator"), learning_rate=settings.adversarial_learning_rate
+            ),
+        )
 
     def networks(self) -> Mapping[str, Iterable[nn.Parameter]]:
         """The discriminator, the generator, and the class network where the settings have one."""

@@ -45,12 +45,14 @@ class Phase:
             evaluation mode.
         usable: Whether the weights within this phase translate already and may be published, if validation finds them
             the best. Those of the last phase always may.
+        learning_rate: Factor on all learning rates.
     """
 
     name: str
     share: float
     trains: tuple[str, ...] | None = None
     usable: bool = False
+    learning_rate: float = 1.0
 
 
 @dataclass(frozen=True)

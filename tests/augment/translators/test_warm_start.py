@@ -67,7 +67,8 @@ def test_phases_come_in_order_and_the_warm_start_may_be_published(method: str) -
 
 def test_only_one_of_the_two_leaves_two_phases() -> None:
     assert [phase.name for phase in tiny("stargan", warm_start_share=0.5).phases()] == ["warm_start", "adversarial"]
-    assert [phase.share for phase in tiny("stargan", class_network_share=0.2).phases()] == [0.2, 0.8]
+    phases = tiny("stargan", class_network_share=0.2, adversarial_learning_rate=0.3).phases()
+    assert [(phase.share, phase.learning_rate) for phase in phases] == [(0.2, 1.0), (0.8, 0.3)]
 
 
 @pytest.mark.parametrize("method", METHODS)
