@@ -186,7 +186,7 @@ class Run:
                         progress.set_postfix(self._write_log_line(), refresh=False)
                     if self.step % settings.sample_every == 0 or ended:
                         self._write_samples()
-                    due = self.step % settings.validate_every == 0 and self.step > self.phases[-1].start
+                    due = self.step % settings.validate_every == 0 and self.phase.usable
                     if self.validate is not None and (due or ended):
                         self._validate()
                     if self.step % settings.checkpoint_every == 0 or ended or interrupted.is_set():
@@ -278,7 +278,8 @@ class Run:
     def _learning_rate_factor(self, step: int) -> float:
         """Each phase has its own schedule."""
         phase = phase_at(self.phases, step)
-        return self.settings.learning_rate_factor(step - phase.start, phase.stop - phase.start)
+        factor = self.settings.learning_rate_factor(step - phase.start, phase.stop - phase.start)
+        return phase.learning_rate * factor
 
     def _batches_per_step(self, phase: ScheduledPhase) -> int:
         """Batches of a generator step: one per discriminator step where a discriminator is trained, else one."""

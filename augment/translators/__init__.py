@@ -102,6 +102,7 @@ _BUILT_IN = {
     "bicogan": "augment.translators.bicogan:Bicogan",
     "cyclegan": "augment.translators.cyclegan:CycleGan",
     "simgan": "augment.translators.simgan:SimGan",
+    "flow_matching": "augment.translators.flow_matching:FlowMatching",
 }
 
 

@@ -43,11 +43,16 @@ class Phase:
         share: Of the run's steps; the shares of all phases sum to 1.
         trains: Names of the translator's child modules that are trained; None = all. The others are frozen and in
             evaluation mode.
+        usable: Whether the weights within this phase translate already and may be published, if validation finds them
+            the best. Those of the last phase always may.
+        learning_rate: Factor on all learning rates.
     """
 
     name: str
     share: float
     trains: tuple[str, ...] | None = None
+    usable: bool = False
+    learning_rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -305,7 +310,8 @@ class LearnedTranslator(Translator):
         """The phases of a training, in order.
 
         When a phase begins, modules that are frozen from then on take their averaged weights, so that later phases
-        learn beside what will be published; learning rates start anew. Only the last phase's weights are published.
+        learn beside what will be published; learning rates start anew. Published are weights of the last phase, or of
+        an earlier one that is `usable`.
         """
         return (Phase("whole", 1.0),)
 

@@ -63,6 +63,30 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "cyclegan": ("cyclegan", {"width": 4, "residual_blocks": 1}),
     "simgan": ("simgan", {"width": 4}),
     "simgan, attribute loss": ("simgan", {"width": 4, "attribute_loss": True}),
+    "stargan, warm start": (
+        "stargan",
+        {
+            "width": 4,
+            "residual_blocks": 1,
+            "attention_mask": True,
+            "class_network_share": 0.3,
+            "warm_start_share": 0.3,
+            "warm_start": "reconstruction",
+        },
+    ),
+    "lssl, warm start": (
+        "lssl",
+        {
+            "width": 4,
+            "downs": 2,
+            "residual_blocks": 1,
+            "attention_mask": True,
+            "class_network_share": 0.3,
+            "warm_start_share": 0.3,
+            "warm_start": "reconstruction",
+        },
+    ),
+    "flow_matching": ("flow_matching", {"width": 8, "blocks": 1}),
 }
 ANY_SIZE = {"warp", "simgan"}  # methods whose pictures may have any size
 LEARNED = [form for form, (method, _) in FORMS.items() if issubclass(translator_class(method), LearnedTranslator)]
