@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from augment.core.code_hash import hash_code
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text
+from augment.core.precision import PrecisionChoice
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.seals import is_sealed, seal_folder
@@ -38,6 +39,7 @@ from classifiers.evaluation import (
     write_predictions,
 )
 from classifiers.models import save_classifier
+from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm
 from classifiers.training import ClassifierSettings, train_classifier
 
@@ -83,6 +85,7 @@ class ArmReport(BaseModel):
         steps: Optimizer steps of each cell; None for classical rows.
         cells: Every fold and seed, in order.
         resumed: How many cells lay finished in scratch.
+        precision: In which the networks were trained, and why; None for classical rows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -92,6 +95,7 @@ class ArmReport(BaseModel):
     steps: int | None
     cells: tuple[ArmCell, ...]
     resumed: int
+    precision: PrecisionChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,7 @@ def run_arm(
     processes: int = 1,  # cells that are trained at once
     threads: int = 1,  # of each process, where there are several
     progress: bool = True,
+    precision_cache: Path | None = None,  # keeps what precision `auto` chose, over arms and runs
 ) -> ArmReport:
     """Trains and tests an arm on every fold and seed.
 
@@ -145,6 +150,8 @@ def run_arm(
         processes: How many cells are trained at once; no result depends on it (`augment.core.processes`).
         threads: Of each process where there are several; results depend on it in the last bits, and on with them.
         progress: Whether to show bars on stderr.
+        precision_cache: A folder that keeps the choices of precision `auto`, so that all arms train in the same
+            (`augment.core.precision`).
 
     Returns:
         What was done, with the scores of every cell.
@@ -162,11 +169,21 @@ def run_arm(
     faces = read_faces(faces_dir, columns=_COLUMNS)
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
-    settings = baseline_settings if arm.kind in CLASSICAL_KINDS else classifier_settings
+    choice: PrecisionChoice | None = None
     found: dict[tuple[int, int], ArmCell] = {}
     missing: list[dict[str, Any]] = []
     for fold in numbers:
         data = _fold_faces(name, arm, faces, folds, fold, synthetic_dir)
+        if choice is None and arm.kind not in CLASSICAL_KINDS:
+            classifier_settings, choice = chosen_precision(
+                classifier_settings,
+                num_classes=len(data.train.class_names),
+                channels=data.train.channels,
+                size=data.train.size,
+                device=device,
+                cache=precision_cache,
+            )
+        settings = baseline_settings if arm.kind in CLASSICAL_KINDS else classifier_settings
         about = _fingerprint(name, arm, settings, data, device, weights_out is not None)
         about["threads"] = threads if processes > 1 else torch.get_num_threads()
         for seed in seeds:
@@ -209,7 +226,7 @@ def run_arm(
         atomic_write_text(history_out, "".join(curves))
     write_predictions(pa.concat_tables(tables), out)
     steps = None if arm.kind in CLASSICAL_KINDS else classifier_settings.steps
-    return ArmReport(name=name, arm=arm, steps=steps, cells=tuple(cells), resumed=resumed)
+    return ArmReport(name=name, arm=arm, steps=steps, cells=tuple(cells), resumed=resumed, precision=choice)
 
 
 def _fold_faces(

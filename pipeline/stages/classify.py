@@ -49,7 +49,7 @@ def classify(root: Path, name: str) -> None:
     with stage_scratch("classify", artifacts, parameters, values, inputs, name) as scratch:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
-        run_arm(
+        done = run_arm(
             name,
             arm,
             faces_dir=artifacts.faces,
@@ -64,6 +64,9 @@ def classify(root: Path, name: str) -> None:
             device=device,
             processes=processes_of(parameters, device),
             threads=parameters.runtime.threads,
+            precision_cache=artifacts.precision,
         )
+        if done.precision is not None:
+            write_json(built / "precision.json", done.precision.model_dump(mode="json"))
         write_json(artifacts.measurements(f"classify-{name}"), take_measurements(built))
         move_into_place(built, artifacts.arm(name))

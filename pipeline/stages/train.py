@@ -120,6 +120,7 @@ def _train_fold(
         seed=seed,
         device=device,
         validate=validate,
+        precision_cache=artifacts.precision,
     )
 
 
