@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from augment.core.code_hash import hash_code
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text
+from augment.core.precision import PrecisionChoice
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.seals import is_sealed, seal_folder
@@ -38,6 +39,7 @@ from classifiers.evaluation import (
     write_predictions,
 )
 from classifiers.models import save_classifier
+from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm
 from classifiers.training import ClassifierSettings, train_classifier
 
@@ -84,6 +86,7 @@ class ArmReport(BaseModel):
         steps: Optimizer steps of each cell; None for classical rows.
         cells: Every fold and seed, in order.
         resumed: How many cells lay finished in scratch.
+        precision: In which the networks were trained, and why; None for classical rows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,6 +96,7 @@ class ArmReport(BaseModel):
     steps: int | None
     cells: tuple[ArmCell, ...]
     resumed: int
+    precision: PrecisionChoice | None = None
 
 
 class ArmRefusedError(InputError):
@@ -125,6 +129,7 @@ def run_arm(
     processes: int = 1,  # cells that are trained at once
     threads: int = 1,  # of each process, where there are several
     progress: bool = True,
+    precision_cache: Path | None = None,  # keeps what precision `auto` chose, over arms and runs
 ) -> ArmReport:
     """Trains and tests an arm on every fold and seed.
 
@@ -151,6 +156,8 @@ def run_arm(
         processes: How many cells are trained at once; no result depends on it (`augment.core.processes`).
         threads: Of each process where there are several; results depend on it in the last bits, and on with them.
         progress: Whether to show bars on stderr.
+        precision_cache: A folder that keeps the choices of precision `auto`, so that all arms train in the same
+            (`augment.core.precision`).
 
     Returns:
         What was done, with the scores of every cell.
@@ -169,11 +176,21 @@ def run_arm(
     faces = read_faces(faces_dir, columns=_columns(arm))
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
-    settings = baseline_settings if arm.kind in CLASSICAL_KINDS else classifier_settings
+    choice: PrecisionChoice | None = None
     found: dict[tuple[int, int], ArmCell] = {}
     missing: list[dict[str, Any]] = []
     for fold in numbers:
         data = _fold_faces(name, arm, faces, folds, fold, synthetic_dirs)
+        if choice is None and arm.kind not in CLASSICAL_KINDS:
+            classifier_settings, choice = chosen_precision(
+                classifier_settings,
+                num_classes=len(data.train.class_names),
+                channels=data.train.channels,
+                size=data.train.size,
+                device=device,
+                cache=precision_cache,
+            )
+        settings = baseline_settings if arm.kind in CLASSICAL_KINDS else classifier_settings
         about = _fingerprint(name, arm, settings, data, device, weights_out is not None)
         about["threads"] = threads if processes > 1 else torch.get_num_threads()
         for seed in seeds:
@@ -215,7 +232,14 @@ def run_arm(
     if history_out is not None:
         atomic_write_text(history_out, "".join(curves))
     write_predictions(pa.concat_tables(tables), out)
-    return ArmReport(name=name, arm=arm, steps=arm.steps(classifier_settings), cells=tuple(cells), resumed=resumed)
+    return ArmReport(
+        name=name,
+        arm=arm,
+        steps=arm.steps(classifier_settings),
+        cells=tuple(cells),
+        resumed=resumed,
+        precision=choice,
+    )
 
 
 def _columns(arm: Arm) -> tuple[str, ...]:

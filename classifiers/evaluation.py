@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path
+from augment.core.precision import Precision, autocast
 from augment.faces.tensors import FaceTensors
 from classifiers.models import FaceClassifier
 
@@ -94,7 +95,11 @@ def score_predictions(labels: np.ndarray, predicted: np.ndarray, class_names: Se
 
 @torch.no_grad()
 def predict(
-    model: FaceClassifier, images: FaceTensors | torch.Tensor, *, batch_size: int = 256, precision: str = "float32"
+    model: FaceClassifier,
+    images: FaceTensors | torch.Tensor,
+    *,
+    batch_size: int = 256,
+    precision: Precision = "float32",
 ) -> np.ndarray:
     """Class probabilities, in evaluation mode; the model's mode is put back.
 
@@ -132,12 +137,6 @@ def extract_features(model: FaceClassifier, images: torch.Tensor, *, batch_size:
     finally:
         model.train(was_training)
     return torch.cat(parts).numpy()
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Mixed precision on a device; does nothing for float32."""
-    kind = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.bfloat16)
-    return torch.autocast(device.type, dtype=kind, enabled=precision != "float32")
 
 
 def predictions_table(

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from augment.core.code_hash import hash_code
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text
+from augment.core.precision import PrecisionChoice
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.seals import is_sealed, seal_folder
@@ -31,6 +32,7 @@ from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
+from classifiers.precision import chosen_precision
 from classifiers.training import ClassifierSettings, train_classifier
 
 
@@ -45,6 +47,7 @@ class JudgeFold(BaseModel):
         best_step: That validation picked.
         validation: Its scores on the fold's validation faces, at that step.
         seconds: Wall time of training.
+        precision: In which it was trained, and why.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +59,7 @@ class JudgeFold(BaseModel):
     best_step: int
     validation: Scores
     seconds: float
+    precision: PrecisionChoice | None = None
 
 
 class JudgeReport(BaseModel):
@@ -99,6 +103,7 @@ def train_judge(
     processes: int = 1,
     threads: int = 1,
     progress: bool = True,
+    precision_cache: Path | None = None,
 ) -> JudgeReport:
     """Trains a judge for every fold: class-balanced, classical augmentation, real training faces only.
 
@@ -113,6 +118,7 @@ def train_judge(
         processes: How many folds are trained at once; no result depends on it.
         threads: Of each process, where there are several.
         progress: Whether to show bars on stderr.
+        precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision`).
 
     Returns:
         The judges' scores on validation faces.
@@ -135,6 +141,7 @@ def train_judge(
             "kept": None if scratch is None else Path(scratch) / f"fold-{fold}",
             "device": str(device),
             "progress": progress and alone,
+            "precision_cache": precision_cache,
         }
         for fold in numbers
     ]
@@ -157,6 +164,7 @@ def _judge_of_fold(
     kept: Path | None,
     device: str,
     progress: bool,
+    precision_cache: Path | None,
 ) -> JudgeFold:
     faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject"))
     folds = read_folds(folds_path)
@@ -165,6 +173,14 @@ def _judge_of_fold(
     train, validation = face_tensors(splits["train"]), face_tensors(splits["validation"])
     if not len(train):
         raise InputError(Problem(f"fold {fold}", "has no train faces", "change the folds' shares"))
+    settings, choice = chosen_precision(
+        settings,
+        num_classes=len(train.class_names),
+        channels=train.channels,
+        size=train.size,
+        device=device,
+        cache=precision_cache,
+    )
     about = {
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
@@ -177,7 +193,8 @@ def _judge_of_fold(
     }
     report = None if kept is None else _finished(kept, about)
     if report is None:
-        report = _train_fold(train, validation, settings, seed, fold, out if kept is None else kept, device, progress)
+        place = out if kept is None else kept
+        report = _train_fold(train, validation, settings, choice, seed, fold, place, device, progress)
         if kept is not None:
             # Last, as it is what says that the fold is finished.
             record = {"about": about, "judge": report.model_dump(mode="json")}
@@ -204,6 +221,7 @@ def _train_fold(
     train: FaceTensors,
     validation: FaceTensors,
     settings: ClassifierSettings,
+    choice: PrecisionChoice,
     seed: int,
     fold: int,
     place: Path,
@@ -230,6 +248,7 @@ def _train_fold(
         best_step=trained.best_step,
         validation=score_predictions(validation.labels.numpy(), predicted, validation.class_names),
         seconds=trained.seconds,
+        precision=choice,
     )
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from augment.core.files import atomic_write_text
 
-# At any depth of a file; `augment.training` and `classifiers` write them.
-MEASURED_FIELDS = ("seconds", "images_per_second", "processor_seconds", "peak_memory_bytes")
+# At any depth of a file; `augment` and `classifiers` write them.
+MEASURED_FIELDS = ("seconds", "images_per_second", "processor_seconds", "peak_memory_bytes", "bfloat16_speed")
 
 
 def take_measurements(folder: Path) -> dict[str, Any]:

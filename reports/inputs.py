@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
+from augment.core.precision import PrecisionChoice
 from reports.cost import RunRecord
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import SCORES_VERSION, Metric, ReportSettings
@@ -58,6 +59,7 @@ class ReportInputs(BaseModel):
     timings: dict[str, Path] = Field(
         default={}, description="Translator -> its training's times and memory by file, JSON."
     )
+    precisions: dict[str, PrecisionChoice] = Field(default={}, description="Arm -> precision of its networks.")
     refused: tuple[Refusal, ...] = ()
     refused_arms: dict[str, str] = Field(default={}, description="Arm that was refused for itself -> reason.")
     notes: tuple[str, ...] = Field(default=(), description="Further limitations to list on the page.")

@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from augment.core.precision import PrecisionChoice
 from reports.colours import heat_step, heat_style
 from reports.cost import record_facts, record_rows
 from reports.figures import RenderedFigure, render_figures, row_shares
@@ -138,7 +139,10 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "shortfalls": find_shortfalls(data, headline),
         "command": data.inputs.command,
         "environment": list(data.inputs.environment.items()),
-        "record_facts": record_facts(data.inputs.record) if data.inputs.record else [],
+        "record_facts": [
+            *(record_facts(data.inputs.record) if data.inputs.record else []),
+            *_precision_facts(data.inputs.precisions),
+        ],
         "record_rows": record_rows(data.inputs.record) if data.inputs.record else [],
         "params": yaml.safe_dump(data.inputs.params, sort_keys=False, allow_unicode=True) if data.inputs.params else "",
     }
@@ -539,9 +543,24 @@ def _training_facts(training: Mapping[str, Any]) -> str:
         words.append(f"{training['seconds']:,.0f} s")
     if training.get("device"):
         words.append(f"on {training['device']}")
+    if precision := training.get("precision"):
+        # The measured speed lies with the other measurements, by its dotted name.
+        measured = {"bfloat16_speed": training.get("precision.bfloat16_speed", precision.get("bfloat16_speed"))}
+        words.append(f"in {PrecisionChoice.model_validate({**precision, **measured}).sentence}")
     if isinstance(training.get("images_per_second"), (int, float)):
         words.append(f"{training['images_per_second']:,.0f} images/s")
     return (", ".join(words) + " (fold 0).") if words else ""
+
+
+def _precision_facts(precisions: Mapping[str, PrecisionChoice]) -> list[tuple[str, str]]:
+    """The precision of the classifiers: one sentence where all arms have the same."""
+    arms: dict[str, list[str]] = {}
+    for arm, choice in precisions.items():
+        arms.setdefault(choice.sentence, []).append(arm)
+    if len(arms) < 2:
+        return [("precision of the classifiers", sentence) for sentence in arms]
+    shown = "; ".join(f"{', '.join(names)}: {sentence}" for sentence, names in arms.items())
+    return [("precision of the classifiers", shown)]
 
 
 def _picture(figure: RenderedFigure | None) -> dict[str, Any] | None:

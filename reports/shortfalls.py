@@ -104,6 +104,15 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
             "The subjects are unknown: single faces were resampled, and the intervals are too narrow if several "
             "faces show one person."
         )
+    precisions: dict[str, list[str]] = {}
+    for name, choice in data.inputs.precisions.items():
+        precisions.setdefault(choice.used, []).append(name)
+    if len(precisions) > 1:
+        shown = "; ".join(f"{precision}: {', '.join(names)}" for precision, names in precisions.items())
+        found.append(
+            f"The classifiers of the arms were trained in different precisions ({shown}): a difference may be due to "
+            "that. Set classifier.precision, and run the arms again."
+        )
     if data.settings.split != "test":
         found.append(
             f"These are {data.settings.split} faces, on which checkpoints were chosen: the results are optimistic."

@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
+from augment.core.precision import PrecisionChoice
 from augment.core.progress import track
 from augment.core.replacing import replace_folder
 from augment.core.seals import check_replaceable, claim_folder, seal_folder
@@ -148,6 +149,7 @@ def synthesize(
     judge: Judge | None = None,
     source: str = "synthetic",
     folds: pa.Table | None = None,
+    precision: PrecisionChoice | None = None,
 ) -> SynthesisReport:
     """Makes `per_class` faces of every class and writes them as a dataset directory.
 
@@ -171,6 +173,7 @@ def synthesize(
         source: For the rows' `source` column.
         folds: Table with `face_id`, `fold`, `split`; where given, training faces that it doesn't call training faces
             of this fold are refused.
+        precision: In which the translator was trained, for the dataset's card.
 
     Returns:
         Counts and shifts; also written to `out/report.json`, but for its timing.
@@ -248,7 +251,7 @@ def synthesize(
         description=(
             f"{settings.per_class} faces of each of {len(class_names)} classes, made by `{translator_name}` from the "
             f"training faces of fold {fold} with seed {seed}. `identity_shift` is the mean absolute pixel difference "
-            "from the source (0..1)."
+            "from the source (0..1)." + (f" The translator was trained in {precision.sentence}." if precision else "")
         ),
         licence=licence,
         class_names=class_names,

@@ -40,6 +40,16 @@ def run_fingerprint(
     }
 
 
+def network_facts(translator: Translator, settings: BaseModel) -> dict[str, Any]:
+    """What the work of a step depends on beside the machine: which precision is faster depends on it."""
+    return {
+        "translator": translator.name,
+        "translator_settings": translator.settings.model_dump(mode="json"),
+        "form": {"num_classes": translator.num_classes, "channels": translator.channels, "size": translator.size},
+        "training": settings.model_dump(mode="json", include={"batch_size", "discriminator_steps", "augmentation"}),
+    }
+
+
 def _modules(method: type[Translator]) -> set[str]:
     """Where the loop and a method's own code begin."""
     return {"augment.training.loop", *(base.__module__ for base in method.__mro__ if issubclass(base, Translator))}

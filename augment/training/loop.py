@@ -6,6 +6,7 @@ the log, the sample sheets, checkpoints, and the choice of what is published.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 
+from augment.core.precision import ComputedPrecision, autocast, choose_precision
 from augment.core.progress import track
 from augment.core.seeding import derive_seed, seeded
 from augment.faces.tensors import FaceTensors
@@ -25,7 +27,7 @@ from augment.training.checks import check_training
 from augment.training.contexts import cudnn_benchmark, deferred_interrupt, only_run_in
 from augment.training.divergence import TrainingDivergedError, first_non_finite
 from augment.training.ema import MovingAverage
-from augment.training.fingerprint import run_fingerprint
+from augment.training.fingerprint import network_facts, run_fingerprint
 from augment.training.fit import fit_translator
 from augment.training.loss_log import LossTerms
 from augment.training.optimizers import trained_networks
@@ -38,6 +40,7 @@ from augment.training.stopwatch import Stopwatch
 from augment.translators.base import DISCRIMINATOR, Batch, FittedTranslator, LearnedTranslator, Translator
 
 Validate = Callable[[Translator, int], float]
+TRIAL_STEPS = 4  # timed together: some loss terms are computed every fourth step
 
 
 def train_translator(
@@ -51,6 +54,7 @@ def train_translator(
     seed: int,  # of batches, targets, mirroring and all randomness within losses
     device: torch.device | str = "cpu",
     validate: Validate | None = None,  # (translator with averaged weights, steps) -> score, higher is better
+    precision_cache: Path | None = None,  # keeps what precision `auto` chose, over runs
 ) -> TrainingResult:
     """Trains or fits a translator, and publishes its best weights.
 
@@ -74,6 +78,8 @@ def train_translator(
         seed: The run's seed.
         device: Where to compute.
         validate: Scores the translator in evaluation mode.
+        precision_cache: A folder that keeps the choices of precision `auto` over runs (`augment.core.precision`); None
+            keeps them in `scratch` alone.
 
     Returns:
         Where the weights are, and how the run went.
@@ -90,14 +96,45 @@ def train_translator(
     out.mkdir(parents=True, exist_ok=True)
     with only_run_in(scratch), seeded(derive_seed(seed, "training"), device), cudnn_benchmark(device):
         if isinstance(translator, LearnedTranslator):
+            translator, held = translator.to(device), train.to(device)
+            choice = choose_precision(
+                settings.precision,
+                lambda precision: _trial_step(translator, held, settings, precision, scratch),
+                device=device,
+                network=network_facts(translator, settings),
+                steps=TRIAL_STEPS,
+                cache=precision_cache,
+                kept=scratch / "precision.json",
+            )
+            settings = settings.model_copy(update={"precision": choice.used})
             fingerprint = run_fingerprint(translator, train, validation, settings, seed, device)
-            run = Run(translator.to(device), train.to(device), settings, out, scratch, seed, validate, fingerprint)
+            run = Run(translator, held, settings, out, scratch, seed, validate, fingerprint)
+            run.choices = {"precision": choice.model_dump(mode="json")}
             return run.complete()
         if isinstance(translator, FittedTranslator):
             return fit_translator(
                 translator.to(device), train.to(device), settings, out=out, seed=seed, validate=validate
             )
         raise TypeError(f"{type(translator).__name__} is neither a LearnedTranslator nor a FittedTranslator")
+
+
+def _trial_step(
+    translator: LearnedTranslator,
+    train: FaceTensors,
+    settings: TrainingSettings,
+    precision: ComputedPrecision,
+    scratch: Path,
+) -> Callable[[], None]:
+    """A function that makes one step of a copy of the translator, and leaves torch's random state as it was."""
+    tried = settings.model_copy(update={"precision": precision, "steps": max(settings.steps, 1000)})
+    with seeded(0, train.images.device):
+        run = Run(copy.deepcopy(translator), train, tried, scratch, scratch, 0, None, {})
+
+    def step() -> None:
+        with seeded(0, train.images.device):
+            run.trial_step()
+
+    return step
 
 
 class Run:
@@ -133,6 +170,7 @@ class Run:
         self.seed = seed
         self.validate = validate
         self.fingerprint = fingerprint
+        self.choices: Mapping[str, Any] = {}  # what was chosen for this run; fields of training.json
         self.device = train.images.device
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
         # Before anything is copied or averaged: it fills buffers.
@@ -201,6 +239,16 @@ class Run:
 
     # A step
 
+    def trial_step(self) -> None:
+        """One step that counts for nothing, of a run that is never completed.
+
+        Raises:
+            TrainingDivergedError: A loss term is not finite.
+        """
+        self._set_modes()
+        self._one_step()
+        self._stop_if_diverged(flush=True)
+
     def _one_step(self) -> None:
         """The discriminator's steps, where there is one, each on its own batch; then a step of every other network."""
         if self.step == self.phase.stop:
@@ -238,11 +286,7 @@ class Run:
         # Dropout draws from the global generator: it is seeded anew for each step from our own generator, whose state
         # is in the checkpoint.
         torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
-        with torch.autocast(
-            self.device.type,
-            dtype=torch.float16 if self.settings.precision == "float16" else torch.bfloat16,
-            enabled=self.settings.precision != "float32",
-        ):
+        with autocast(self.device, self.settings.precision):
             terms = self.translator.losses(name, batch)
         if not terms:
             return
@@ -433,6 +477,7 @@ class Run:
                 "parameters": counts,
                 "images_per_second": speed,
                 **({"facts": self.facts} if self.facts else {}),
+                **self.choices,
             },
             resumed_from=self.resumed_from,
         )

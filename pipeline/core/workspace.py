@@ -50,6 +50,11 @@ class Artifacts:
         return self.root / ".ckpt"
 
     @property
+    def precision(self) -> Path:
+        """What precision `auto` chose on this machine (`augment.core.precision`), kept over runs."""
+        return self.scratch / "precision"
+
+    @property
     def faces(self) -> Path:
         """The prepared table of faces."""
         return self.home / "faces"

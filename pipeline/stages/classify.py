@@ -47,7 +47,7 @@ def classify(root: Path, name: str) -> None:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
         try:
-            run_arm(
+            done = run_arm(
                 name,
                 arm,
                 faces_dir=artifacts.faces,
@@ -62,7 +62,10 @@ def classify(root: Path, name: str) -> None:
                 device=device,
                 processes=processes_of(parameters, device),
                 threads=parameters.runtime.threads,
+                precision_cache=artifacts.precision,
             )
+            if done.precision is not None:
+                write_json(built / "precision.json", done.precision.model_dump(mode="json"))
         except ArmRefusedError as error:
             LOG.warning(f"arm {name} is refused: {error}")
             write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})

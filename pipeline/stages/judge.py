@@ -50,6 +50,7 @@ def judge(root: Path) -> None:
             scratch=scratch / "folds",
             processes=processes_of(parameters, device),
             threads=parameters.runtime.threads,
+            precision_cache=artifacts.precision,
         )
         write_json(artifacts.measurements("judge"), take_measurements(scratch / "out"))
         move_into_place(scratch / "out", artifacts.judge)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 from pydantic import Field
 
 from augment.core.files import atomic_write_bytes
+from augment.core.json_files import read_json_object
+from augment.core.precision import PrecisionChoice
 from pipeline.core.devices import name_of
 from pipeline.core.messages import RESULT
 from pipeline.core.sections import Name, read_values
 from pipeline.core.stage import CommonParameters, prepared_inputs, start
 from pipeline.core.stage_inputs import StageInput, check_inputs
-from pipeline.core.workspace import move_into_place, scratch_folder
+from pipeline.core.workspace import Artifacts, move_into_place, scratch_folder
 from pipeline.parameters.arms import Arms
 from pipeline.run_record import read_run_record
 from pipeline.stages.cards import update_card_of_all
@@ -75,6 +77,7 @@ def report(root: Path) -> None:
             scores={name: artifacts.scores(name) / "scores.json" for name in ran},
             translators={name: artifacts.translator(name) for name in ran},
             timings={name: file for name in ran if (file := artifacts.measurements(f"train-{name}")).is_file()},
+            precisions=_precisions(artifacts, ran_arms),
             selections={name: artifacts.selected(name) for name in ran},
             refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
             refused_arms=refused_arms,
@@ -95,6 +98,19 @@ def report(root: Path) -> None:
     for folder in (artifacts.all_synthetic, artifacts.all_selected):
         update_card_of_all(artifacts, folder)  # a translator may have been removed since the last stage wrote them
     LOG.log(RESULT, f"the report is written: {artifacts.report / 'index.html'}")
+
+
+def _precisions(artifacts: Artifacts, arms: Sequence[str]) -> dict[str, PrecisionChoice]:
+    """In which precision each arm's networks were trained; the measured speeds are with the other measurements."""
+    found = {}
+    for name in arms:
+        file = artifacts.arm(name) / "precision.json"
+        if not file.is_file():
+            continue
+        measurements = artifacts.measurements(f"classify-{name}")
+        measured = read_json_object(measurements).get("precision.json", {}) if measurements.is_file() else {}
+        found[name] = PrecisionChoice.model_validate(read_json_object(file) | dict(measured))
+    return found
 
 
 def _data_name(dataset: Mapping[str, Any]) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import sha256_of_file
+from augment.core.json_files import read_json_object
+from augment.core.precision import PrecisionChoice
 from augment.faces.parent_card import write_parent_card
 from augment.faces.splits import read_folds
 from augment.synthesis.generate import SynthesisSettings
@@ -71,6 +73,7 @@ def synthesize(root: Path, name: str) -> None:
                     device=device,
                     licence=licence,
                     folds=folds,
+                    precision=_precision_of(weights.parent / "training.json"),
                 )
                 speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
                 LOG.info(
@@ -85,3 +88,9 @@ def synthesize(root: Path, name: str) -> None:
             write_json(scratch / "out" / REFUSAL_FILE, {"name": name, "reason": str(error)})
         move_into_place(scratch / "out", artifacts.synthetic(name))
     update_card_of_all(artifacts, artifacts.all_synthetic)
+
+
+def _precision_of(training: Path) -> PrecisionChoice | None:
+    """In which precision a translator was trained; None for one without networks."""
+    found = read_json_object(training).get("precision")
+    return None if found is None else PrecisionChoice.model_validate(found)

@@ -126,6 +126,7 @@ def _train_fold(
         seed=seed,
         device=device,
         validate=validate,
+        precision_cache=artifacts.precision,
     )
 
 

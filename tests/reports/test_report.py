@@ -12,11 +12,12 @@ import pytest
 from sklearn import metrics
 
 from augment.core.errors import InputError
+from augment.core.precision import PrecisionChoice
 from augment.core.seals import seal_folder
 from reports.build import build_report, report_metrics
 from reports.environment import describe_environment
 from reports.inputs import find_headline, load_report_data, loss_terms, read_json_lines
-from reports.page import render_page
+from reports.page import _training_facts, render_page
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.statistics import HELPED, HURT
 from reports.tables import accuracy_against_n, format_cell, markdown_table, signed
@@ -356,3 +357,19 @@ def test_markdown_and_cells() -> None:
 def test_the_environment_names_versions_without_importing_them() -> None:
     found = describe_environment("cpu")
     assert found["device"] == "cpu" and "torch 2." in found["packages"] and "cores" in found["machine"]
+
+
+def test_the_precision_of_arms_and_translators(tmp_path) -> None:
+    inputs = made_up_run.write_run(tmp_path)
+    slow = PrecisionChoice(asked="auto", used="float32", bfloat16_speed=0.6)
+    same = inputs.model_copy(update={"precisions": {"real": slow, "warp-400": slow}})
+    text = render_page(load_report_data(same, SETTINGS))
+    assert "precision of the classifiers</dt><dd>float32 (auto: bfloat16 was 0.6 times as fast)" in text
+    assert "trained in different precisions" not in text
+    mixed = inputs.model_copy(
+        update={"precisions": {"real": slow, "warp-400": PrecisionChoice(asked="bfloat16", used="bfloat16")}}
+    )
+    text = render_page(load_report_data(mixed, SETTINGS))
+    assert "trained in different precisions (float32: real; bfloat16: warp-400)" in text
+    training = {"steps": 5, "precision": {"asked": "auto", "used": "float32"}, "precision.bfloat16_speed": 0.62}
+    assert _training_facts(training) == "5 steps, in float32 (auto: bfloat16 was 0.62 times as fast) (fold 0)."
