@@ -143,17 +143,17 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
             problems.append(
                 Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces has no translator", fix)
             )
-    translators = f"one of {', '.join(parameters.translators)}"
+    choices = f"one of {', '.join(parameters.translators)}"
     for name, arm in (parameters.arms.synthetic | parameters.arms.mixed).items():
         path = f"{where}: arms.{arms[name]}.{name}"
         for key, needed in (("translator", True), ("second_translator", name in parameters.arms.mixed)):
             translator = getattr(arm, key)
             if translator is None and needed:
-                problems.append(Problem(f"{path}.{key}", "is missing", translators))
+                problems.append(Problem(f"{path}.{key}", "is missing", choices))
             elif translator is not None and not needed:
                 problems.append(Problem(f"{path}.{key}", "is for arms of two translators", "move it to arms.mixed"))
             elif translator is not None and translator not in parameters.translators:
-                problems.append(Problem(f"{path}.{key}", f"{translator!r} is not a translator of this run", translators))
+                problems.append(Problem(f"{path}.{key}", f"{translator!r} is not a translator of this run", choices))
         if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
             why = f"{arm.per_class} is more than the {parameters.synthesis.per_class} faces per class that are made"
             problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
