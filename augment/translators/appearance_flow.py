@@ -137,6 +137,7 @@ def _modulation(condition_width: int, outputs: int) -> nn.Linear:
     """A small initial influence of the condition."""
     layer = nn.Linear(condition_width, outputs)
     nn.init.normal_(layer.weight, std=0.05)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -187,14 +188,15 @@ class FlowNetwork(nn.Module):
             [_ModulatedBlock(width, settings.condition_width) for _ in range(settings.residual_blocks)]
         )
         self.flow = nn.Conv2d(width, 2, 3, padding=1)
-        nn.init.zeros_(self.flow.weight)
-        nn.init.zeros_(self.flow.bias)
+        for parameter in self.flow.parameters():
+            nn.init.zeros_(parameter)
         self.upsampling = nn.Conv2d(width, 64, 3, padding=1)
         self.detail_modulation = _modulation(settings.condition_width, 2 * fine)
         self.detail = nn.ModuleList(
             [nn.Conv2d(16 + 4 * (2 * channels + 1), fine, 3, padding=1), nn.Conv2d(fine, fine, 3, padding=1)]
         )
         self.output = nn.Conv2d(fine, 4 * (1 + channels), 3, padding=1)
+        assert self.output.bias is not None
         nn.init.normal_(self.output.weight, std=0.01)
         nn.init.zeros_(self.output.bias)
         with torch.no_grad():
@@ -320,8 +322,7 @@ class AppearanceFlow(LearnedTranslator):
             CannotTranslateError: Says what is missing, and what would fix it.
         """
         self.check_form(faces)
-        check_pairs(faces, self.name, pose_difference=self.settings.pose_difference)
-        pairs = find_pairs(faces, pose_difference=self.settings.pose_difference)
+        pairs = check_pairs(faces, self.name, pose_difference=self.settings.pose_difference)
         missing = sorted(set(faces.labels.tolist()) - set(faces.labels[pairs[:, 1]].tolist()))
         if missing:
             raise CannotTranslateError(
@@ -364,10 +365,7 @@ class AppearanceFlow(LearnedTranslator):
         own = valid[: settings.max_pairs]
         shapes = to_picture_range(faces.landmarks)
         sources = torch.cat([pairs.sources, own])
-        both = torch.stack(
-            [shapes[sources], torch.cat([pairs.landmarks, shapes[own]])],
-            dim=1,
-        )
+        both = torch.stack([shapes[sources], torch.cat([pairs.landmarks, shapes[own]])], dim=1)
         masks = torch.cat([pairs.masks, torch.full_like(pairs.masks[:1], 255).expand(len(own), -1, -1, -1)])
         features = landmark_heatmap((both[:, 1, _FEATURES] + 1) / 2, self.size, _FEATURE_SPREAD)
         heat = landmark_heatmap((both[:, 1] + 1) / 2, self.size, _HEAT)
@@ -425,17 +423,18 @@ class AppearanceFlow(LearnedTranslator):
         )[:, :, 0].transpose(1, 2)
         inside = (drawn.target_shapes.abs().amax(dim=2, keepdim=True) < 1).float()
         terms = {
-            "reconstruction": settings.lambda_rec * ((made.images - drawn.targets).abs() * counted).mean(),
-            "gradient": settings.lambda_gradient * _gradient_distance(made.images, drawn.targets, counted),
-            "flow": settings.lambda_flow * ((made.sampled - drawn.targets).abs() * counted).mean(),
-            "outside": settings.lambda_outside * ((made.images - drawn.images).abs() * (1 - drawn.mask)).mean(),
-            "landmark": settings.lambda_landmark
-            * ((at - (drawn.source_shapes - drawn.target_shapes)).abs() * inside).mean(),
-            "smooth": settings.lambda_smooth * _smoothness(made.learned_flow),
-            "mask": settings.lambda_mask * made.mask.mean(),
+            "reconstruction": (settings.lambda_rec, ((made.images - drawn.targets).abs() * counted).mean()),
+            "gradient": (settings.lambda_gradient, _gradient_distance(made.images, drawn.targets, counted)),
+            "flow": (settings.lambda_flow, ((made.sampled - drawn.targets).abs() * counted).mean()),
+            "outside": (settings.lambda_outside, ((made.images - drawn.images).abs() * (1 - drawn.mask)).mean()),
+            "landmark": (
+                settings.lambda_landmark,
+                ((at - (drawn.source_shapes - drawn.target_shapes)).abs() * inside).mean(),
+            ),
+            "smooth": (settings.lambda_smooth, _smoothness(made.learned_flow)),
+            "mask": (settings.lambda_mask, made.mask.mean()),
         }
-        weights = {name: getattr(settings, f"lambda_{'rec' if name == 'reconstruction' else name}") for name in terms}
-        return {name: term for name, term in terms.items() if weights[name] > 0}
+        return {name: weight * term for name, (weight, term) in terms.items() if weight > 0}
 
     @torch.no_grad()
     def _draw(self, count: int, generator: torch.Generator | None) -> _Drawn:

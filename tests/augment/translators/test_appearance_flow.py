@@ -91,6 +91,7 @@ def test_the_network_starts_near_its_initial_flow() -> None:
 
 def test_the_learned_flow_is_bounded() -> None:
     network = FlowNetwork(1, 5, AppearanceFlowSettings(**SMALL, largest_flow=0.1))
+    assert network.flow.bias is not None
     torch.nn.init.constant_(network.flow.bias, 1e3)
     made = network(torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 5))
     torch.testing.assert_close(made.learned_flow, torch.full_like(made.learned_flow, 0.1))
