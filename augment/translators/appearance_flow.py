@@ -40,6 +40,7 @@ from augment.translators.thin_plate_spline import displacement_field, sample_dis
 _HEAT = 0.025  # standard deviation of a landmark in the network's input, as a share of the edge
 _FEATURES = [*range(17, 27), *range(36, 68)]  # brows, eyes and lips: where expressions show
 _FEATURE_SPREAD = 0.04  # how far around them the reconstruction counts more, as a share of the edge
+_HEAT_CHUNK = 256
 _FIELD_EDGE = 24  # of the initial flow's grid in training; it is smooth
 
 
@@ -367,8 +368,7 @@ class AppearanceFlow(LearnedTranslator):
         sources = torch.cat([pairs.sources, own])
         both = torch.stack([shapes[sources], torch.cat([pairs.landmarks, shapes[own]])], dim=1)
         masks = torch.cat([pairs.masks, torch.full_like(pairs.masks[:1], 255).expand(len(own), -1, -1, -1)])
-        features = landmark_heatmap((both[:, 1, _FEATURES] + 1) / 2, self.size, _FEATURE_SPREAD)
-        heat = landmark_heatmap((both[:, 1] + 1) / 2, self.size, _HEAT)
+        features = _heat_bytes(both[:, 1, _FEATURES], self.size, _FEATURE_SPREAD)
         edge = min(_FIELD_EDGE, self.size)
         field = both.new_zeros(len(both), 2, edge, edge)
         if settings.initial_flow == "thin_plate":
@@ -383,8 +383,8 @@ class AppearanceFlow(LearnedTranslator):
             faces=faces.images,
             sources=sources,
             targets=torch.cat([pairs.images, faces.images[own]]),
-            weights=torch.cat([masks, to_bytes_range(features)], dim=1),
-            heat=to_bytes_range(heat),
+            weights=torch.cat([masks, features], dim=1),
+            heat=_heat_bytes(both[:, 1], self.size, _HEAT),
             field=field.half(),
             shapes=both,
             conditions=torch.stack(self._pair_conditions(both, faces, sources, labels)),
@@ -590,6 +590,12 @@ class _Drawn:
     source_shapes: torch.Tensor
     target_shapes: torch.Tensor
     condition: torch.Tensor
+
+
+def _heat_bytes(shapes: torch.Tensor, size: int, spread: float) -> torch.Tensor:
+    """Heatmaps uint8 [N, 1, size, size] of points [N, K, 2] in -1..1, some faces at a time: a byte a pixel is kept."""
+    parts = shapes.split(_HEAT_CHUNK)
+    return torch.cat([to_bytes_range(landmark_heatmap((part + 1) / 2, size, spread)) for part in parts])
 
 
 def _gradient_distance(images: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
