@@ -258,8 +258,8 @@ class _Examples:
         field: float16 [P + N, 2, g, g], the initial flow.
         shapes: float32 [P + N, 2, 68, 2], landmarks of source and target in the source's frame, -1..1.
         conditions: float32 [2, P + N, condition_size]: as it is, and mirrored.
-        pools: Rows of pairs with a neutral source, with any other, and of unchanged faces; none is empty but the last
-            where it is not asked for.
+        pools: int64, on the CPU: rows of pairs with a neutral source, with any other, and of faces that are their own
+            targets. Where all pairs are of one kind, both kinds are all pairs.
     """
 
     faces: torch.Tensor
