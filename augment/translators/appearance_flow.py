@@ -40,6 +40,7 @@ from augment.translators.thin_plate_spline import displacement_field, sample_dis
 _HEAT = 0.025  # standard deviation of a landmark in the network's input, as a share of the edge
 _FEATURES = [*range(17, 27), *range(36, 68)]  # brows, eyes and lips: where expressions show
 _FEATURE_SPREAD = 0.04  # how far around them the reconstruction counts more, as a share of the edge
+_HEAT_CHUNK = 256
 _FIELD_EDGE = 24  # of the initial flow's grid in training; it is smooth
 
 
@@ -61,6 +62,8 @@ class AppearanceFlowSettings(TranslatorSettings):
         donors: At most so many people's styles are kept for each class.
         mixed_styles: Probability that a style is a mixture of two people's.
         gain: Bounds of the random strength of the expression.
+        detail_gain: Bounds of the random factor on what is painted in made faces; 1 is as learned, which is too faint:
+            an L1 distance is least where every mouth and wrinkle is painted as in the median.
         neutral_variation: Strength of the small random expression that a neutral target gets.
         pose_difference: Of the heads of a pair, at most, in face widths (0.1 is about 10 degrees).
         max_pairs: At most so many pairs are kept in memory.
@@ -89,6 +92,7 @@ class AppearanceFlowSettings(TranslatorSettings):
     donors: int = Field(default=64, ge=1)
     mixed_styles: float = Field(default=0.5, ge=0, le=1)
     gain: tuple[float, float] = (0.8, 1.15)
+    detail_gain: tuple[float, float] = (0.9, 1.6)
     neutral_variation: float = Field(default=0.12, ge=0, le=1)
     pose_difference: float = Field(default=0.15, gt=0)
     max_pairs: int = Field(default=4096, ge=1)
@@ -103,7 +107,7 @@ class AppearanceFlowSettings(TranslatorSettings):
     lambda_smooth: Weight = 2.0
     lambda_mask: Weight = 0.002
 
-    @field_validator("gain")
+    @field_validator("gain", "detail_gain")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not 0 <= value[0] <= value[1]:
@@ -137,6 +141,7 @@ def _modulation(condition_width: int, outputs: int) -> nn.Linear:
     """A small initial influence of the condition."""
     layer = nn.Linear(condition_width, outputs)
     nn.init.normal_(layer.weight, std=0.05)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 
@@ -187,14 +192,15 @@ class FlowNetwork(nn.Module):
             [_ModulatedBlock(width, settings.condition_width) for _ in range(settings.residual_blocks)]
         )
         self.flow = nn.Conv2d(width, 2, 3, padding=1)
-        nn.init.zeros_(self.flow.weight)
-        nn.init.zeros_(self.flow.bias)
+        for parameter in self.flow.parameters():
+            nn.init.zeros_(parameter)
         self.upsampling = nn.Conv2d(width, 64, 3, padding=1)
         self.detail_modulation = _modulation(settings.condition_width, 2 * fine)
         self.detail = nn.ModuleList(
             [nn.Conv2d(16 + 4 * (2 * channels + 1), fine, 3, padding=1), nn.Conv2d(fine, fine, 3, padding=1)]
         )
         self.output = nn.Conv2d(fine, 4 * (1 + channels), 3, padding=1)
+        assert self.output.bias is not None
         nn.init.normal_(self.output.weight, std=0.01)
         nn.init.zeros_(self.output.bias)
         with torch.no_grad():
@@ -252,8 +258,8 @@ class _Examples:
         field: float16 [P + N, 2, g, g], the initial flow.
         shapes: float32 [P + N, 2, 68, 2], landmarks of source and target in the source's frame, -1..1.
         conditions: float32 [2, P + N, condition_size]: as it is, and mirrored.
-        pools: Rows of pairs with a neutral source, with any other, and of unchanged faces; none is empty but the last
-            where it is not asked for.
+        pools: int64, on the CPU: rows of pairs with a neutral source, with any other, and of faces that are their own
+            targets. Where all pairs are of one kind, both kinds are all pairs.
     """
 
     faces: torch.Tensor
@@ -320,8 +326,7 @@ class AppearanceFlow(LearnedTranslator):
             CannotTranslateError: Says what is missing, and what would fix it.
         """
         self.check_form(faces)
-        check_pairs(faces, self.name, pose_difference=self.settings.pose_difference)
-        pairs = find_pairs(faces, pose_difference=self.settings.pose_difference)
+        pairs = check_pairs(faces, self.name, pose_difference=self.settings.pose_difference)
         missing = sorted(set(faces.labels.tolist()) - set(faces.labels[pairs[:, 1]].tolist()))
         if missing:
             raise CannotTranslateError(
@@ -364,13 +369,9 @@ class AppearanceFlow(LearnedTranslator):
         own = valid[: settings.max_pairs]
         shapes = to_picture_range(faces.landmarks)
         sources = torch.cat([pairs.sources, own])
-        both = torch.stack(
-            [shapes[sources], torch.cat([pairs.landmarks, shapes[own]])],
-            dim=1,
-        )
+        both = torch.stack([shapes[sources], torch.cat([pairs.landmarks, shapes[own]])], dim=1)
         masks = torch.cat([pairs.masks, torch.full_like(pairs.masks[:1], 255).expand(len(own), -1, -1, -1)])
-        features = landmark_heatmap((both[:, 1, _FEATURES] + 1) / 2, self.size, _FEATURE_SPREAD)
-        heat = landmark_heatmap((both[:, 1] + 1) / 2, self.size, _HEAT)
+        features = _heat_bytes(both[:, 1, _FEATURES], self.size, _FEATURE_SPREAD)
         edge = min(_FIELD_EDGE, self.size)
         field = both.new_zeros(len(both), 2, edge, edge)
         if settings.initial_flow == "thin_plate":
@@ -385,8 +386,8 @@ class AppearanceFlow(LearnedTranslator):
             faces=faces.images,
             sources=sources,
             targets=torch.cat([pairs.images, faces.images[own]]),
-            weights=torch.cat([masks, to_bytes_range(features)], dim=1),
-            heat=to_bytes_range(heat),
+            weights=torch.cat([masks, features], dim=1),
+            heat=_heat_bytes(both[:, 1], self.size, _HEAT),
             field=field.half(),
             shapes=both,
             conditions=torch.stack(self._pair_conditions(both, faces, sources, labels)),
@@ -425,17 +426,18 @@ class AppearanceFlow(LearnedTranslator):
         )[:, :, 0].transpose(1, 2)
         inside = (drawn.target_shapes.abs().amax(dim=2, keepdim=True) < 1).float()
         terms = {
-            "reconstruction": settings.lambda_rec * ((made.images - drawn.targets).abs() * counted).mean(),
-            "gradient": settings.lambda_gradient * _gradient_distance(made.images, drawn.targets, counted),
-            "flow": settings.lambda_flow * ((made.sampled - drawn.targets).abs() * counted).mean(),
-            "outside": settings.lambda_outside * ((made.images - drawn.images).abs() * (1 - drawn.mask)).mean(),
-            "landmark": settings.lambda_landmark
-            * ((at - (drawn.source_shapes - drawn.target_shapes)).abs() * inside).mean(),
-            "smooth": settings.lambda_smooth * _smoothness(made.learned_flow),
-            "mask": settings.lambda_mask * made.mask.mean(),
+            "reconstruction": (settings.lambda_rec, ((made.images - drawn.targets).abs() * counted).mean()),
+            "gradient": (settings.lambda_gradient, _gradient_distance(made.images, drawn.targets, counted)),
+            "flow": (settings.lambda_flow, ((made.sampled - drawn.targets).abs() * counted).mean()),
+            "outside": (settings.lambda_outside, ((made.images - drawn.images).abs() * (1 - drawn.mask)).mean()),
+            "landmark": (
+                settings.lambda_landmark,
+                ((at - (drawn.source_shapes - drawn.target_shapes)).abs() * inside).mean(),
+            ),
+            "smooth": (settings.lambda_smooth, _smoothness(made.learned_flow)),
+            "mask": (settings.lambda_mask, made.mask.mean()),
         }
-        weights = {name: getattr(settings, f"lambda_{'rec' if name == 'reconstruction' else name}") for name in terms}
-        return {name: term for name, term in terms.items() if weights[name] > 0}
+        return {name: weight * term for name, (weight, term) in terms.items() if weight > 0}
 
     @torch.no_grad()
     def _draw(self, count: int, generator: torch.Generator | None) -> _Drawn:
@@ -532,11 +534,12 @@ class AppearanceFlow(LearnedTranslator):
 
         def make(rows: slice) -> torch.Tensor:
             part = faces.take(torch.arange(rows.start, rows.stop, device=faces.images.device))
-            return to_bytes_range(self._translate(part, targets[rows], drawing).images)
+            return to_bytes_range(self._translate(part, targets[rows], drawing))
 
         return self.made_in_batches(len(faces), make)
 
-    def _translate(self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator) -> FlowOutput:
+    def _translate(self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Made faces float32 [N, C, H, W], about -1..1."""
         assert faces.landmarks is not None
         shapes = to_picture_range(faces.landmarks)
         maps = self.shapes.align(shapes)
@@ -548,13 +551,16 @@ class AppearanceFlow(LearnedTranslator):
         flow = None
         if self.settings.initial_flow == "thin_plate":
             flow = displacement_field(wanted, shapes - wanted, self.size)
-        return self.network(
+        made = self.network(
             to_unit_range(faces.images),
             landmark_heatmap((wanted + 1) / 2, self.size, _HEAT),
             self._condition(targets, faces.labels, moved, scores),
             flow,
             mode="bicubic",
         )
+        low, high = self.settings.detail_gain
+        factor = low + (high - low) * torch.rand(len(targets), 1, 1, 1, generator=generator).to(made.images.device)
+        return made.sampled + factor * (made.images - made.sampled)
 
     def _draw_displacements(
         self, targets: torch.Tensor, scores: torch.Tensor, generator: torch.Generator
@@ -591,6 +597,12 @@ class _Drawn:
     source_shapes: torch.Tensor
     target_shapes: torch.Tensor
     condition: torch.Tensor
+
+
+def _heat_bytes(shapes: torch.Tensor, size: int, spread: float) -> torch.Tensor:
+    """Heatmaps uint8 [N, 1, size, size] of points [N, K, 2] in -1..1, some faces at a time: a byte a pixel is kept."""
+    parts = shapes.split(_HEAT_CHUNK)
+    return torch.cat([to_bytes_range(landmark_heatmap((part + 1) / 2, size, spread)) for part in parts])
 
 
 def _gradient_distance(images: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -60,13 +60,16 @@ class FacePairs:
         return len(self.sources)
 
 
-def check_pairs(faces: FaceTensors, method: str, *, pose_difference: float = POSE_DIFFERENCE) -> None:
+def check_pairs(faces: FaceTensors, method: str, *, pose_difference: float = POSE_DIFFERENCE) -> torch.Tensor:
     """Refuses faces among which there are no pairs.
 
     Args:
         faces: Training faces.
         method: Who needs the pairs, for the message.
         pose_difference: See `find_pairs`.
+
+    Returns:
+        The pairs, as `find_pairs` lists them; there is at least one.
 
     Raises:
         CannotTranslateError: No face has landmarks, no face's person is known, or nobody shows two classes.
@@ -84,12 +87,14 @@ def check_pairs(faces: FaceTensors, method: str, *, pose_difference: float = POS
             "Name the subjects, for a folder by `subject_pattern`, or use a translator that needs no pairs "
             "(warp, stargan, lssl)."
         )
-    if not len(find_pairs(faces, pose_difference=pose_difference)):
+    found = find_pairs(faces, pose_difference=pose_difference)
+    if not len(found):
         people = len({subject for subject in faces.subjects if subject is not None})
         raise CannotTranslateError(
             f"{needs}, and of {people} people none does, on faces with landmarks whose heads are turned alike. "
             "Add such faces, use fewer folds, or use a translator that needs no pairs (warp, stargan, lssl)."
         )
+    return found
 
 
 def find_pairs(

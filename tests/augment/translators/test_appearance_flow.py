@@ -91,6 +91,7 @@ def test_the_network_starts_near_its_initial_flow() -> None:
 
 def test_the_learned_flow_is_bounded() -> None:
     network = FlowNetwork(1, 5, AppearanceFlowSettings(**SMALL, largest_flow=0.1))
+    assert network.flow.bias is not None
     torch.nn.init.constant_(network.flow.bias, 1e3)
     made = network(torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 5))
     torch.testing.assert_close(made.learned_flow, torch.full_like(made.learned_flow, 0.1))
@@ -223,6 +224,24 @@ def test_it_moves_faces_of_other_people_towards_their_own_expressions(tmp_path: 
 def _mouth_heights(faces: FaceTensors, rows: list[int]) -> torch.Tensor:
     assert faces.landmarks is not None
     return faces.landmarks[rows, 66, 1] - faces.landmarks[rows, 62, 1]
+
+
+def test_what_is_painted_is_strengthened_by_the_detail_gain() -> None:
+    """At 0 a face is what the flow gives; at 2 twice as far from it as at 1."""
+    faces = embedded("test").take(range(5))
+    targets = (faces.labels + 1) % 7
+    weights = None
+    made = []
+    for factor in (0.0, 1.0, 2.0):
+        translator = flow_translator(detail_gain=(factor, factor))
+        translator.prepare_training(embedded("train"))
+        torch.nn.init.constant_(translator.network.output.weight, 0.002)  # paints something, and clips nothing
+        weights = weights or translator.state_dict()
+        translator.load_state_dict(weights)
+        with torch.no_grad():
+            made.append(translator.eval()._translate(faces, targets, torch.Generator().manual_seed(0)))
+    assert float((made[1] - made[0]).abs().max()) > 1e-3
+    torch.testing.assert_close(made[2] - made[0], 2 * (made[1] - made[0]), atol=1e-5, rtol=0)
 
 
 def test_sources_of_other_classes_and_photographs_without_names_are_translated() -> None:
