@@ -22,6 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.networks.flow_field import FlowField, field_roughness, landmark_error, moved
 from augment.networks.layers import check_halvings, one_hot
 from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings, Weight
 from augment.translators.pair_batches import PairBatches
@@ -57,6 +58,10 @@ class FlowMatchingSettings(TranslatorSettings):
     )
     neutral_class: str = Field(default="neutral", description="the class whose faces are the best sources")
     lambda_velocity: Weight = Field(default=50.0, description="mean squared error of the velocity")
+    lambda_landmarks: Weight = Field(
+        default=2.0, description="mean absolute error of the movement at the landmarks, where the coupling knows them"
+    )
+    lambda_roughness: Weight = Field(default=2.0, description="squared difference of neighbouring displacements")
 
 
 class FiLMBlock(nn.Module):
@@ -84,8 +89,9 @@ class FiLMBlock(nn.Module):
 class EndNetwork(nn.Module):
     """Point of the path, source, time and class to where the path ends.
 
-    The end is (1 - mask) source + mask picture, as in GANimation (arXiv 1807.09251, eq. 1): what the class does not
-    change is copied, and noise on the path can't stay there. Most of the network works at a quarter of the edge, where
+    The end is (1 - mask) moved source + mask picture, as in GANimation (arXiv 1807.09251, eq. 1) but for the movement
+    (`augment.networks.flow_field`): what the class does not change is copied, what it moves is moved, and noise on the
+    path can't stay. Most of the network works at a quarter of the edge, where
     a step costs a sixteenth; details come from half the edge.
 
     Args:
@@ -107,8 +113,9 @@ class EndNetwork(nn.Module):
         )
         self.coarse = nn.Conv2d(2 * channels * 16, width, 3, padding=1)
         self.blocks = nn.ModuleList(FiLMBlock(width, width) for _ in range(blocks))
+        self.field = FlowField(width)
         self.up = nn.Conv2d(width, 4 * fine, 3, padding=1)
-        self.fine = nn.Conv2d(2 * channels * 4 + fine, fine, 3, padding=1)
+        self.fine = nn.Conv2d(3 * channels * 4 + fine, fine, 3, padding=1)
         self.fine_block = FiLMBlock(fine, width)
         self.head = nn.Conv2d(fine, 4 * (channels + 1), 3, padding=1)
         assert self.head.bias is not None
@@ -116,8 +123,8 @@ class EndNetwork(nn.Module):
 
     def forward(
         self, points: torch.Tensor, sources: torch.Tensor, times: torch.Tensor, targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Ends of the paths, float [N, C, H, W] in -1..1.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ends of the paths, float [N, C, H, W] in -1..1, and the field [N, 2, H, W] that moved the sources.
 
         Args:
             points: float [N, C, H, W], where the paths are.
@@ -130,11 +137,14 @@ class EndNetwork(nn.Module):
         features = self.coarse(F.pixel_unshuffle(pictures, 4))
         for block in self.blocks:
             features = block(features, condition)
+        field = self.field(F.silu(features), sources.shape[-1])
+        warped = moved(sources, field)
         features = F.pixel_shuffle(self.up(F.silu(features)), 2)
+        pictures = torch.cat([pictures, warped], dim=1)
         features = self.fine(torch.cat([F.pixel_unshuffle(pictures, 2), features], dim=1))
         found = F.pixel_shuffle(self.head(F.silu(self.fine_block(features, condition))), 2)
         picture, mask = torch.tanh(found[:, : self.channels]), torch.sigmoid(found[:, self.channels :])
-        return torch.lerp(sources, picture, mask)
+        return torch.lerp(warped, picture, mask), field
 
 
 class FlowMatching(LearnedTranslator):
@@ -200,27 +210,39 @@ class FlowMatching(LearnedTranslator):
             times: float32 [N], 0 <= t < 1.
             targets: int64 [N], the wanted classes.
         """
-        ends = self.ends(points, sources, times, targets).float()
+        ends = self.ends(points, sources, times, targets)[0].float()
         return (ends - points) / (1 - times.view(-1, 1, 1, 1))
 
     def losses(self, network: str, batch: Batch) -> dict[str, torch.Tensor]:
-        """The term `velocity`: eq. 1 of Liu et al., eq. 9 of Lipman et al. with straight paths.
+        """Terms `velocity` (eq. 1 of Liu et al., eq. 9 of Lipman et al. with straight paths), `roughness`, `landmarks`.
 
         The squared error counts (1 - t)^2 times, which makes it that of the end; times are drawn as u^2 of an even u.
         Late on a path its end is nearly seen, and nothing is learned about the class.
         """
-        sources, ends, targets = self.coupled(batch)
+        sources, ends, targets, landmarks = self.coupled(batch)
         noise = torch.randn(sources.shape, generator=batch.generator).to(sources.device)
         times = torch.rand(len(sources), generator=batch.generator).square().to(sources.device)
         starts = sources + self.settings.source_noise * noise
         remaining = 1 - times.view(-1, 1, 1, 1)
         points = torch.lerp(ends, starts, remaining)
-        error = self.velocity(points, sources, times, targets) - (ends - starts)
-        return {"velocity": self.settings.lambda_velocity * (remaining * error).square().mean()}
+        found, field = self.ends(points, sources, times, targets)
+        velocity = (found.float() - points) / remaining
+        error = velocity - (ends - starts)
+        terms = {"velocity": self.settings.lambda_velocity * (remaining * error).square().mean()}
+        if self.settings.lambda_roughness:
+            terms["roughness"] = self.settings.lambda_roughness * field_roughness(field)
+        if landmarks is not None and self.settings.lambda_landmarks:
+            known = field[: len(landmarks[0])]
+            terms["landmarks"] = self.settings.lambda_landmarks * landmark_error(known, *landmarks)
+        return terms
 
     @torch.no_grad()
-    def coupled(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def coupled(
+        self, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor] | None]:
         """Where a batch's paths begin and end: sources and ends [N, C, H, W] in -1..1, and the ends' classes [N].
+
+        Last come the landmarks of the first of these sources and ends, where the coupling knows them.
 
         Raises:
             CannotTranslateError: The batch has no examples, and there are no pairs.
@@ -228,18 +250,20 @@ class FlowMatching(LearnedTranslator):
         still = round(self.settings.identity_share * len(batch.images))
         count = len(batch.images) - still
         own = batch.images[count:], batch.images[count:], batch.labels[count:]
+        landmarks = None
         if self._pairs is not None:
             drawn = self._pairs.draw(count, batch.generator, variation=self.settings.variation)
-            moved = drawn.sources, drawn.wanted, drawn.targets
+            changed = drawn.sources, drawn.wanted, drawn.targets
+            landmarks = drawn.source_landmarks, drawn.target_landmarks
         else:
             if batch.examples is None:
                 raise CannotTranslateError(
                     "flow_matching: the batch has neither pairs nor examples; call prepare_training(faces) first"
                 )
             order = optimal_transport(batch.images[:count], batch.examples[:count])
-            moved = batch.images[:count], batch.examples[:count][order], batch.targets[:count][order]
-        sources, ends, targets = (torch.cat(parts) for parts in zip(moved, own, strict=True))
-        return sources, ends, targets
+            changed = batch.images[:count], batch.examples[:count][order], batch.targets[:count][order]
+        sources, ends, targets = (torch.cat(parts) for parts in zip(changed, own, strict=True))
+        return sources, ends, targets, landmarks
 
     @torch.no_grad()
     def translate(
