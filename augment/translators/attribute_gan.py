@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -18,7 +17,6 @@ from torch import nn
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
 from augment.networks.class_network import ClassNetwork
-from augment.networks.flow_field import FlowField, field_roughness, landmark_error, moved
 from augment.networks.layers import PatchDiscriminator, discriminator_downs, one_hot
 from augment.translators.base import (
     GENERATOR,
@@ -89,15 +87,6 @@ class AttributeGanSettings(TranslatorSettings):
         description="output = (1 - mask) input + mask picture, as in GANimation (arXiv 1807.09251, eq. 1), so that "
         "what the class does not change is copied",
     )
-    flow_field: bool = Field(
-        default=False,
-        description="the input in that formula is first moved by a field that the generator finds at its lowest "
-        "resolution (appearance flow, arXiv 1605.03557); needs attention_mask",
-    )
-    lambda_landmarks: Weight = Field(
-        default=2.0, description="in the pair term: mean absolute error of that field at the landmarks"
-    )
-    lambda_roughness: Weight = Field(default=2.0, description="squared difference of neighbouring displacements of it")
     lambda_mask: Weight = Field(default=0.0, description="mean of the mask; GANimation eq. 3, second term")
     lambda_mask_smoothness: Weight = Field(default=0.0, description="GANimation eq. 3, first term")
     class_network_share: float = Field(
@@ -142,8 +131,6 @@ class AttributeGanSettings(TranslatorSettings):
     def _shares_leave_room(self) -> AttributeGanSettings:
         if self.class_network_share + self.warm_start_share >= 1:
             raise ValueError("class_network_share and warm_start_share must leave a part of the run: sum below 1")
-        if self.flow_field and not self.attention_mask:
-            raise ValueError("flow_field needs attention_mask")
         return self
 
     @property
@@ -158,51 +145,12 @@ class AttributeGanSettings(TranslatorSettings):
         return self
 
 
-@dataclass(frozen=True)
-class Translation:
-    """What a generator makes, and how.
-
-    Attributes:
-        pictures: [N, C (+ S), H, W] in -1..1.
-        mask: [N, 1, H, W] in 0..1; None without `attention_mask`.
-        field: [N, 2, H, W], in units of half an edge; None without `flow_field`.
-    """
-
-    pictures: torch.Tensor
-    mask: torch.Tensor | None = None
-    field: torch.Tensor | None = None
-
-
-class Composition(nn.Module):
-    """The generator's last step with `attention_mask` and `flow_field`: (1 - mask) moved input + mask picture.
-
-    Args:
-        deepest: Features at the generator's lowest resolution.
-        settings: The method's settings.
-    """
-
-    def __init__(self, deepest: int, settings: AttributeGanSettings) -> None:
-        super().__init__()
-        self.mask = mask_head(settings)
-        self.field = FlowField(deepest) if settings.flow_field else None
-
-    def forward(
-        self, images: torch.Tensor, made: torch.Tensor, features: torch.Tensor, deepest: torch.Tensor
-    ) -> Translation:
-        """Composes inputs and pictures [N, C, H, W] by the last and the deepest features."""
-        mask, field = torch.sigmoid(self.mask(features)), None
-        if self.field is not None:
-            field = self.field(deepest, images.shape[-1])
-            images = moved(images, field)
-        return Translation(torch.lerp(images, made, mask), mask, field)
-
-
-class ComposingGenerator(nn.Module, ABC):
-    """A generator, called `generator(pictures, condition) -> pictures`, that can tell its mask and field."""
+class MaskedGenerator(nn.Module, ABC):
+    """A generator, called `generator(pictures, condition) -> pictures`, that can tell its mask."""
 
     @abstractmethod
-    def translated(self, pictures: torch.Tensor, condition: torch.Tensor) -> Translation:
-        """What `forward` gives, and its parts."""
+    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
 
 
 class AttributeGan(AdversarialTranslator):
@@ -220,7 +168,7 @@ class AttributeGan(AdversarialTranslator):
 
     Settings: ClassVar[type[TranslatorSettings]] = AttributeGanSettings
     settings: AttributeGanSettings
-    generator: ComposingGenerator
+    generator: MaskedGenerator
     discriminator: PatchDiscriminator
 
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: AttributeGanSettings) -> None:
@@ -299,7 +247,7 @@ class AttributeGan(AdversarialTranslator):
         return {"reconstruction": losses.identity(made, pictures)}
 
     def pair_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Terms `pair`, `landmarks`, `roughness`: squared difference from the same person's face of the wanted class.
+        """The term `pair`: mean squared difference from the same person's face of the wanted class.
 
         An eighth of the pairs are faces of the batch with themselves, in their own class: so the generator sees people
         of whom there are no pairs.
@@ -316,8 +264,7 @@ class AttributeGan(AdversarialTranslator):
         sources = self.pictures(drawn.sources, self.landmark_input(drawn.source_landmarks))
         wanted = self.pictures(drawn.wanted, self.landmark_input(drawn.target_landmarks))
         sources, wanted = torch.cat([sources, unchanged]), torch.cat([wanted, unchanged])
-        found = self.generator.translated(sources, self.condition(torch.cat([drawn.targets, batch.labels[:own]])))
-        made = found.pictures
+        made = self.generator(sources, self.condition(torch.cat([drawn.targets, batch.labels[:own]])))
         error = losses.squared_error(made[:, : self.channels], wanted[:, : self.channels])
         if made.shape[1] > self.channels:
             # Points of a heatmap that move by a pixel make ten times the error that pixels of a face make.
@@ -326,14 +273,7 @@ class AttributeGan(AdversarialTranslator):
         # place is uncertain the median is no difference. With l1 a generator that starts at the identity stays there
         # (tried: 150 steps left 99 % of the squared error to pairs of other people, the same with squares 94 %, and
         # with a mask 79 %).
-        terms = {"pair": settings.lambda_pair * error}
-        if found.field is not None:
-            field = found.field[: len(drawn.sources)]
-            terms["landmarks"] = settings.lambda_landmarks * landmark_error(
-                field, drawn.source_landmarks, drawn.target_landmarks
-            )
-            terms["roughness"] = settings.lambda_roughness * field_roughness(found.field)
-        return terms
+        return {"pair": settings.lambda_pair * error}
 
     def landmark_input(self, landmarks: torch.Tensor) -> torch.Tensor | None:
         """The side input of faces with these landmarks, [N, 68, 2] in 0..1; None for methods without one."""
@@ -371,7 +311,7 @@ class AttributeGan(AdversarialTranslator):
         return self.picture_channels
 
     @abstractmethod
-    def build_generator(self) -> ComposingGenerator:
+    def build_generator(self) -> MaskedGenerator:
         """Makes the generator, called `generator(pictures, condition) -> pictures`."""
 
     def pictures(self, images: torch.Tensor, side_input: torch.Tensor | None) -> torch.Tensor:

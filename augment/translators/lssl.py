@@ -29,11 +29,10 @@ from augment.networks.layers import (
 from augment.translators.attribute_gan import (
     AttributeGan,
     AttributeGanSettings,
-    ComposingGenerator,
-    Composition,
-    Translation,
+    MaskedGenerator,
     attribute_discriminator_losses,
     head,
+    mask_head,
 )
 from augment.translators.base import Batch, CannotTranslateError, Requirement, TranslatorSettings, Weight
 
@@ -101,32 +100,33 @@ class LsslDecoder(nn.Module):
             )
         self.image_head = head(channels, settings)
         self.side_head = head(side_channels, settings) if side_channels else None
-        self.composition = Composition(deepest, settings) if settings.attention_mask else None
+        self.mask_head = mask_head(settings) if settings.attention_mask else None
 
     def forward(self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
         """Decodes to pictures [N, C (+ S), H, W] in -1..1; `pictures` are the inputs, for `image_skip` and the mask."""
-        return self.translated(latent, condition, pictures).pictures
+        return self.with_mask(latent, condition, pictures)[0]
 
-    def translated(self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor) -> Translation:
-        """What `forward` gives, with the mask and the field where the settings have them."""
-        features = deepest = concat_label_planes(latent, condition) if self.concat else latent
+    def with_mask(
+        self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
+        features = concat_label_planes(latent, condition) if self.concat else latent
         for block in self.blocks:
             features = block(features, condition)
-            if features.shape[-1] == latent.shape[-1]:
-                deepest = features
         hidden = self.image_head(features)
         if self.side_head is not None:
             hidden = torch.cat([hidden, self.side_head(features)], dim=1)
         made = squash(hidden, pictures, self.image_skip)
-        if self.composition is None:
-            return Translation(made)
+        if self.mask_head is None:
+            return made, None
+        mask = torch.sigmoid(self.mask_head(features))
         # The image alone: a heatmap's points move, and leave nothing that could be copied.
         channels = self.image_head.out_channels
-        found = self.composition(pictures[:, :channels], made[:, :channels], features, deepest)
-        return replace(found, pictures=torch.cat([found.pictures, made[:, channels:]], dim=1))
+        image = torch.lerp(pictures[:, :channels], made[:, :channels], mask)
+        return torch.cat([image, made[:, channels:]], dim=1), mask
 
 
-class LsslGenerator(ComposingGenerator):
+class LsslGenerator(MaskedGenerator):
     """G_dec(G_enc(x, s), y)."""
 
     def __init__(
@@ -141,9 +141,9 @@ class LsslGenerator(ComposingGenerator):
         """Pictures [N, C (+ S), H, W] in -1..1 and the wanted condition [N, K] to translated pictures."""
         return self.decoder(self.encoder(pictures), condition, pictures)
 
-    def translated(self, pictures: torch.Tensor, condition: torch.Tensor) -> Translation:
-        """What `forward` gives, with the mask and the field where the settings have them."""
-        return self.decoder.translated(self.encoder(pictures), condition, pictures)
+    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
+        return self.decoder.with_mask(self.encoder(pictures), condition, pictures)
 
 
 class LsslModel(AttributeGan):
@@ -175,7 +175,7 @@ class LsslModel(AttributeGan):
         """Channels of (x, s)."""
         return self.channels + self.side_channels
 
-    def build_generator(self) -> ComposingGenerator:
+    def build_generator(self) -> MaskedGenerator:
         """Makes the encoder-decoder."""
         return LsslGenerator(
             num_classes=self.num_classes,
@@ -239,10 +239,9 @@ class LsslModel(AttributeGan):
         encoder, decoder = self.generator.encoder, self.generator.decoder
         pictures = self.pictures(batch.images, batch.side_input)  # (x, s)
         latent = encoder(pictures)
-        translation = decoder.translated(latent, self.condition(batch.targets), pictures)
-        translated = translation.pictures  # (x', s')
+        translated, mask = decoder.with_mask(latent, self.condition(batch.targets), pictures)  # (x', s')
         source, classes = self.discriminator(translated[:, : self.judged_channels])
-        terms = self.mask_losses(translation.mask)
+        terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
             loss = losses.adversarial_generator(settings.adversarial, source)
             terms["adversarial"] = settings.lambda_adversarial * loss

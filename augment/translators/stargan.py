@@ -29,11 +29,10 @@ from augment.networks.layers import (
 from augment.translators.attribute_gan import (
     AttributeGan,
     AttributeGanSettings,
-    ComposingGenerator,
-    Composition,
-    Translation,
+    MaskedGenerator,
     attribute_discriminator_losses,
     head,
+    mask_head,
 )
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings, Weight
 
@@ -96,7 +95,7 @@ class StarGanSettings(AttributeGanSettings):
         return self
 
 
-class StarGanGenerator(ComposingGenerator):
+class StarGanGenerator(MaskedGenerator):
     """7x7 convolution, strided 4x4 convolutions, residual blocks, transposed 4x4 convolutions, 7x7 convolution.
 
     Table 4 of the paper: 64, 128, 256 features, six residual blocks, 128, 64. With `conditioning="concat"` the
@@ -136,7 +135,7 @@ class StarGanGenerator(ComposingGenerator):
             TransposedUpBlock(2 * inner, inner, condition_size=in_norm, slope=slope) for inner in reversed(widths[:-1])
         )
         self.head = head(channels, settings)
-        self.composition = Composition(widths[-1], settings) if settings.attention_mask else None
+        self.mask_head = mask_head(settings) if settings.attention_mask else None
 
     def forward(self, pictures: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Pictures [N, C, H, W] in -1..1 and the wanted condition [N, K] to translated pictures of the same shape.
@@ -145,17 +144,15 @@ class StarGanGenerator(ComposingGenerator):
         draws the skips within the network only, but means to "directly learn residual features"), and it is left to
         the discriminator to keep them in range. `image_skip` adds the input in its own way.
         """
-        return self.translated(pictures, condition).pictures
+        return self.with_mask(pictures, condition)[0]
 
-    def translated(self, pictures: torch.Tensor, condition: torch.Tensor) -> Translation:
-        """What `forward` gives, with the mask and the field where the settings have them."""
+    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
         features = concat_label_planes(pictures, condition) if self.concat else pictures
         last = len(self.blocks) - 1
         passed_on = []
         for place, block in enumerate(self.blocks):
             features = block(features, condition)
-            if place == last - self.downs:
-                deepest = features
             # The last activation is read as the last before the output's tanh: dropping pixels would show.
             if self.outer_dropout and place in (0, last):
                 features = F.dropout(features, self.outer_dropout, training=True)
@@ -170,9 +167,10 @@ class StarGanGenerator(ComposingGenerator):
             made = pictures + torch.tanh(hidden)
         else:
             made = squash(hidden, pictures, self.image_skip)
-        if self.composition is None:
-            return Translation(made)
-        return self.composition(pictures, made, features, deepest)
+        if self.mask_head is None:
+            return made, None
+        mask = torch.sigmoid(self.mask_head(features))
+        return torch.lerp(pictures, made, mask), mask
 
 
 class StarGan(AttributeGan):
@@ -187,7 +185,7 @@ class StarGan(AttributeGan):
     settings: StarGanSettings
     generator: StarGanGenerator
 
-    def build_generator(self) -> ComposingGenerator:
+    def build_generator(self) -> MaskedGenerator:
         """Makes the generator."""
         return StarGanGenerator(
             condition_size=self.num_classes + len(self.settings.data_sets),
@@ -324,10 +322,9 @@ class StarGan(AttributeGan):
         """
         settings = self.settings
         real = batch.images
-        translation = self.generator.translated(real, self._wanted_condition(batch))
-        fake = translation.pictures
+        fake, mask = self.generator.with_mask(real, self._wanted_condition(batch))
         source, classes = self.discriminator(fake)
-        terms = self.mask_losses(translation.mask)
+        terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
             loss = losses.adversarial_generator(settings.adversarial, source)
             terms["adversarial"] = settings.lambda_adversarial * loss

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def tiny(**settings: object) -> FlowMatching:
     translator = create_translator(
-        "flow_matching", num_classes=3, channels=1, size=16, settings={"width": 8, "blocks": 1, **settings}
+        "flow_matching", num_classes=3, channels=1, size=16, settings={"width": 8, "residual_blocks": 1, **settings}
     )
     assert isinstance(translator, FlowMatching)
     return translator
@@ -36,9 +36,9 @@ class Constant(torch.nn.Module):
 
     def forward(
         self, points: torch.Tensor, sources: torch.Tensor, times: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> torch.Tensor:
         self.asked.append((points, sources, times, targets))
-        return torch.full_like(points, self.end), torch.zeros_like(points).repeat(1, 2, 1, 1)
+        return torch.full_like(points, self.end)
 
 
 def with_constant_end(end: float, **settings: object) -> tuple[FlowMatching, Constant]:
@@ -124,7 +124,7 @@ def test_a_share_of_the_paths_leads_home() -> None:
     people = paired_faces(size=16)
     translator.prepare_training(people)
     batch = batch_of(translator, people.take([0, 1, 2, 3]))
-    sources, ends, targets, _ = translator.coupled(batch)
+    sources, ends, targets = translator.coupled(batch)
     assert torch.equal(sources[2:], ends[2:]) and torch.equal(targets[2:], batch.labels[2:])
     assert torch.equal(sources[2:], batch.images[2:]) and not torch.equal(sources[:2], ends[:2])
 

@@ -14,7 +14,6 @@ from safetensors.torch import load_file
 
 from augment.core.errors import InputError
 from augment.networks.class_network import ClassNetwork
-from augment.networks.flow_field import moved
 from augment.networks.heatmap import landmark_heatmap
 from augment.networks.losses import mask_smoothness
 from augment.training.loop import train_translator
@@ -49,7 +48,7 @@ def test_published_forms_have_none_of_it(method: str) -> None:
     translator = tiny(method)
     assert [phase.name for phase in translator.phases()] == ["whole"]
     assert set(translator.networks()) == {"discriminator", "generator"}
-    assert not any("class_network" in name or "composition" in name for name in translator.state_dict())
+    assert not any("class_network" in name or "mask" in name for name in translator.state_dict())
     assert translator.prepare_training(paired_faces(size=16)) == {}
     assert "pair" not in translator.losses("generator", batch_of(translator, random_faces()))
 
@@ -164,7 +163,7 @@ def test_a_mask_of_zero_copies_and_a_mask_of_one_paints(method: str) -> None:
     translator = tiny(method, attention_mask=True)
     plain = tiny(method)
     generator: Any = translator.generator
-    mask_head = (generator if method == "stargan" else generator.decoder).composition.mask
+    mask_head = generator.mask_head if method == "stargan" else generator.decoder.mask_head
     shared = plain.generator.state_dict()
     generator.load_state_dict({**translator.generator.state_dict(), **shared})
     batch = batch_of(translator, random_faces())
@@ -174,33 +173,11 @@ def test_a_mask_of_zero_copies_and_a_mask_of_one_paints(method: str) -> None:
     made = plain.generator(pictures, condition)[:, :1]
     for bias, share in ((-100.0, 0.0), (100.0, 1.0), (0.0, 0.5)):
         torch.nn.init.constant_(mask_head.bias, bias)
-        translation = generator.translated(pictures, condition)
-        found, mask = translation.pictures, translation.mask
+        found, mask = generator.with_mask(pictures, condition)
         assert torch.allclose(found[:, :1], (1 - share) * batch.images + share * made, atol=1e-5)
         assert mask.shape == (len(pictures), 1, 16, 16) and torch.allclose(mask, torch.tensor(share))
     if method == "lssl":  # the heatmap is not masked
         assert torch.allclose(found[:, 1:], plain.generator(pictures, condition)[:, 1:], atol=1e-5)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_flow_field_moves_the_input_under_the_mask(method: str) -> None:
-    translator = tiny(method, attention_mask=True, flow_field=True, **PHASED)
-    generator: Any = translator.generator
-    composition = (generator if method == "stargan" else generator.decoder).composition
-    batch = batch_of(translator, paired_faces(size=16).take(range(8)))
-    pictures = translator.pictures(batch.images, batch.side_input)
-    condition = translator.condition(batch.targets)
-    torch.nn.init.zeros_(composition.mask.weight)
-    torch.nn.init.constant_(composition.mask.bias, -100.0)
-    still = generator.translated(pictures, condition)
-    assert not still.field.any() and torch.allclose(still.pictures[:, :1], batch.images, atol=1e-4)
-    torch.nn.init.constant_(composition.field.convolution.bias, 0.625)  # 0.35 tanh(0.625 / 1.75) is 0.12, about a pixel
-    found = generator.translated(pictures, condition)
-    assert torch.allclose(found.pictures[:, :1], moved(batch.images, found.field), atol=1e-5)
-    assert not torch.allclose(found.pictures[:, :1], batch.images, atol=1e-2)
-    translator.prepare_training(paired_faces(size=16))
-    terms = translator.losses("generator", replace(batch, phase="warm_start"))
-    assert set(terms) == {"pair", "landmarks", "roughness"}
 
 
 def test_mask_terms_by_hand() -> None:
@@ -225,7 +202,6 @@ def test_faces_without_pairs_are_refused_with_what_would_do(method: str) -> None
     ("method", "settings", "why"),
     [
         ("stargan", {"class_network_share": 0.5, "warm_start_share": 0.5}, "sum below 1"),
-        ("lssl", {"flow_field": True}, "flow_field needs attention_mask"),
         ("stargan", {"warm_start_share": 0.5, "data_sets": ["a", "b"]}, "a warm start knows one data set"),
         ("lssl_pose", {"warm_start_share": 0.5}, "must be 0"),
         ("lssl_pose", {"class_network_share": 0.5}, "must be 0"),
