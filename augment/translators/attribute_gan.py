@@ -405,16 +405,14 @@ def attribute_discriminator_losses(
     if settings.lambda_adversarial:
         loss = losses.adversarial_discriminator(settings.adversarial, real_source, fake_source)
         terms["adversarial"] = settings.lambda_adversarial * loss
-    # A class network is trained in the place of these.
-    has_classes = not settings.class_network_share
-    if settings.lambda_cls and has_classes:
+    if settings.lambda_cls:
         loss = losses.classification(settings.classification, attributes[: len(real)], labels)
         terms["classification"] = settings.lambda_cls * loss
     if settings.lambda_gp:
         critic = losses.class_aware_critic(discriminator, None)
         terms["gradient_penalty"] = settings.lambda_gp * losses.gradient_penalty(critic, real, fake, batch.generator)
     if weight := losses.lazy_weight(settings.lambda_r1, batch.step, settings.r1_every):
-        critic = losses.class_aware_critic(discriminator, labels if settings.r1_attributes and has_classes else None)
+        critic = losses.class_aware_critic(discriminator, labels if settings.r1_attributes else None)
         terms["r1"] = weight * losses.r1_penalty(critic, real)
     return terms
 

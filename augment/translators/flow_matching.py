@@ -109,7 +109,7 @@ class EndNetwork(nn.Module):
             features = block(features, condition)
         found = self.head(features)
         picture, mask = torch.tanh(found[:, : self.channels]), torch.sigmoid(found[:, self.channels :])
-        return torch.lerp(sources, picture, mask)
+        return torch.lerp(sources, picture.to(sources.dtype), mask.to(sources.dtype))
 
 
 class FlowMatching(LearnedTranslator):

@@ -122,6 +122,7 @@ class LsslDecoder(nn.Module):
         mask = torch.sigmoid(self.mask_head(features))
         # The image alone: a heatmap's points move, and leave nothing that could be copied.
         channels = self.image_head.out_channels
+        made, mask = made.to(pictures.dtype), mask.to(pictures.dtype)
         image = torch.lerp(pictures[:, :channels], made[:, :channels], mask)
         return torch.cat([image, made[:, channels:]], dim=1), mask
 

@@ -170,7 +170,7 @@ class StarGanGenerator(MaskedGenerator):
         if self.mask_head is None:
             return made, None
         mask = torch.sigmoid(self.mask_head(features))
-        return torch.lerp(pictures, made, mask), mask
+        return torch.lerp(pictures, made.to(pictures.dtype), mask.to(pictures.dtype)), mask
 
 
 class StarGan(AttributeGan):
