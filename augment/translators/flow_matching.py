@@ -23,7 +23,14 @@ from torch.nn import functional as F
 
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, one_hot
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings, Weight
+from augment.translators.base import (
+    Batch,
+    CannotTranslateError,
+    LearnedTranslator,
+    Requirement,
+    TranslatorSettings,
+    Weight,
+)
 from augment.translators.pair_batches import PairBatches
 from augment.translators.pairs import check_pairs, find_pairs
 
@@ -127,6 +134,12 @@ class FlowMatching(LearnedTranslator):
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
         self.ends = EndNetwork(num_classes=num_classes, channels=channels, size=size, settings=settings)
         self._pairs: PairBatches | None = None
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """Landmarks where the settings ask for pairs."""
+        assert isinstance(settings, FlowMatchingSettings)
+        return frozenset({"landmarks"} if settings.coupling == "pairs" else ())
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces without pairs where the settings ask for pairs.

@@ -198,6 +198,8 @@ def test_mask_terms_by_hand() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_faces_without_pairs_are_refused_with_what_would_do(method: str) -> None:
+    assert "landmarks" in tiny(method, **PHASED).requires
+    assert "landmarks" not in tiny("stargan", warm_start="reconstruction", **PHASED).requires
     with pytest.raises(CannotTranslateError, match=f"{method} learns from pairs.*warm_start=reconstruction"):
         tiny(method, **PHASED).check(random_faces())
 
