@@ -30,6 +30,7 @@ from augment.translators.base import (
 )
 from augment.translators.pair_batches import PairBatches, varied
 from augment.translators.pairs import check_pairs
+from augment.translators.strength import StrengthRange, strengthened
 
 _SIDE_SHARE = 0.1
 CLASS_NETWORK, WARM_START = "class_network", "warm_start"  # names of a network and of a phase
@@ -126,6 +127,12 @@ class AttributeGanSettings(TranslatorSettings):
     )
     pair_variation: float = Field(
         default=1.0, ge=0, le=3, description="how much pairs are turned, scaled and lit at random; 0 = not"
+    )
+
+    strength: StrengthRange = Field(
+        default=(1.0, 1.0),
+        description="factor on what a translation changes in its source, drawn evenly from [lowest, highest] for each "
+        "face; a generator that learned from pairs makes weak expressions",
     )
 
     @model_validator(mode="after")
@@ -341,13 +348,14 @@ class AttributeGan(AdversarialTranslator):
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
-        """Makes faces of wanted classes; it is deterministic, `generator` is ignored.
+        """Makes faces of wanted classes; deterministic, unless `strength` is a range: it is drawn from `generator`.
 
         Raises:
             CannotTranslateError: The faces lack what the settings need.
         """
         self.check_sources(faces)
-        return self.translate_by(faces, self.condition(targets.to(faces.images.device)))
+        made = self.translate_by(faces, self.condition(targets.to(faces.images.device)))
+        return strengthened(faces.images, made, self.settings.strength, generator)
 
     @torch.no_grad()
     def translate_by(self, faces: FaceTensors, conditions: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ from augment.translators.base import (
 )
 from augment.translators.pair_batches import PairBatches
 from augment.translators.pairs import check_pairs, find_pairs
+from augment.translators.strength import StrengthRange, strengthened
 
 _TIME_FEATURES = 8
 _TRANSPORT_EDGE = 12  # pixels, of the small pictures by which the nearest faces are found
@@ -62,6 +63,11 @@ class FlowMatchingSettings(TranslatorSettings):
     )
     variation: float = Field(
         default=1.0, ge=0, le=3, description="how much pairs are turned, scaled and lit at random; 0 = not"
+    )
+    strength: StrengthRange = Field(
+        default=(1.0, 1.0),
+        description="factor on what a translation changes in its source, drawn evenly from [lowest, highest] for each "
+        "face",
     )
     neutral_class: str = Field(default="neutral", description="the class whose faces are the best sources")
     lambda_velocity: Weight = Field(default=50.0, description="mean squared error of the velocity")
@@ -249,7 +255,8 @@ class FlowMatching(LearnedTranslator):
                 points = points + self.velocity(points, sources, times, wanted) / steps
             return to_bytes_range(points)
 
-        return self.made_in_batches(len(faces), make)
+        made = self.made_in_batches(len(faces), make)
+        return strengthened(faces.images, made, self.settings.strength, generator)
 
 
 @torch.no_grad()
