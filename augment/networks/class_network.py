@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class ClassNetwork(nn.Module):
-    """Three 3x3 convolutions with pooling, dropout and a linear layer, on the picture at half its edge.
+    """Three 3x3 convolutions with batch normalization and pooling, dropout and a linear layer, at half the edge.
 
     A generator that follows a classifier's gradient finds patterns that satisfy it and show no class. Two measures
     against that: it works on the picture at half its edge, so that single pixels count little, and Gaussian noise is
@@ -30,9 +30,10 @@ class ClassNetwork(nn.Module):
         layers: list[nn.Module] = []
         features = channels
         for level in range(3):
-            layers += [nn.Conv2d(features, width * 2**level, 3, padding=1), nn.GroupNorm(4, width * 2**level)]
-            layers += [nn.LeakyReLU(0.1), nn.AvgPool2d(2, ceil_mode=True)]
-            features, edge = width * 2**level, -(-edge // 2)
+            wider = width * 2**level
+            layers += [nn.Conv2d(features, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()]
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            features, edge = wider, -(-edge // 2)
         self.body = nn.Sequential(*layers)
         self.scores = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(features * edge**2, num_classes))
 
@@ -46,4 +47,4 @@ class ClassNetwork(nn.Module):
         if generator is not None and self.noise:
             noise = torch.randn(pictures.shape, generator=generator).to(pictures.device, pictures.dtype)
             pictures = pictures + self.noise * noise
-        return self.scores(self.body(F.avg_pool2d(pictures, 2)))
+        return self.scores(self.body(F.avg_pool2d(pictures, 2))).float()

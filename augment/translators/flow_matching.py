@@ -22,10 +22,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.networks.layers import check_halvings, one_hot
-from augment.translators.base import Batch, CannotTranslateError, LearnedTranslator, TranslatorSettings, Weight
+from augment.networks.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, one_hot
+from augment.translators.base import (
+    Batch,
+    CannotTranslateError,
+    LearnedTranslator,
+    Requirement,
+    TranslatorSettings,
+    Weight,
+)
 from augment.translators.pair_batches import PairBatches
 from augment.translators.pairs import check_pairs, find_pairs
+from augment.translators.strength import StrengthRange, strengthened
 
 _TIME_FEATURES = 8
 _TRANSPORT_EDGE = 12  # pixels, of the small pictures by which the nearest faces are found
@@ -34,8 +42,9 @@ _TRANSPORT_EDGE = 12  # pixels, of the small pictures by which the nearest faces
 class FlowMatchingSettings(TranslatorSettings):
     """Settings of flow matching; there is no published form for faces at this size, the defaults are ours."""
 
-    width: int = Field(default=48, ge=4, le=512, description="features at a quarter of the edge")
-    blocks: int = Field(default=3, ge=1, le=16, description="residual blocks at a quarter of the edge")
+    width: int = Field(default=16, ge=4, le=512, description="features of the first convolution")
+    downs: int = Field(default=2, ge=1, le=6, description="how often the network halves the picture")
+    residual_blocks: int = Field(default=2, ge=0, le=32, description="at the lowest resolution")
     coupling: Literal["auto", "pairs", "optimal_transport"] = Field(
         default="auto",
         description="which face a path leads to: one of the same person (pairs), or the nearest within a batch "
@@ -55,64 +64,46 @@ class FlowMatchingSettings(TranslatorSettings):
     variation: float = Field(
         default=1.0, ge=0, le=3, description="how much pairs are turned, scaled and lit at random; 0 = not"
     )
+    strength: StrengthRange = Field(
+        default=(1.0, 1.0),
+        description="factor on what a translation changes in its source, drawn evenly from [lowest, highest] for each "
+        "face",
+    )
     neutral_class: str = Field(default="neutral", description="the class whose faces are the best sources")
     lambda_velocity: Weight = Field(default=50.0, description="mean squared error of the velocity")
 
 
-class FiLMBlock(nn.Module):
-    """Residual block of two 3x3 convolutions; the condition scales and shifts the normalized features.
-
-    Feature-wise modulation: Perez et al. 2018 (arXiv 1709.07871), with group normalization (Wu & He 2018).
-    """
-
-    def __init__(self, features: int, condition: int) -> None:
-        super().__init__()
-        groups = math.gcd(8, features)
-        self.first_norm = nn.GroupNorm(groups, features, affine=False)
-        self.second_norm = nn.GroupNorm(groups, features, affine=False)
-        self.first = nn.Conv2d(features, features, 3, padding=1)
-        self.second = nn.Conv2d(features, features, 3, padding=1)
-        self.modulation = nn.Linear(condition, 4 * features)
-
-    def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """[N, features, h, w] and conditions [N, K] to the same shape."""
-        gain, bias, second_gain, second_bias = self.modulation(condition)[:, :, None, None].chunk(4, dim=1)
-        hidden = self.first(F.silu(self.first_norm(features) * (1 + gain) + bias))
-        return features + self.second(F.silu(self.second_norm(hidden) * (1 + second_gain) + second_bias))
-
-
 class EndNetwork(nn.Module):
-    """Point of the path, source, time and class to where the path ends.
+    """Point of the path, source, time and class to where the path ends: StarGAN's encoder-decoder, with a mask.
 
     The end is (1 - mask) source + mask picture, as in GANimation (arXiv 1807.09251, eq. 1): what the class does not
-    change is copied, and noise on the path can't stay there. Most of the network works at a quarter of the edge, where
-    a step costs a sixteenth; details come from half the edge.
+    change is copied, and noise on the path can't stay there. Class and time enter every normalization.
 
     Args:
         num_classes: Number of classes.
         channels: 1 or 3.
-        size: Edge of the pictures, a multiple of 4.
-        width: Features at a quarter of the edge.
-        blocks: Residual blocks there.
+        size: Edge of the pictures, a multiple of 2 ** downs.
+        settings: The method's settings.
     """
 
-    def __init__(self, *, num_classes: int, channels: int, size: int, width: int, blocks: int) -> None:
+    def __init__(self, *, num_classes: int, channels: int, size: int, settings: FlowMatchingSettings) -> None:
         super().__init__()
-        check_halvings(size, 2, "halvings of flow_matching")
-        fine = max(4, width // 2)
+        check_halvings(size, settings.downs, "downs")
         self.num_classes = num_classes
         self.channels = channels
-        self.condition = nn.Sequential(
-            nn.Linear(num_classes + _TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        condition = num_classes + _TIME_FEATURES
+        widths = [settings.width * 2**level for level in range(settings.downs + 1)]
+        self.blocks = nn.ModuleList()
+        self.blocks.append(DownBlock(2 * channels, widths[0], kernel=5, stride=1, condition_size=condition))
+        self.blocks.extend(DownBlock(inner, 2 * inner, condition_size=condition) for inner in widths[:-1])
+        self.blocks.extend(ResidualBlock(widths[-1], condition_size=condition) for _ in range(settings.residual_blocks))
+        self.blocks.extend(
+            TransposedUpBlock(2 * inner, inner, condition_size=condition) for inner in reversed(widths[:-1])
         )
-        self.coarse = nn.Conv2d(2 * channels * 16, width, 3, padding=1)
-        self.blocks = nn.ModuleList(FiLMBlock(width, width) for _ in range(blocks))
-        self.up = nn.Conv2d(width, 4 * fine, 3, padding=1)
-        self.fine = nn.Conv2d(2 * channels * 4 + fine, fine, 3, padding=1)
-        self.fine_block = FiLMBlock(fine, width)
-        self.head = nn.Conv2d(fine, 4 * (channels + 1), 3, padding=1)
+        self.head = nn.Conv2d(widths[0], channels + 1, 5, padding=2)
         assert self.head.bias is not None
-        nn.init.constant_(self.head.bias[4 * channels :], -2.0)  # a mask of 0.12: mostly the source
+        nn.init.zeros_(self.head.bias)
+        nn.init.constant_(self.head.bias[channels:], -2.0)  # a mask of 0.12: mostly the source
 
     def forward(
         self, points: torch.Tensor, sources: torch.Tensor, times: torch.Tensor, targets: torch.Tensor
@@ -125,16 +116,13 @@ class EndNetwork(nn.Module):
             times: float32 [N], 0..1.
             targets: int64 [N], the wanted classes.
         """
-        condition = self.condition(torch.cat([2.0 * one_hot(targets, self.num_classes), _time_features(times)], dim=1))
-        pictures = torch.cat([points, sources], dim=1)
-        features = self.coarse(F.pixel_unshuffle(pictures, 4))
+        condition = torch.cat([one_hot(targets, self.num_classes), _time_features(times)], dim=1)
+        features = torch.cat([points, sources], dim=1)
         for block in self.blocks:
             features = block(features, condition)
-        features = F.pixel_shuffle(self.up(F.silu(features)), 2)
-        features = self.fine(torch.cat([F.pixel_unshuffle(pictures, 2), features], dim=1))
-        found = F.pixel_shuffle(self.head(F.silu(self.fine_block(features, condition))), 2)
+        found = self.head(features)
         picture, mask = torch.tanh(found[:, : self.channels]), torch.sigmoid(found[:, self.channels :])
-        return torch.lerp(sources, picture, mask)
+        return torch.lerp(sources, picture.to(sources.dtype), mask.to(sources.dtype))
 
 
 class FlowMatching(LearnedTranslator):
@@ -150,10 +138,14 @@ class FlowMatching(LearnedTranslator):
 
     def __init__(self, *, num_classes: int, channels: int, size: int, settings: FlowMatchingSettings) -> None:
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
-        self.ends = EndNetwork(
-            num_classes=num_classes, channels=channels, size=size, width=settings.width, blocks=settings.blocks
-        )
+        self.ends = EndNetwork(num_classes=num_classes, channels=channels, size=size, settings=settings)
         self._pairs: PairBatches | None = None
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """Landmarks where the settings ask for pairs."""
+        assert isinstance(settings, FlowMatchingSettings)
+        return frozenset({"landmarks"} if settings.coupling == "pairs" else ())
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces without pairs where the settings ask for pairs.
@@ -230,15 +222,15 @@ class FlowMatching(LearnedTranslator):
         own = batch.images[count:], batch.images[count:], batch.labels[count:]
         if self._pairs is not None:
             drawn = self._pairs.draw(count, batch.generator, variation=self.settings.variation)
-            moved = drawn.sources, drawn.wanted, drawn.targets
+            changed = drawn.sources, drawn.wanted, drawn.targets
         else:
             if batch.examples is None:
                 raise CannotTranslateError(
                     "flow_matching: the batch has neither pairs nor examples; call prepare_training(faces) first"
                 )
             order = optimal_transport(batch.images[:count], batch.examples[:count])
-            moved = batch.images[:count], batch.examples[:count][order], batch.targets[:count][order]
-        sources, ends, targets = (torch.cat(parts) for parts in zip(moved, own, strict=True))
+            changed = batch.images[:count], batch.examples[:count][order], batch.targets[:count][order]
+        sources, ends, targets = (torch.cat(parts) for parts in zip(changed, own, strict=True))
         return sources, ends, targets
 
     @torch.no_grad()
@@ -263,7 +255,8 @@ class FlowMatching(LearnedTranslator):
                 points = points + self.velocity(points, sources, times, wanted) / steps
             return to_bytes_range(points)
 
-        return self.made_in_batches(len(faces), make)
+        made = self.made_in_batches(len(faces), make)
+        return strengthened(faces.images, made, self.settings.strength, generator)
 
 
 @torch.no_grad()

@@ -122,6 +122,7 @@ class LsslDecoder(nn.Module):
         mask = torch.sigmoid(self.mask_head(features))
         # The image alone: a heatmap's points move, and leave nothing that could be copied.
         channels = self.image_head.out_channels
+        made, mask = made.to(pictures.dtype), mask.to(pictures.dtype)
         image = torch.lerp(pictures[:, :channels], made[:, :channels], mask)
         return torch.cat([image, made[:, channels:]], dim=1), mask
 
@@ -296,9 +297,9 @@ class Lssl(LsslModel):
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
-        """Landmarks where the side input is on; single source faces may lack them (a heatmap of -1)."""
+        """Landmarks where the side input is on (single source faces may lack them: a heatmap of -1), and for pairs."""
         assert isinstance(settings, LsslSettings)
-        return frozenset({"landmarks"} if settings.side_input else ())
+        return frozenset({"landmarks"} if settings.side_input or settings.learns_from_pairs else ())
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces without landmarks where the side input is on, and a parsing loss without a network.

@@ -113,9 +113,7 @@ class PairBatches:
         channels = faces.channels
         pictures, masks = stacked[:, : 2 * channels], stacked[:, 2 * channels :]
         if variation:
-            contrast = 1 + variation * _CONTRAST * (2 * uniform[:, 5] - 1)
-            brightness = variation * _BRIGHTNESS * (2 * uniform[:, 6] - 1)
-            pictures = (pictures * contrast.view(-1, 1, 1, 1) + brightness.view(-1, 1, 1, 1)).clamp(-1, 1)
+            pictures = _lit(pictures, uniform[:, 5:7], variation)
         return PairBatch(
             sources=pictures[:, :channels],
             wanted=pictures[:, channels:],
@@ -125,6 +123,24 @@ class PairBatches:
             source_landmarks=own,
             target_landmarks=laid,
         )
+
+
+@torch.no_grad()
+def varied(images: torch.Tensor, generator: torch.Generator | None, variation: float) -> torch.Tensor:
+    """Pictures [N, C, H, W] in -1..1, turned, moved, scaled and lit at random as those of `PairBatches.draw`."""
+    if not variation:
+        return images
+    uniform = torch.rand(len(images), 6, generator=generator).to(images.device)
+    linear, offset = _similarities(uniform[:, :4], variation)
+    moved = sample_affine(images, torch.cat([linear, offset[:, :, None]], dim=2), padding="border")
+    return _lit(moved, uniform[:, 4:6], variation)
+
+
+def _lit(pictures: torch.Tensor, uniform: torch.Tensor, variation: float) -> torch.Tensor:
+    """Pictures [N, C, H, W] of another contrast and brightness, by uniform draws [N, 2]."""
+    signed = variation * (2 * uniform - 1)
+    contrast, brightness = 1 + _CONTRAST * signed[:, :1], _BRIGHTNESS * signed[:, 1:]
+    return (pictures * contrast[:, :, None, None] + brightness[:, :, None, None]).clamp(-1, 1)
 
 
 def _similarities(uniform: torch.Tensor, variation: float) -> tuple[torch.Tensor, torch.Tensor]:

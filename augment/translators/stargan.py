@@ -35,6 +35,7 @@ from augment.translators.attribute_gan import (
     mask_head,
 )
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings, Weight
+from augment.translators.strength import strengthened
 
 LEAKY_SLOPE = 0.01  # of the variants with dropout; the text gives none, the released code this
 PERCEPTUAL_LAYERS = 4  # the discriminator's first: "low-level and mid-level features"
@@ -170,7 +171,7 @@ class StarGanGenerator(MaskedGenerator):
         if self.mask_head is None:
             return made, None
         mask = torch.sigmoid(self.mask_head(features))
-        return torch.lerp(pictures, made, mask), mask
+        return torch.lerp(pictures, made.to(pictures.dtype), mask.to(pictures.dtype)), mask
 
 
 class StarGan(AttributeGan):
@@ -300,11 +301,13 @@ class StarGan(AttributeGan):
         device = faces.images.device
         conditions = self.domain_condition(targets.to(device), None if domains is None else domains.to(device))
         if not self.settings.dropout:
-            return self.translate_by(faces, conditions)
+            made = self.translate_by(faces, conditions)
+            return strengthened(faces.images, made, self.settings.strength, generator)
         generator = generator if generator is not None else torch.Generator().manual_seed(0)
         # Dropout takes no generator: the global generator is seeded from ours, and restored afterwards.
         with seeded(int(torch.randint(2**62, (), generator=generator)), device):
-            return self.translate_by(faces, conditions)
+            made = self.translate_by(faces, conditions)
+        return strengthened(faces.images, made, self.settings.strength, generator)
 
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `adversarial`, `classification`, `gradient_penalty`, `r1` (eq. 5); those with weight 0 are absent."""

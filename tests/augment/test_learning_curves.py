@@ -86,7 +86,7 @@ def rows_of(tmp_path: Path, marks: list[float]) -> tuple[list[dict[str, Any]], A
         "flow",
         TranslatorEntry(
             method="flow_matching",
-            settings={"width": 8, "blocks": 1},
+            settings={"width": 8, "residual_blocks": 1},
             training=TrainingSettings(steps=8, batch_size=4, sample_faces=1),
         ),
         asked,  # type: ignore[arg-type]

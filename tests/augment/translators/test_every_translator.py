@@ -86,7 +86,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
             "warm_start": "reconstruction",
         },
     ),
-    "flow_matching": ("flow_matching", {"width": 8, "blocks": 1}),
+    "flow_matching": ("flow_matching", {"width": 8, "residual_blocks": 1}),
 }
 ANY_SIZE = {"warp", "simgan"}  # methods whose pictures may have any size
 LEARNED = [form for form, (method, _) in FORMS.items() if issubclass(translator_class(method), LearnedTranslator)]

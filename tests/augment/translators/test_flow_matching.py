@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def tiny(**settings: object) -> FlowMatching:
     translator = create_translator(
-        "flow_matching", num_classes=3, channels=1, size=16, settings={"width": 8, "blocks": 1, **settings}
+        "flow_matching", num_classes=3, channels=1, size=16, settings={"width": 8, "residual_blocks": 1, **settings}
     )
     assert isinstance(translator, FlowMatching)
     return translator
@@ -115,6 +115,7 @@ def test_coupling_follows_the_faces() -> None:
     wanted = auto.example_faces(strangers)
     assert wanted is not None and bool(wanted.all())
     assert tiny(coupling="optimal_transport").prepare_training(people)["pairs"] == 0
+    assert tiny(coupling="pairs").requires == {"landmarks"} and not auto.requires
     with pytest.raises(CannotTranslateError, match="flow_matching learns from pairs"):
         tiny(coupling="pairs").check(strangers)
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def flow_matching() -> FlowMatching:
-    settings = {"width": 8, "blocks": 1}
+    settings = {"width": 8, "residual_blocks": 1}
     translator = create_translator("flow_matching", num_classes=3, channels=1, size=SIZE, settings=settings, seed=5)
     assert isinstance(translator, FlowMatching)
     return translator
