@@ -1,4 +1,4 @@
-"""Arms: ways to make a classifier's training set, run on the same folds and seeds with the same number of steps."""
+"""Arms: ways to make a classifier's training set, run on the same folds and seeds, with as many steps each."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from augment.faces.face_hash import hash_faces
 from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
-from augment.faces.table import read_faces
-from augment.faces.tensors import FaceTensors, face_tensors
+from augment.faces.table import class_names, read_faces
+from augment.faces.tensors import FaceTensors, face_tensors, has_valid_landmarks
 from classifiers.evaluation import (
     Scores,
     predict,
@@ -56,8 +56,9 @@ class ArmCell(BaseModel):
     Attributes:
         fold: The fold.
         seed: The seed, as the user gave it.
-        best_step: That validation picked; None for classical rows.
-        validation_score: There, by the settings' `select_by` (balanced accuracy for classical rows).
+        best_step: That was kept, the last one or the one that validation picked; None for classical rows.
+        validation_score: There, by the settings' `select_by` (balanced accuracy where that is last, and for classical
+            rows).
         test: Scores of the one look at the test faces.
         real_faces: Real training faces.
         synthetic_faces: Synthetic training faces.
@@ -98,6 +99,10 @@ class ArmReport(BaseModel):
     precision: PrecisionChoice | None = None
 
 
+class ArmRefusedError(InputError):
+    """These faces lack what an arm of this kind works on; the other arms can run."""
+
+
 @dataclass(frozen=True)
 class _FoldFaces:
     train: FaceTensors
@@ -112,9 +117,9 @@ def run_arm(
     *,
     faces_dir: Path,  # the dataset of real faces
     folds_path: Path,  # the table of folds
-    synthetic_dir: Path | None = None,  # of the arm's translator: fold-<k>/data/*.parquet
+    synthetic_dirs: Sequence[Path] = (),  # one for each of the arm's translators: fold-<k>/data/*.parquet
     classifier_settings: ClassifierSettings,  # shared by all arms
-    baseline_settings: BaselineSettings | None = None,  # for hog and lbp; None: their defaults
+    baseline_settings: BaselineSettings | None = None,  # for kinds without a network; None: their defaults
     seeds: Sequence[int],  # shared by all arms
     out: Path,  # predictions on test faces, Parquet
     history_out: Path | None = None,  # training curves, JSON lines
@@ -129,7 +134,8 @@ def run_arm(
     """Trains and tests an arm on every fold and seed.
 
     For each fold and seed all arms start from the same weights and see the same real faces in the same order. The
-    fold's validation faces pick the step; its test faces are looked at once, by the network of that step. A cell that
+    last step is kept, or the one that the fold's validation faces pick (`ClassifierSettings.select_by`); its test
+    faces are looked at once, by the network of that step. A cell that
     is finished is kept in `scratch` with what it depends on (settings, faces, code), so that a run that was killed
     goes on at the next cell, to the same result.
 
@@ -138,7 +144,7 @@ def run_arm(
         arm: How its training set is made.
         faces_dir: Dataset of real faces.
         folds_path: Table of folds.
-        synthetic_dir: Folder of the arm's translator, for synthetic kinds.
+        synthetic_dirs: The folders of the arm's translators, in their order, for synthetic kinds.
         classifier_settings: How the classifier is trained.
         baseline_settings: How classical rows are trained.
         seeds: One cell a fold and seed.
@@ -157,23 +163,24 @@ def run_arm(
         What was done, with the scores of every cell.
 
     Raises:
+        ArmRefusedError: The arm is `landmark_lda`, and faces have no landmarks.
         InputError: Files are missing, or there are fewer synthetic faces than `per_class`.
         augment.faces.leakage.LeakageError: Something of a validation or test face would reach training.
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(Problem("seeds", f"{list(seeds)} are no distinct seeds", "list each seed once"))
-    if arm.is_synthetic and synthetic_dir is None:
-        raise InputError(
-            Problem(f"arms.synthetic.{name}", "needs the folder of its synthetic faces", "give synthetic_dir")
-        )
-    faces = read_faces(faces_dir, columns=_COLUMNS)
+    synthetic_dirs = tuple(Path(directory) for directory in synthetic_dirs)
+    if len(synthetic_dirs) != len(arm.translators):
+        why = f"needs the folders of the synthetic faces of {len(arm.translators)} translators"
+        raise InputError(Problem(f"arm {name}", why, "give synthetic_dirs"))
+    faces = read_faces(faces_dir, columns=_columns(arm))
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
     choice: PrecisionChoice | None = None
     found: dict[tuple[int, int], ArmCell] = {}
     missing: list[dict[str, Any]] = []
     for fold in numbers:
-        data = _fold_faces(name, arm, faces, folds, fold, synthetic_dir)
+        data = _fold_faces(name, arm, faces, folds, fold, synthetic_dirs)
         if choice is None and arm.kind not in CLASSICAL_KINDS:
             classifier_settings, choice = chosen_precision(
                 classifier_settings,
@@ -198,7 +205,7 @@ def run_arm(
         "arm": arm,
         "faces_dir": Path(faces_dir),
         "folds_path": Path(folds_path),
-        "synthetic_dir": synthetic_dir,
+        "synthetic_dirs": synthetic_dirs,
         "settings": classifier_settings,
         "baseline_settings": baseline_settings,
         "keep_weights": weights_out is not None,
@@ -225,8 +232,18 @@ def run_arm(
     if history_out is not None:
         atomic_write_text(history_out, "".join(curves))
     write_predictions(pa.concat_tables(tables), out)
-    steps = None if arm.kind in CLASSICAL_KINDS else classifier_settings.steps
-    return ArmReport(name=name, arm=arm, steps=steps, cells=tuple(cells), resumed=resumed, precision=choice)
+    return ArmReport(
+        name=name,
+        arm=arm,
+        steps=arm.steps(classifier_settings),
+        cells=tuple(cells),
+        resumed=resumed,
+        precision=choice,
+    )
+
+
+def _columns(arm: Arm) -> tuple[str, ...]:
+    return (*_COLUMNS, "landmarks") if arm.kind == "landmark_lda" else _COLUMNS
 
 
 def _fold_faces(
@@ -235,20 +252,21 @@ def _fold_faces(
     faces: pa.Table,
     folds: pa.Table,
     fold: int,
-    synthetic_dir: Path | None,
+    synthetic_dirs: tuple[Path, ...],
     *,
     guard: bool = True,
 ) -> _FoldFaces:
     splits = fold_tables(faces, folds, fold)
     synthetic_table = None
-    if arm.is_synthetic and synthetic_dir is not None and arm.per_class is not None:
-        directory = synthetic_dir / f"fold-{fold}"
-        synthetic_table = read_kept(
-            directory,
-            arm.per_class,
-            columns=(*_COLUMNS, "source_id", "fold"),
-            only_kept=arm.selected,
-        )
+    if arm.is_synthetic:
+        columns = (*_COLUMNS, "source_id", "fold")
+        tables = {
+            translator: read_kept(directory / f"fold-{fold}", amount, columns=columns, only_kept=arm.selected)
+            for translator, directory, amount in zip(arm.translators, synthetic_dirs, arm.amounts(), strict=True)
+        }
+        for (translator, table), amount in zip(tables.items(), arm.amounts(), strict=True):
+            _check_enough(name, arm, translator, amount, table, class_names(faces.schema), fold)
+        synthetic_table = pa.concat_tables(list(tables.values()))
     if guard:
         # Here, where they are trained on: what lies on disk may have changed since it was assessed.
         check_leakage(faces, folds, fold=fold, synthetic=synthetic_table, pictures="synthetic")
@@ -258,51 +276,51 @@ def _fold_faces(
     for split, found in (("train", train), ("validation", validation), ("test", test)):
         if not len(found):
             raise InputError(Problem(f"fold {fold}", f"has no {split} faces", "change the folds' shares"))
+        if arm.kind == "landmark_lda" and (found.landmarks is None or not has_valid_landmarks(found.landmarks).any()):
+            why = f"needs landmarks, and no {split} face of fold {fold} has any"
+            fix = "have them detected (`s2l profile landmarks=dlib`), or leave the arm out"
+            raise ArmRefusedError(Problem(f"arms.real.{name}", why, fix))
     synthetic = None
     if synthetic_table is not None:
         synthetic = face_tensors(synthetic_table, size=train.size, channels=train.channels)
-        _check_enough(name, arm, synthetic, train.class_names, fold)
     return _FoldFaces(train=train, synthetic=synthetic, validation=validation, test=test)
 
 
-def _check_enough(name: str, arm: Arm, synthetic: FaceTensors, class_names: tuple[str, ...], fold: int) -> None:
-    """Refuses an arm that would silently train on fewer synthetic faces than it says."""
-    if synthetic.class_names != class_names:
-        raise InputError(
-            Problem(
-                f"arms.synthetic.{name}.translator",
-                f"the faces of {arm.translator} have the classes {synthetic.class_names}, the real ones {class_names}",
-                "synthesize again",
-            )
-        )
-    counts = np.bincount(synthetic.labels.numpy(), minlength=len(class_names))
+def _check_enough(
+    name: str, arm: Arm, translator: str, amount: int, synthetic: pa.Table, names: tuple[str, ...], fold: int
+) -> None:
+    """Refuses an arm that would silently train on fewer faces of a translator than it says."""
+    group = "synthetic" if len(arm.translators) == 1 else "mixed"
+    path = f"arms.{group}.{name}"
+    found = class_names(synthetic.schema)
+    if found != names:
+        why = f"the faces of {translator} have the classes {found}, the real ones {names}"
+        raise InputError(Problem(f"{path}.translator", why, "synthesize again"))
+    counts = np.bincount(synthetic.column("label").to_numpy(), minlength=len(names))
     kept = "kept " if arm.selected else ""
     problems = [
-        Problem(f"fold {fold}, {class_name}", f"{count} {kept}synthetic faces by {arm.translator}")
-        for class_name, count in zip(class_names, counts, strict=True)
-        if arm.per_class is not None and count < arm.per_class
+        Problem(f"fold {fold}, {class_name}", f"{count} {kept}synthetic faces by {translator}")
+        for class_name, count in zip(names, counts, strict=True)
+        if count < amount
     ]
     if problems:
-        fix = (
-            f"lower arms.synthetic.{name}.per_class to {counts.min()}"
-            if counts.min()
-            else f"leave out arms.synthetic.{name}"
-        )
+        enough = int(counts.min()) * len(arm.translators)
+        fix = f"lower {path}.per_class to {enough}" if enough else f"leave out {path}"
         loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
         raise InputError(
             problems,
-            f"arms.synthetic.{name}.per_class asks for {arm.per_class} faces of each class, and there are fewer;"
+            f"{path}.per_class asks for {amount} faces of each class by {translator}, and there are fewer;"
             f" {fix}, raise synthesis.per_class{loosen}:",
         )
 
 
 @lru_cache(maxsize=1)
 def _faces_of_fold(
-    name: str, arm: Arm, faces_dir: Path, folds_path: Path, synthetic_dir: Path | None, fold: int
+    name: str, arm: Arm, faces_dir: Path, folds_path: Path, synthetic_dirs: tuple[Path, ...], fold: int
 ) -> _FoldFaces:
     """A fold's faces, read again by the process that trains on them; kept for the fold's other seeds."""
-    faces = read_faces(faces_dir, columns=_COLUMNS)
-    return _fold_faces(name, arm, faces, read_folds(folds_path), fold, synthetic_dir, guard=False)
+    faces = read_faces(faces_dir, columns=_columns(arm))
+    return _fold_faces(name, arm, faces, read_folds(folds_path), fold, synthetic_dirs, guard=False)
 
 
 def _make_cell(
@@ -311,12 +329,12 @@ def _make_cell(
     arm: Arm,
     faces_dir: Path,
     folds_path: Path,
-    synthetic_dir: Path | None,
+    synthetic_dirs: tuple[Path, ...],
     fold: int,
     about: dict[str, Any],
     **options: Any,
 ) -> ArmCell:
-    data = _faces_of_fold(name, arm, faces_dir, folds_path, synthetic_dir, fold)
+    data = _faces_of_fold(name, arm, faces_dir, folds_path, synthetic_dirs, fold)
     hashes = _hashes(data)
     if any(about[split] != value for split, value in hashes.items()):
         why = "the faces are not those that the leakage guard looked at: files changed while the arm ran"
@@ -344,7 +362,7 @@ def _run_cell(
     test_labels = data.test.labels.numpy()
     history: list[dict[str, float]] = []
     best_step: int | None = None
-    if arm.kind == "hog" or arm.kind == "lbp":
+    if arm.kind == "hog" or arm.kind == "lbp" or arm.kind == "landmark_lda":
         probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, cell_seed)
     else:
         trained = train_classifier(
@@ -355,6 +373,7 @@ def _run_cell(
             synthetic_share=arm.share,
             class_balanced=arm.balanced(settings),
             augmentation=arm.augmentation,
+            steps=arm.steps(settings),
             seed=cell_seed,
             device=device,
             progress=progress,
@@ -402,8 +421,14 @@ def _run_cell(
 
 
 def _run_classical(
-    kind: Literal["hog", "lbp"], data: _FoldFaces, settings: BaselineSettings | None, seed: int
+    kind: Literal["hog", "lbp", "landmark_lda"], data: _FoldFaces, settings: BaselineSettings | None, seed: int
 ) -> tuple[np.ndarray, float]:
+    if kind == "landmark_lda":
+        from classifiers.landmark_baseline import train_landmark_lda
+
+        balanced = settings is None or settings.class_balanced
+        analysis = train_landmark_lda(data.train, data.validation, class_balanced=balanced)
+        return analysis.probabilities(data.test), analysis.validation_score
     from classifiers.baselines import train_baseline
 
     baseline = train_baseline(kind, data.train, data.validation, settings, seed=seed)

@@ -1,4 +1,4 @@
-"""The networks that learn from faces: timm's residual networks, grey or colour, for large and for small pictures."""
+"""The networks that learn from faces: timm's residual networks and a plain one, grey or colour, large or small."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.regular_files import require_regular_file
 from augment.core.sealed_tensors import load_tensors, save_tensors
 from augment.core.seeding import seeded
+from classifiers.plain_network import PLAIN_CONVOLUTIONS, PLAIN_DROPOUT, PLAIN_WIDTHS, PlainNetwork
 
 # The brightness of a well-exposed grey face, in 0..1; fixed, so that no statistics of any split enter the network.
 GREY_MEAN = 0.5
@@ -54,7 +55,12 @@ class ModelSettings(BaseModel):
         stem: `standard` is the published 7x7 stride 2 and max-pool (an eighth of the edge is left after the second
             stage: for 96 px and more); `small` is 3x3 stride 1 without max-pool (the usual one for 32 to 64 px);
             `half` is 3x3 stride 2 without max-pool, four times cheaper than `small`, for small pictures on a CPU.
+            plain_cnn has no `standard`; there these are the stride of its first convolution.
         width: Channels of the first stage; the next ones double. Only for networks named narrow; 16 by default.
+        widths: Channels of each stage. Only for plain_cnn; 32, 64, 128, 128 by default. Each stage halves the picture.
+        convolutions: Convolutions in each stage. Only for plain_cnn; one each by default. 1, 2, 2, 2 suits tens of
+            thousands of faces.
+        dropout: Probability that a feature is left out before the last layer. Only for plain_cnn; 0.3 by default.
         pretrained: Whether to start from timm's published weights (needs the network once, or `weights`).
         weights: A safetensors file in timm's form of this network, instead of a download.
     """
@@ -64,6 +70,9 @@ class ModelSettings(BaseModel):
     name: str = "resnet18"
     stem: Stem = "small"
     width: int | None = Field(default=None, ge=4, le=1024, multiple_of=2)
+    widths: tuple[Annotated[int, Field(ge=4, le=1024)], ...] | None = Field(default=None, min_length=1, max_length=6)
+    convolutions: tuple[Annotated[int, Field(ge=1, le=8)], ...] | None = Field(default=None, min_length=1, max_length=6)
+    dropout: float | None = Field(default=None, ge=0, lt=1)
     pretrained: bool = False
     weights: Path | None = None
 
@@ -79,7 +88,17 @@ class ModelSettings(BaseModel):
         narrow = self.name.endswith("_narrow")
         if self.width is not None and not narrow:
             raise ValueError(f"width is for narrow networks; leave it out for {self.name}, or use resnet18_narrow")
-        if narrow and (self.pretrained or self.weights is not None):
+        plain = self.name == "plain_cnn"
+        for key in ("widths", "convolutions", "dropout"):
+            if getattr(self, key) is not None and not plain:
+                raise ValueError(f"{key} is for plain_cnn; leave it out for {self.name}")
+        if plain:
+            if self.stem == "standard":
+                raise ValueError("stem: plain_cnn has no standard one; use small, or half (four times cheaper)")
+            stages, counts = len(self.widths or PLAIN_WIDTHS), len(self.convolutions or PLAIN_CONVOLUTIONS)
+            if stages != counts:
+                raise ValueError(f"convolutions: {counts} numbers for {stages} stages; give one for each of widths")
+        if (narrow or plain) and (self.pretrained or self.weights is not None):
             raise ValueError(f"no weights of {self.name} are published; set pretrained to false, or use resnet18")
         if self.weights is not None and self.weights.suffix != ".safetensors":
             raise ValueError(f"weights: {self.weights} is not a .safetensors file; pickled weights are never loaded")
@@ -307,6 +326,19 @@ def _resnet18_narrow(settings: ModelSettings, num_classes: int, channels: int) -
     )
     _replace_stem(network, settings.stem, channels, width)
     return cast(nn.Module, network)
+
+
+@register_classifier("plain_cnn")
+def _plain_cnn(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
+    """Needs no timm, whose import takes seconds."""
+    return PlainNetwork(
+        num_classes=num_classes,
+        channels=channels,
+        widths=settings.widths or PLAIN_WIDTHS,
+        convolutions=settings.convolutions or PLAIN_CONVOLUTIONS,
+        stride=2 if settings.stem == "half" else 1,
+        dropout=PLAIN_DROPOUT if settings.dropout is None else settings.dropout,
+    )
 
 
 class SubsampledConv2d(nn.Conv2d):

@@ -10,31 +10,36 @@ if TYPE_CHECKING:
     from classifiers.training import ClassifierSettings
 
 
-AugmentationName = Literal["none", "flip", "classical", "randaugment"]
+AugmentationName = Literal["none", "flip", "classical", "randaugment", "mixup", "cutmix"]
 
 
-ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp"]
+ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "lbp", "landmark_lda"]
 
 
 SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
 
 
-CLASSICAL_KINDS = ("hog", "lbp")
+CLASSICAL_KINDS = ("hog", "lbp", "landmark_lda")
 
 
 class Arm(BaseModel):
     """One way to make the classifier's training set.
 
     Attributes:
-        kind: real; oversampled (real, every class drawn alike); synthetic (real and synthetic); synthetic_only; hog or
-            lbp (classical features and a support vector machine, on real faces).
+        kind: real; oversampled (real, every class drawn alike); synthetic (real and synthetic); synthetic_only; on real
+            faces without a network: hog or lbp (features of the picture, support vector machine) and landmark_lda
+            (positions of the landmarks, linear discriminant analysis; for faces that have landmarks).
         augmentation: Of training faces; None: as the classifier's settings say. Real and classical augmentation is
             kind `real` with `classical`.
         translator: Whose faces; for synthetic kinds.
-        per_class: How many of its faces of each class; for synthetic kinds.
+        second_translator: Another translator, whose faces are half of them; for arms of `arms.mixed`.
+        per_class: How many synthetic faces of each class, over both translators where there are two, so that arms of
+            one and of two differ in nothing else; for synthetic kinds.
         share: Of each batch that is synthetic; for kind `synthetic`. Measured elsewhere: about half is a good start.
         selected: Whether only faces that selection kept are used; for synthetic kinds.
         class_balanced: Whether batches draw every class alike; None: as the classifier's settings say.
+        steps_factor: Factor on the classifier's steps, for an arm that trains longer than the others. In a synthetic
+            arm only a part of each batch is real; 2 on real faces shows what more steps alone give.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,10 +47,12 @@ class Arm(BaseModel):
     kind: ArmKind
     augmentation: AugmentationName | None = None
     translator: str | None = None
+    second_translator: str | None = None
     per_class: int | None = Field(default=None, ge=1)
     share: float = Field(default=0.5, gt=0, lt=1)
     selected: bool = True
     class_balanced: bool | None = None
+    steps_factor: float = Field(default=1.0, gt=0, le=100)
 
     @model_validator(mode="after")
     def _fits_kind(self) -> Arm:
@@ -58,9 +65,13 @@ class Arm(BaseModel):
         else:
             problems += [
                 f"{key}: kind {self.kind} uses no synthetic faces; leave it out, or use kind synthetic"
-                for key in ("translator", "per_class", "share", "selected")
+                for key in ("translator", "second_translator", "per_class", "share", "selected")
                 if key in self.model_fields_set and getattr(self, key) is not None
             ]
+        if self.second_translator is not None and self.second_translator == self.translator:
+            problems.append(f"second_translator: is the first one, {self.translator}; leave it out, or name another")
+        if self.second_translator is not None and self.per_class is not None and self.per_class < 2:
+            problems.append("per_class: two translators make at least 2 faces per class")
         if self.kind == "synthetic_only" and "share" in self.model_fields_set:
             problems.append("share: the whole batch is synthetic in kind synthetic_only; leave it out")
         if self.kind == "oversampled" and self.class_balanced is False:
@@ -71,6 +82,8 @@ class Arm(BaseModel):
                 for key in ("augmentation", "class_balanced")
                 if getattr(self, key) is not None
             ]
+            if self.steps_factor != 1:
+                problems.append(f"steps_factor: kind {self.kind} has no steps; leave it out")
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -79,6 +92,20 @@ class Arm(BaseModel):
     def is_synthetic(self) -> bool:
         """Whether it needs a translator's faces."""
         return self.kind in SYNTHETIC_KINDS
+
+    @property
+    def translators(self) -> tuple[str, ...]:
+        """Whose faces it learns from: none, one or two translators."""
+        return tuple(name for name in (self.translator, self.second_translator) if name is not None)
+
+    def amounts(self) -> tuple[int, ...]:
+        """How many faces per class each of its translators gives; the first gives one more where the number is odd."""
+        total, count = self.per_class or 0, len(self.translators)
+        return tuple(total // count + (position < total % count) for position in range(count))
+
+    def steps(self, settings: ClassifierSettings) -> int | None:
+        """Optimizer steps of its classifier, at least 1; None for kinds without a network."""
+        return None if self.kind in CLASSICAL_KINDS else max(1, round(settings.steps * self.steps_factor))
 
     def balanced(self, settings: ClassifierSettings) -> bool:
         """Whether its batches draw every class alike."""

@@ -1,11 +1,11 @@
-"""Training a classifier: the same number of optimizer steps for every training set, validation picks the step."""
+"""Training a classifier: a fixed number of optimizer steps; the last step is kept, or the one that validation picks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from augment.core.errors import InputError, Problem
 from augment.core.precision import Precision, autocast
 from augment.core.progress import track
-from augment.core.seeding import derive_seed
+from augment.core.seeding import derive_seed, seeded
 from augment.faces.tensors import FaceTensors
-from classifiers.augmentations import AugmentationSettings, augment_images
+from augment.training.ema import MovingAverage
+from classifiers.augmentations import AugmentationSettings, augment_images, mix_batch
 from classifiers.evaluation import ScoreName, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier
 from classifiers.precision import chosen_precision
@@ -34,7 +35,7 @@ class ClassifierSettings(BaseModel):
 
     Attributes:
         model: The network.
-        steps: Optimizer steps, the same in every arm.
+        steps: Optimizer steps, the same in every arm that does not say otherwise.
         batch_size: Faces per step, real and synthetic together.
         optimizer: adamw, or sgd with Nesterov momentum 0.9.
         learning_rate: The schedule's peak.
@@ -46,7 +47,9 @@ class ClassifierSettings(BaseModel):
         class_balanced: Whether a batch draws every class alike; an arm may say otherwise.
         augmentation: Of training faces; an arm may say otherwise.
         augmentation_settings: How strong.
-        select_by: The score on validation faces that picks the step; of equals the earlier.
+        select_by: The score on validation faces that picks the step; of equals the earlier. `last` keeps the last step
+            whatever the validation faces say: for few of them, whose best step is chance, and a schedule that ends at
+            a low learning rate.
         validate_every: Steps between looks at the validation faces; the last step is always looked at.
         ema_decay: Decay of a moving average of the weights, which is then what is validated and kept; 0 is off.
         precision: float32, or autocast to bfloat16 or, on a GPU, to float16 (with loss scaling). auto measures a few
@@ -68,7 +71,7 @@ class ClassifierSettings(BaseModel):
     class_balanced: bool = True
     augmentation: AugmentationName = "classical"
     augmentation_settings: AugmentationSettings = AugmentationSettings()
-    select_by: ScoreName = "balanced_accuracy"
+    select_by: ScoreName | Literal["last"] = "balanced_accuracy"
     validate_every: int = Field(default=100, ge=1)
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
     precision: Precision = "float32"
@@ -85,11 +88,12 @@ class TrainedClassifier:
     """A trained network and how it came about.
 
     Attributes:
-        model: With the weights of the best step, in evaluation mode, on the device that it was trained on.
+        model: With the weights of `best_step`, in evaluation mode, on the device that it was trained on.
         history: A row each look at the validation faces: step, learning_rate, loss (mean since the last look),
-            train_accuracy (likewise, on augmented faces), and accuracy, balanced_accuracy, macro_f1 on validation.
-        best_step: Optimizer steps done when validation was best.
-        validation_score: The score there, by `select_by`.
+            train_accuracy (likewise, on augmented faces; of mixed ones the larger part counts), and accuracy,
+            balanced_accuracy, macro_f1 on validation.
+        best_step: Optimizer steps done when validation was best; all of them where `select_by` is last.
+        validation_score: The score there, by `select_by`; balanced accuracy where that is last.
         seconds: Wall time.
         processor_seconds: Processor time of this process in the same span; what to compare on a busy machine.
     """
@@ -107,10 +111,11 @@ def train_classifier(
     *,
     real: FaceTensors | None,  # real training faces of the fold
     synthetic: FaceTensors | None = None,  # synthetic faces made from them
-    validation: FaceTensors,  # real faces that pick the step; never test faces
+    validation: FaceTensors,  # real faces of the history's scores, which may pick the step; never test faces
     synthetic_share: float = 0.5,  # of each batch, where there are both; rounded to whole faces
     class_balanced: bool | None = None,  # None: as the settings say
     augmentation: AugmentationName | None = None,  # None: as the settings say
+    steps: int | None = None,  # None: as the settings say
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: bool = True,
@@ -126,23 +131,26 @@ def train_classifier(
         settings: Network, optimizer, schedule.
         real: Real training faces; None for synthetic only.
         synthetic: Synthetic training faces; None for real only.
-        validation: Faces that pick the step.
+        validation: Faces that pick the step, and that the history's scores are of.
         synthetic_share: In 0..1, the share of a batch that is synthetic where both are given.
         class_balanced: Overrides the settings.
         augmentation: Overrides the settings.
+        steps: Overrides the settings; the schedule stretches with it.
         seed: Seeds initial weights, draws and augmentation.
         device: Where to train.
         progress: Whether to show a bar on stderr.
         on_validation: Called with each new row of the history.
 
     Returns:
-        The network at its best step, and its history.
+        The network at its best or last step, and its history.
 
     Raises:
         InputError: Nothing to train on, no validation faces, or sets that do not fit together.
         ClassifierDivergedError: The loss was not finite.
     """
     started, started_processor = time.perf_counter(), time.process_time()
+    if steps is not None:
+        settings = settings.model_copy(update={"steps": steps})
     device = torch.device(device)
     balanced = settings.class_balanced if class_balanced is None else class_balanced
     augmentation = augmentation or settings.augmentation
@@ -174,13 +182,10 @@ def train_classifier(
     model = model.to(memory_format=torch.channels_last)
     optimizer, scheduler = _optimizer(model, settings)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-    average = None
-    if settings.ema_decay:
-        from timm.utils import ModelEmaV3
-
-        average = ModelEmaV3(model, decay=settings.ema_decay, use_warmup=True)
+    average = MovingAverage(model, model.state_dict(), settings.ema_decay)
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
 
+    score_name = "balanced_accuracy" if settings.select_by == "last" else settings.select_by
     history: list[dict[str, float]] = []
     best: dict[str, torch.Tensor] = {}
     best_step, best_score = 0, -1.0
@@ -196,17 +201,23 @@ def train_classifier(
         batch = torch.cat([images[positions.to(device)] for images, _, positions in drawn])
         labels = torch.cat([labels[positions.to(device)] for _, labels, positions in drawn])
         inputs = augment_images(batch, augmentation, settings.augmentation_settings, generator)
+        targets = labels
+        if augmentation == "mixup" or augmentation == "cutmix":
+            inputs, targets = mix_batch(
+                inputs, labels, len(first.class_names), augmentation, settings.augmentation_settings, generator
+            )
+            labels = targets.argmax(1)
         learning_rate = float(scheduler.get_last_lr()[0])
-        with autocast(device, precision):
+        # Dropout draws from the global generator: fenced, and the same at this step in every arm.
+        with seeded(derive_seed(seed, "dropout", step), device), autocast(device, precision):
             logits = model(inputs)
-            loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+            loss = F.cross_entropy(logits, targets, label_smoothing=settings.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
         scheduler.step()
-        if average is not None:
-            average.update(model, step)
+        average.update()
         with torch.no_grad():
             bad = ~torch.isfinite(loss.detach())
             first_bad = torch.where((first_bad == 0) & bad, step, first_bad)
@@ -220,9 +231,13 @@ def train_classifier(
                 f"the classifier's loss is not finite at step {int(first_bad)} of {settings.steps}; lower"
                 f" classifier.learning_rate (now {settings.learning_rate:g}) or raise classifier.warmup_share"
             )
-        candidate = model if average is None else average.module
-        predicted = predict(candidate, validation_images, precision=precision).argmax(axis=1)
-        scores = score_predictions(validation_labels, predicted, first.class_names)
+        with average.swapped():  # where there is an average, it is what is looked at and kept
+            predicted = predict(model, validation_images, precision=precision).argmax(axis=1)
+            scores = score_predictions(validation_labels, predicted, first.class_names)
+            score = float(getattr(scores, score_name))
+            if step == settings.steps if settings.select_by == "last" else score > best_score:
+                best_step, best_score = step, score
+                best = {name: value.detach().clone() for name, value in model.state_dict().items()}
         row = {
             "step": step,
             "learning_rate": learning_rate,
@@ -233,12 +248,9 @@ def train_classifier(
             "macro_f1": scores.macro_f1,
         }
         history.append(row)
-        bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{row[settings.select_by]:.3f}")
+        bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{score:.3f}")
         if on_validation is not None:
             on_validation(row)
-        if row[settings.select_by] > best_score:
-            best_step, best_score = step, row[settings.select_by]
-            best = {name: value.detach().clone() for name, value in candidate.state_dict().items()}
         loss_sum.zero_()
         right_sum.zero_()
         since = 0
@@ -269,7 +281,7 @@ def _check_sets(
         raise InputError(Problem("training faces", "there are none", "check the folds and the arm"))
     if not len(validation):
         raise InputError(
-            Problem("validation faces", "there are none to pick a step by", "raise folds.validation_share")
+            Problem("validation faces", "there are none to follow the training on", "raise folds.validation_share")
         )
     problems = []
     for name, faces in given.items():
@@ -310,9 +322,12 @@ def _stream(faces: FaceTensors | None, balanced: bool, seed: int) -> DrawStream 
 def _optimizer(
     model: FaceClassifier, settings: ClassifierSettings
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    from timm.optim import param_groups_weight_decay
-
-    groups: Any = param_groups_weight_decay(model, settings.weight_decay)
+    # Vectors are biases, and scales and shifts of norms.
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [values for values in parameters if values.ndim <= 1], "weight_decay": 0.0},
+        {"params": [values for values in parameters if values.ndim > 1], "weight_decay": settings.weight_decay},
+    ]
     optimizer: torch.optim.Optimizer
     if settings.optimizer == "adamw":
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)

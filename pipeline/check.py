@@ -29,11 +29,18 @@ def check(root: Path) -> None:
     teacher = parameters.parsing.teacher
     if parameters.parsing.enabled and teacher.has_helen:
         open_source("helen", root / teacher.root, **teacher.settings)
-    arms = len(parameters.arms.real) + len(parameters.arms.synthetic)
+    counts = ", ".join(
+        _count(number, unit)
+        for number, unit in ((len(parameters.translators), "translator"), (len(parameters.arms.all()), "arm"))
+    )
     LOG.log(
         RESULT,
-        f"params.yaml is valid: source {parameters.dataset.source}, {len(parameters.translators)} translators, "
-        f"{arms} arms x {len(parameters.seeds)} seeds, on {device}",
+        f"params.yaml is valid: source {parameters.dataset.source}, {counts} with "
+        f"{_count(len(parameters.seeds), 'seed')} each, on {device}",
     )
     if advice := git_advice(root):
         LOG.warning(advice)
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number:,} {unit}{'s' if number != 1 else ''}"

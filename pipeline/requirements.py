@@ -11,7 +11,6 @@ from augment.core.errors import InputError, Problem
 from augment.sources import Source
 from augment.sources.base import known_annotations
 from augment.translators import translator_class
-from pipeline.core.sections import named
 from pipeline.data_set import open_data_set
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.whole import Parameters, load_parameters
@@ -96,7 +95,7 @@ def check_requirements(parameters: Parameters, source: Source) -> None:
     """
     stopping = []
     for name, problems in unmet_requirements(parameters, source).items():
-        if named(parameters.translators, name, "translator").on_refusal == "stop":
+        if parameters.translators[name].on_refusal == "stop":
             stopping += problems
         else:
             for problem in problems:

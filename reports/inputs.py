@@ -24,11 +24,14 @@ from reports.statistics import (
     ArmSummary,
     Comparison,
     choose_metric,
-    compare_arms,
+    compare_with,
     summarize_arm,
 )
 
 SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
+# They are given the test faces' landmarks, which no other arm sees, and which are exact in embedded faces: shown, but
+# no measure of what learns from pictures.
+LANDMARK_KINDS = ("landmark_lda",)
 
 
 class Refusal(BaseModel):
@@ -58,6 +61,7 @@ class ReportInputs(BaseModel):
     )
     precisions: dict[str, PrecisionChoice] = Field(default={}, description="Arm -> precision of its networks.")
     refused: tuple[Refusal, ...] = ()
+    refused_arms: dict[str, str] = Field(default={}, description="Arm that was refused for itself -> reason.")
     notes: tuple[str, ...] = Field(default=(), description="Further limitations to list on the page.")
     params: dict[str, Any] = Field(default={}, description="All parameters of the run.")
     environment: dict[str, str] = Field(default={}, description="Machine and versions; see `reports.environment`.")
@@ -154,12 +158,8 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
     metric = choose_metric(next(iter(predictions.values())), settings)
     baseline = _choose_baseline(inputs, settings, summaries, metric)
-    candidates = sum(inputs.arms.get(name, {}).get("kind") == "synthetic" for name in predictions)
-    comparisons = {
-        name: compare_arms(arm, predictions[baseline], settings.bootstrap, candidates=candidates, metric=metric)
-        for name, arm in predictions.items()
-        if name != baseline
-    }
+    others = {name: arm for name, arm in predictions.items() if name != baseline}
+    comparisons = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric)
     return ReportData(
         inputs=inputs,
         settings=settings,
@@ -191,8 +191,9 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
 
 
 def real_only_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Those of the arms that train without synthetic faces."""
-    return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in (None, *SYNTHETIC_KINDS)]
+    """Those of the arms that train without synthetic faces, and see of a test face its picture alone."""
+    others = (None, *SYNTHETIC_KINDS, *LANDMARK_KINDS)
+    return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in others]
 
 
 def strongest_real_only(
@@ -213,20 +214,11 @@ def find_headline(data: ReportData) -> Headline:
     """
     reference = strongest_real_only(data.inputs.arms, data.summaries, data.metric) or data.baseline
     arms = [name for name in data.synthetic_arms() if name not in (data.baseline, reference)]
-    comparisons = {
-        name: (
-            data.comparisons[name]
-            if reference == data.baseline
-            else compare_arms(
-                data.predictions[name],
-                data.predictions[reference],
-                data.settings.bootstrap,
-                candidates=len(arms),
-                metric=data.metric,
-            )
-        )
-        for name in arms
-    }
+    if reference == data.baseline:
+        comparisons = {name: data.comparisons[name] for name in arms}
+    else:
+        others = {name: data.predictions[name] for name in arms}
+        comparisons = compare_with(data.predictions[reference], others, data.settings.bootstrap, metric=data.metric)
     counts = {word: sum(found.verdict == word for found in comparisons.values()) for word in (HELPED, HURT, UNCLEAR)}
     if not arms:
         return Headline(None, reference, comparisons, "", counts, False)
@@ -238,7 +230,7 @@ def find_headline(data: ReportData) -> Headline:
         comparisons=comparisons,
         verdict=verdict,
         counts=counts,
-        survives=comparisons[best].main_adjusted.verdict == verdict,
+        survives=comparisons[best].survives or verdict == UNCLEAR,
     )
 
 
@@ -253,19 +245,24 @@ def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = Fa
     kind = settings.get("kind")
     per_class = settings.get("per_class")
     amount = f"{per_class:,} per class" if isinstance(per_class, int) else "synthetic"
+    makers = " and ".join(str(settings[key]) for key in ("translator", "second_translator") if settings.get(key))
     words = {
         "real": "real faces",
         "oversampled": "real faces, rare classes repeated to balance",
-        "synthetic": f"real faces + {amount} by {settings.get('translator')}",
-        "synthetic_only": f"{amount} by {settings.get('translator')}, no real faces",
+        "synthetic": f"real faces + {amount} by {makers}",
+        "synthetic_only": f"{amount} by {makers}, no real faces",
         "hog": "real faces; HOG features, support vector machine",
         "lbp": "real faces; LBP features, support vector machine",
+        "landmark_lda": "real faces; landmarks alone, linear discriminant analysis",
     }.get(str(kind), name)
     if selection and kind in SYNTHETIC_KINDS:
         words += ", selected by the judge" if settings.get("selected", True) else ", not selected"
     augmentation = settings.get("augmentation")
     if augmentation and augmentation != "none":
         words += f", {augmentation} augmentation"
+    factor = settings.get("steps_factor", 1)
+    if factor != 1:
+        words += f", {factor:g} times the steps"
     return words
 
 
@@ -313,9 +310,11 @@ def _not_run(inputs: ReportInputs) -> dict[str, str]:
     for name, arm in inputs.arms.items():
         if name in inputs.predictions:
             continue
-        translator = arm.get("translator")
-        if translator in reasons:
-            missing[name] = f"its translator {translator} was refused"
+        refused = [arm[key] for key in ("translator", "second_translator") if arm.get(key) in reasons]
+        if refused:
+            missing[name] = f"its translator {refused[0]} was refused"
+        elif name in inputs.refused_arms:
+            missing[name] = inputs.refused_arms[name]
         else:
             missing[name] = "the report was given no predictions"
     return missing

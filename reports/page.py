@@ -39,6 +39,7 @@ from reports.tables import (
     format_cell,
     format_detectable,
     format_difference,
+    format_p_value,
     score_table,
     signed,
 )
@@ -221,7 +222,8 @@ def _answer(headline: Headline, interval: Interval) -> str:
             return "No clear difference."
         return f"No clear difference; this design can detect {100 * interval.detectable:.1f} points."
     if headline.verdict == HURT:
-        return "No: the synthetic faces hurt." if interval.firm else "Probably not: even the best arm seems to hurt."
+        firm = interval.firm and headline.survives
+        return "No: the synthetic faces hurt." if firm else "Probably not: even the best arm seems to hurt."
     firm = interval.firm and headline.survives
     return "Yes: the synthetic faces helped." if firm else "Probably: the best arm seems to help."
 
@@ -243,8 +245,8 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
             f"Of {total} arms with synthetic faces: {', '.join(f'{count} {word}' for word, count in tally.items())}."
         )
         points.append(
-            f"Adjusted for picking the best of {total} (Bonferroni), the interval is "
-            f"{format_difference(comparison.main_adjusted, value=False)[1:-1]}"
+            f"Adjusted for the number of arms (Holm), p is {format_p_value(comparison.adjusted_p_value)}, and the "
+            f"interval of the best is {format_difference(comparison.main_adjusted, value=False)[1:-1]}"
             + (": the verdict holds." if headline.survives else ": the verdict does not hold.")
         )
     rivals = real_only_arms(data.inputs.arms, data.summaries)
@@ -315,7 +317,7 @@ def _forest(data: ReportData) -> dict[str, Any]:
             {
                 "arm": name,
                 "training": data.describe(name),
-                "verdict": interval.cautious_verdict,
+                "verdict": data.comparisons[name].cautious_verdict,
                 "detectable": f"{100 * interval.detectable:.1f}",
                 "left": place(100 * interval.low),
                 "width": round(place(100 * interval.high) - place(100 * interval.low), 2),

@@ -27,8 +27,8 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     found += _class_shortfalls(data, headline)
     if headline.verdict == HELPED and not headline.survives:
         found.append(
-            f"{headline.arm} is the best of {sum(headline.counts.values())} synthetic arms; the interval adjusted "
-            "for picking it includes zero."
+            f"{headline.arm} is the best of {sum(headline.counts.values())} synthetic arms; adjusted for their number "
+            "(Holm), its difference could be chance."
         )
     found += _statistical_shortfalls(data)
     found += _look_shortfalls(data, headline)
@@ -57,7 +57,7 @@ def _arm_shortfalls(headline: Headline) -> list[str]:
     found = []
     for name, comparison in headline.comparisons.items():
         interval = comparison.main
-        if interval.verdict == HELPED and interval.firm:
+        if interval.verdict == HELPED and comparison.firm:
             continue
         words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(
             comparison.cautious_verdict, comparison.cautious_verdict
@@ -159,7 +159,7 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     differences = {
         name: comparison.main
         for name, comparison in headline.comparisons.items()
-        if data.arm(name).get("translator") == translator
+        if data.arm(name).get("translator") == translator and not data.arm(name).get("second_translator")
     }
     if changed is not None and changed >= WELL_RECOGNIZED and differences:
         name, best = max(differences.items(), key=lambda item: item[1].value)

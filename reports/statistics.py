@@ -5,13 +5,14 @@ difference is computed face by face before resampling, and the difficulty of a f
 
 Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, chapter 13); Field and Welsh,
 "Bootstrapping clustered data", 2007 (whole subjects are drawn, because errors on faces of one person are correlated);
-Owen, "The pigeonhole bootstrap", 2007 (faces and seeds are drawn independently, crossed).
+Owen, "The pigeonhole bootstrap", 2007 (faces and seeds are drawn independently, crossed); Holm, "A simple sequentially
+rejective multiple test procedure", 1979 (verdicts about several arms).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -40,12 +41,15 @@ class Interval:
         low: The interval's lower end.
         high: Its upper end.
         detectable: The smallest difference that the design detects (see `detectable_difference`); NaN if unknown.
+        p_value: Of a difference: twice the smaller share of replicates on one side of 0, which is below 1 - level
+            where the interval excludes 0 (Efron and Tibshirani, section 15.4); NaN if unknown.
     """
 
     value: float
     low: float
     high: float
     detectable: float = float("nan")
+    p_value: float = float("nan")
 
     @property
     def verdict(self) -> str:
@@ -91,7 +95,8 @@ class Comparison:
 
     Attributes:
         accuracy: Difference of accuracy.
-        accuracy_adjusted: The same value with the interval for picking the best of several arms (Bonferroni).
+        accuracy_adjusted: The same value with the interval for picking the best of several arms: Holm's first step,
+            which is Bonferroni's.
         balanced_accuracy: Difference of balanced accuracy.
         balanced_accuracy_adjusted: As `accuracy_adjusted`.
         recalls: Difference of each class's recall; NaN for a class without test faces.
@@ -102,6 +107,8 @@ class Comparison:
         by_subject: Whether the units are subjects.
         seeds_drawn: Whether seeds are resampled as well.
         metric: What verdicts are of.
+        adjusted_p_value: The p-value of `main`, adjusted for the number of arms (Holm); NaN if it is unknown.
+        survives: Whether the verdict stands after that adjustment.
     """
 
     accuracy: Interval
@@ -116,6 +123,8 @@ class Comparison:
     by_subject: bool
     seeds_drawn: bool
     metric: Metric = "accuracy"
+    adjusted_p_value: float = float("nan")
+    survives: bool = True
 
     @property
     def main(self) -> Interval:
@@ -124,7 +133,7 @@ class Comparison:
 
     @property
     def main_adjusted(self) -> Interval:
-        """The same value with the interval for picking the best of several arms (Bonferroni)."""
+        """The same value with the interval for picking the best of several arms (Holm's first step, Bonferroni's)."""
         return self.accuracy_adjusted if self.metric == "accuracy" else self.balanced_accuracy_adjusted
 
     @property
@@ -133,9 +142,14 @@ class Comparison:
         return self.main.verdict
 
     @property
+    def firm(self) -> bool:
+        """Whether the difference is firm (`Interval.firm`) and survives the adjustment for several arms; by `main`."""
+        return self.main.firm and self.survives
+
+    @property
     def cautious_verdict(self) -> str:
-        """See `Interval.cautious_verdict`; by `main`."""
-        return self.main.cautious_verdict
+        """The verdict by `main`, softened where it is not firm."""
+        return self.verdict if self.firm else SEEMS[self.verdict]
 
 
 @dataclass(frozen=True)
@@ -305,6 +319,48 @@ def compare_arms(
     )
 
 
+def compare_with(
+    baseline: Predictions,
+    arms: Mapping[str, Predictions],
+    settings: BootstrapSettings,
+    *,
+    metric: Metric = "accuracy",
+) -> dict[str, Comparison]:
+    """Compares several arms with one, with verdicts adjusted for their number (`holm`).
+
+    Args:
+        baseline: The arm that all are compared with.
+        arms: The others, by name.
+        settings: Of the bootstrap.
+        metric: What verdicts are of.
+
+    Raises:
+        InputError: See `compare_arms`.
+    """
+    count = len(arms)
+    found = {name: compare_arms(arm, baseline, settings, candidates=count, metric=metric) for name, arm in arms.items()}
+    adjusted = holm([comparison.main.p_value for comparison in found.values()])
+    return {
+        name: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level))
+        for (name, comparison), p in zip(found.items(), adjusted, strict=True)
+    }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number: the i-th smallest of m times m - i + 1, at least the one before, at most 1.
+
+    Holm 1979. The chance of any false verdict among all is then at most the level. A NaN stays, and does not count.
+    """
+    values = np.asarray(p_values, float)
+    order = [index for index in np.argsort(values, kind="stable") if not np.isnan(values[index])]
+    adjusted = np.full(len(values), np.nan)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, values[index] * (len(order) - rank)))
+        adjusted[index] = highest
+    return [float(value) for value in adjusted]
+
+
 def _count_cells(paired: pd.DataFrame, clusters: np.ndarray, num_clusters: int, num_classes: int) -> list[np.ndarray]:
     """For each fold counts [clusters, seeds, 3, K] of the arm's hits, the baseline's hits, and all faces, by class."""
     counts = []
@@ -367,4 +423,6 @@ def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
     # If all resamples are equal (both arms' predictions agree), the detectable difference is unknown.
     spread = float(np.std(finite, ddof=1))
     detectable = detectable_difference(spread, level=level) if spread > 0 else float("nan")
-    return Interval(float(value), float(low), float(high), detectable)
+    tail = min((finite <= 0).sum(), (finite >= 0).sum())
+    p_value = min(1.0, 2 * (tail + 1) / (len(finite) + 1))  # + 1: no finite number of replicates shows p = 0
+    return Interval(float(value), float(low), float(high), detectable, float(p_value))

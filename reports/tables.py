@@ -21,8 +21,9 @@ _SIGNED = {f"{prefix}{end}" for prefix in ("", "accuracy_", "balanced_") for end
 def accuracy_table(data: ReportData) -> pd.DataFrame:
     """One row per arm: its training set, results, the paired difference, and published results.
 
-    `difference`, `low`, `high` and `verdict` are of the metric that the report leads with, named in `metric`.
-    `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`).
+    `difference`, `low`, `high`, `p_holm` and `verdict` are of the metric that the report leads with, named in `metric`.
+    `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`);
+    `p_holm` is the p-value of the difference, adjusted for the number of arms (`reports.statistics.holm`).
     """
     rows = []
     for name, summary in data.summaries.items():
@@ -47,6 +48,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "low": _percent(comparison.main.low) if comparison else None,
             "high": _percent(comparison.main.high) if comparison else None,
             "detectable": _percent(comparison.main.detectable) if comparison else None,
+            "p_holm": comparison.adjusted_p_value if comparison else None,
             "verdict": comparison.cautious_verdict if comparison else "baseline",
             "accuracy_difference": _percent(comparison.accuracy.value) if comparison else None,
             "accuracy_low": _percent(comparison.accuracy.low) if comparison else None,
@@ -232,6 +234,8 @@ def format_cell(column: str, value: Any) -> str:
     if isinstance(value, (int, np.integer)):
         return f"{value:,}"
     if isinstance(value, (float, np.floating)):
+        if column == "p_holm":
+            return format_p_value(float(value))
         if column.startswith(("KID", "KCD", "kernel")):
             return f"{value:.4f}"
         if column.startswith(("FID", "FCD", "frechet")):
@@ -267,6 +271,11 @@ def format_detectable(interval: Interval) -> str:
     )
 
 
+def format_p_value(p_value: float) -> str:
+    """A p-value with three decimals, `< 0.001` below."""
+    return "unknown" if np.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def published_variant(name: str) -> str:
     """A translator's name in the published rows."""
     return name.replace("-", "_")
@@ -275,6 +284,8 @@ def published_variant(name: str) -> str:
 def _published_key(name: str, data: ReportData) -> str:
     settings = data.arm(name)
     kind = settings.get("kind")
+    if kind == "synthetic" and settings.get("second_translator"):
+        return ""
     if kind == "synthetic":
         return f"utility:{published_variant(str(settings.get('translator')))}"
     if kind in ("hog", "lbp"):
@@ -284,7 +295,10 @@ def _published_key(name: str, data: ReportData) -> str:
 
 def _series_name(settings: Mapping[str, Any], data: ReportData) -> str:
     words = [str(settings.get("translator"))]
-    if data.selects(words[0]):
+    selects = data.selects(words[0])
+    if settings.get("second_translator"):
+        words[0] += f" and {settings['second_translator']}"
+    if selects:
         words.append("selected" if settings.get("selected", True) else "not selected")
     share = settings.get("share")
     if share is not None and share != 0.5:

@@ -188,6 +188,12 @@ def identity(translated: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
     return F.l1_loss(translated.float(), source.float())
 
 
+def mask_smoothness(mask: torch.Tensor) -> torch.Tensor:
+    """Total variation, squared, of a mask [N, 1, H, W]: the first term of GANimation's eq. 3, as a mean over pixels."""
+    mask = mask.float()
+    return mask.diff(dim=3).square().mean() + mask.diff(dim=2).square().mean()
+
+
 def parsing(source_scores: torch.Tensor, translated_scores: torch.Tensor) -> torch.Tensor:
     """Pixel-wise soft-max loss between P(x) and P(x'): LSSL eq. 5.
 

@@ -109,7 +109,7 @@ def train_translator(
             settings = settings.model_copy(update={"precision": choice.used})
             fingerprint = run_fingerprint(translator, train, validation, settings, seed, device)
             run = Run(translator, held, settings, out, scratch, seed, validate, fingerprint)
-            run.facts = {"precision": choice.model_dump(mode="json")}
+            run.choices = {"precision": choice.model_dump(mode="json")}
             return run.complete()
         if isinstance(translator, FittedTranslator):
             return fit_translator(
@@ -170,9 +170,11 @@ class Run:
         self.seed = seed
         self.validate = validate
         self.fingerprint = fingerprint
-        self.facts: Mapping[str, Any] = {}  # further fields of training.json
+        self.choices: Mapping[str, Any] = {}  # what was chosen for this run; fields of training.json
         self.device = train.images.device
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
+        # Before anything is copied or averaged: it fills buffers.
+        self.facts = dict(translator.prepare_training(train))
         self.networks = trained_networks(translator, settings, self.device)
         self.batches = BatchMaker(
             translator,
@@ -222,7 +224,7 @@ class Run:
                         progress.set_postfix(self._write_log_line(), refresh=False)
                     if self.step % settings.sample_every == 0 or ended:
                         self._write_samples()
-                    due = self.step % settings.validate_every == 0 and self.step > self.phases[-1].start
+                    due = self.step % settings.validate_every == 0 and self.phase.usable
                     if self.validate is not None and (due or ended):
                         self._validate()
                     if self.step % settings.checkpoint_every == 0 or ended or interrupted.is_set():
@@ -320,7 +322,8 @@ class Run:
     def _learning_rate_factor(self, step: int) -> float:
         """Each phase has its own schedule."""
         phase = phase_at(self.phases, step)
-        return self.settings.learning_rate_factor(step - phase.start, phase.stop - phase.start)
+        factor = self.settings.learning_rate_factor(step - phase.start, phase.stop - phase.start)
+        return phase.learning_rate * factor
 
     def _batches_per_step(self, phase: ScheduledPhase) -> int:
         """Batches of a generator step: one per discriminator step where a discriminator is trained, else one."""
@@ -469,8 +472,13 @@ class Run:
             best_score=best.score,
             scores=best.scores,
             seconds=seconds,
-            facts={},
-            measured={"parameters": counts, "images_per_second": speed, **self.facts},
+            facts=self.facts,
+            measured={
+                "parameters": counts,
+                "images_per_second": speed,
+                **({"facts": self.facts} if self.facts else {}),
+                **self.choices,
+            },
             resumed_from=self.resumed_from,
         )
 

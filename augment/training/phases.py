@@ -17,6 +17,8 @@ class ScheduledPhase:
     start: int
     stop: int
     trains: tuple[str, ...] | None
+    usable: bool = True
+    learning_rate: float = 1.0
 
     def trains_name(self, name: str) -> bool:
         """Whether a parameter, buffer or child module of this dotted name is trained."""
@@ -48,7 +50,8 @@ def schedule_phases(translator: LearnedTranslator, steps: int) -> list[Scheduled
         start = scheduled[-1].stop if scheduled else 0
         left = len(wanted) - index - 1
         stop = steps if not left else min(max(round(done * steps), start + 1), steps - left)
-        scheduled.append(ScheduledPhase(phase.name, start, stop, phase.trains))
+        usable = phase.usable or not left
+        scheduled.append(ScheduledPhase(phase.name, start, stop, phase.trains, usable, phase.learning_rate))
     return scheduled
 
 

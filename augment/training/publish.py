@@ -28,7 +28,7 @@ class TrainingResult:
         best_step: The steps after which the published weights were taken.
         best_score: Their validation score; None without validation.
         scores: (steps, score) of every validation.
-        facts: What `fit` returned; empty for a learned translator.
+        facts: What `fit` of a fitted translator or `prepare_training` of a learned one returned.
         seconds: Of training, over all sessions of a resumed run.
         resumed_from: The steps of the checkpoint from which this session went on; None if it began anew.
     """
@@ -56,7 +56,7 @@ def publish(
     best_score: float | None,
     scores: list[tuple[int, float]],
     seconds: float,
-    facts: Mapping[str, Any],  # of a fitted translator
+    facts: Mapping[str, Any],  # what `fit` or `prepare_training` returned
     measured: Mapping[str, Any],  # further fields of training.json
     resumed_from: int | None,
 ) -> TrainingResult:

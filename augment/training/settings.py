@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augment.core.precision import Precision
 from augment.faces.augmentation import TrainingAugmentation
 from augment.translators.base import DISCRIMINATOR
+
+CheckpointRule = Literal["utility", "recognition", "recognition_and_distance"]
 
 
 class TrainingSettings(BaseModel):
@@ -78,6 +82,11 @@ class TrainingSettings(BaseModel):
     )
     sample_faces: int = Field(default=8, ge=1, le=64, description="Rows of a sample sheet.")
     validate_every: int = Field(default=2_000, ge=1, description="Validate every so many steps, and at the end.")
+    checkpoint_rule: CheckpointRule = Field(
+        default="utility",
+        description="What the published weights are the best by, on validation faces: utility (what a classifier of "
+        "their faces knows of real ones), recognition (by the judge), recognition_and_distance (from real faces).",
+    )
     checkpoint_every: int = Field(
         default=500, ge=1, description="Write a checkpoint every so many steps; a killed run loses at most so many."
     )

@@ -17,6 +17,7 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from augment.core import plug_ins
 from augment.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -84,7 +85,6 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(_LAZY[name]), name)
 
 
-ENTRY_POINT_GROUP = "s2l.translators"
 FORMAT_VERSION = 2  # since 2 with a digest (augment.core.sealed_tensors)
 
 _WHAT, _FIX = "readable weights file", "train it again"
@@ -95,12 +95,14 @@ _BUILT_IN = {
     "lssl": "augment.translators.lssl:Lssl",
     "lssl_pose": "augment.translators.pose_normalization:LsslPose",
     "stargan": "augment.translators.stargan:StarGan",
+    "appearance_flow": "augment.translators.appearance_flow:AppearanceFlow",
     "cdcgan": "augment.translators.cdcgan_encoder:Cdcgan",
     "icgan": "augment.translators.icgan:Icgan",
     "ccyclegan": "augment.translators.ccyclegan:CCycleGan",
     "bicogan": "augment.translators.bicogan:Bicogan",
     "cyclegan": "augment.translators.cyclegan:CycleGan",
     "simgan": "augment.translators.simgan:SimGan",
+    "flow_matching": "augment.translators.flow_matching:FlowMatching",
 }
 
 
@@ -120,7 +122,7 @@ class KeepsArrays(Protocol):
 @cache
 def _plug_ins() -> EntryPoints:
     """The installed plug-ins; found once, since that reads what every installed package says of itself."""
-    return entry_points(group=ENTRY_POINT_GROUP)
+    return entry_points(group=plug_ins.TRANSLATORS)
 
 
 def translator_names() -> tuple[str, ...]:

@@ -43,11 +43,16 @@ class Phase:
         share: Of the run's steps; the shares of all phases sum to 1.
         trains: Names of the translator's child modules that are trained; None = all. The others are frozen and in
             evaluation mode.
+        usable: Whether the weights within this phase translate already and may be published, if validation finds them
+            the best. Those of the last phase always may.
+        learning_rate: Factor on all learning rates.
     """
 
     name: str
     share: float
     trains: tuple[str, ...] | None = None
+    usable: bool = False
+    learning_rate: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -258,6 +263,23 @@ class LearnedTranslator(Translator):
     loop keeps them in its checkpoints, and weights files lack them.
     """
 
+    def prepare_training(self, faces: FaceTensors) -> Mapping[str, Any]:
+        """Looks at all training faces, once before a training begins and again before it is resumed.
+
+        For what a batch can't show: statistics of the whole set go into persistent buffers, made by `__init__` with a
+        shape that does not depend on the data, and filled here in place; they are saved with the weights. What only the
+        training needs and can be computed again, such as pairs of faces, is kept in plain attributes: neither
+        checkpoints nor weights files hold it. The same faces must give the same to the bit, whatever torch's random
+        state is. `check` has accepted the faces, and both are on the device that trains.
+
+        Args:
+            faces: The training faces.
+
+        Returns:
+            JSON-able facts for training.json; none by default.
+        """
+        return {}
+
     @abstractmethod
     def networks(self) -> Mapping[str, Iterable[nn.Parameter]]:
         """The parameters of each network, by its name, in the order in which the networks step.
@@ -288,7 +310,8 @@ class LearnedTranslator(Translator):
         """The phases of a training, in order.
 
         When a phase begins, modules that are frozen from then on take their averaged weights, so that later phases
-        learn beside what will be published; learning rates start anew. Only the last phase's weights are published.
+        learn beside what will be published; learning rates start anew. Published are weights of the last phase, or of
+        an earlier one that is `usable`.
         """
         return (Phase("whole", 1.0),)
 

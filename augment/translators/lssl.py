@@ -26,7 +26,14 @@ from augment.networks.layers import (
     concat_label_planes,
     squash,
 )
-from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, attribute_discriminator_losses, head
+from augment.translators.attribute_gan import (
+    AttributeGan,
+    AttributeGanSettings,
+    MaskedGenerator,
+    attribute_discriminator_losses,
+    head,
+    mask_head,
+)
 from augment.translators.base import Batch, CannotTranslateError, Requirement, TranslatorSettings, Weight
 
 
@@ -93,19 +100,33 @@ class LsslDecoder(nn.Module):
             )
         self.image_head = head(channels, settings)
         self.side_head = head(side_channels, settings) if side_channels else None
+        self.mask_head = mask_head(settings) if settings.attention_mask else None
 
     def forward(self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-        """Decodes to pictures [N, C (+ S), H, W] in -1..1; `pictures` are the inputs, used by `image_skip` only."""
+        """Decodes to pictures [N, C (+ S), H, W] in -1..1; `pictures` are the inputs, for `image_skip` and the mask."""
+        return self.with_mask(latent, condition, pictures)[0]
+
+    def with_mask(
+        self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
         features = concat_label_planes(latent, condition) if self.concat else latent
         for block in self.blocks:
             features = block(features, condition)
         hidden = self.image_head(features)
         if self.side_head is not None:
             hidden = torch.cat([hidden, self.side_head(features)], dim=1)
-        return squash(hidden, pictures, self.image_skip)
+        made = squash(hidden, pictures, self.image_skip)
+        if self.mask_head is None:
+            return made, None
+        mask = torch.sigmoid(self.mask_head(features))
+        # The image alone: a heatmap's points move, and leave nothing that could be copied.
+        channels = self.image_head.out_channels
+        image = torch.lerp(pictures[:, :channels], made[:, :channels], mask)
+        return torch.cat([image, made[:, channels:]], dim=1), mask
 
 
-class LsslGenerator(nn.Module):
+class LsslGenerator(MaskedGenerator):
     """G_dec(G_enc(x, s), y)."""
 
     def __init__(
@@ -119,6 +140,10 @@ class LsslGenerator(nn.Module):
     def forward(self, pictures: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Pictures [N, C (+ S), H, W] in -1..1 and the wanted condition [N, K] to translated pictures."""
         return self.decoder(self.encoder(pictures), condition, pictures)
+
+    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
+        return self.decoder.with_mask(self.encoder(pictures), condition, pictures)
 
 
 class LsslModel(AttributeGan):
@@ -150,7 +175,7 @@ class LsslModel(AttributeGan):
         """Channels of (x, s)."""
         return self.channels + self.side_channels
 
-    def build_generator(self) -> nn.Module:
+    def build_generator(self) -> MaskedGenerator:
         """Makes the encoder-decoder."""
         return LsslGenerator(
             num_classes=self.num_classes,
@@ -214,14 +239,14 @@ class LsslModel(AttributeGan):
         encoder, decoder = self.generator.encoder, self.generator.decoder
         pictures = self.pictures(batch.images, batch.side_input)  # (x, s)
         latent = encoder(pictures)
-        translated = decoder(latent, self.condition(batch.targets), pictures)  # (x', s')
+        translated, mask = decoder.with_mask(latent, self.condition(batch.targets), pictures)  # (x', s')
         source, classes = self.discriminator(translated[:, : self.judged_channels])
-        terms: dict[str, torch.Tensor] = {}
+        terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
             loss = losses.adversarial_generator(settings.adversarial, source)
             terms["adversarial"] = settings.lambda_adversarial * loss
         if settings.lambda_cls:
-            loss = losses.classification(settings.classification, classes, batch.targets)
+            loss = self.classification_loss(translated[:, :channels], classes, batch)
             terms["classification"] = settings.lambda_cls * loss
         if settings.lambda_id:
             terms["identity"] = settings.lambda_id * losses.identity(translated[:, :channels], batch.images)
@@ -281,7 +306,7 @@ class Lssl(LsslModel):
         Raises:
             CannotTranslateError: Says what is missing and which setting does without.
         """
-        self.check_sources(faces)
+        super().check(faces)
         if self.settings.side_input and faces.landmarks is not None and not torch.isfinite(faces.landmarks).any():
             self.check_sources(replace(faces, landmarks=None))
         self.check_parsing()
@@ -306,6 +331,10 @@ class Lssl(LsslModel):
         if faces.landmarks is None:
             return torch.full((len(faces), 1, self.size, self.size), -1.0, device=faces.images.device)
         return landmark_heatmap(faces.landmarks, self.size, self.settings.side_sigma)
+
+    def landmark_input(self, landmarks: torch.Tensor) -> torch.Tensor | None:
+        """Landmark heatmaps [N, 1, H, W] in -1..1 of landmarks [N, 68, 2] in 0..1; None where the input is off."""
+        return landmark_heatmap(landmarks, self.size, self.settings.side_sigma) if self.settings.side_input else None
 
     def pictures(self, images: torch.Tensor, side_input: torch.Tensor | None) -> torch.Tensor:
         """(x, s) stacked: float [N, C + 1, H, W]; the image alone where the side input is off."""

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import ClassVar, NoReturn
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.translators.attribute_gan import attribute_discriminator_losses
@@ -36,6 +36,12 @@ class LsslPoseSettings(LsslNetworkSettings):
         description="real faces for the discriminator are those turned by at most so many degrees, and those whose "
         "turn is not known; null = all",
     )
+
+    @model_validator(mode="after")
+    def _no_warm_start(self) -> LsslPoseSettings:
+        if self.warm_start_share or self.class_network_share:
+            raise ValueError("warm_start_share and class_network_share must be 0: its outputs are frontal faces")
+        return self
 
 
 class LsslPose(LsslModel):

@@ -26,7 +26,14 @@ from augment.networks.layers import (
     one_hot,
     squash,
 )
-from augment.translators.attribute_gan import AttributeGan, AttributeGanSettings, attribute_discriminator_losses, head
+from augment.translators.attribute_gan import (
+    AttributeGan,
+    AttributeGanSettings,
+    MaskedGenerator,
+    attribute_discriminator_losses,
+    head,
+    mask_head,
+)
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings, Weight
 
 LEAKY_SLOPE = 0.01  # of the variants with dropout; the text gives none, the released code this
@@ -83,10 +90,12 @@ class StarGanSettings(AttributeGanSettings):
             raise ValueError(f"translate_to: {self.translate_to!r} is none of {', '.join((OWN, *names))}")
         if self.cross_data_sets and not names:
             raise ValueError("cross_data_sets needs data_sets")
+        if names and self.warm_start_share:
+            raise ValueError("warm_start_share: a warm start knows one data set; set it to 0, or data_sets to []")
         return self
 
 
-class StarGanGenerator(nn.Module):
+class StarGanGenerator(MaskedGenerator):
     """7x7 convolution, strided 4x4 convolutions, residual blocks, transposed 4x4 convolutions, 7x7 convolution.
 
     Table 4 of the paper: 64, 128, 256 features, six residual blocks, 128, 64. With `conditioning="concat"` the
@@ -126,6 +135,7 @@ class StarGanGenerator(nn.Module):
             TransposedUpBlock(2 * inner, inner, condition_size=in_norm, slope=slope) for inner in reversed(widths[:-1])
         )
         self.head = head(channels, settings)
+        self.mask_head = mask_head(settings) if settings.attention_mask else None
 
     def forward(self, pictures: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Pictures [N, C, H, W] in -1..1 and the wanted condition [N, K] to translated pictures of the same shape.
@@ -134,6 +144,10 @@ class StarGanGenerator(nn.Module):
         draws the skips within the network only, but means to "directly learn residual features"), and it is left to
         the discriminator to keep them in range. `image_skip` adds the input in its own way.
         """
+        return self.with_mask(pictures, condition)[0]
+
+    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
         features = concat_label_planes(pictures, condition) if self.concat else pictures
         last = len(self.blocks) - 1
         passed_on = []
@@ -150,8 +164,13 @@ class StarGanGenerator(nn.Module):
                 features = features + passed_on.pop()
         hidden = self.head(features)
         if self.skip and not self.image_skip:
-            return pictures + torch.tanh(hidden)
-        return squash(hidden, pictures, self.image_skip)
+            made = pictures + torch.tanh(hidden)
+        else:
+            made = squash(hidden, pictures, self.image_skip)
+        if self.mask_head is None:
+            return made, None
+        mask = torch.sigmoid(self.mask_head(features))
+        return torch.lerp(pictures, made, mask), mask
 
 
 class StarGan(AttributeGan):
@@ -166,7 +185,7 @@ class StarGan(AttributeGan):
     settings: StarGanSettings
     generator: StarGanGenerator
 
-    def build_generator(self) -> nn.Module:
+    def build_generator(self) -> MaskedGenerator:
         """Makes the generator."""
         return StarGanGenerator(
             condition_size=self.num_classes + len(self.settings.data_sets),
@@ -303,15 +322,14 @@ class StarGan(AttributeGan):
         """
         settings = self.settings
         real = batch.images
-        fake = self.generator(real, self._wanted_condition(batch))
+        fake, mask = self.generator.with_mask(real, self._wanted_condition(batch))
         source, classes = self.discriminator(fake)
-        terms: dict[str, torch.Tensor] = {}
+        terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
             loss = losses.adversarial_generator(settings.adversarial, source)
             terms["adversarial"] = settings.lambda_adversarial * loss
         if settings.lambda_cls:
-            loss = losses.classification(settings.classification, classes, batch.targets)
-            terms["classification"] = settings.lambda_cls * loss
+            terms["classification"] = settings.lambda_cls * self.classification_loss(fake, classes, batch)
         if settings.lambda_id:
             terms["identity"] = settings.lambda_id * losses.identity(fake, real)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import Field
 
+from augment.core import plug_ins
 from augment.core.files import atomic_write_text
 from augment.core.seals import file_digest
 from pipeline.core.code import HOME, PACKAGES
@@ -24,7 +25,6 @@ from pipeline.core.stage_records import measured
 from pipeline.core.workspace import Artifacts
 
 LOG = logging.getLogger(__name__)
-PLUG_INS = "s2l.translators"  # the group of entry points, which `augment.translators` reads
 
 STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
 
@@ -86,13 +86,14 @@ def check_parameters(root: Path) -> None:
         InputError: params.yaml can't be run, or the data set can't serve a translator that must not be refused.
     """
     file, checked = root / "params.yaml", Artifacts(root).scratch / "parameters-checked"
-    known = file.is_file() and checked.is_file() and checked.read_text(encoding="utf-8") == _content(file)
+    content = _content(file) if file.is_file() else None
+    known = content is not None and checked.is_file() and checked.read_text(encoding="utf-8") == content
     if not known:
         load_sections(file, _Names)  # they stand in paths, and cost milliseconds to check: the rest loads torch
         # Imported by name: it can refuse a run but never change a result, so no stage should depend on its code.
         importlib.import_module("pipeline.requirements").check_run(root)
-        if not entry_points(group=PLUG_INS):
-            atomic_write_text(checked, _content(file))
+        if content is not None and not entry_points(group=plug_ins.TRANSLATORS):
+            atomic_write_text(checked, content)
 
 
 def _content(file: Path) -> str:

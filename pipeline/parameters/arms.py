@@ -13,6 +13,7 @@ class Arms(Section):
 
     real: dict[Name, Arm] = Field(min_length=1)
     synthetic: dict[Name, Arm] = Field(default_factory=dict)
+    mixed: dict[Name, Arm] = Field(default_factory=dict, description="Arms with faces of two translators.")
 
     def arm(self, name: str) -> Arm:
         """The arm of this name.
@@ -20,4 +21,8 @@ class Arms(Section):
         Raises:
             InputError: There is none.
         """
-        return named({**self.real, **self.synthetic}, name, "arm")
+        return named(self.all(), name, "arm")
+
+    def all(self) -> dict[str, Arm]:
+        """Every arm, by its name, in the order of the report."""
+        return {**self.real, **self.synthetic, **self.mixed}

@@ -127,27 +127,36 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
             method.check_size(parameters.dataset.image_size, settings)
         except (InputError, ValueError) as error:
             problems.append(Problem(f"{where}: dataset.image_size", f"translator {name}: {error}"))
-    both = set(parameters.arms.real) & set(parameters.arms.synthetic)
-    problems += [
-        Problem(f"{where}: arms.synthetic.{name}", "is also an arm of real faces", "rename it") for name in both
-    ]
+    arms: dict[str, str] = {}
+    for group, found in (
+        ("real", parameters.arms.real),
+        ("synthetic", parameters.arms.synthetic),
+        ("mixed", parameters.arms.mixed),
+    ):
+        for name in found:
+            if name in arms:
+                problems.append(Problem(f"{where}: arms.{group}.{name}", f"is also in arms.{arms[name]}", "rename it"))
+            arms[name] = group
     for name, arm in parameters.arms.real.items():
-        if arm.translator is not None:
+        if arm.translators:
             fix = "move it to arms.synthetic"
             problems.append(
                 Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces has no translator", fix)
             )
-    for name, arm in parameters.arms.synthetic.items():
-        path = f"{where}: arms.synthetic.{name}"
-        if arm.translator is None:
-            problems.append(Problem(f"{path}.translator", "is missing", f"one of {', '.join(parameters.translators)}"))
-        elif arm.translator not in parameters.translators:
-            fix = f"one of {', '.join(parameters.translators)}"
-            problems.append(Problem(f"{path}.translator", f"{arm.translator!r} is not a translator of this run", fix))
+    choices = f"one of {', '.join(parameters.translators)}"
+    for name, arm in (parameters.arms.synthetic | parameters.arms.mixed).items():
+        path = f"{where}: arms.{arms[name]}.{name}"
+        for key, needed in (("translator", True), ("second_translator", name in parameters.arms.mixed)):
+            translator = getattr(arm, key)
+            if translator is None and needed:
+                problems.append(Problem(f"{path}.{key}", "is missing", choices))
+            elif translator is not None and not needed:
+                problems.append(Problem(f"{path}.{key}", "is for arms of two translators", "move it to arms.mixed"))
+            elif translator is not None and translator not in parameters.translators:
+                problems.append(Problem(f"{path}.{key}", f"{translator!r} is not a translator of this run", choices))
         if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
             why = f"{arm.per_class} is more than the {parameters.synthesis.per_class} faces per class that are made"
             problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
-    arms = [*parameters.arms.real, *parameters.arms.synthetic]
     baseline = parameters.report.baseline_arm
     if baseline is not None and baseline not in arms:
         fix = f"one of {', '.join(arms)}"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from classifiers.arms import run_arm
+from classifiers.arms import ArmRefusedError, run_arm
 from classifiers.training import ClassifierSettings
 from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import StageInput, check_inputs
-from pipeline.core.workspace import move_into_place
+from pipeline.core.workspace import REFUSAL_FILE, move_into_place
 from pipeline.measured_fields import take_measurements
 from pipeline.parameters.arms import Arms
 from pipeline.stages.refusals import pass_refusal_on
+
+LOG = logging.getLogger(__name__)
 
 
 class ClassifyParameters(CommonParameters):
@@ -29,19 +32,13 @@ def classify(root: Path, name: str) -> None:
     """Trains and tests an arm's classifiers, for every fold and seed."""
     parameters, artifacts, device = start(root, ClassifyParameters)
     arm = parameters.arms.arm(name)
-    earlier = (
-        []
-        if arm.translator is None
-        else [StageInput(artifacts.selected(arm.translator), f"s2l assess {arm.translator}")]
-    )
+    earlier = [StageInput(artifacts.selected(other), f"s2l assess {other}") for other in arm.translators]
     check_inputs([*prepared_inputs(artifacts), *earlier], [artifacts.arm(name)])
-    synthetic_dir = None
+    synthetic_dirs = [artifacts.selected(other) for other in arm.translators]
+    if any(pass_refusal_on(directory, artifacts.arm(name)) for directory in synthetic_dirs):
+        return
     inputs = {"faces": artifacts.faces, "folds": artifacts.folds}
-    if arm.translator is not None:
-        synthetic_dir = artifacts.selected(arm.translator)
-        if pass_refusal_on(synthetic_dir, artifacts.arm(name)):
-            return
-        inputs["synthetic"] = synthetic_dir
+    inputs |= dict(zip(("synthetic", "second"), synthetic_dirs, strict=False))
     values = {
         "arm": arm.model_dump(mode="json"),
         **parameters.model_dump(mode="json", include={"seed", "seeds", "classifier"}),
@@ -49,24 +46,28 @@ def classify(root: Path, name: str) -> None:
     with stage_scratch("classify", artifacts, parameters, values, inputs, name) as scratch:
         built = scratch / "out"
         built.mkdir(exist_ok=True)
-        done = run_arm(
-            name,
-            arm,
-            faces_dir=artifacts.faces,
-            folds_path=artifacts.folds,
-            synthetic_dir=synthetic_dir,
-            classifier_settings=parameters.classifier,
-            seeds=parameters.seeds,
-            out=built / "predictions.parquet",
-            history_out=built / "history.jsonl",
-            weights_out=None,
-            scratch=scratch / "cells",
-            device=device,
-            processes=processes_of(parameters, device),
-            threads=parameters.runtime.threads,
-            precision_cache=artifacts.precision,
-        )
-        if done.precision is not None:
-            write_json(built / "precision.json", done.precision.model_dump(mode="json"))
+        try:
+            done = run_arm(
+                name,
+                arm,
+                faces_dir=artifacts.faces,
+                folds_path=artifacts.folds,
+                synthetic_dirs=synthetic_dirs,
+                classifier_settings=parameters.classifier,
+                seeds=parameters.seeds,
+                out=built / "predictions.parquet",
+                history_out=built / "history.jsonl",
+                weights_out=None,
+                scratch=scratch / "cells",
+                device=device,
+                processes=processes_of(parameters, device),
+                threads=parameters.runtime.threads,
+                precision_cache=artifacts.precision,
+            )
+            if done.precision is not None:
+                write_json(built / "precision.json", done.precision.model_dump(mode="json"))
+        except ArmRefusedError as error:
+            LOG.warning(f"arm {name} is refused: {error}")
+            write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
         write_json(artifacts.measurements(f"classify-{name}"), take_measurements(built))
         move_into_place(built, artifacts.arm(name))

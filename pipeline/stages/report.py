@@ -45,7 +45,7 @@ class ReportParameters(CommonParameters):
 def report(root: Path) -> None:
     """Writes the tables, the figures, the metrics and the page."""
     parameters, artifacts, device = start(root, ReportParameters)
-    arms = {**parameters.arms.real, **parameters.arms.synthetic}
+    arms = parameters.arms.all()
     inputs = [*prepared_inputs(artifacts), StageInput(artifacts.parsing, "s2l parsing")]
     for translator in parameters.translators:
         inputs.append(StageInput(artifacts.translator(translator), f"s2l train {translator}"))
@@ -59,7 +59,14 @@ def report(root: Path) -> None:
     # Refusals of training or synthesis were copied to these outputs.
     refusals = {name: refusal_in(artifacts.selected(name)) for name in parameters.translators}
     ran = [name for name, refusal in refusals.items() if refusal is None]
-    ran_arms = [name for name in arms if refusal_in(artifacts.arm(name)) is None]
+    arm_refusals = {name: refusal_in(artifacts.arm(name)) for name in arms}
+    ran_arms = [name for name, refusal in arm_refusals.items() if refusal is None]
+    # An arm without a translator was refused for itself.
+    refused_arms = {
+        name: refusal["reason"]
+        for name, refusal in arm_refusals.items()
+        if refusal is not None and arms[name].translator is None
+    }
     build_report(
         ReportInputs(
             data_name=_data_name(parameters.dataset),
@@ -73,6 +80,7 @@ def report(root: Path) -> None:
             precisions=_precisions(artifacts, ran_arms),
             selections={name: artifacts.selected(name) for name in ran},
             refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
+            refused_arms=refused_arms,
             notes=parsing_notes(artifacts.parsing),
             params=read_values(root / "params.yaml"),
             environment=describe_environment(name_of(str(device))),

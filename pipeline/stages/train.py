@@ -109,7 +109,13 @@ def _train_fold(
     if isinstance(translator, LearnedTranslator):
         from classifiers.judge import load_judge  # a slow import that fitted translators don't need
 
-        validate = checkpoint_validation(load_judge(artifacts.judge, fold, device), validation, seed=seed)
+        validate = checkpoint_validation(
+            load_judge(artifacts.judge, fold, device),
+            validation,
+            seed=seed,
+            train=faces["train"].to(device),
+            rule=entry.training.checkpoint_rule,
+        )
     train_translator(
         translator,
         faces["train"].to(device),

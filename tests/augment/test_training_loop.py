@@ -437,3 +437,60 @@ def test_a_method_refuses_faces_that_lack_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(CannotTranslateError, match="landmarks"):
         run(tmp_path, tiny_method("lssl"), larger(tiny_faces(landmarks=False)))
     assert not (tmp_path / "scratch").exists()
+
+
+# Preparation
+
+
+class Prepared(TinyGan):
+    """Keeps the mean picture of the training faces as a buffer, and its standard deviation as an attribute."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register_buffer("mean_picture", torch.zeros(self.channels, self.size, self.size))
+        self.deviation = 0.0
+        self.prepared = 0
+
+    def prepare_training(self, faces: Any) -> dict[str, Any]:
+        self.prepared += 1
+        self.mean_picture.copy_(faces.images.float().mean(0))
+        self.deviation = float(faces.images.float().std())
+        return {"faces": len(faces)}
+
+    def generator_losses(self, batch: Any) -> dict[str, torch.Tensor]:
+        assert self.deviation > 0
+        return super().generator_losses(batch) | {"prepared": self.mean_picture.mean() / 255 * self.head.bias.mean()}
+
+
+def prepared_gan() -> Prepared:
+    torch.manual_seed(0)
+    return Prepared(num_classes=3, channels=1, size=16, settings=TinySettings())
+
+
+def test_a_translator_sees_all_training_faces_before_the_first_step_and_before_a_resume(tmp_path: Path) -> None:
+    whole = prepared_gan()
+    result = run(tmp_path / "whole", whole, steps=6, checkpoint_every=2)
+    assert whole.prepared == 1
+    assert result.facts == {"faces": 24}
+    assert json.loads((tmp_path / "whole" / "out" / "training.json").read_text())["facts"] == {"faces": 24}
+    published = load_file(tmp_path / "whole" / "out" / "weights.safetensors")
+    torch.testing.assert_close(published["mean_picture"], tiny_faces().images.float().mean(0))
+
+    class Broken(Exception):
+        pass
+
+    cut = prepared_gan()
+
+    def breaking(batch: Any) -> dict[str, torch.Tensor]:
+        if batch.step == 3:
+            raise Broken
+        return Prepared.generator_losses(cut, batch)
+
+    cut.generator_losses = breaking  # type: ignore[method-assign]
+    with pytest.raises(Broken):
+        run(tmp_path / "cut", cut, steps=6, checkpoint_every=2)
+    again = prepared_gan()
+    assert run(tmp_path / "cut", again, steps=6, checkpoint_every=2).resumed_from == 2
+    assert again.prepared == 1
+    found = load_file(tmp_path / "cut" / "out" / "weights.safetensors")
+    assert all(torch.equal(found[name], value) for name, value in published.items())

@@ -134,6 +134,37 @@ def test_each_phase_trains_its_networks_and_no_other(tmp_path: Path) -> None:
     assert ["discriminator/critic" in line for line in log] == [True] * 6 + [False] * 4
 
 
+def test_a_usable_phase_is_validated_and_may_be_published_and_another_learns_slower(tmp_path: Path) -> None:
+    class Usable(Phased):
+        def phases(self) -> tuple[Phase, ...]:
+            first, second = super().phases()
+            return (replace(first, usable=True), replace(second, learning_rate=0.5))
+
+    torch.manual_seed(5)
+    translator = Usable(num_classes=3, channels=1, size=16, settings=PhasedSettings())
+    scored: list[int] = []
+
+    def validate(_: torch.nn.Module, step: int) -> float:
+        scored.append(step)
+        return -abs(step - 4.0)
+
+    result = train_translator(
+        translator,
+        tiny_faces(),
+        None,
+        SETTINGS,
+        out=tmp_path / "out",
+        scratch=tmp_path / "scratch",
+        seed=1,
+        validate=validate,  # type: ignore[arg-type]
+    )
+    assert scored == [2, 4, 6, 8, 10]
+    assert result.best_step == 4
+    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    rates = [round(line["generator_learning_rate"] / 0.05, 4) for line in log]
+    assert rates == [1, 1, 1, 1, 0.6667, 0.3333, 0.5, 0.5, 0.5, 0.25]
+
+
 def test_the_second_phase_learns_beside_the_averaged_weights(tmp_path: Path) -> None:
     """What is published of the first phase is its average, not its last step: the second must learn beside that."""
 

@@ -20,7 +20,7 @@ from augment.core.errors import InputError
 from augment.faces.images import decode_image, encode_png
 from augment.faces.leakage import LeakageError
 from augment.faces.table import faces_from_rows, read_faces
-from classifiers.arms import ArmReport, run_arm
+from classifiers.arms import ArmRefusedError, ArmReport, run_arm
 from classifiers.evaluation import read_predictions, score_predictions
 from classifiers.models import ModelSettings, load_classifier
 from classifiers.settings import Arm
@@ -36,6 +36,7 @@ TINY = ClassifierSettings(
     augmentation="flip",
     validate_every=3,
 )
+REAL = Arm(kind="real")
 BESIDE = Arm(kind="synthetic", translator="stripes", per_class=4)
 
 
@@ -51,7 +52,7 @@ def run(data: Path, name: str = "real", arm: Arm | None = None, **options: Any) 
     defaults: dict[str, Any] = {
         "faces_dir": data / "faces",
         "folds_path": data / "folds.parquet",
-        "synthetic_dir": data / "synthetic",
+        "synthetic_dirs": [data / "synthetic"] * len((arm or REAL).translators),
         "classifier_settings": TINY,
         "seeds": (0, 1),
         "out": data / "out" / f"{name}.parquet",
@@ -59,7 +60,7 @@ def run(data: Path, name: str = "real", arm: Arm | None = None, **options: Any) 
         "scratch": data / "scratch" / name,
         "progress": False,
     }
-    return run_arm(name, arm or Arm(kind="real"), **{**defaults, **options})
+    return run_arm(name, arm or REAL, **{**defaults, **options})
 
 
 def test_every_fold_and_seed_is_tested_on_its_own_test_faces(data: Path) -> None:
@@ -237,6 +238,24 @@ def test_a_killed_run_goes_on_to_the_same_result(data: Path) -> None:
         assert (data / f"killed.{ending}").read_bytes() == (data / "out" / f"real.{ending}").read_bytes()
 
 
+def test_faces_of_two_translators_are_half_and_half(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = recorded_calls(monkeypatch)
+    for fold, source in ((0, "a-0000"), (1, "test-0000")):
+        write_synthetic(data / "other", fold=fold, per_class=6, source=source)
+    mixed = BESIDE.model_copy(update={"second_translator": "dots", "per_class": 5})
+    assert mixed.translators == ("stripes", "dots") and mixed.amounts() == (3, 2)
+    folders = [data / "synthetic", data / "other" / "synthetic"]
+    report = run(data, "mixed", mixed, synthetic_dirs=folders, seeds=(0,))
+    assert report.cells[0].synthetic_faces == 15
+    first, second = ([f"synthetic-{name}-{i:04d}" for name in NAMES for i in range(n)] for n in (3, 2))
+    assert list(calls[0]["synthetic"].face_ids) == [*first, *second]
+    with pytest.raises(InputError, match=r"arms\.mixed\.mixed\.per_class.*7 faces of each class by stripes") as error:
+        run(data, "mixed", mixed.model_copy(update={"per_class": 13}), synthetic_dirs=folders)
+    assert "lower arms.mixed.mixed.per_class to 12" in str(error.value)
+    with pytest.raises(InputError, match="of 2 translators"):
+        run(data, "mixed", mixed, synthetic_dirs=folders[:1])
+
+
 @pytest.mark.parametrize("kind", ["hog", "lbp"])
 def test_classical_rows(data: Path, kind: Any) -> None:
     from classifiers.baselines import BaselineSettings
@@ -250,12 +269,78 @@ def test_classical_rows(data: Path, kind: Any) -> None:
     assert run(data, kind, Arm(kind=kind), baseline_settings=small, seeds=(0,)).resumed == 2
 
 
+def give_landmarks(data: Path, *, which: str = "", seed: int = 0) -> None:
+    """Landmarks whose mouth says the class, moved and scaled about, to faces whose name starts so."""
+    file = next((data / "faces").rglob("*.parquet"))
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    mean = np.random.default_rng(0).uniform(0.3, 0.7, (68, 2))
+    random = np.random.default_rng(seed)
+    for row in rows:
+        if row["face_id"].startswith(which):
+            points = mean.copy()
+            points[48:, 1] += 0.06 * row["label"]
+            points = points * random.uniform(0.8, 1.2) + random.uniform(-0.1, 0.1, 2) + random.normal(0, 0.005, (68, 2))
+            row["landmarks"] = points.astype(np.float32).ravel().tolist()
+    pq.write_table(faces_from_rows(rows, table.schema), file)
+
+
+def test_landmarks_alone(data: Path) -> None:
+    give_landmarks(data)
+    options: dict[str, Any] = {"name": "lda", "arm": Arm(kind="landmark_lda"), "seeds": (0,)}
+    report = run(data, **options)
+    assert report.steps is None and report.cells[0].best_step is None
+    assert all(cell.test.accuracy > 0.9 and cell.validation_score > 0.7 for cell in report.cells)
+    assert (data / "out" / "lda.jsonl").read_text() == ""
+    assert run(data, **options).resumed == 2
+    # What it works on is part of what a finished cell depends on.
+    give_landmarks(data, which="a-0000", seed=1)
+    assert run(data, **options).resumed == 0
+
+
+@pytest.mark.parametrize(("which", "split"), [("none", "train"), ("a", "validation")])
+def test_landmarks_alone_are_refused_without_landmarks(data: Path, which: str, split: str) -> None:
+    give_landmarks(data, which=which)
+    with pytest.raises(ArmRefusedError, match=rf"arms\.real\.lda: needs landmarks, and no {split} face of fold 0"):
+        run(data, "lda", Arm(kind="landmark_lda"), seeds=(0,))
+    assert not (data / "out" / "lda.parquet").exists()
+
+
+def test_an_arm_trains_as_long_as_it_says(data: Path) -> None:
+    report = run(data, "longer", Arm(kind="real", steps_factor=2.0), seeds=(0,))
+    assert report.steps == 2 * TINY.steps
+    curves = [json.loads(line) for line in (data / "out" / "longer.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in curves if row["fold"] == 0] == [3, 6, 9, 12]
+    assert Arm(kind="real", steps_factor=0.01).steps(TINY) == 1
+    assert Arm(kind="real").steps(TINY) == TINY.steps and Arm(kind="hog").steps(TINY) is None
+
+
+@pytest.mark.parametrize("augmentation", ["mixup", "cutmix", "randaugment"])
+def test_arms_of_stronger_augmentation(data: Path, augmentation: Any) -> None:
+    report = run(data, augmentation, Arm(kind="real", augmentation=augmentation), seeds=(0,))
+    assert [cell.best_step in (3, 6) for cell in report.cells] == [True, True]
+    plain = run(data, "real", seeds=(0,))
+    predictions = [
+        read_predictions(data / "out" / f"{name}.parquet")[0]["probabilities"] for name in ("real", augmentation)
+    ]
+    assert plain.steps == report.steps and predictions[0] != predictions[1]
+
+
+def test_the_last_step_is_kept_where_the_settings_say_so(data: Path) -> None:
+    settings = TINY.model_copy(update={"select_by": "last"})
+    report = run(data, classifier_settings=settings)
+    assert [cell.best_step for cell in report.cells] == [TINY.steps] * 4
+    curves = [json.loads(line) for line in (data / "out" / "real.jsonl").read_text().splitlines()]
+    last = [row["balanced_accuracy"] for row in curves if row["step"] == TINY.steps]
+    assert [cell.validation_score for cell in report.cells] == last
+
+
 def test_seeds_must_be_distinct(data: Path) -> None:
     for seeds in ((), (1, 1)):
         with pytest.raises(InputError, match="seeds: "):
             run(data, seeds=seeds)
-    with pytest.raises(InputError, match="give synthetic_dir"):
-        run(data, arm=BESIDE, synthetic_dir=None)
+    with pytest.raises(InputError, match="give synthetic_dirs"):
+        run(data, arm=BESIDE, synthetic_dirs=())
 
 
 @pytest.mark.parametrize(
@@ -268,6 +353,9 @@ def test_seeds_must_be_distinct(data: Path) -> None:
         {"kind": "synthetic", "translator": "warp", "per_class": 500, "share": 0.3, "selected": False},
         {"kind": "synthetic_only", "translator": "warp", "per_class": 500},
         {"kind": "hog"},
+        {"kind": "landmark_lda"},
+        {"kind": "hog", "steps_factor": 1.0},
+        {"kind": "real", "augmentation": "mixup", "steps_factor": 2.0},
     ],
 )
 def test_good_arms(settings: dict) -> None:
@@ -286,6 +374,9 @@ def test_good_arms(settings: dict) -> None:
         ({"kind": "real", "share": 0.4}, "share: kind real uses no synthetic faces"),
         ({"kind": "oversampled", "class_balanced": False}, "use kind real"),
         ({"kind": "hog", "augmentation": "flip"}, "augmentation: kind hog has no batches"),
+        ({"kind": "landmark_lda", "augmentation": "mixup"}, "augmentation: kind landmark_lda has no batches"),
+        ({"kind": "lbp", "steps_factor": 2.0}, "steps_factor: kind lbp has no steps"),
+        ({"kind": "real", "steps_factor": 0}, "greater than 0"),
         ({"kind": "magic"}, "'oversampled'"),
         ({"kind": "real", "n": 5}, "Extra inputs"),
     ],

@@ -83,6 +83,61 @@ def test_features_are_what_the_last_layer_sees(channels: int) -> None:
         torch.testing.assert_close(model(images.float() / 255), model(images))
 
 
+PLAIN = {"name": "plain_cnn", "widths": (4, 6, 8, 8)}
+
+
+def test_plain_network_by_hand() -> None:
+    model = create_classifier(ModelSettings(**PLAIN, convolutions=(1, 2, 1, 1)), num_classes=3, channels=1, seed=0)
+    kernels = 9 * (1 * 4 + 4 * 6 + 6 * 6 + 6 * 8 + 8 * 8)
+    norms = 2 * (4 + 6 + 6 + 8 + 8)
+    assert count(model) == kernels + norms + 9 * 8 * 3 + 3
+    seven = ModelSettings(name="plain_cnn", convolutions=(1, 2, 2, 2))  # of the 581,000 that such a network has
+    assert count(create_classifier(seven, num_classes=7, channels=1, seed=0)) == pytest.approx(581_000, abs=1_000)
+
+
+@pytest.mark.parametrize(
+    ("stem", "size", "edge"), [("small", 48, 3), ("half", 48, 1), ("half", 96, 3), ("small", 32, 2)]
+)
+def test_stages_of_the_plain_network_halve_the_map(stem: str, size: int, edge: int) -> None:
+    model = create_classifier(ModelSettings(**PLAIN, stem=stem), num_classes=3, channels=1, seed=0).eval()
+    images = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
+    assert model.network.forward_features(torch.zeros(2, 1, size, size)).shape == (2, 8, edge, edge)
+    features = model.features(images)
+    assert features.shape == (2, 9 * 8)  # of a map of 3 x 3, whatever the picture's size
+    torch.testing.assert_close(model.network.fc(features), model(images))
+    if edge == 3:  # and that map is the stages' own, not an average of it
+        torch.testing.assert_close(features, model.network.forward_features(model.normalise(images)).flatten(1))
+
+
+def test_dropout_is_what_it_says_and_only_in_training() -> None:
+    model = create_classifier(ModelSettings(**PLAIN, dropout=0.5), num_classes=3, channels=1, seed=0)
+    maps = torch.ones(64, 8, 3, 3)
+    dropped = (model.network.train().forward_head(maps, pre_logits=True) == 0).float().mean()
+    assert 0.45 < dropped < 0.55
+    assert (model.network.eval().forward_head(maps, pre_logits=True) == 1).all()
+
+
+def test_the_plain_network_is_built_and_trained_without_timm() -> None:
+    code = """
+        import sys
+        import numpy as np
+        from striped_faces import tensors
+        from classifiers.models import ModelSettings
+        from classifiers.training import ClassifierSettings, train_classifier
+        model = ModelSettings(name="plain_cnn", widths=(4, 4), convolutions=(1, 1))
+        settings = ClassifierSettings(model=model, steps=2, batch_size=4, ema_decay=0.9)
+        faces = tensors(np.arange(6) % 3, seed=0)
+        train_classifier(settings, real=faces, validation=faces, progress=False)
+        print(sorted({"timm", "torchvision"} & set(sys.modules)))
+    """
+    here = Path(__file__).parent
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(here), str(here.parents[1])))}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr[-2000:]
+
+
 def test_a_seed_gives_the_same_weights_and_leaves_the_global_generator() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -96,8 +151,14 @@ def test_a_seed_gives_the_same_weights_and_leaves_the_global_generator() -> None
     assert not torch.equal(first["network.conv1.weight"], other["network.conv1.weight"])
 
 
-def test_saved_network_is_the_same_network(tmp_path: Path) -> None:
-    settings = ModelSettings(name="resnet18_narrow", stem="half", width=8)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ModelSettings(name="resnet18_narrow", stem="half", width=8),
+        ModelSettings(**PLAIN, convolutions=(1, 1, 2, 1), dropout=0.2),
+    ],
+)
+def test_saved_network_is_the_same_network(tmp_path: Path, settings: ModelSettings) -> None:
     model = create_classifier(settings, num_classes=3, channels=1, seed=0).eval()
     path = tmp_path / "weights.safetensors"
     save_classifier(model, path, class_names=("a", "b", "c"), size=32)
@@ -152,13 +213,20 @@ def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, t
 @pytest.mark.parametrize(
     ("settings", "fix"),
     [
-        ({"name": "resnet19"}, "use one of resnet18, resnet18_narrow, resnet50"),
+        ({"name": "resnet19"}, "use one of plain_cnn, resnet18, resnet18_narrow, resnet50"),
         ({"name": "resnet18", "width": 8}, "use resnet18_narrow"),
         ({"name": "resnet18_narrow", "pretrained": True}, "set pretrained to false"),
         ({"name": "resnet18", "weights": "weights.pth"}, "safetensors"),
         ({"name": "resnet18_narrow", "width": 7}, "multiple of 2"),
         ({"stem": "huge"}, "'standard', 'half' or 'small'"),
         ({"depth": 3}, "Extra inputs"),
+        ({"name": "resnet18", "widths": (8, 8)}, "widths is for plain_cnn; leave it out for resnet18"),
+        ({"name": "resnet18_narrow", "dropout": 0.1}, "dropout is for plain_cnn"),
+        ({"name": "plain_cnn", "width": 8}, "width is for narrow networks"),
+        ({"name": "plain_cnn", "widths": (8, 16)}, "convolutions: 4 numbers for 2 stages"),
+        ({"name": "plain_cnn", "stem": "standard"}, "use small, or half"),
+        ({"name": "plain_cnn", "pretrained": True}, "no weights of plain_cnn are published"),
+        ({"name": "plain_cnn", "widths": ()}, "at least 1 item"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict, fix: str) -> None:

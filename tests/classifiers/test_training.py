@@ -62,14 +62,35 @@ def test_it_learns_what_can_be_learned() -> None:
     assert not result.model.training
 
 
-@pytest.mark.parametrize("settings", [TINY, changed(optimizer="sgd", schedule="cosine", ema_decay=0.9)])
+PLAIN = ModelSettings(name="plain_cnn", widths=(4, 8), convolutions=(1, 1), dropout=0.5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TINY,
+        changed(optimizer="sgd", schedule="cosine", ema_decay=0.9),
+        changed(model=PLAIN, augmentation="classical", ema_decay=0.9, select_by="last"),
+        changed(model=PLAIN, augmentation="mixup"),
+        changed(model=PLAIN, augmentation="cutmix"),
+    ],
+)
 def test_the_same_seed_gives_the_same_weights(settings: ClassifierSettings) -> None:
     synthetic = tensors(np.arange(60) % 3, seed=3)
     first, second, other = (train(settings, synthetic=synthetic, seed=seed) for seed in (4, 4, 5))
     weights = [result.model.state_dict() for result in (first, second, other)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert not torch.equal(weights[0]["network.conv1.weight"], weights[2]["network.conv1.weight"])
+    layer = next(name for name in weights[0] if name.startswith("network."))
+    assert not torch.equal(weights[0][layer], weights[2][layer])
     assert first.history == second.history
+
+
+def test_dropout_leaves_the_global_generator() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    train(changed(model=PLAIN, steps=2))
+    assert torch.equal(torch.rand(2), expected)
 
 
 def test_arms_share_first_weights_and_the_order_of_real_faces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +189,56 @@ def test_weights_are_those_of_the_best_step(monkeypatch: pytest.MonkeyPatch) -> 
     assert not torch.equal(final["network.conv1.weight"], taken[2]["network.conv1.weight"])
 
 
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_last_keeps_the_last_step_whatever_validation_says(monkeypatch: pytest.MonkeyPatch, ema_decay: float) -> None:
+    taken: list[dict[str, torch.Tensor]] = []
+    look = training.predict
+
+    def record(model: Any, *arguments: Any, **settings: Any) -> np.ndarray:
+        taken.append({name: value.clone() for name, value in model.state_dict().items()})
+        return look(model, *arguments, **settings)
+
+    monkeypatch.setattr(training, "predict", record)
+    _scripted_scores(monkeypatch, [0.9, 0.7, 0.3])
+    result = train(changed(select_by="last", ema_decay=ema_decay))
+    assert (result.best_step, result.validation_score) == (30, 0.3)
+    final = result.model.state_dict()
+    assert all(torch.equal(final[name], taken[2][name]) for name in final)
+    assert not torch.equal(final["network.conv1.weight"], taken[0]["network.conv1.weight"])
+
+
+def test_steps_of_a_call_stretch_the_schedule() -> None:
+    settings = changed(steps=10, validate_every=5)
+    history = train(settings, steps=20).history
+    assert [row["step"] for row in history] == [5, 10, 15, 20]
+    assert history == train(changed(steps=20, validate_every=5)).history
+
+
+def test_the_average_is_looked_at_and_the_weights_go_on_without_it() -> None:
+    slow, none = train(changed(ema_decay=0.9)), train()
+    assert [row["loss"] for row in slow.history] == [row["loss"] for row in none.history]
+    layer = "network.conv1.weight"
+    assert not torch.equal(slow.model.state_dict()[layer], none.model.state_dict()[layer])
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixed_faces_are_learned_from(kind: str) -> None:
+    test = tensors(np.arange(60) % 3, seed=2)
+    result = train(changed(steps=60, augmentation=kind, augmentation_settings={"rotation": 0, "translation": 0}))
+    assert (predict(result.model, test).argmax(1) == test.labels.numpy()).mean() > 0.8
+
+
+def test_biases_and_norms_do_not_decay() -> None:
+    model = training.create_classifier(PLAIN, num_classes=3, channels=1, seed=0)
+    optimizer, _ = training._optimizer(model, changed(weight_decay=0.3))
+    decays = {id(values): group["weight_decay"] for group in optimizer.param_groups for values in group["params"]}
+    for name, values in model.named_parameters():
+        # Of the two stages: convolution, pooling, norm, ReLU each.
+        weight = name in ("network.stages.0.weight", "network.stages.4.weight", "network.fc.weight")
+        assert decays.pop(id(values)) == (0.3 if weight else 0.0), name
+    assert not decays
+
+
 def test_last_step_is_always_validated() -> None:
     assert [row["step"] for row in train(changed(steps=25)).history] == [10, 20, 25]
 
@@ -223,6 +294,7 @@ def test_sets_that_cannot_be_trained_on(options: dict, message: str) -> None:
         ({"steps": 0}, "greater than or equal to 1"),
         ({"learning_rate": 0}, "greater than 0"),
         ({"select_by": "test_accuracy"}, "'accuracy', 'balanced_accuracy' or 'macro_f1'"),
+        ({"select_by": "first"}, "'last'"),
         ({"warmup_share": 0}, "one_cycle needs a rise"),
         ({"epochs": 3}, "Extra inputs"),
         ({"model": {"name": "vit"}}, "no known network"),

@@ -34,6 +34,8 @@ def changed(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     return values
 
 
+MIXED = {"kind": "synthetic", "translator": "warp", "per_class": 300}
+
 REFUSALS = [
     # path, value, what the error must name
     ("sead", 1, ["sead", "did you mean seed?"]),
@@ -54,6 +56,10 @@ REFUSALS = [
     ("arms.synthetic.warp.per_class", 10**9, ["arms.synthetic.warp.per_class", "raise synthesis.per_class"]),
     ("arms.synthetic.warp.translator", "nobody", ["arms.synthetic.warp.translator", "nobody", "lssl"]),
     ("arms.synthetic.warp.share", 1.5, ["arms.synthetic.warp.share"]),
+    ("arms.synthetic.warp.second_translator", "lssl", ["arms.synthetic.warp.second_translator", "arms.mixed"]),
+    ("arms.mixed", {"two": MIXED}, ["arms.mixed.two.second_translator", "is missing", "lssl"]),
+    ("arms.mixed", {"two": MIXED | {"second_translator": "warp"}}, ["arms.mixed.two", "is the first one, warp"]),
+    ("arms.mixed", {"warp": MIXED | {"second_translator": "lssl"}}, ["arms.mixed.warp", "arms.synthetic", "rename it"]),
     ("report.baseline_arm", "nothing", ["report.baseline_arm", "nothing", "real"]),
     ("runtime.device", "tpu", ["runtime.device"]),
     ("classifier.model.name", "resnet19", ["classifier.model", "resnet19"]),

@@ -49,11 +49,19 @@ def test_the_run_goes_on_and_the_report_says_why(workspace: Path) -> None:
     run_stage("train", workspace, name="warp")
     run_stage("synthesize", workspace, name="warp")
     run_stage("assess", workspace, name="warp")
-    for arm in ("real", "warp"):
+    file = workspace / "params.yaml"
+    before = file.read_text(encoding="utf-8")
+    values = yaml.safe_load(before)
+    values["arms"]["real"]["landmark_lda"] = {"kind": "landmark_lda"}
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    for arm in ("real", "landmark_lda", "warp"):
         run_stage("classify", workspace, name=arm)
     run_stage("report", workspace)
+    file.write_text(before, encoding="utf-8")
     page = (workspace / "artifacts" / "report" / "index.html").read_text(encoding="utf-8")
     assert "warp needs 68 landmarks" in page
+    assert "Arm landmark_lda was not run: arms.real.landmark_lda: needs landmarks, and no train face" in page
+    assert "Arm warp was not run: its translator warp was refused" in page
     metrics = json.loads((workspace / "artifacts" / "report" / "metrics.json").read_text(encoding="utf-8"))
     assert "real" in json.dumps(metrics)
     assert (

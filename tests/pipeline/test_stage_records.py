@@ -38,7 +38,7 @@ def run_arm(root: Path, seconds: float = 0.0) -> None:
 
 
 def records(root: Path, parameters: Parameters) -> RunRecord:
-    arms = {**parameters.arms.real, **parameters.arms.synthetic}
+    arms = parameters.arms.all()
     return read_run_record(Artifacts(root), parameters.translators, arms)
 
 
@@ -49,7 +49,7 @@ def test_a_stage_s_time_memory_and_code_are_kept(tmp_path, parameters) -> None:
     assert stage.name == "classify@real" and 0.3 <= stage.seconds < 20 and stage.sessions == 1
     assert stage.peak_memory is not None and 10 * 2**20 < stage.peak_memory < 2**36 and stage.gpu_memory is None
     assert stage.code == record.code
-    planned = 3 + 3 * len(parameters.translators) + len(parameters.arms.real) + len(parameters.arms.synthetic)
+    planned = 3 + 3 * len(parameters.translators) + len(parameters.arms.all())
     assert len(record.unmeasured) == planned - 1 and "train@lssl" in record.unmeasured
 
 

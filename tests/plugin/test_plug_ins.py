@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 import augment.translators as registry
+from augment.core import plug_ins
 from augment.core.errors import InputError
 from augment.translators import load_translator, translator_class, translator_names
 from pipeline.parameters.whole import parse_parameters
@@ -154,7 +155,7 @@ def declare(site: Path, package: str, name: str, program: str, kind: str) -> Non
     metadata = site / f"{module}-0.1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.1\n")
-    (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINT_GROUP}]\n{name} = {module}:{kind}\n")
+    (metadata / "entry_points.txt").write_text(f"[{plug_ins.TRANSLATORS}]\n{name} = {module}:{kind}\n")
     importlib.invalidate_caches()
     registry._plug_ins.cache_clear()
 

@@ -12,7 +12,7 @@ import pytest
 from augment.core.errors import InputError
 from reports.build import build_report
 from reports.figures import LIGHT, draw_accuracy_against_n, draw_classifier_curves
-from reports.inputs import ReportInputs, find_headline, load_report_data
+from reports.inputs import ReportInputs, describe_arm, find_headline, load_report_data
 from reports.page import render_page
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.shortfalls import find_shortfalls
@@ -58,6 +58,33 @@ def test_the_strongest_real_only_arm_is_the_measure(inputs) -> None:
     real_only = {name: data.summaries[name].accuracy for name in ("real", "classical", "oversampled", "hog")}
     assert data.baseline == max(real_only, key=real_only.__getitem__) == "classical"
     assert find_headline(data).reference == "classical"
+
+
+def test_an_arm_that_is_given_landmarks_is_no_measure_of_pictures(inputs) -> None:
+    """The strongest arm of all is called one of landmarks: it is shown, and the reference stays."""
+    arms = {**inputs.arms, "warp-400": {"kind": "landmark_lda"}}
+    strongest = load_report_data(inputs, SETTINGS)
+    assert strongest.summaries["warp-400"].accuracy > strongest.summaries["classical"].accuracy
+    data = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
+    assert find_headline(data).reference == data.baseline == "classical"
+    assert "warp-400" in data.summaries
+    # Negative control: as a row of pictures it is the reference.
+    arms["warp-400"] = {"kind": "hog"}
+    assert load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS).baseline == "warp-400"
+
+
+def test_arms_are_described_by_what_sets_them_apart() -> None:
+    longer = {"kind": "real", "augmentation": "classical", "steps_factor": 2.0}
+    assert describe_arm("longer", longer) == "real faces, classical augmentation, 2 times the steps"
+    assert describe_arm("real", {**longer, "steps_factor": 1.0}) == "real faces, classical augmentation"
+    assert "landmarks alone" in describe_arm("lda", {"kind": "landmark_lda"})
+
+
+def test_a_refused_arm_is_a_limitation_with_its_reason(inputs) -> None:
+    arms = {**inputs.arms, "lda": {"kind": "landmark_lda"}}
+    refused = {"lda": "arms.real.lda: needs landmarks, and no train face of fold 0 has any"}
+    data = load_report_data(inputs.model_copy(update={"arms": arms, "refused_arms": refused}), SETTINGS)
+    assert data.not_run["lda"] == refused["lda"]
 
 
 def test_a_win_over_a_weaker_rival_is_no_headline(inputs) -> None:

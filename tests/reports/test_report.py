@@ -194,7 +194,7 @@ def test_the_answer_comes_first_with_its_interval(page, data) -> None:
     for part in (comparison.value, comparison.low, comparison.high):
         assert signed(100 * part) in answer
     assert "80 subjects and 3 seeds" in answer
-    assert "Of 4 arms with synthetic faces" in answer and "Adjusted for picking the best of 4" in answer
+    assert "Of 4 arms with synthetic faces" in answer and "Adjusted for the number of arms (Holm), p is" in answer
     assert "classical is the strongest of 4 arms without synthetic faces" in answer
     assert "real faces only, arm classical" in answer
 
@@ -316,7 +316,7 @@ def test_a_pick_that_luck_could_explain_is_not_called_yes(data, monkeypatch) -> 
     monkeypatch.setattr(page_module, "find_headline", lambda _: replace(headline, survives=False))
     text = visible(render_page(data, figures={}))
     assert "Probably" in text and "Yes: the synthetic faces helped." not in text
-    assert "the interval adjusted for picking it includes zero" in text
+    assert "adjusted for their number (Holm), its difference could be chance" in text
 
 
 def test_names_in_the_data_can_not_break_the_page(run) -> None:

@@ -1,6 +1,7 @@
 """Means, spreads and paired intervals against libraries, with the wrong (unpaired) interval as a negative control."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from reports.statistics import (
     UNCLEAR,
     Interval,
     compare_arms,
+    compare_with,
+    holm,
     macro_f1_of,
     summarize_arm,
 )
@@ -194,6 +197,35 @@ def test_best_of_many_has_the_wider_interval() -> None:
     comparison = compare_arms(arm, real, BootstrapSettings(), candidates=6)
     assert comparison.accuracy_adjusted.low < comparison.accuracy.low
     assert comparison.accuracy_adjusted.high > comparison.accuracy.high
+
+
+def test_holm_by_hand() -> None:
+    """Holm 1979: the i-th smallest times m - i + 1, never below the one before; Bonferroni multiplies all by m."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([0.04]) == [0.04]
+    adjusted = holm([0.02, float("nan"), 0.03])
+    assert adjusted[0] == pytest.approx(0.04) and np.isnan(adjusted[1]) and adjusted[2] == pytest.approx(0.04)
+
+
+def test_of_many_arms_without_a_difference_holm_calls_one_in_twenty_families_not_most() -> None:
+    """40 families of eight arms that are as good as the baseline; negative control: unadjusted verdicts."""
+    adjusted = unadjusted = 0
+    settings = BootstrapSettings(resamples=400)
+    for world in range(40):
+        real = make("real", 0.6, seed=world, subjects=25)
+        arms = {f"a{i}": make(f"a{i}", 0.6, seed=world, subjects=25) for i in range(8)}
+        found = compare_with(real, arms, settings).values()
+        adjusted += any(comparison.verdict != UNCLEAR and comparison.survives for comparison in found)
+        unadjusted += any(comparison.verdict != UNCLEAR for comparison in found)
+    assert adjusted <= 8 < unadjusted
+
+
+def test_a_verdict_that_does_not_survive_is_softened() -> None:
+    arm, real = make("warp", 0.72), make("real", 0.6)
+    alone = compare_with(real, {"warp": arm}, BootstrapSettings(resamples=1000))["warp"]
+    assert alone.survives and alone.verdict == HELPED and alone.cautious_verdict == HELPED
+    assert replace(alone, survives=False).cautious_verdict == "seems to help"
 
 
 def test_seeds_that_only_one_arm_has_are_left_out() -> None:

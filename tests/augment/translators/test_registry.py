@@ -12,6 +12,7 @@ from gan_faces import TINY, random_faces
 from safetensors.torch import load_file, save_file
 
 import augment.translators as registry
+from augment.core import plug_ins
 from augment.core.errors import InputError
 from augment.core.sealed_tensors import save_tensors
 from augment.faces.tensors import FaceTensors
@@ -52,9 +53,9 @@ class Table(Translator):
 def plugged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     points = EntryPoints(
         [
-            EntryPoint("table", f"{__name__}:Table", registry.ENTRY_POINT_GROUP),
-            EntryPoint("broken", "json:dumps", registry.ENTRY_POINT_GROUP),
-            EntryPoint("lssl", "json:dumps", registry.ENTRY_POINT_GROUP),
+            EntryPoint("table", f"{__name__}:Table", plug_ins.TRANSLATORS),
+            EntryPoint("broken", "json:dumps", plug_ins.TRANSLATORS),
+            EntryPoint("lssl", "json:dumps", plug_ins.TRANSLATORS),
         ]
     )
     monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))

@@ -1,4 +1,4 @@
-"""A method without a discriminator is one class: flow matching, trained by the loop as every other translator."""
+"""A method without a discriminator, flow matching, is trained by the loop as every other translator."""
 
 from __future__ import annotations
 
@@ -9,81 +9,24 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from tiny_translators import SIZE, tiny_faces, tiny_training
 from torch import nn
 
-import augment.translators as registry
-from augment.core.seeding import seeded
-from augment.faces.tensors import to_bytes_range, to_unit_range
 from augment.training.checkpoints import checkpoint_folders
 from augment.training.loop import train_translator
 from augment.training.outputs import TIMING_FIELDS
-from augment.translators import Batch, FaceTensors, LearnedTranslator, TranslatorSettings, load_translator
-from augment.translators.base import Requirement
+from augment.translators import Batch, create_translator, load_translator
+from augment.translators.flow_matching import FlowMatching, FlowMatchingSettings
 
 pytestmark = pytest.mark.slow
 
 
-class FlowMatchingSettings(TranslatorSettings):
-    width: int = 8
-    integration_steps: int = 4
-
-
-class FlowMatching(LearnedTranslator):
-    """Conditional flow matching (Lipman et al. 2023, arXiv 2210.02747) on straight paths from noise to faces.
-
-    A face is translated by following the flow of its own class back to noise, then that of the wanted class to a face.
-    """
-
-    name = "flow_matching"
-    Settings = FlowMatchingSettings
-    settings: FlowMatchingSettings
-
-    def __init__(self, **form: Any) -> None:
-        super().__init__(**form)
-        width = self.settings.width
-        self.velocity = nn.Sequential(
-            nn.Conv2d(self.channels + 1 + self.num_classes, width, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(width, self.channels, 3, padding=1),
-        )
-
-    @classmethod
-    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
-        return frozenset({"own_class"})
-
-    def networks(self) -> Mapping[str, Iterable[nn.Parameter]]:
-        return {"flow": self.velocity.parameters()}
-
-    def losses(self, network: str, batch: Batch) -> dict[str, torch.Tensor]:
-        noise = torch.randn(batch.images.shape, generator=batch.generator).to(batch.images.device)
-        time = torch.rand(len(noise), generator=batch.generator).to(noise.device)
-        point = torch.lerp(noise, batch.images, time[:, None, None, None])
-        return {"velocity": F.mse_loss(self._velocity(point, time, batch.labels).float(), batch.images - noise)}
-
-    @torch.no_grad()
-    def translate(
-        self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
-    ) -> torch.Tensor:
-        steps = self.settings.integration_steps
-        point = to_unit_range(faces.images)
-        for step in reversed(range(steps)):
-            point = point - self._velocity(point, torch.full((len(faces),), (step + 1) / steps), faces.labels) / steps
-        for step in range(steps):
-            point = point + self._velocity(point, torch.full((len(faces),), step / steps), targets) / steps
-        return to_bytes_range(point)
-
-    def _velocity(self, point: torch.Tensor, time: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        condition = torch.cat([time[:, None], F.one_hot(labels, self.num_classes)], dim=1)
-        planes = condition[:, :, None, None].expand(-1, -1, *point.shape[2:])
-        return self.velocity(torch.cat([point, planes.to(point.dtype)], dim=1))
-
-
 def flow_matching() -> FlowMatching:
-    with seeded(5):
-        return FlowMatching(num_classes=3, channels=1, size=SIZE, settings=FlowMatchingSettings())
+    settings = {"width": 8, "blocks": 1}
+    translator = create_translator("flow_matching", num_classes=3, channels=1, size=SIZE, settings=settings, seed=5)
+    assert isinstance(translator, FlowMatching)
+    return translator
 
 
 def train(folder: Path, translator: FlowMatching | None = None, **changes: Any) -> FlowMatching:
@@ -154,9 +97,8 @@ def test_broken_off_at_every_step_and_resumed_is_bit_identical(tmp_path: Path) -
     assert timeless[0] == timeless[1]
 
 
-def test_what_is_published_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_published_can_be_loaded(tmp_path: Path) -> None:
     translator = train(tmp_path, steps=6)
-    monkeypatch.setattr(registry, "translator_class", {"flow_matching": FlowMatching}.__getitem__)
     faces = tiny_faces()
     targets = (faces.labels + 1) % 3
     loaded = load_translator(tmp_path / "out" / "weights.safetensors")
