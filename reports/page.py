@@ -435,6 +435,12 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
             f"No FID: {'; '.join(reasons)}. FCD is shown instead, the same distance on the features of the "
             "judge: it is comparable within this report, and with no FID."
         )
+    if any(
+        (scores.get("inception_precision") or {}).get("used", "float32") != "float32" for scores in data.scores.values()
+    ):
+        warnings.append(
+            "Inception's features were computed in bfloat16 (scores.inception_precision), which moves FID a little."
+        )
     spaces_used = [space for scores in data.scores.values() for space in scores["distances"]]
     if any(space["overall"]["small_sample"] for space in spaces_used):
         smallest = min(space["overall"]["n"] for space in spaces_used)

@@ -79,6 +79,7 @@ def assess(root: Path, name: str) -> None:
             out=scratch / "scores" / "scores.json",
             device=device,
             cache=artifacts.scratch / "features",
+            precision_cache=artifacts.precision,
         )
         write_parent_card(selected, name=name, title=f"Selected synthetic faces by {name}, fold by fold")
         move_into_place(selected, artifacts.selected(name))

@@ -221,6 +221,7 @@ def score_translator(
     out: Path,
     device: torch.device | str = "cpu",
     cache: Path | None = None,
+    precision_cache: Path | None = None,
 ) -> dict[str, Any]:
     """Scores one translator over all folds, and writes the scores as JSON.
 
@@ -235,6 +236,7 @@ def score_translator(
         out: The JSON file to write.
         device: Device of the networks.
         cache: A folder for Inception features, shared by all translators; None disables it.
+        precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision`).
 
     Returns:
         The scores as written. `distances` contains one entry per feature space: FID and KID on Inception if its weights
@@ -257,7 +259,15 @@ def score_translator(
     sources = sorted(set(faces.column("source").to_pylist()))
     lookup = find_inception_weights(settings.inception_weights, allow_download=settings.allow_download)
     inception = (
-        InceptionFeatures(lookup.path, device=device, batch_size=settings.inception_batch_size) if lookup.path else None
+        InceptionFeatures(
+            lookup.path,
+            device=device,
+            batch_size=settings.inception_batch_size,
+            precision=settings.inception_precision,
+            precision_cache=precision_cache,
+        )
+        if lookup.path
+        else None
     )
     fold_numbers = sorted(int(fold) for fold in pc.unique(folds.column("fold")).to_pylist())
     scored = []
@@ -284,6 +294,9 @@ def score_translator(
     licence = read_card(faces_dir)
     publishable = licence is not None and licence.is_public_domain
     result = _combine(name, names, sources, publishable, fold_numbers, scored, lookup, settings)
+    if inception is not None:
+        # Without the measured speed: the same run has the same scores.
+        result["inception_precision"] = inception.precision.model_dump(include={"asked", "used"})
     atomic_write_text(out, json.dumps(result, indent=1, sort_keys=True) + "\n")
     return result
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from augment.core import precision as precision_module
 from augment.core.errors import InputError
 from reports.metrics import features
 from reports.metrics.features import (
@@ -190,3 +191,41 @@ def test_the_cache_is_keyed_by_pictures_and_weights(tmp_path) -> None:
     assert calls == [3, 3, 3]
     cached_features(images, extractor, None)
     assert len(calls) == 4
+
+
+class Convolved(nn.Module):
+    """Stands for Inception: a convolution, which is computed in the precision that is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        found = self.convolution(images).mean(dim=(2, 3), keepdim=True)
+        self.seen.append(found.dtype)
+        return [found]
+
+
+@pytest.mark.parametrize(("speed", "used"), [(3.0, torch.bfloat16), (0.6, torch.float32)])
+def test_precision_of_the_features(tmp_path, monkeypatch, speed: float, used: torch.dtype) -> None:
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"w")
+    images = torch.randint(256, (5, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    network = Convolved()
+    exact = InceptionFeatures(path, network=network)
+    name = str(used).removeprefix("torch.")
+    choice = precision_module.PrecisionChoice(asked="auto", used=name, bfloat16_speed=speed)
+
+    def measure(make_step, *_) -> precision_module.PrecisionChoice:
+        make_step("bfloat16")()
+        return choice
+
+    monkeypatch.setattr(precision_module, "_measure", measure)
+    automatic = InceptionFeatures(path, network=network, precision="auto", precision_cache=tmp_path / "cache")
+    assert network.seen[-1] == torch.bfloat16  # the trial
+    found = automatic(images)
+    assert network.seen[-1] == used and found.dtype == np.float32 and automatic.precision == choice
+    # Features of one precision are never read as those of another.
+    assert (automatic.key == exact.key) == (used == torch.float32)
+    np.testing.assert_allclose(found, exact(images), atol=0.02)
