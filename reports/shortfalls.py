@@ -31,6 +31,7 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
             "(Holm), its difference could be chance."
         )
     found += _statistical_shortfalls(data)
+    found += _variant_shortfalls(data)
     found += _look_shortfalls(data, headline)
     found += _score_shortfalls(data)
     return found + data_shortfalls(data.faces) + list(data.inputs.notes)
@@ -117,6 +118,20 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
         found.append(
             f"These are {data.settings.split} faces, on which checkpoints were chosen: the results are optimistic."
         )
+    return found
+
+
+def _variant_shortfalls(data: ReportData) -> list[str]:
+    """Translators that are not trained as published, although they have the published method's name."""
+    found = []
+    for name, entry in data.inputs.params.get("translators", {}).items():
+        share = (entry.get("settings") or {}).get("warm_start_share", 0)
+        if share and name in data.scores:
+            found.append(
+                f"{name} is not trained as {entry['method']} was published: for {100 * share:.0f} % of the steps its "
+                "generator learns without a discriminator (warm_start_share). The published figures beside it are of "
+                "the published training."
+            )
     return found
 
 
