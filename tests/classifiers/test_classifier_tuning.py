@@ -11,7 +11,7 @@ from benchmarks import classifier_tuning
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("classifier.steps=2", "classifier.batch_size=8", "classifier.validate_every=1", "+classifier.select_by=last")
+SMALL = ("classifier.steps=2", "classifier.batch_size=8", "classifier.validate_every=1", "++classifier.select_by=last")
 
 
 def call(tmp_path: Path, *arguments: str) -> tuple[int, str]:
