@@ -325,7 +325,11 @@ class StarGan(AttributeGan):
         """
         settings = self.settings
         real = batch.images
-        fake, mask = self.generator.with_mask(real, self._wanted_condition(batch))
+        wanted, mask = self._wanted_condition(batch), None
+        if settings.attention_mask:
+            fake, mask = self.generator.with_mask(real, wanted)
+        else:
+            fake = self.generator(real, wanted)
         source, classes = self.discriminator(fake)
         terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
