@@ -45,6 +45,11 @@ def checkpoint_validation(
     teaches nothing that is found in real faces. A classifier trained from pictures for every checkpoint would cost more
     than the translator.
 
+    Measured on embedded faces (preset rare, seed 101), every 100 to 200 steps of a StarGAN, an LSSL and a flow matching
+    that learned from pairs: there the three rules rose together at every checkpoint and chose the same step. They part
+    where patterns are made, which a test shows on made-up faces: `recognition` prefers the pattern, the others do not.
+    Whether they part in a training that is adversarial from its first step has not been measured.
+
     Args:
         judge: Trained on the fold's training faces only.
         validation: The fold's validation faces.

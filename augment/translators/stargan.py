@@ -325,7 +325,11 @@ class StarGan(AttributeGan):
         """
         settings = self.settings
         real = batch.images
-        fake, mask = self.generator.with_mask(real, self._wanted_condition(batch))
+        condition, mask = self._wanted_condition(batch), None
+        if settings.attention_mask:
+            fake, mask = self.generator.with_mask(real, condition)
+        else:
+            fake = self.generator(real, condition)
         source, classes = self.discriminator(fake)
         terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
