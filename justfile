@@ -30,6 +30,10 @@ write:
     uv run python tests/write_datasets_page.py
     uv run python tests/write_bad_input_page.py
 
+# Against named baselines, minutes; `authors` is a clone of https://github.com/yunjey/stargan.
+bench authors:
+    uv run python -m benchmarks.all --authors {{authors}}
+
 # The site of docs/, which reads from disk: site/index.html.
 docs:
     uv run mkdocs build --strict
