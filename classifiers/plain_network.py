@@ -66,9 +66,14 @@ class PlainNetwork(nn.Module):
         return cast(torch.Tensor, self.stages(images))
 
     def forward_head(self, maps: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
-        """Logits [N, num_classes] of maps; with `pre_logits` the features that the last layer sees."""
-        features = self.dropout(self.pool(maps).flatten(1))
-        return features if pre_logits else cast(torch.Tensor, self.fc(features))
+        """Logits [N, num_classes] of maps; with `pre_logits` the maps' means, float [N, widths[-1]].
+
+        The last layer sees nine cells of each map. Distances between distributions of features compare the means: of
+        nine times as many features, a few hundred faces would not give the covariances.
+        """
+        if pre_logits:
+            return maps.mean(dim=(2, 3))
+        return cast(torch.Tensor, self.fc(self.dropout(self.pool(maps).flatten(1))))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [N, num_classes] of normalised pictures float [N, C, H, W]."""
