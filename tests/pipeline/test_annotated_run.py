@@ -119,7 +119,7 @@ def test_the_packages_are_asked_for_before_any_picture(tmp_path: Path, monkeypat
             stage(tmp_path)
 
 
-@pytest.mark.parametrize("scale", ["smoke", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "long", "gpu", "paper"])
 @pytest.mark.parametrize("dataset", ["fer2013", "folder"])
 def test_landmarks_give_lssl_its_side_input_back(tmp_path: Path, dataset: str, scale: str) -> None:
     chosen = [f"dataset={dataset}", f"scale={scale}"]

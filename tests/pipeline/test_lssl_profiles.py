@@ -14,7 +14,7 @@ from augment.translators import create_translator
 from pipeline.profile import compose_profile
 
 ROOT = Path(__file__).parent.parent.parent
-SCALES = ["smoke", "cpu", "gpu", "paper"]
+SCALES = ["smoke", "cpu", "long", "gpu", "paper"]
 # Table 1's rows, and what makes each of them.
 ABLATIONS: dict[str, dict[str, Any]] = {
     "lssl_without_side": {"side_input": False},

@@ -113,7 +113,7 @@ def test_the_committed_parameters_are_the_default_profile() -> None:
     assert written == yaml.safe_load(compose_profile(ROOT))
 
 
-@pytest.mark.parametrize("scale", ["smoke", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "long", "gpu", "paper"])
 @pytest.mark.parametrize("dataset", sorted(file.stem for file in (ROOT / "conf" / "dataset").glob("*.yaml")))
 def test_every_profile_can_be_composed(dataset: str, scale: str) -> None:
     parameters = parse_parameters(

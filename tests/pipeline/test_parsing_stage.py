@@ -159,7 +159,7 @@ def test_own_masks_alone_are_not_there(workspace: Path) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["fer2013", "folder", "ck_plus"])
-@pytest.mark.parametrize("scale", ["smoke", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "long", "gpu", "paper"])
 def test_one_choice_switches_parsing_on_where_there_are_no_masks(dataset: str, scale: str) -> None:
     def composed(*overrides: str) -> tuple[bool, set[float]]:
         parameters = parse_parameters(

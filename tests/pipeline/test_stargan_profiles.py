@@ -16,7 +16,7 @@ from pipeline.core.stage_runs import run_stage
 from pipeline.profile import compose_profile
 
 ROOT = Path(__file__).parent.parent.parent
-SCALES = ["smoke", "cpu", "gpu", "paper"]
+SCALES = ["smoke", "cpu", "long", "gpu", "paper"]
 # Table 2's rows, and what makes each of them.
 VARIANTS: dict[str, dict[str, Any]] = {
     "stargan_perceptual": {"perceptual": True},

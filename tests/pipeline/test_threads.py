@@ -26,7 +26,7 @@ def test_every_stage_that_computes_depends_on_the_number_of_threads() -> None:
     assert not [name for name, stage in declared.items() if "runtime" in stage.get("do", stage)["params"]]
 
 
-@pytest.mark.parametrize("scale", ["smoke", "cpu", "gpu", "paper"])
+@pytest.mark.parametrize("scale", ["smoke", "cpu", "long", "gpu", "paper"])
 def test_no_scale_lets_the_machine_choose_the_threads(scale: str) -> None:
     assert yaml.safe_load(compose_profile(ROOT, [f"scale={scale}"]))["runtime"]["threads"] >= 1
 
