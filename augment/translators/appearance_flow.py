@@ -11,7 +11,7 @@ none of the reproduced methods.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -366,12 +366,18 @@ class AppearanceFlow(LearnedTranslator):
         settings = self.settings
         neutral = neutral_label(faces.class_names, settings.neutral_class)
         facts = self.shapes.fit(faces, neutral)
+        assert faces.landmarks is not None
+        # Before anything is laid on anything: a flow that leads from noise to noise teaches to blur.
+        shapes = self.shapes.clean(to_picture_range(faces.landmarks), faces.labels)
+        # A face that lies partly outside its picture stays usable, as `check` saw it.
+        usable = has_valid_landmarks((shapes + 1) / 2)[:, None, None]
+        shapes = torch.where(usable, shapes, to_picture_range(faces.landmarks))
+        faces = replace(faces, landmarks=(shapes + 1) / 2)
         index = find_pairs(faces, pose_difference=settings.pose_difference, most=settings.max_pairs)
         pairs = lay_on_sources(faces, index, reference=self.shapes.reference)
         assert faces.landmarks is not None
         valid = torch.nonzero(has_valid_landmarks(faces.landmarks))[:, 0]
         own = valid[: settings.max_pairs]
-        shapes = to_picture_range(faces.landmarks)
         sources = torch.cat([pairs.sources, own])
         both = torch.stack([shapes[sources], torch.cat([pairs.landmarks, shapes[own]])], dim=1)
         masks = torch.cat([pairs.masks, torch.full_like(pairs.masks[:1], 255).expand(len(own), -1, -1, -1)])
@@ -545,7 +551,7 @@ class AppearanceFlow(LearnedTranslator):
     def _translate(self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Made faces float32 [N, C, H, W], about -1..1."""
         assert faces.landmarks is not None
-        shapes = to_picture_range(faces.landmarks)
+        shapes = self.shapes.clean(to_picture_range(faces.landmarks), faces.labels)
         maps = self.shapes.align(shapes)
         aligned = maps.apply(shapes)
         own = self.shapes.own_displacement(aligned, faces.labels)
