@@ -286,9 +286,12 @@ class AppearanceFlow(LearnedTranslator):
     **What it needs.** Landmarks; people who are known by name and show two classes, among them every class as a target.
     Where that is missing it refuses. Sources may be of any class; neutral ones are best, see `preferred_sources`.
 
-    **Honesty.** It needs exact landmarks, more than `warp` does: with one pixel of noise on 48 px faces the flow that
-    it is given in training misleads, it learns to blur, and its faces no longer help. The noise is taken out of the
-    drawn styles alone, not out of the pairs' landmarks.
+    **Noise.** A pair's displacement carries the landmarks' noise of two faces; learned from as it is, it teaches to
+    blur. So the noise is estimated and taken out of the shapes before a pair is laid, and out of every source
+    (`ExpressionShapes.clean`): of one pixel on 48 px faces, in a displacement, more than half.
+
+    **Honesty.** What counts as noise is what landmarks do independently of each other. A detector that misplaces a
+    whole mouth, or every face in the same way, is believed.
     """
 
     name: ClassVar[str] = "appearance_flow"
