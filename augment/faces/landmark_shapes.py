@@ -184,6 +184,27 @@ def signal_subspace(deviations: torch.Tensor) -> Subspace:
     return Subspace(directions[kept].float(), noise.float())
 
 
+def signal_shares(deviations: torch.Tensor, subspace: Subspace) -> torch.Tensor:
+    """The signal's share of the variance along each direction of a subspace: the factors of a Wiener filter.
+
+    Noise makes the variances v of a sample of N rows larger than those of the population, l + s^2. In the spiked model
+    (Baik & Silverstein 2006, eq. 1.1; s^2 the noise, g = 136 / N) v = (l + s^2) (1 + g s^2 / l), which is solved for l.
+
+    Args:
+        deviations: float32 [N, 136], what the subspace was found in.
+        subspace: As `signal_subspace` gives it.
+
+    Returns:
+        float32 [R], l / (l + s^2): 1 without noise, 0 where noise alone gives such a variance.
+    """
+    variances = (deviations @ subspace.directions.T).double().square().mean(dim=0)
+    noise = subspace.noise.double().square()
+    # With t = l + s^2 the equation is t^2 - (v + s^2 - g s^2) t + v s^2 = 0; the larger root is the spike.
+    half = (variances + noise - noise * deviations.shape[1] / max(len(deviations), 1)) / 2
+    total = half + (half.square() - variances * noise).clamp(min=0.0).sqrt()
+    return (1.0 - noise / total.clamp(min=1e-24)).clamp(0.0, 1.0).float()
+
+
 def ridge_regression(inputs: torch.Tensor, outputs: torch.Tensor, penalty: float) -> torch.Tensor:
     """Ridge regression without an intercept.
 

@@ -3,6 +3,10 @@
 Point distribution models (Cootes, Taylor, Cooper & Graham, "Active Shape Models", CVIU 1995) of two things: the resting
 face, and the displacement from it. What a class's displacement owes to the resting face is a ridge regression; what it
 owes to the person's own style is the residual of that regression, which is drawn from the people of the training set.
+
+Landmarks that were found in photographs are noisy, and the difference of two faces' landmarks is noisier still. Shapes
+are few-dimensional: a face's deviation from its class's mean lies near a subspace of few directions, so that most of
+the noise can be told from it.
 """
 
 from __future__ import annotations
@@ -15,10 +19,12 @@ from torch import nn
 from augment.faces.landmark_shapes import (
     ShapeComponents,
     Similarity,
+    Subspace,
     alignment,
     procrustes_mean,
     ridge_regression,
     shape_components,
+    signal_shares,
     signal_subspace,
     to_picture_range,
     with_mirrored,
@@ -57,6 +63,11 @@ class ExpressionShapes(nn.Module):
         self.ridge = ridge
         self.reference: torch.Tensor
         self.neutral: torch.Tensor
+        self.shape_means: torch.Tensor
+        self.signal_directions: torch.Tensor
+        self.signal_shares: torch.Tensor
+        self.signal_rank: torch.Tensor
+        self.landmark_noise: torch.Tensor
         self.resting_mean: torch.Tensor
         self.resting_directions: torch.Tensor
         self.resting_deviations: torch.Tensor
@@ -70,6 +81,11 @@ class ExpressionShapes(nn.Module):
         points = len(MIRROR_LANDMARKS)
         self.register_buffer("reference", torch.zeros(points, 2))
         self.register_buffer("neutral", torch.tensor(-1))  # the resting class; -1: the mean of a person's classes
+        self.register_buffer("shape_means", torch.zeros(num_classes, points, 2))
+        self.register_buffer("signal_directions", torch.zeros(_COORDINATES, _COORDINATES))
+        self.register_buffer("signal_shares", torch.zeros(_COORDINATES))
+        self.register_buffer("signal_rank", torch.tensor(0))
+        self.register_buffer("landmark_noise", torch.tensor(0.0))
         self.register_buffer("resting_mean", torch.zeros(points, 2))
         self.register_buffer("resting_directions", torch.zeros(components, _COORDINATES))
         self.register_buffer("resting_deviations", torch.ones(components))
@@ -84,7 +100,7 @@ class ExpressionShapes(nn.Module):
     # ---- fitting
 
     @torch.no_grad()
-    def fit(self, faces: FaceTensors, neutral: int) -> Mapping[str, int]:
+    def fit(self, faces: FaceTensors, neutral: int) -> Mapping[str, float]:
         """Fits to training faces; those without landmarks are left out.
 
         Args:
@@ -93,7 +109,8 @@ class ExpressionShapes(nn.Module):
                 each person's classes.
 
         Returns:
-            The number of people whose styles were found, by class, and of components.
+            The number of people whose styles were found, by class, and of components; and the noise of the landmarks,
+            as the standard deviation of a coordinate in pixels.
         """
         assert faces.landmarks is not None
         faces = faces.take(torch.nonzero(has_valid_landmarks(faces.landmarks))[:, 0])
@@ -105,7 +122,9 @@ class ExpressionShapes(nn.Module):
         is_resting = faces.labels == neutral if neutral >= 0 else torch.ones_like(faces.labels, dtype=torch.bool)
         # Every shape counts twice, once mirrored: people are nearly symmetric, and pairs are few.
         self.reference.copy_(procrustes_mean(with_mirrored(shapes[is_resting])))
-        aligned = alignment(shapes, self.reference).apply(shapes)
+        self._fit_noise(self.align(shapes).apply(shapes), faces.labels)
+        shapes = self.clean(shapes, faces.labels)
+        aligned = self.align(shapes).apply(shapes)
         resting = self._resting_of_people(faces, aligned, neutral)
         base = aligned[is_resting]
         if neutral < 0 and resting:
@@ -122,7 +141,22 @@ class ExpressionShapes(nn.Module):
         }
         self._fit_styles(torch.cat(list(displacements.values())))
         people = {f"people_{faces.class_names[label]}": len(moved) for label, moved in displacements.items()}
-        return {"shape_components": len(found.deviations), **people}
+        noise = round(float(self.landmark_noise) * faces.size / 2, 2)
+        return {"shape_components": len(found.deviations), "landmark_noise_in_pixels": noise, **people}
+
+    def _fit_noise(self, aligned: torch.Tensor, labels: torch.Tensor) -> None:
+        """Finds the directions in which faces of a class differ, and what of that is noise."""
+        both, twice = with_mirrored(aligned), labels.repeat(2)
+        self.shape_means.copy_(both.mean(dim=0).expand_as(self.shape_means))
+        for label in twice.unique().tolist():
+            self.shape_means[label] = both[twice == label].mean(dim=0)
+        deviations = (both - self.shape_means[twice]).flatten(1)
+        found = signal_subspace(deviations)
+        rank = len(found.directions)
+        self.signal_rank.fill_(rank)
+        self.signal_directions[:rank] = found.directions
+        self.signal_shares[:rank] = signal_shares(deviations, found)
+        self.landmark_noise.copy_(found.noise)
 
     @staticmethod
     def _resting_of_people(faces: FaceTensors, aligned: torch.Tensor, neutral: int) -> dict[str, torch.Tensor]:
@@ -187,6 +221,29 @@ class ExpressionShapes(nn.Module):
     def align(self, shapes: torch.Tensor) -> Similarity:
         """The similarities that lay shapes [N, 68, 2] on the reference."""
         return alignment(shapes, self.reference)
+
+    def clean(self, shapes: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Takes the landmarks' noise away, as far as it can be told from what faces differ by.
+
+        A deviation from the class's mean shape is kept in the directions in which the training faces differ by more
+        than noise, less the noise's share (a Wiener filter); of the rest, no more is kept than exceeds the noise
+        (`Subspace.clean`). Exact landmarks stay, nearly.
+
+        Args:
+            shapes: float32 [N, 68, 2], x y in -1..1.
+            labels: int64 [N], the faces' own classes.
+
+        Returns:
+            float32 [N, 68, 2], in the same frames.
+        """
+        maps = self.align(shapes)
+        means = self.shape_means[labels]
+        deviations = (maps.apply(shapes) - means).flatten(1)
+        rank = int(self.signal_rank)
+        subspace = Subspace(self.signal_directions[:rank], self.landmark_noise)
+        lost = (deviations @ subspace.directions.T) * (1.0 - self.signal_shares[:rank])
+        kept = subspace.clean(deviations) - lost @ subspace.directions
+        return maps.invert(means + kept.view_as(shapes))
 
     def scores(self, resting: torch.Tensor) -> torch.Tensor:
         """Standardized scores [N, P] of aligned resting shapes [N, 68, 2], within -3..3."""

@@ -8,11 +8,13 @@ from sklearn.linear_model import Ridge
 from augment.faces.landmark_shapes import (
     STABLE_POINTS,
     Similarity,
+    Subspace,
     alignment,
     pose,
     procrustes_mean,
     ridge_regression,
     shape_components,
+    signal_shares,
     signal_subspace,
     soft_polygon,
     with_mirrored,
@@ -87,6 +89,22 @@ def test_noise_is_estimated_and_taken_away() -> None:
     assert abs(float(subspace.noise) - 0.02) < 0.002
     before, after = (noisy - signal).norm(), (subspace.clean(noisy) - signal).norm()
     assert after < 0.35 * before
+
+
+def test_the_signals_share_of_a_variance_by_hand() -> None:
+    """Signal 3 and noise 1 in 272 rows: a variance of (3 + 1) (1 + 136 / 272 / 3) = 14/3, of which 3/4 is signal."""
+    direction = torch.zeros(1, 136)
+    direction[0, 5] = 1.0
+    signs = torch.tensor([1.0, -1.0]).repeat(136)[:, None]
+    rows = (14 / 3) ** 0.5 * signs * direction
+    shares = signal_shares(rows, Subspace(direction, torch.tensor(1.0)))
+    torch.testing.assert_close(shares, torch.tensor([0.75]))
+    # The control: that the noise makes the variance itself larger is no small matter.
+    assert abs((1 - 3 / 14) - 0.75) > 0.03
+    assert float(signal_shares(rows, Subspace(direction, torch.tensor(0.0)))) == 1.0
+    # Below the variance that noise alone may give, (1 + sqrt(1/2))^2, there is no such signal: nothing is made up.
+    assert float(signal_shares(0.5 * rows, Subspace(direction, torch.tensor(1.0)))) == 0.0
+    assert signal_shares(rows, Subspace(direction[:0], torch.tensor(0.0))).shape == (0,)
 
 
 def test_exact_landmarks_are_left_alone() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from augment.faces.landmark_shapes import to_picture_range
 from augment.faces.tensors import FaceTensors
 from augment.rig import preset, render
 from augment.training.loop import train_translator
@@ -25,6 +26,7 @@ from augment.translators.appearance_flow import (
     _smoothness,
 )
 from augment.translators.base import Batch, CannotTranslateError
+from augment.translators.expression_shapes import ExpressionShapes
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +129,54 @@ def test_the_spline_leads_the_targets_landmarks_to_the_sources_and_no_flow_does_
         translator.prepare_training(embedded("train"))
         errors.append(float(translator.losses("generator", batch())["landmark"].detach()))
     assert errors[0] < 0.2 * errors[1]
+
+
+def noisy(faces: FaceTensors, pixels: float = 1.0) -> FaceTensors:
+    """The same faces, their landmarks with noise of so many pixels of a 48 px picture."""
+    assert faces.landmarks is not None
+    noise = torch.randn(faces.landmarks.shape, generator=torch.Generator().manual_seed(5))
+    return replace(faces, landmarks=faces.landmarks + pixels / 48 * noise)
+
+
+def _pair_displacements(faces: FaceTensors) -> torch.Tensor:
+    """The displacements that training sees, [168, 68, 2] in pixels of a 48 px picture."""
+    translator = flow_translator(pose_difference=10.0)  # noise must not choose the pairs
+    assert translator.prepare_training(faces)["pairs"] == 168
+    assert translator._examples is not None
+    shapes = translator._examples.shapes[:168]
+    return 24 * (shapes[:, 1] - shapes[:, 0])
+
+
+def _size(values: torch.Tensor) -> float:
+    return float(values.square().mean().sqrt())
+
+
+def test_noise_is_taken_out_of_the_displacements_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    true, cleaned = _pair_displacements(embedded("train")), _pair_displacements(noisy(embedded("train")))
+    monkeypatch.setattr(ExpressionShapes, "clean", lambda self, shapes, labels: shapes)
+    exact, uncleaned = _pair_displacements(embedded("train")), _pair_displacements(noisy(embedded("train")))
+    # The control: without cleaning there is more noise in a displacement than expression.
+    assert _size(uncleaned - exact) > 1.3 > 1.3 * _size(exact)
+    assert _size(cleaned - exact) < 0.6 * _size(uncleaned - exact)
+    # Exact landmarks stay exact, to a thirtieth of a pixel.
+    assert _size(true - exact) < 1 / 30
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_noise_is_taken_out_of_the_shapes_that_are_translated(split: str) -> None:
+    """Also of people who were not fitted to."""
+    translator = flow_translator()
+    facts = translator.prepare_training(noisy(embedded("train")))
+    assert facts["landmark_noise_in_pixels"] == pytest.approx(SIZE / 48, rel=0.15)
+    exact, given = embedded(split), noisy(embedded(split))
+    assert exact.landmarks is not None and given.landmarks is not None
+    true, found = to_picture_range(exact.landmarks), to_picture_range(given.landmarks)
+    cleaned = translator.shapes.clean(found, exact.labels)
+    assert _size(cleaned - true) < 0.75 * _size(found - true)
+    # A face without landmarks spoils no other's.
+    found[0] = torch.nan
+    again = translator.shapes.clean(found, exact.labels)
+    assert bool(again[0].isnan().all()) and torch.allclose(again[1:], cleaned[1:], atol=1e-5)
 
 
 def test_a_weight_of_zero_takes_a_term_out() -> None:
