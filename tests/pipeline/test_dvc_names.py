@@ -63,7 +63,7 @@ def test_dvc_yaml_ends_every_output_of_a_users_name_in_s2l() -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     outs = [out for stage in stages.values() for out in stage.get("do", stage)["outs"]]
     named = [out for out in outs if "${" in str(out)]
-    assert len(named) == 6 and all(out.endswith("${key}.s2l") for out in named)
+    assert len(named) == 7 and all(out.endswith("${key}.s2l") for out in named)
 
 
 @pytest.mark.parametrize(

@@ -205,11 +205,13 @@ def test_too_few_synthetic_faces_cut_both_sides_and_are_told(tmp_path, monkeypat
 
 
 def test_inception_is_used_where_it_can_be_had(tmp_path, monkeypatch) -> None:
+    from augment.core.precision import PrecisionChoice
     from reports.metrics import scores
     from reports.metrics.features import InceptionLookup
 
     class Inception:
         key = "inception-test"
+        precision = PrecisionChoice(asked="auto", used="float32")
         seen: ClassVar[Counter] = Counter()
 
         def __init__(self, path, **_) -> None:
