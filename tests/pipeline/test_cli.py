@@ -47,7 +47,7 @@ def test_help_lists_each_command_once_in_its_section() -> None:
 def test_help_of_profile_lists_what_conf_offers_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     here = " ".join(CliRunner().invoke(main, ["profile", "--help"]).output.split())
-    assert "scale cpu, gpu, paper, smoke" in here and "landmarks dlib, none" in here
+    assert "scale cpu, gpu, long, paper, smoke" in here and "landmarks dlib, none" in here
     (tmp_path / "conf" / "scale").mkdir(parents=True)
     (tmp_path / "conf" / "scale" / "mine.yaml").touch()
     monkeypatch.chdir(tmp_path)
@@ -88,7 +88,7 @@ def test_shells_complete_commands_and_profiles(shell: str) -> None:
     ("words", "wanted"),
     [
         (("scale", "=", "g"), ["gpu"]),
-        (("dataset", "=", "rig", "scale", "="), ["cpu", "gpu", "paper", "smoke"]),
+        (("dataset", "=", "rig", "scale", "="), ["cpu", "gpu", "long", "paper", "smoke"]),
         (("nothing", "=", "g"), []),
     ],
 )
