@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from paired_faces import face_shape
 from torch.nn import functional as F
 
 from augment.faces.affine import sample_affine
@@ -15,24 +16,6 @@ from augment.translators.base import CannotTranslateError
 from augment.translators.pairs import check_pairs, find_pairs, gaussian_blur, lay_on_sources, relight
 
 CLASSES = ("angry", "happy", "neutral")
-
-
-def face_shape() -> torch.Tensor:
-    """68 points somewhat as a face has them, x y in 0..1: jaw, brows, nose, eyes, lips."""
-    jaw = torch.linspace(0, math.pi, 17)
-    points = [torch.stack([0.5 - 0.3 * jaw.cos(), 0.45 + 0.4 * jaw.sin()], 1)]
-    for centre in (0.37, 0.63):
-        points.append(torch.stack([torch.linspace(centre - 0.08, centre + 0.08, 5), torch.full((5,), 0.35)], 1))
-    points.append(torch.stack([torch.full((4,), 0.5), torch.linspace(0.42, 0.57, 4)], 1))
-    points.append(torch.stack([torch.linspace(0.45, 0.55, 5), torch.full((5,), 0.6)], 1))
-
-    def ring(count: int, x: float, y: float, width: float, height: float) -> torch.Tensor:
-        turn = math.pi + torch.arange(count) * (2 * math.pi / count)
-        return torch.stack([x + width * turn.cos(), y + height * turn.sin()], 1)
-
-    points += [ring(6, 0.37, 0.43, 0.05, 0.02), ring(6, 0.63, 0.43, 0.05, 0.02)]
-    points += [ring(12, 0.5, 0.72, 0.12, 0.05), ring(8, 0.5, 0.72, 0.08, 0.02)]
-    return torch.cat(points)
 
 
 def faces(
