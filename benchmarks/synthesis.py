@@ -22,25 +22,10 @@ from skimage.transform import ThinPlateSplineTransform, warp
 
 from augment.faces.landmark_shapes import to_picture_range
 from augment.faces.tensors import FaceTensors, to_unit_range
-from augment.rig import preset, render
 from augment.synthesis.generate import SynthesisSettings, synthesize
 from augment.translators.thin_plate_spline import border_anchors, warp_to
 from augment.translators.warp import WarpSettings, WarpTranslator
-
-
-def training_faces(size: int, channels: int) -> FaceTensors:
-    population = preset("rare", seed=0)
-    specs = [spec for spec in population.specs if spec.split == "train"]
-    rendered = render(specs, size=size, channels=channels, seed=0)
-    return FaceTensors(
-        images=torch.from_numpy(np.ascontiguousarray(rendered.images)).permute(0, 3, 1, 2).contiguous(),
-        labels=torch.tensor([population.class_names.index(spec.label) for spec in specs]),
-        landmarks=torch.from_numpy(np.ascontiguousarray(rendered.landmarks)),
-        masks=None,
-        face_ids=tuple(spec.face_id for spec in specs),
-        subjects=tuple(str(spec.subject) for spec in specs),
-        class_names=tuple(population.class_names),
-    )
+from benchmarks.measurements import embedded_faces
 
 
 def compare_with_scikit_image(faces: FaceTensors, count: int) -> None:
@@ -75,7 +60,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=200, help="faces per class")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    faces = training_faces(options.size, options.channels)
+    faces = embedded_faces(options.size, options.channels)
     print(f"{options.size} px, {options.channels} channel(s), {len(faces)} training faces, one thread")
     compare_with_scikit_image(faces, min(options.faces, 100))
 
