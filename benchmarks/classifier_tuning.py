@@ -1,27 +1,40 @@
-"""What a classifier's settings give on embedded faces, without a look at the people that a run is tested on.
+"""What a classifier's settings give, without a look at the faces that a run is tested on.
 
-Each draw is other people: preset `rare` with a seed of its own, whose train faces train and whose test people score.
-The seed of the default run is refused. Settings are those of a profile; what is changed is said in its words:
+Of embedded faces each draw is other people: preset `rare` with a seed of its own, whose train faces train and whose
+test people score. The seed of the default run is refused. Settings are those of a profile; what is changed is said in
+its words:
 
     python -m benchmarks.classifier_tuning classifier.steps=800 classifier.learning_rate=0.008
     python -m benchmarks.classifier_tuning --arm real --arm warp --curve classifier.steps=1600
+
+With a data set that brings validation faces of its own, those score, and its test faces are not even decoded:
+
+    python -m benchmarks.classifier_tuning dataset=fer2013 dataset.root=/data/fer2013.csv classifier.steps=800
 
 Prints the accuracy of each draw, their mean, and the processor seconds of a training, of one thread.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 import yaml
+from filelock import FileLock
 
 from augment.core.errors import InputError
-from augment.faces.tensors import FaceTensors
+from augment.faces.splits import FoldSettings, assign_folds, fold_tables
+from augment.faces.table import read_faces
+from augment.faces.tensors import FaceTensors, face_tensors
+from augment.prepare.prepare import prepare_faces
+from augment.sources import open_source
 from augment.translators import create_translator
-from benchmarks.translator_bench import ROOT, embedded_faces
+from benchmarks.translator_bench import ROOT, embedded_faces, key_of
 from classifiers.evaluation import predict
 from classifiers.training import ClassifierSettings, train_classifier
 from pipeline.profile import compose_profile
@@ -39,6 +52,30 @@ def warped_faces(train: FaceTensors, per_class: int, seed: int) -> FaceTensors:
     images = translator.translate(sources, targets, torch.Generator().manual_seed(seed))
     names = tuple(f"warp-{number}" for number in range(len(targets)))
     return FaceTensors(images, targets, None, None, names, sources.subjects, train.class_names)
+
+
+def print_scores(name: str, found: list[float], seconds: list[float]) -> None:
+    each = ", ".join(f"{value:.1f}" for value in found)
+    click.echo(f"{name}: {np.mean(found):.1f} % ({each}), {np.mean(seconds):.1f} processor seconds each")
+
+
+def tuning_faces(cache: Path, dataset: Mapping[str, Any]) -> dict[str, FaceTensors]:
+    """Training and validation faces of a data set, prepared once in the cache; test faces are left undecoded."""
+    root = Path(dataset["root"]).resolve()
+    settings = dict(dataset.get("settings") or {})
+    size, channels = dataset["image_size"], dataset["channels"]
+    changed = root.stat().st_mtime_ns if root.exists() else 0
+    folder = cache / f"faces-{key_of(dataset['source'], str(root), changed, settings, size, channels)}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "report.json").is_file():
+            source = open_source(dataset["source"], root, **settings)
+            prepare_faces(source, folder, image_size=size, channels=channels)
+    faces = read_faces(folder)
+    duplicates = pq.read_table(folder / "duplicates.parquet")
+    folds = assign_folds(faces, FoldSettings(kind="source"), 0, duplicates=duplicates)
+    tables = fold_tables(faces, folds, 0)
+    return {split: face_tensors(tables[split]) for split in ("train", "validation") if len(tables[split])}
 
 
 @click.command(help=__doc__)
@@ -64,8 +101,24 @@ def main(
     except InputError as error:
         raise click.UsageError(str(error)) from error
     settings = ClassifierSettings.model_validate(values["classifier"])
-    if (tested := values["dataset"].get("settings", {}).get("seed")) in draws:
+    embedded = values["dataset"]["source"] == "rig"
+    if not embedded and (arms != ("real",) or curve):
+        raise click.UsageError("--arm warp and --curve are for embedded faces; leave them out for another data set")
+    if embedded and (tested := values["dataset"].get("settings", {}).get("seed")) in draws:
         raise click.UsageError(f"draw {tested} is the people of the run itself; tune on others")
+    if not embedded:
+        try:
+            own = tuning_faces(cache, values["dataset"])
+        except InputError as error:
+            raise click.UsageError(str(error)) from error
+        found, seconds = [], []
+        for seed in seeds:
+            trained = train_classifier(settings, real=own["train"], validation=own["validation"], seed=seed)
+            right = predict(trained.model, own["validation"]).argmax(axis=1) == own["validation"].labels.numpy()
+            found.append(100 * float(right.mean()))
+            seconds.append(trained.processor_seconds)
+        print_scores("real, validation faces", found, seconds)
+        return
     for arm in arms:
         found, seconds = [], []
         for draw in draws:
@@ -86,8 +139,7 @@ def main(
                     points = [row for row in trained.history if 3 * row["step"] >= 2 * settings.steps]
                     shown = ", ".join(f"{row['step']:.0f}: {100 * row['accuracy']:.1f}" for row in points)
                     click.echo(f"  {arm}, draw {draw}, seed {seed}: {shown}")
-        each = ", ".join(f"{value:.1f}" for value in found)
-        click.echo(f"{arm}: {np.mean(found):.1f} % ({each}), {np.mean(seconds):.1f} processor seconds each")
+        print_scores(arm, found, seconds)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from augment.faces.tensors import FaceTensors
 from benchmarks import classifier_tuning
 
 pytestmark = pytest.mark.slow
@@ -55,3 +58,42 @@ def test_draws_of_real_and_of_warped_faces(tmp_path: Path, monkeypatch: pytest.M
     lines = [line for line in output.splitlines() if "%" in line and "processor seconds" in line]
     assert [line.split(":")[0] for line in lines] == ["real", "warp"]
     assert "real, draw 101, seed 0: 2: " in output
+
+
+def write_fer2013(path: Path) -> None:
+    """Fourteen faces of each split in the challenge's form; the pixels of PrivateTest are all 255."""
+    random = np.random.default_rng(0)
+    lines = ["emotion,pixels,Usage"]
+    for usage in ("Training", "PublicTest", "PrivateTest"):
+        for number in range(14):
+            pixels = random.integers(0, 200, 48 * 48)
+            pixels[: 48 * (1 + number % 7)] = 200
+            values = np.full(48 * 48, 255) if usage == "PrivateTest" else pixels
+            values = values - np.arange(48 * 48) % (2 + number) * (usage == "PrivateTest")
+            lines.append(f"{number % 7},{' '.join(map(str, values))},{usage}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_fer2013_is_scored_on_public_test_and_private_test_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_fer2013(tmp_path / "fer2013.csv")
+    decoded: list[FaceTensors] = []
+    decode = classifier_tuning.face_tensors
+
+    def record(table: pa.Table) -> FaceTensors:
+        decoded.append(decode(table))
+        return decoded[-1]
+
+    monkeypatch.setattr(classifier_tuning, "face_tensors", record)
+    chosen = ("dataset=fer2013", f"dataset.root={tmp_path / 'fer2013.csv'}")
+    code, output = call(tmp_path / "cache", *chosen, *SMALL)
+    assert code == 0, output
+    assert "real, validation faces: " in output
+    assert [len(faces) for faces in decoded] == [14, 14]
+    assert all(int(faces.images.max()) < 230 for faces in decoded)  # PrivateTest is brighter
+
+
+def test_what_only_embedded_faces_have_is_refused_for_others(tmp_path: Path) -> None:
+    code, output = call(tmp_path, "dataset=fer2013", "--arm", "warp")
+    assert code == 2 and "for embedded faces" in output
