@@ -1,0 +1,5 @@
+"""The stages of dvc.yaml as a Prefect flow: `pipeline.flow:synthesize_to_learn`, or `python -m pipeline.flow run`."""
+
+from pipeline.flow.flow import synthesize_to_learn
+
+__all__ = ["synthesize_to_learn"]

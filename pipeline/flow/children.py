@@ -1,0 +1,158 @@
+"""Stages as child processes: `dvc repro` of one stage each, with a share of the cores; none outlives the flow."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+# The child ends with the flow even where the flow is killed and can stop nothing itself. It ends by an exception: DVC
+# then takes back its entry in the list of files in use, which would block the next run.
+_DVC = (
+    "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143));"
+    " from pipeline.core.devices import die_with_parent; die_with_parent();"
+    " from dvc.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+_KILLED = 128 + signal.SIGKILL
+_TRANSIENT = ("out of memory", "cannot allocate memory", "database is locked", "stale file handle")
+
+
+class StageFailedError(Exception):
+    """A stage ended with an error; the message is the last that it printed.
+
+    Attributes:
+        transient: Whether another try may succeed: memory was short, or the process was killed.
+    """
+
+    def __init__(self, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.transient = transient
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What became of a stage.
+
+    Attributes:
+        name: Of the stage.
+        outcome: `ran`; `cached` where DVC found nothing changed or had the result of the same run before.
+        seconds: Wall time.
+    """
+
+    name: str
+    outcome: str
+    seconds: float
+
+
+class Children:
+    """Runs stages in one workspace.
+
+    Args:
+        root: The workspace.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._running: dict[str, subprocess.Popen[str]] = {}
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, name: str, *, cores: Collection[int] | None, log: Callable[[str], object]) -> StageResult:
+        """Runs a stage, and nothing that it reads from.
+
+        Args:
+            name: Of the stage.
+            cores: Which processor cores it may use; None: all. What a stage computes does not depend on it.
+            log: Called with each line that it prints.
+
+        Raises:
+            StageFailedError: The stage ended with an error, or `stop` was called.
+        """
+        began = time.monotonic()
+        command = [sys.executable, "-c", _DVC, "--wait-for-lock", "repro", "--single-item", name]
+        environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
+        if shutil.which("s2l") is None:  # which DVC calls; it lies beside an interpreter that was not activated
+            environment["PATH"] = environment.get("PATH", "") + os.pathsep + str(Path(sys.executable).parent)
+        with self._lock:
+            if self._stopped:
+                raise StageFailedError("stopped before it began", transient=False)
+            child = subprocess.Popen(
+                command,
+                cwd=self._root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,  # so that `stop` reaches all of its processes at once
+            )
+            self._running[name] = child
+        if cores and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(child.pid, cores)  # inherited by what DVC starts, which it does seconds later
+        lines: list[str] = []
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                if text := line.rstrip():
+                    lines.append(text)
+                    log(text)
+            status = child.wait()
+        finally:
+            with self._lock:
+                self._running.pop(name, None)
+            _end(child, wait=5.0)
+        if status != 0:
+            raise StageFailedError(_reason(name, status, lines), transient=not self._stopped and is_transient(lines))
+        unchanged = any("didn't change, skipping" in line or "is cached - skipping run" in line for line in lines)
+        return StageResult(name, "cached" if unchanged else "ran", time.monotonic() - began)
+
+    def stop(self) -> None:
+        """Ends every stage that runs, with all of its processes, and lets no other begin."""
+        with self._lock:
+            self._stopped = True
+            children = list(self._running.values())
+        for child in children:
+            _signal(child, signal.SIGTERM)
+        for child in children:
+            _end(child, wait=10.0)
+
+
+def is_transient(lines: Collection[str]) -> bool:
+    """Whether what a stage printed says that another try may succeed.
+
+    Args:
+        lines: Of its output.
+    """
+    text = "\n".join(lines).lower()
+    codes = [int(code) for code in re.findall(r"exited with (-?\d+)", text)]
+    return _KILLED in codes or -signal.SIGKILL in codes or any(words in text for words in _TRANSIENT)
+
+
+def _reason(name: str, status: int, lines: list[str]) -> str:
+    """The stage's own error in place of DVC's, which only says that there was one."""
+    own = [line for line in lines if line.lower().startswith("error:") and "failed to reproduce" not in line.lower()]
+    return own[0] if own else f"{name} ended with status {status}" + (f": {lines[-1]}" if lines else "")
+
+
+def _signal(child: subprocess.Popen[str], number: int) -> None:
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _end(child: subprocess.Popen[str], wait: float) -> None:
+    """Waits for a child that should end by itself, then kills its processes."""
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(wait)
+    _signal(child, signal.SIGKILL)
+    child.wait()

@@ -1,0 +1,220 @@
+"""The Prefect flow: every stage of dvc.yaml that is out of date as a task, independent ones side by side."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+from uuid import UUID
+
+from filelock import FileLock, Timeout
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from augment.core.errors import InputError, Problem
+from augment.core.processes import processors
+from pipeline.flow.children import Children, StageFailedError, StageResult
+from pipeline.flow.graph import Stage, out_of_date, read_graph
+from pipeline.flow.headline import arms_table, headline_markdown, read_arms, synthetic_arms, worse_than_before
+
+RETRIES = 2
+
+
+class FlowFailedError(Exception):
+    """Stages failed, or the result is worse than the last one's where the caller wants that to be a failure."""
+
+
+async def _is_transient(_task: Any, _run: Any, state: Any) -> bool:
+    """Whether a stage is tried again: where memory was short, not where its parameters or its faces are wrong."""
+    error = await state.aresult(raise_on_failure=False)
+    return isinstance(error, StageFailedError) and error.transient
+
+
+@task(
+    task_run_name="{name}",
+    retries=RETRIES,
+    retry_delay_seconds=5,
+    retry_condition_fn=_is_transient,
+    cache_policy=NO_CACHE,  # DVC knows what is up to date
+    persist_result=False,
+)
+def run_stage(name: str, children: Children, cores: tuple[int, ...] | None) -> StageResult:
+    """Runs one stage; what it prints goes to the log of the task."""
+    return children.run(name, cores=cores, log=get_run_logger().info)
+
+
+@flow(
+    name="synthesize-to-learn",
+    task_runner=ThreadPoolTaskRunner(max_workers=64),  # type: ignore[arg-type]  # the flow itself says how many run at once
+    persist_result=False,
+)
+def synthesize_to_learn(
+    workspace: str = ".",
+    overrides: list[str] | None = None,
+    parallel: int | None = None,
+    gpus: int | None = None,
+    on_worse: Literal["report", "fail"] = "report",
+) -> dict[str, str]:
+    """Runs the stages of a workspace that are out of date.
+
+    Each stage is `dvc repro --single-item` in a process of its own, so what a run leaves is what `dvc repro` leaves,
+    hash for hash: `dvc repro` after it does nothing, and it does nothing after `dvc repro`. A stage that fails leaves
+    those running that do not read from it; the next run begins with what failed.
+
+    Args:
+        workspace: A clone of the project.
+        overrides: Words of `s2l profile` (`scale=smoke`, `experiment=ablations`), which write params.yaml first; None
+            or none: params.yaml stays as it is.
+        parallel: How many stages run at once, each with its share of the cores; None: 2 where there are 2 cores or
+            more.
+        gpus: How many stages that use a GPU run at once; None: 1 where the machine has one, and no limit where not.
+        on_worse: Whether a headline that is worse than the last one's by more than its interval fails the run.
+
+    Returns:
+        What became of each stage: ran, cached, failed, or not run.
+
+    Raises:
+        FlowFailedError: A stage failed, or the headline is worse and `on_worse` is fail.
+        InputError: Another flow runs in this workspace, or it can't be read.
+    """
+    logger = get_run_logger()
+    root = Path(workspace).resolve()
+    with _only_flow(root):
+        if overrides:
+            _write_parameters(root, overrides)
+        graph = read_graph(root)
+        stale = out_of_date(root, graph)
+        before = read_arms(root)
+        outcomes = {name: "cached" for name in graph if name not in stale}
+        if stale:
+            logger.info("%d of %d stages are out of date", len(stale), len(graph))
+            outcomes |= _run_stages(root, {name: graph[name] for name in graph if name in stale}, parallel, gpus)
+        else:
+            logger.info("all %d stages are up to date: nothing to do", len(graph))
+        outcomes = {name: outcomes[name] for name in graph}
+        failed = [name for name, outcome in outcomes.items() if outcome == "failed"]
+        _write_table("stages", [{"stage": name, "outcome": outcome} for name, outcome in outcomes.items()])
+        if failed:
+            raise FlowFailedError(f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there")
+        arms, synthetic = read_arms(root), synthetic_arms(root)
+        _write_table("arms", arms_table(arms))
+        markdown = headline_markdown(arms, synthetic, root / "artifacts/report/index.html")
+        create_markdown_artifact(markdown, key="headline")
+        worse = worse_than_before(before, arms, synthetic)
+        if worse is not None:
+            if on_worse == "fail":
+                raise FlowFailedError(worse)
+            logger.warning("%s", worse)
+    return outcomes
+
+
+@contextmanager
+def _only_flow(root: Path) -> Iterator[None]:
+    """Holds the workspace against a second flow; the lock goes with the process, however that ends."""
+    place = root / ".ckpt" / "flow.lock"
+    place.parent.mkdir(exist_ok=True)
+    holder = place.with_suffix(".pid")
+    lock = FileLock(place)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        process = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
+        why = f"another flow runs here (process {process})"
+        raise InputError(Problem(str(root), why, "wait for it, or stop it")) from error
+    try:
+        holder.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _write_parameters(root: Path, overrides: Sequence[str]) -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "profile", *overrides]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InputError(Problem("overrides", done.stderr.strip().removeprefix("Error: "), "see `s2l profile --help`"))
+
+
+def _run_stages(
+    root: Path, stages: dict[str, Stage], parallel: int | None, gpus: int | None
+) -> dict[str, Literal["ran", "cached", "failed", "not run"]]:
+    """Runs stages, each as soon as those that it reads from are done.
+
+    Args:
+        root: The workspace.
+        stages: In an order in which each comes after those that it reads from.
+        parallel: As of the flow.
+        gpus: As of the flow.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(processors()))
+    slots = max(1, min(parallel if parallel is not None else 2, len(cores)))
+    shares = [tuple(cores[slot::slots]) for slot in range(slots)]
+    if gpus is None and Path("/dev/nvidia0").exists():
+        gpus = 1
+    children = Children(root)
+    ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+    outcomes: dict[str, Any] = {}
+    waiting = dict(stages)
+    running: dict[str, tuple[PrefectFuture[StageResult], int]] = {}
+    free = list(range(slots))
+    progress = cast(
+        UUID, create_progress_artifact(0.0, key="stages-done", description="Stages that are done, in percent")
+    )
+    finished: dict[str, PrefectFuture[StageResult]] = {}
+    try:
+        while waiting or running:
+            for name, stage in list(waiting.items()):
+                if any(outcomes.get(other) in ("failed", "not run") for other in stage.upstream):
+                    outcomes[name] = "not run"
+                    del waiting[name]
+            ready = [name for name, stage in waiting.items() if not stage.upstream & (waiting.keys() | running.keys())]
+            for name in ready:
+                used = sum(stages[other].gpu for other in running)
+                if not free or (gpus is not None and stages[name].gpu and used >= gpus):
+                    continue
+                slot = free.pop(0)
+                # Alone, and alone until it ends: it may have the whole machine.
+                alone = not running and len(ready) == 1
+                upstream = [finished[other] for other in sorted(stages[name].upstream) if other in finished]
+                tags = {"gpu"} if stages[name].gpu else {"cpu"}
+                cores_of_stage = None if alone else shares[slot]
+                # What it reads is done already; named so that Prefect draws the graph.
+                call = run_stage.with_options(tags=tags).submit
+                future = call(name, children, cores_of_stage, wait_for=upstream)  # type: ignore[call-overload]
+                running[name] = (future, slot)
+                future.add_done_callback(partial(_put, ended, name))
+                del waiting[name]
+            if not running:
+                continue
+            name = ended.get()
+            future, taken = running.pop(name)
+            free = sorted([*free, taken])
+            result = future.result(raise_on_failure=False)  # an exception where the stage failed
+            outcomes[name] = result.outcome if isinstance(result, StageResult) else "failed"
+            finished[name] = future
+            update_progress_artifact(progress, 100 * len(outcomes) / len(stages))
+    finally:
+        children.stop()
+    return outcomes
+
+
+def _put(ended: queue.SimpleQueue[str], name: str, _future: object) -> None:
+    ended.put(name)
+
+
+def _write_table(key: str, rows: list[dict[str, Any]]) -> None:
+    create_table_artifact(rows, key=key)

@@ -1,0 +1,183 @@
+"""The Prefect flow, on an ephemeral Prefect server, with real DVC and a stand-in for `s2l`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import dvc_workspaces
+import pytest
+
+from pipeline.flow.children import is_transient
+from pipeline.flow.graph import Stage, out_of_date, read_graph, with_downstream
+from pipeline.flow.headline import worse_than_before
+
+pytestmark = pytest.mark.slow
+
+
+def prefect_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    return dict(environment) | {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_LEVEL": "INFO",
+    }
+
+
+def flow_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pipeline.flow", "run", *arguments]
+
+
+def make_workspace(folder: Path, fault: str) -> tuple[Path, dict[str, str]]:
+    """A workspace whose `s2l` leaves files behind, after what `fault` says in the shell's words."""
+    environment = prefect_environment(folder, dvc_workspaces.write_stand_in(folder))
+    place = dvc_workspaces.make_workspace(folder / "workspace", "scale=smoke")
+    dvc_workspaces.commit(place)
+    break_stand_in(folder, fault)
+    return place, environment
+
+
+def break_stand_in(folder: Path, fault: str) -> None:
+    head, rest = dvc_workspaces.STAND_IN.split("\n", 1)
+    (folder / "commands" / "s2l").write_text(f"{head}\n{fault}\n{rest}", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A workspace that the flow has run through once, in which the judge was killed at the first try."""
+    folder = tmp_path_factory.mktemp("flow")
+    mark = folder / "killed"
+    fault = f'[ "$DVC_STAGE" = judge ] && [ ! -e "{mark}" ] && touch "{mark}" && kill -9 $$'
+    place, environment = make_workspace(folder, fault)
+    dvc_workspaces.run(place, *flow_command("--parallel", "3"), env=environment)
+    assert mark.exists()
+    return place, environment
+
+
+def calls(environment: Mapping[str, str]) -> list[str]:
+    return [line.split(":")[0] for line in Path(environment["S2L_CALLS"]).read_text(encoding="utf-8").splitlines()]
+
+
+def test_every_stage_runs_once_after_what_it_reads(workspace: tuple[Path, dict[str, str]]) -> None:
+    place, environment = workspace
+    called = calls(environment)
+    graph = read_graph(place)
+    assert sorted(called) == sorted(graph)
+    for stage in graph.values():
+        for other in stage.upstream:
+            assert called.index(other) < called.index(stage.name)
+
+
+def test_dvc_has_nothing_to_do_after_a_flow_and_a_flow_nothing_after_it(workspace: tuple[Path, dict[str, str]]) -> None:
+    place, environment = workspace
+    before = calls(environment)
+    assert "up to date" in dvc_workspaces.run(place, "dvc", "status", env=environment).stdout
+    dvc_workspaces.run(place, "dvc", "repro", env=environment)
+    done = dvc_workspaces.run(place, *flow_command(), env=environment)
+    assert "nothing to do" in done.stdout + done.stderr
+    assert {line.split()[0] for line in done.stdout.splitlines() if line.endswith(tuple(read_graph(place)))} == {
+        "cached"
+    }
+    assert calls(environment) == before
+
+
+def test_a_failed_stage_leaves_the_others_running_and_the_next_run_goes_on_there(tmp_path: Path) -> None:
+    fault = '[ "$DVC_STAGE" = train@warp ] && echo "Error: steps: is 0 (give more)" >&2 && exit 1'
+    place, environment = make_workspace(tmp_path, fault)
+    graph = read_graph(place)
+    lost = with_downstream({"train@warp"}, graph)
+    assert 1 < len(lost) < len(graph) - 2
+
+    done = dvc_workspaces.run(place, *flow_command(), env=environment, check=False)
+    assert done.returncode == 1
+    assert "train@warp failed" in done.stderr
+    assert "steps: is 0 (give more)" in done.stdout + done.stderr
+    assert "AwaitingRetry" not in done.stdout + done.stderr  # an error of parameters is not tried again
+    assert set(calls(environment)) == set(graph) - lost
+    assert out_of_date(place, graph) == lost
+
+    break_stand_in(tmp_path, "")
+    Path(environment["S2L_CALLS"]).unlink()
+    dvc_workspaces.run(place, *flow_command(), env=environment)
+    assert set(calls(environment)) == lost
+    assert "up to date" in dvc_workspaces.run(place, "dvc", "status", env=environment).stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_flow_that_is_ended_leaves_no_process_and_no_lock(tmp_path: Path, number: signal.Signals) -> None:
+    process_file = tmp_path / "process"
+    # As a stage does, it asks to end with its parent.
+    sleeper = (
+        "import os, pathlib, time; from pipeline.core.devices import die_with_parent; die_with_parent();"
+        f" pathlib.Path('{process_file}').write_text(str(os.getpid())); time.sleep(600)"
+    )
+    place, environment = make_workspace(tmp_path, f'exec {sys.executable} -c "{sleeper}"')
+    running = subprocess.Popen(flow_command(), cwd=place, env=environment, stderr=subprocess.DEVNULL)
+    _wait_for(lambda: process_file.exists() and process_file.read_text(encoding="utf-8") != "")
+    second = dvc_workspaces.run(place, *flow_command(), env=environment, check=False)
+    assert second.returncode == 1
+    assert f"another flow runs here (process {running.pid})" in second.stderr
+    running.send_signal(number)
+    assert running.wait(60) != 0
+    process = int(process_file.read_text(encoding="utf-8"))
+    _wait_for(lambda: not _lives(process))
+    break_stand_in(tmp_path, "")
+    dvc_workspaces.run(place, "dvc", "repro", "prepare", env=environment)
+    assert calls(environment) == ["prepare"]
+
+
+def _lives(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def _wait_for(condition: object, seconds: float = 90.0) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_what_reads_from_a_changed_stage_is_out_of_date() -> None:
+    graph = {
+        name: Stage(name, frozenset(upstream), gpu=False)
+        for name, upstream in {"a": "", "b": "a", "c": "a", "d": "b", "e": "cd"}.items()
+    }
+    assert with_downstream({"b"}, graph) == {"b", "d", "e"}
+    assert with_downstream({}, graph) == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "transient"),
+    [
+        ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 137", True),
+        ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with -9", True),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", True),
+        ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 1", False),
+        ("Error: params.yaml: seeds: a seed occurs twice", False),
+    ],
+)
+def test_which_errors_may_pass(line: str, transient: bool) -> None:
+    assert is_transient([line]) == transient
+
+
+def test_a_fall_is_worse_only_beyond_the_interval() -> None:
+    def arms(difference: float, high: float) -> dict[str, dict[str, float]]:
+        return {
+            "real": {"accuracy": 0.7, "difference": 0.5, "low": 0.4, "high": 0.6},
+            "warp": {"accuracy": 0.7, "difference": difference, "low": difference - 0.1, "high": high},
+        }
+
+    last = arms(0.05, 0.07)
+    assert worse_than_before(last, arms(0.01, 0.06), ["warp"]) is None
+    assert "was +5.0" in str(worse_than_before(last, arms(0.01, 0.03), ["warp"]))
+    assert worse_than_before({}, last, ["warp"]) is None
