@@ -43,6 +43,7 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
 def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> None:
     """Run the flow on a schedule until this process ends; needs a Prefect server (`prefect server start`)."""
     from prefect.settings import get_current_settings
+    from prefect.types.entrypoint import EntrypointType
 
     from pipeline.flow.flow import synthesize_to_learn
 
@@ -52,7 +53,9 @@ def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> N
             " (http://127.0.0.1:4200/api)"
         )
     parameters = {"overrides": list(overrides), **options}
-    synthesize_to_learn.serve(name=name, cron=cron, parameters=parameters, limit=1)
+    synthesize_to_learn.serve(
+        name=name, cron=cron, parameters=parameters, limit=1, entrypoint_type=EntrypointType.MODULE_PATH
+    )
 
 
 if __name__ == "__main__":

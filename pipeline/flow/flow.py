@@ -1,6 +1,7 @@
 """The Prefect flow: every stage of dvc.yaml that is out of date as a task, independent ones side by side."""
 
-from __future__ import annotations
+# No `from __future__ import annotations`: Prefect could not resolve the types of the flow's parameters where it loads
+# this file for a deployment.
 
 import os
 import queue
