@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -25,6 +26,8 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
     """Run the stages that are out of date; OVERRIDES are words of `s2l profile`, and write params.yaml first."""
     from pipeline.flow.flow import FlowFailedError, synthesize_to_learn
 
+    # By an exception, so that the stages and Prefect's temporary server are ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with refusals_as_errors("interrupted; the next run goes on where this one was"):
             outcomes = synthesize_to_learn(overrides=list(overrides), **options)

@@ -13,6 +13,7 @@ from typing import Any
 
 import dvc_workspaces
 import httpx
+import psutil
 import pytest
 
 from pipeline.flow.children import is_transient
@@ -125,10 +126,15 @@ def test_a_flow_that_is_ended_leaves_no_process_and_no_lock(tmp_path: Path, numb
     second = dvc_workspaces.run(place, *flow_command(), env=environment, check=False)
     assert second.returncode == 1
     assert f"another flow runs here (process {running.pid})" in second.stderr
+    others = psutil.Process(running.pid).children(recursive=True)
     running.send_signal(number)
     assert running.wait(60) != 0
-    process = int(process_file.read_text(encoding="utf-8"))
-    _wait_for(lambda: not _lives(process))
+    # Nothing can end Prefect's temporary server where the flow is killed.
+    servers = [other for other in others if number == signal.SIGKILL and _serves(other)]
+    _wait_for(lambda: not any(_lives(other.pid) for other in others if other not in servers))
+    for server in servers:
+        server.kill()
+    assert not _lives(int(process_file.read_text(encoding="utf-8")))
     break_stand_in(tmp_path, "")
     dvc_workspaces.run(place, "dvc", "repro", "prepare", env=environment)
     assert calls(environment) == ["prepare"]
@@ -171,6 +177,13 @@ def _answers(address: str) -> bool:
 
 def _query(address: str, what: str) -> list[dict[str, Any]]:
     return list(httpx.post(f"{address}/{what}/filter", json={}).json())
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return "prefect.server.api.server:create_app" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _lives(process: int) -> bool:
