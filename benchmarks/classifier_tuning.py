@@ -22,19 +22,15 @@ from typing import Any
 
 import click
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 import yaml
-from filelock import FileLock
 
 from augment.core.errors import InputError
-from augment.faces.splits import FoldSettings, assign_folds, fold_tables
-from augment.faces.table import read_faces
+from augment.faces.splits import FoldSettings
 from augment.faces.tensors import FaceTensors, face_tensors
-from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 from augment.translators import create_translator
-from benchmarks.translator_bench import ROOT, embedded_faces, key_of
+from benchmarks.translator_bench import ROOT, embedded_faces, key_of, prepared_tables
 from classifiers.evaluation import predict
 from classifiers.training import ClassifierSettings, train_classifier
 from pipeline.profile import compose_profile
@@ -66,15 +62,13 @@ def tuning_faces(cache: Path, dataset: Mapping[str, Any]) -> dict[str, FaceTenso
     size, channels = dataset["image_size"], dataset["channels"]
     changed = root.stat().st_mtime_ns if root.exists() else 0
     folder = cache / f"faces-{key_of(dataset['source'], str(root), changed, settings, size, channels)}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / "report.json").is_file():
-            source = open_source(dataset["source"], root, **settings)
-            prepare_faces(source, folder, image_size=size, channels=channels)
-    faces = read_faces(folder)
-    duplicates = pq.read_table(folder / "duplicates.parquet")
-    folds = assign_folds(faces, FoldSettings(kind="source"), 0, duplicates=duplicates)
-    tables = fold_tables(faces, folds, 0)
+    tables = prepared_tables(
+        folder,
+        lambda: open_source(dataset["source"], root, **settings),
+        FoldSettings(kind="source"),
+        image_size=size,
+        channels=channels,
+    )
     return {split: face_tensors(tables[split]) for split in ("train", "validation") if len(tables[split])}
 
 

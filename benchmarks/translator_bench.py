@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # timm would otherwise ask a netwo
 import click
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
@@ -33,6 +34,7 @@ from augment.faces.tensors import FaceTensors, face_tensors
 from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing, train_parsing
 from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
+from augment.sources.base import Source
 from augment.synthesis.generate import identity_shift
 from augment.translators import create_translator, translator_names, translator_settings
 from augment.translators.base import CannotTranslateError, Translator, UsesParsing
@@ -85,17 +87,26 @@ def cpu_scale() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "conf" / "scale" / "cpu.yaml").read_text(encoding="utf-8"))
 
 
+def prepared_tables(
+    folder: Path, open_faces: Callable[[], Source], folds: FoldSettings, *, image_size: int, channels: int
+) -> dict[str, pa.Table]:
+    """The rows of a data set by split, prepared once in a folder and split as a run does it; pictures undecoded."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not (folder / "report.json").is_file():
+            prepare_faces(open_faces(), folder, image_size=image_size, channels=channels)
+    faces = read_faces(folder)
+    duplicates = pq.read_table(folder / "duplicates.parquet")
+    return fold_tables(faces, assign_folds(faces, folds, 0, duplicates=duplicates), 0)
+
+
 def embedded_faces(
     cache: Path, settings: Mapping[str, Any], folds: Mapping[str, Any]
 ) -> tuple[dict[str, FaceTensors], str]:
     """Faces by split, prepared and split as a run does it, and the key of what they are."""
     folder = cache / f"faces-{key_of(SIZE, dict(settings), renderer_key())}"
-    if not (folder / "report.json").is_file():
-        prepare_faces(open_source("rig", **settings), folder, image_size=SIZE, channels=1)
-    faces = read_faces(folder)
-    duplicates = pq.read_table(folder / "duplicates.parquet")
     how = FoldSettings.model_validate(folds)
-    tables = fold_tables(faces, assign_folds(faces, how, 0, duplicates=duplicates), 0)
+    tables = prepared_tables(folder, lambda: open_source("rig", **settings), how, image_size=SIZE, channels=1)
     key = key_of(folder.name, how.model_dump(mode="json"))
     return {split: face_tensors(table) for split, table in tables.items() if len(table)}, key
 
