@@ -9,11 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 # The child ends with the flow even where the flow is killed and can stop nothing itself. It ends by an exception: DVC
 # then takes back its entry in the list of files in use, which would block the next run.
@@ -26,6 +25,9 @@ _KILLED = 128 + signal.SIGKILL
 _TRANSIENT = ("out of memory", "cannot allocate memory", "database is locked", "stale file handle")
 
 
+Outcome = Literal["ran", "cached"]
+
+
 class StageFailedError(Exception):
     """A stage ended with an error; the message is the last that it printed.
 
@@ -36,21 +38,6 @@ class StageFailedError(Exception):
     def __init__(self, message: str, *, transient: bool) -> None:
         super().__init__(message)
         self.transient = transient
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What became of a stage.
-
-    Attributes:
-        name: Of the stage.
-        outcome: `ran`; `cached` where DVC found nothing changed or had the result of the same run before.
-        seconds: Wall time.
-    """
-
-    name: str
-    outcome: str
-    seconds: float
 
 
 class Children:
@@ -66,7 +53,7 @@ class Children:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, name: str, *, cores: Collection[int] | None, log: Callable[[str], object]) -> StageResult:
+    def run(self, name: str, *, cores: Collection[int] | None, log: Callable[[str], object]) -> Outcome:
         """Runs a stage, and nothing that it reads from.
 
         Args:
@@ -74,10 +61,12 @@ class Children:
             cores: Which processor cores it may use; None: all. What a stage computes does not depend on it.
             log: Called with each line that it prints.
 
+        Returns:
+            `ran`; `cached` where DVC found nothing changed or had the result of the same run before.
+
         Raises:
             StageFailedError: The stage ended with an error, or `stop` was called.
         """
-        began = time.monotonic()
         command = [sys.executable, "-c", _DVC, "--wait-for-lock", "repro", "--single-item", name]
         environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
         if shutil.which("s2l") is None:  # which DVC calls; it lies beside an interpreter that was not activated
@@ -113,7 +102,7 @@ class Children:
         if status != 0:
             raise StageFailedError(_reason(name, status, lines), transient=not self._stopped and is_transient(lines))
         unchanged = any("didn't change, skipping" in line or "is cached - skipping run" in line for line in lines)
-        return StageResult(name, "cached" if unchanged else "ran", time.monotonic() - began)
+        return "cached" if unchanged else "ran"
 
     def stop(self) -> None:
         """Ends every stage that runs, with all of its processes, and lets no other begin."""

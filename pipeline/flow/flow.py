@@ -5,9 +5,7 @@
 
 import os
 import queue
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,10 +25,12 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
 from augment.core.processes import processors
-from pipeline.flow.children import Children, StageFailedError, StageResult
+from pipeline.flow.children import Children, Outcome, StageFailedError
 from pipeline.flow.graph import Stage, out_of_date, read_graph
-from pipeline.flow.headline import arms_table, headline_markdown, read_arms, synthetic_arms, worse_than_before
+from pipeline.flow.headline import arms_table, headline_markdown, read_metrics, synthetic_arms, worse_than_before
+from pipeline.profile import compose_profile
 
 RETRIES = 2
 
@@ -53,7 +53,7 @@ async def _is_transient(_task: Any, _run: Any, state: Any) -> bool:
     cache_policy=NO_CACHE,  # DVC knows what is up to date
     persist_result=False,
 )
-def run_stage(name: str, children: Children, cores: tuple[int, ...] | None) -> StageResult:
+def run_stage(name: str, children: Children, cores: tuple[int, ...] | None) -> Outcome:
     """Runs one stage; what it prints goes to the log of the task."""
     return children.run(name, cores=cores, log=get_run_logger().info)
 
@@ -96,10 +96,10 @@ def synthesize_to_learn(
     root = Path(workspace).resolve()
     with _only_flow(root):
         if overrides:
-            _write_parameters(root, overrides)
+            atomic_write_text(root / "params.yaml", compose_profile(root, overrides))
         graph = read_graph(root)
         stale = out_of_date(root, graph)
-        before = read_arms(root)
+        before = read_metrics(root)
         outcomes = {name: "cached" for name in graph if name not in stale}
         if stale:
             logger.info("%d of %d stages are out of date", len(stale), len(graph))
@@ -108,14 +108,16 @@ def synthesize_to_learn(
             logger.info("all %d stages are up to date: nothing to do", len(graph))
         outcomes = {name: outcomes[name] for name in graph}
         failed = [name for name, outcome in outcomes.items() if outcome == "failed"]
-        _write_table("stages", [{"stage": name, "outcome": outcome} for name, outcome in outcomes.items()])
+        rows = [{"stage": name, "outcome": outcome} for name, outcome in outcomes.items()]
+        create_table_artifact(rows, key="stages")
         if failed:
             raise FlowFailedError(f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there")
-        arms, synthetic = read_arms(root), synthetic_arms(root)
-        _write_table("arms", arms_table(arms))
-        markdown = headline_markdown(arms, synthetic, root / "artifacts/report/index.html")
+        metrics, synthetic = read_metrics(root), synthetic_arms(root)
+        arms = metrics.get("arms", {})
+        create_table_artifact(arms_table(arms), key="arms")
+        markdown = headline_markdown(metrics, synthetic, root / "artifacts/report/index.html")
         create_markdown_artifact(markdown, key="headline")
-        worse = worse_than_before(before, arms, synthetic)
+        worse = worse_than_before(before.get("arms", {}), arms, synthetic)
         if worse is not None:
             if on_worse == "fail":
                 raise FlowFailedError(worse)
@@ -143,13 +145,6 @@ def _only_flow(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write_parameters(root: Path, overrides: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "pipeline.cli", "profile", *overrides]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise InputError(Problem("overrides", done.stderr.strip().removeprefix("Error: "), "see `s2l profile --help`"))
-
-
 def _run_stages(
     root: Path, stages: dict[str, Stage], parallel: int | None, gpus: int | None
 ) -> dict[str, Literal["ran", "cached", "failed", "not run"]]:
@@ -170,12 +165,12 @@ def _run_stages(
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     outcomes: dict[str, Any] = {}
     waiting = dict(stages)
-    running: dict[str, tuple[PrefectFuture[StageResult], int]] = {}
+    running: dict[str, tuple[PrefectFuture[Outcome], int]] = {}
     free = list(range(slots))
     progress = cast(
         UUID, create_progress_artifact(0.0, key="stages-done", description="Stages that are done, in percent")
     )
-    finished: dict[str, PrefectFuture[StageResult]] = {}
+    finished: dict[str, PrefectFuture[Outcome]] = {}
     try:
         while waiting or running:
             for name, stage in list(waiting.items()):
@@ -205,7 +200,7 @@ def _run_stages(
             future, taken = running.pop(name)
             free = sorted([*free, taken])
             result = future.result(raise_on_failure=False)  # an exception where the stage failed
-            outcomes[name] = result.outcome if isinstance(result, StageResult) else "failed"
+            outcomes[name] = "failed" if isinstance(result, BaseException) else result
             finished[name] = future
             update_progress_artifact(progress, 100 * len(outcomes) / len(stages))
     finally:
@@ -215,7 +210,3 @@ def _run_stages(
 
 def _put(ended: queue.SimpleQueue[str], name: str, _future: object) -> None:
     ended.put(name)
-
-
-def _write_table(key: str, rows: list[dict[str, Any]]) -> None:
-    create_table_artifact(rows, key=key)

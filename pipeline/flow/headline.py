@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from augment.core.json_files import read_json_object
+from pipeline.core.sections import StageParameters, load_sections
+from pipeline.parameters.arms import Arms
 
 
-def read_arms(root: Path) -> dict[str, dict[str, float]]:
-    """The arms of metrics.json; empty where no report was made yet."""
+class _Sections(StageParameters):
+    arms: Arms
+
+
+def read_metrics(root: Path) -> dict[str, Any]:
+    """What metrics.json says; empty where no report was made yet."""
     path = root / "metrics.json"
-    return dict(json.loads(path.read_text(encoding="utf-8")).get("arms", {})) if path.is_file() else {}
+    return read_json_object(path) if path.is_file() else {}
 
 
 def synthetic_arms(root: Path) -> list[str]:
     """Names of the arms that learn from synthetic faces, as params.yaml says."""
-    groups = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))["arms"]
-    return [name for group in ("synthetic", "mixed") for name in groups.get(group) or {}]
+    arms = load_sections(root / "params.yaml", _Sections).arms
+    return [name for name, arm in arms.all().items() if arm.is_synthetic]
 
 
 def best_arm(arms: Mapping[str, Mapping[str, float]], synthetic: list[str]) -> str | None:
@@ -56,16 +61,18 @@ def worse_than_before(
     )
 
 
-def headline_markdown(arms: Mapping[str, Mapping[str, Any]], synthetic: list[str], page: Path) -> str:
-    """The result in a few lines of Markdown, with a link to the page."""
+def headline_markdown(metrics: Mapping[str, Any], synthetic: list[str], page: Path) -> str:
+    """The result in a few lines of Markdown, with a link to the page; by the metric that the report leads with."""
+    arms = metrics.get("arms", {})
     best = best_arm(arms, synthetic)
     lines = ["# Do synthetic faces help?", ""]
     if best is None:
         lines.append("No arm of this run learns from synthetic faces.")
     else:
-        found = arms[best]
+        found, metric = arms[best], metrics["metric"]
         lines.append(
-            f"**{best}**: {100 * found['accuracy']:.1f} %, {100 * found['difference']:+.1f} points "
+            f"**{best}**: {metric.replace('_', ' ')} {100 * found[metric]:.1f} %,"
+            f" {100 * found['difference']:+.1f} points "
             f"[{100 * found['low']:+.1f}, {100 * found['high']:+.1f}] from the strongest arm of real faces alone."
         )
     return "\n".join([*lines, "", f"[The page]({page.resolve().as_uri()})"])

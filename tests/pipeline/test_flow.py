@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.flow.children import is_transient
 from pipeline.flow.graph import Stage, out_of_date, read_graph, with_downstream
-from pipeline.flow.headline import worse_than_before
+from pipeline.flow.headline import headline_markdown, worse_than_before
 
 pytestmark = pytest.mark.slow
 
@@ -236,3 +236,12 @@ def test_a_fall_is_worse_only_beyond_the_interval() -> None:
     assert worse_than_before(last, arms(0.01, 0.06), ["warp"]) is None
     assert "was +5.0" in str(worse_than_before(last, arms(0.01, 0.03), ["warp"]))
     assert worse_than_before({}, last, ["warp"]) is None
+
+
+def test_the_headline_gives_the_metric_that_the_difference_is_of(tmp_path: Path) -> None:
+    warp = {"accuracy": 0.71, "balanced_accuracy": 0.52, "difference": 0.03, "low": 0.01, "high": 0.05}
+    metrics = {"metric": "balanced_accuracy", "arms": {"real": {"accuracy": 0.7}, "warp": warp}}
+    assert "**warp**: balanced accuracy 52.0 %, +3.0 points [+1.0, +5.0]" in headline_markdown(
+        metrics, ["warp"], tmp_path
+    )
+    assert "No arm" in headline_markdown({}, ["warp"], tmp_path)
