@@ -15,12 +15,23 @@ from pathlib import Path
 from typing import Literal
 
 # The child ends with the flow even where the flow is killed and can stop nothing itself. It ends by an exception: DVC
-# then takes back its entry in the list of files in use, which would block the next run.
-_DVC = (
-    "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143));"
-    " from pipeline.core.devices import die_with_parent; die_with_parent();"
-    " from dvc.cli import main; sys.exit(main(sys.argv[1:]))"
-)
+# then takes back its entry in the list of files in use, which would block the next run. It tells its whole group
+# first: between it and the stage stands a shell, and where that is not bash (`SHELL` in a container or a unit of
+# systemd) it would wait on, and the stage with it.
+_DVC = """
+import os, signal, sys
+
+def end(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, end)
+from pipeline.core.devices import die_with_parent
+die_with_parent()
+from dvc.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 _KILLED = 128 + signal.SIGKILL
 _TRANSIENT = ("out of memory", "cannot allocate memory", "database is locked", "stale file handle")
 
