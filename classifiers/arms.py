@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,7 @@ from classifiers.evaluation import (
 )
 from classifiers.models import save_classifier
 from classifiers.precision import chosen_precision
-from classifiers.settings import CLASSICAL_KINDS, Arm
+from classifiers.settings import CLASSICAL_KINDS, Arm, ClassicalKind
 from classifiers.training import ClassifierSettings, train_classifier
 
 if TYPE_CHECKING:
@@ -290,8 +290,7 @@ def _check_enough(
     name: str, arm: Arm, translator: str, amount: int, synthetic: pa.Table, names: tuple[str, ...], fold: int
 ) -> None:
     """Refuses an arm that would silently train on fewer faces of a translator than it says."""
-    group = "synthetic" if len(arm.translators) == 1 else "mixed"
-    path = f"arms.{group}.{name}"
+    path = f"arms.{arm.group}.{name}"
     found = class_names(synthetic.schema)
     if found != names:
         why = f"the faces of {translator} have the classes {found}, the real ones {names}"
@@ -362,7 +361,7 @@ def _run_cell(
     test_labels = data.test.labels.numpy()
     history: list[dict[str, float]] = []
     best_step: int | None = None
-    if arm.kind == "hog" or arm.kind == "lbp" or arm.kind == "landmark_lda":
+    if arm.kind in CLASSICAL_KINDS:
         probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, cell_seed)
     else:
         trained = train_classifier(
@@ -421,7 +420,7 @@ def _run_cell(
 
 
 def _run_classical(
-    kind: Literal["hog", "lbp", "landmark_lda"], data: _FoldFaces, settings: BaselineSettings | None, seed: int
+    kind: ClassicalKind, data: _FoldFaces, settings: BaselineSettings | None, seed: int
 ) -> tuple[np.ndarray, float]:
     if kind == "landmark_lda":
         from classifiers.landmark_baseline import train_landmark_lda

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,7 +19,10 @@ ArmKind = Literal["real", "oversampled", "synthetic", "synthetic_only", "hog", "
 SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
 
 
-CLASSICAL_KINDS = ("hog", "lbp", "landmark_lda")
+ClassicalKind = Literal["hog", "lbp", "landmark_lda"]
+
+
+CLASSICAL_KINDS: tuple[ClassicalKind, ...] = get_args(ClassicalKind)
 
 
 class Arm(BaseModel):
@@ -97,6 +100,11 @@ class Arm(BaseModel):
     def translators(self) -> tuple[str, ...]:
         """Whose faces it learns from: none, one or two translators."""
         return tuple(name for name in (self.translator, self.second_translator) if name is not None)
+
+    @property
+    def group(self) -> Literal["real", "synthetic", "mixed"]:
+        """Under which of the parameters' groups of arms it stands: by the number of its translators."""
+        return ("real", "synthetic", "mixed")[len(self.translators)]
 
     def amounts(self) -> tuple[int, ...]:
         """How many faces per class each of its translators gives; the first gives one more where the number is odd."""

@@ -335,12 +335,16 @@ def _optimizer(
         optimizer = torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True, fused=True)
     scheduler: torch.optim.lr_scheduler.LRScheduler
     if settings.schedule == "one_cycle":
+        # one more than there are steps: the scheduler is stepped once after the last, and refuses beyond its end
+        total = settings.steps + 1
+        share = settings.warmup_share
+        if share * total == 1.0:
+            share *= 1 + 1e-9  # torch divides by the rise's length less 1
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=settings.learning_rate,
-            # one more than there are steps: the scheduler is stepped once after the last, and refuses beyond its end
-            total_steps=settings.steps + 1,
-            pct_start=settings.warmup_share,
+            total_steps=total,
+            pct_start=share,
             cycle_momentum=False,
         )
     else:

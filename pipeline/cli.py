@@ -10,12 +10,14 @@ STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "class
 SECTIONS = {
     "Before a run": ("profile", "check", "data"),
     "Stages, in the order in which `dvc repro` runs them": STAGES,
+    "Stages side by side, and on a schedule": ("flow",),
     "After a run": ("translate", "results"),
 }
 # Where the commands are defined; as strings, so that no stage depends on the code of commands that it does not run.
 COMMANDS = {
     **{name: f"pipeline.commands.setup:{name}" for name in ("profile", "check", "data")},
     **{name: f"pipeline.commands.stages:{name}" for name in STAGES},
+    "flow": "pipeline.commands.flow:flow",
     **{name: f"pipeline.commands.after:{name}" for name in ("translate", "results")},
 }
 

@@ -135,7 +135,7 @@ class Headline:
         comparisons: Every synthetic arm against the reference.
         verdict: helped, hurt, no clear difference, or empty.
         counts: Number of synthetic arms by verdict.
-        survives: Whether the verdict holds when the interval is adjusted for picking the best arm (Bonferroni).
+        survives: Whether the verdict holds when it is adjusted for the number of arms (Holm).
     """
 
     arm: str | None

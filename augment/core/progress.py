@@ -163,7 +163,9 @@ class _Lines(_Bar):
         super().close()
 
     def _count(self) -> str:
-        return f"{self.n:,} of {self.total:,}{self.unit}" if self.total else f"{self.n:,}{self.unit}"
+        # What is counted may be more than what was announced, as where pictures that can't be read are counted too.
+        known = bool(self.total) and self.n <= self.total
+        return f"{self.n:,} of {self.total:,}{self.unit}" if known else f"{self.n:,}{self.unit}"
 
     def _write(self, parts: list[str]) -> None:
         line = _plain(f"{self.desc}: {', '.join(part for part in parts if part)}")

@@ -99,7 +99,7 @@ def train_translator(
             translator, held = translator.to(device), train.to(device)
             choice = choose_precision(
                 settings.precision,
-                lambda precision: _trial_step(translator, held, settings, precision, scratch),
+                _trial_steps(translator, held, settings, scratch),
                 device=device,
                 network=network_facts(translator, settings),
                 steps=TRIAL_STEPS,
@@ -118,23 +118,29 @@ def train_translator(
         raise TypeError(f"{type(translator).__name__} is neither a LearnedTranslator nor a FittedTranslator")
 
 
-def _trial_step(
-    translator: LearnedTranslator,
-    train: FaceTensors,
-    settings: TrainingSettings,
-    precision: ComputedPrecision,
-    scratch: Path,
-) -> Callable[[], None]:
-    """A function that makes one step of a copy of the translator, and leaves torch's random state as it was."""
-    tried = settings.model_copy(update={"precision": precision, "steps": max(settings.steps, 1000)})
-    with seeded(0, train.images.device):
-        run = Run(copy.deepcopy(translator), train, tried, scratch, scratch, 0, None, {})
+def _trial_steps(
+    translator: LearnedTranslator, train: FaceTensors, settings: TrainingSettings, scratch: Path
+) -> Callable[[ComputedPrecision], Callable[[], None]]:
+    """Gives functions that make one step of a copy of the translator and leave torch's random state as it was.
 
-    def step() -> None:
-        with seeded(0, train.images.device):
-            run.trial_step()
+    One copy serves every precision: what a step costs does not depend on the weights, and pairs of many faces take
+    long to prepare.
+    """
+    copies: list[Run] = []
 
-    return step
+    def make_step(precision: ComputedPrecision) -> Callable[[], None]:
+        if not copies:
+            tried = settings.model_copy(update={"precision": "float32", "steps": max(settings.steps, 1000)})
+            with seeded(0, train.images.device):
+                copies.append(Run(copy.deepcopy(translator), train, tried, scratch, scratch, 0, None, {}))
+
+        def step() -> None:
+            with seeded(0, train.images.device):
+                copies[0].trial_step(precision)
+
+        return step
+
+    return make_step
 
 
 class Run:
@@ -239,12 +245,20 @@ class Run:
 
     # A step
 
-    def trial_step(self) -> None:
-        """One step that counts for nothing, of a run that is never completed.
+    def trial_step(self, precision: ComputedPrecision) -> None:
+        """One step that counts for nothing, of a run that is never completed: of the phase that takes most steps.
+
+        Args:
+            precision: To compute in.
 
         Raises:
             TrainingDivergedError: A loss term is not finite.
         """
+        self.settings = self.settings.model_copy(update={"precision": precision})
+        longest = max(self.phases, key=lambda phase: phase.stop - phase.start)
+        if self.phase is not longest:
+            self.step = longest.start
+            self._set_phase()
         self._set_modes()
         self._one_step()
         self._stop_if_diverged(flush=True)

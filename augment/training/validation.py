@@ -14,8 +14,8 @@ from augment.translators.base import Translator
 
 Validate = Callable[[Translator, int], float]
 
-_PENALTY = 1e-2  # of the logistic regression's squared weights
-_ITERATIONS = 100  # of L-BFGS at most
+_PENALTY = 1e-2  # of the logistic regression's squared weights, beside the mean over faces of its loss
+_ITERATIONS = 1000  # of L-BFGS at most; tens are needed
 
 
 def checkpoint_validation(
@@ -139,14 +139,14 @@ def _utility(
                 labels += [target] * len(rows)
         if not features:
             return 0.0
-        probabilities = logistic_regression(np.concatenate(features), np.array(labels), real_features, classes)
+        probabilities = class_probabilities(np.concatenate(features), np.array(labels), real_features, classes)
         right = probabilities[np.arange(len(real_labels)), real_labels]
         return float(np.mean([right[real_labels == label].mean() for label in np.unique(real_labels)]))
 
     return score
 
 
-def logistic_regression(features: np.ndarray, labels: np.ndarray, others: np.ndarray, classes: int) -> np.ndarray:
+def class_probabilities(features: np.ndarray, labels: np.ndarray, others: np.ndarray, classes: int) -> np.ndarray:
     """Learns classes from features by multinomial logistic regression, and says those of other features.
 
     Features are standardized by those that are learned from. No random draw.
@@ -158,28 +158,21 @@ def logistic_regression(features: np.ndarray, labels: np.ndarray, others: np.nda
         classes: K.
 
     Returns:
-        Probabilities float64 [M, K].
+        Probabilities float64 [M, K]; 0 for a class that is not among the labels.
     """
+    from sklearn.linear_model import LogisticRegression  # takes seconds to import, and only the rule `utility` needs it
+
+    found = np.zeros((len(others), classes))
+    known = np.unique(labels)
+    if len(known) == 1:
+        found[:, known] = 1.0
+        return found
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
     scale = spread * features.shape[1] ** 0.5
-    known, asked = (torch.from_numpy((part - mean) / scale).double() for part in (features, others))
-    wanted = torch.from_numpy(labels)
-    weights = torch.zeros(known.shape[1] + 1, classes, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
-
-    def scores(part: torch.Tensor) -> torch.Tensor:
-        return part @ weights[:-1] + weights[-1]
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(scores(known), wanted) + _PENALTY * weights[:-1].square().sum() / 2
-        loss.backward()
-        return loss
-
-    with torch.enable_grad():
-        optimizer.step(closure)
-    with torch.no_grad():
-        return scores(asked).softmax(dim=1).numpy()
+    learned, asked = (((part - mean) / scale).astype(np.float64) for part in (features, others))
+    regression = LogisticRegression(C=1 / (_PENALTY * len(labels)), tol=1e-6, max_iter=_ITERATIONS)
+    found[:, known] = regression.fit(learned, labels).predict_proba(asked)
+    return found
 
 
 def _sources_of(translator: Translator, faces: FaceTensors, target: int) -> np.ndarray:

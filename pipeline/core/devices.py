@@ -1,11 +1,6 @@
-"""The device, the number of processes, and exit with the parent process."""
+"""The device, and the number of processes."""
 
 from __future__ import annotations
-
-import ctypes
-import os
-import signal
-import sys
 
 from augment.core.errors import InputError, Problem
 from augment.core.processes import processors
@@ -37,17 +32,6 @@ def choose_device(name: str, where: str = "params.yaml: runtime.device") -> str:
             why = f"is {name}, but torch sees {count} GPUs here" if count else f"is {name}, but torch sees no GPU here"
             raise InputError(Problem(where, why, f"set it to auto{', cuda' if count else ''} or cpu"))
     return name
-
-
-def die_with_parent() -> None:
-    """Asks Linux to end this process when its parent ends, so that a killed `dvc repro` leaves no training running."""
-    if sys.platform != "linux":
-        return
-    set_parent_death_signal = 1  # PR_SET_PDEATHSIG in linux/prctl.h
-    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM)
-    if os.getppid() == 1 and os.environ.get("DVC_STAGE"):
-        # The parent died before the request was made.
-        raise SystemExit(1)
 
 
 def name_of(device: str) -> str:

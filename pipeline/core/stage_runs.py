@@ -17,8 +17,8 @@ from augment.core import plug_ins
 from augment.core.files import atomic_write_text
 from augment.core.seals import file_digest
 from pipeline.core.code import HOME, PACKAGES
-from pipeline.core.devices import die_with_parent
 from pipeline.core.messages import RESULT
+from pipeline.core.parent_process import end_with_caller
 from pipeline.core.project import check_place_of_artifacts
 from pipeline.core.sections import Name, StageParameters, load_sections
 from pipeline.core.stage_records import measured
@@ -45,7 +45,7 @@ def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
         "HF_HUB_OFFLINE", "1"
     )  # timm would otherwise look up the network for models that are installed
     if os.environ.get("DVC_STAGE"):
-        die_with_parent()
+        end_with_caller()
         check_place_of_artifacts(root)
     check_parameters(root)
     with measured(root, stage, arguments.get("name")):

@@ -27,8 +27,8 @@ def end(*_):
     sys.exit(143)
 
 signal.signal(signal.SIGTERM, end)
-from pipeline.core.devices import die_with_parent
-die_with_parent()
+from pipeline.core.parent_process import end_with_caller
+end_with_caller()
 from dvc.cli import main
 sys.exit(main(sys.argv[1:]))
 """

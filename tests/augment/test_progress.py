@@ -177,4 +177,4 @@ def test_more_than_was_expected_is_no_early_end(clock: Clock, capsys: pytest.Cap
         for _ in range(13):
             clock.now += 0.1
             bar.update()
-    assert capsys.readouterr().err.splitlines() == ["read: 13 of 12 faces in 00:01"]
+    assert capsys.readouterr().err.splitlines() == ["read: 13 faces in 00:01"]

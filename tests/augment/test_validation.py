@@ -6,7 +6,7 @@ import torch
 from small_faces import JudgeBy
 
 from augment.faces.tensors import FaceTensors
-from augment.training.validation import checkpoint_validation, logistic_regression, relative_distance
+from augment.training.validation import checkpoint_validation, class_probabilities, relative_distance
 from augment.translators.base import Translator, TranslatorSettings
 
 
@@ -169,9 +169,16 @@ def test_utility_asks_for_training_faces() -> None:
         checkpoint_validation(Eyes(), faces([0, 1]), seed=0, rule="utility")
 
 
-def test_logistic_regression_finds_a_boundary() -> None:
+def test_class_probabilities_have_their_boundary_between_the_classes() -> None:
     """Two clouds on a line: their middle is undecided, and their ends are decided."""
     features = np.array([[-1.0], [-0.9], [0.9], [1.0]])
-    found = logistic_regression(features, np.array([0, 0, 1, 1]), np.array([[-1.0], [0.0], [1.0]]), 2)
+    found = class_probabilities(features, np.array([0, 0, 1, 1]), np.array([[-1.0], [0.0], [1.0]]), 2)
     assert found[:, 1] == pytest.approx([found[0, 1], 0.5, 1 - found[0, 1]], abs=1e-3)
     assert found[0, 1] < 0.2 and found.sum(axis=1) == pytest.approx(1.0)
+
+
+def test_class_probabilities_of_a_class_that_nobody_shows_are_0() -> None:
+    features = np.array([[-1.0], [-0.9], [0.9], [1.0]])
+    found = class_probabilities(features, np.array([0, 0, 2, 2]), features, 3)
+    assert not found[:, 1].any() and (found.argmax(axis=1) == [0, 0, 2, 2]).all()
+    assert (class_probabilities(features, np.array([1, 1, 1, 1]), features, 3) == [0.0, 1.0, 0.0]).all()

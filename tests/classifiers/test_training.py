@@ -256,6 +256,12 @@ def test_schedules_rise_and_fall_as_they_say(schedule: str) -> None:
         assert all(one > two for one, two in pairwise(rates[5:])) and rates[-1] < rates[5] / 10
 
 
+def test_a_rise_of_one_step_is_possible() -> None:
+    """0.2 of 4 steps and the one after: torch's own schedule divides by nought here."""
+    rates = [row["learning_rate"] for row in train(changed(steps=4, validate_every=1, warmup_share=0.2)).history]
+    assert int(np.argmax(rates)) == 1 and rates[0] < rates[3] < rates[2] < rates[1]
+
+
 def test_label_smoothing_and_moving_average_change_the_run() -> None:
     plain = train().model.state_dict()["network.conv1.weight"]
     for update in ({"label_smoothing": 0.3}, {"ema_decay": 0.5}, {"weight_decay": 0.5}):

@@ -147,7 +147,7 @@ def test_s2l_refuses_the_names_that_dvc_passed_on(
     name_entries(workspace, *SHELL_NAMES, *CLIMBING_NAMES)
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("DVC_STAGE", f"train@{SHELL_NAMES[0]}")
-    monkeypatch.setattr("pipeline.core.devices.die_with_parent", lambda: None)
+    monkeypatch.setattr("pipeline.core.parent_process.end_with_caller", lambda: None)
     result = CliRunner().invoke(cli.main, ["train"])
     assert result.exit_code == 1
     for name in (*SHELL_NAMES, *CLIMBING_NAMES):

@@ -35,7 +35,7 @@ def prefect_environment(folder: Path, environment: Mapping[str, str]) -> dict[st
 
 
 def flow_command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline.flow", "run", *arguments]
+    return [sys.executable, "-m", "pipeline.cli", "flow", "run", *arguments]
 
 
 def make_workspace(folder: Path, fault: str) -> tuple[Path, dict[str, str]]:
@@ -119,7 +119,7 @@ def test_a_flow_that_is_ended_leaves_no_process_and_no_lock(tmp_path: Path, numb
     process_file = tmp_path / "process"
     # As a stage does, it asks to end with its parent.
     sleeper = (
-        "import os, pathlib, time; from pipeline.core.devices import die_with_parent; die_with_parent();"
+        "import os, pathlib, time; from pipeline.core.parent_process import end_with_caller; end_with_caller();"
         f" pathlib.Path('{process_file}').write_text(str(os.getpid())); time.sleep(600)"
     )
     place, environment = make_workspace(tmp_path, f'exec {sys.executable} -c "{sleeper}"')
@@ -151,7 +151,7 @@ def test_a_schedule_fires_by_itself_on_a_real_server(tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{port}/api"
     environment |= {"PREFECT_API_URL": address}
     prefect = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    serve = [sys.executable, "-m", "pipeline.flow", "serve", "--cron", "* * * * *"]
+    serve = [sys.executable, "-m", "pipeline.cli", "flow", "serve", "--cron", "* * * * *"]
     children = []
     try:
         for command, ready in ((prefect, lambda: _answers(address)), (serve, lambda: True)):

@@ -1,4 +1,4 @@
-"""`python -m pipeline.flow`: the flow once, or on a schedule."""
+"""`s2l flow`: the stages as a Prefect flow, once or on a schedule."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
-from pipeline.core.command_line import refusals_as_errors
+from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.group(cls=Group)
+def flow() -> None:
     """Run the stages of dvc.yaml as a Prefect flow, once or on a schedule."""
 
 
-@main.command()
+@flow.command(cls=Command)
 @click.argument("overrides", nargs=-1)
 @click.option("--workspace", default=".", show_default=True, help="A clone of the project.")
 @click.option("--parallel", type=click.IntRange(1), help="Stages that run at once; 2 by default.")
@@ -37,7 +37,7 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
         click.echo(f"{outcome:8} {name}")
 
 
-@main.command()
+@flow.command(cls=Command)
 @click.argument("overrides", nargs=-1)
 @click.option("--cron", required=True, help='When, as cron writes it: "0 3 * * *".')
 @click.option("--name", default="nightly", show_default=True, help="Of the deployment.")
@@ -59,7 +59,3 @@ def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> N
     synthesize_to_learn.serve(
         name=name, cron=cron, parameters=parameters, limit=1, entrypoint_type=EntrypointType.MODULE_PATH
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
