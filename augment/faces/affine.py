@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-Interpolation = Literal["bilinear", "nearest"]
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
 Padding = Literal["zeros", "border", "reflection"]
 
 

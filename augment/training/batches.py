@@ -240,12 +240,16 @@ class BatchMaker:
         side_input = None
         if self._side_input is not None or not (self._has_side_input or self.augmentation.active):
             images = self._images(index, mirrored)
+            landmarks = self.faces.landmarks
+            if landmarks is not None:
+                own_points = landmarks[index]
+                landmarks = torch.where(mirrored[:, None, None], mirror_landmarks(own_points), own_points)
             side_input = None if self._side_input is None else self._side_input[mirrored.long(), index]
         else:
             # The landmarks are moved, not the finished map: a side input with a plane for every landmark must exchange
             # left and right planes too.
             part = self._faces(index, mirrored, generator)
-            images, side_input = part.images, self.translator.side_input(part)
+            images, landmarks, side_input = part.images, part.landmarks, self.translator.side_input(part)
         examples = domains = target_domains = None
         if self._examples is not None:
             chosen = self._examples.draw_of(wanted, generator).to(device, non_blocking=True)
@@ -268,6 +272,7 @@ class BatchMaker:
             examples=examples,
             domains=domains,
             target_domains=target_domains,
+            landmarks=landmarks,
         )
 
     def _draw_mirrored(self, generator: torch.Generator) -> torch.Tensor:

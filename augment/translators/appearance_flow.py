@@ -11,7 +11,7 @@ none of the reproduced methods.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -34,12 +34,20 @@ from augment.translators.base import (
     Weight,
 )
 from augment.translators.expression_shapes import ExpressionShapes, neutral_label
+from augment.translators.flow_head import (
+    DETAIL_WIDTH,
+    FEATURE_POINTS,
+    FEATURE_SPREAD,
+    LARGEST_FLOW,
+    FlowHead,
+    FlowOutput,
+    flow_terms,
+    weak_modulation,
+)
 from augment.translators.pairs import check_pairs, find_pairs, lay_on_sources
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced
 
 _HEAT = 0.025  # standard deviation of a landmark in the network's input, as a share of the edge
-_FEATURES = [*range(17, 27), *range(36, 68)]  # brows, eyes and lips: where expressions show
-_FEATURE_SPREAD = 0.04  # how far around them the reconstruction counts more, as a share of the edge
 _HEAT_CHUNK = 256
 _FIELD_EDGE = 24  # of the initial flow's grid in training; it is smooth
 
@@ -83,9 +91,9 @@ class AppearanceFlowSettings(TranslatorSettings):
     initial_flow: Literal["thin_plate", "none"] = "thin_plate"
     width: int = Field(default=32, ge=8, multiple_of=8)
     residual_blocks: int = Field(default=3, ge=1)
-    detail_width: int = Field(default=24, ge=4)
+    detail_width: int = Field(default=DETAIL_WIDTH, ge=4)
     condition_width: int = Field(default=64, ge=1)
-    largest_flow: float = Field(default=0.35, gt=0, le=2)
+    largest_flow: float = Field(default=LARGEST_FLOW, gt=0, le=2)
     components: int = Field(default=8, ge=0, le=40)
     style_components: int = Field(default=16, ge=0, le=64)
     ridge: float = Field(default=10.0, gt=0)
@@ -125,7 +133,7 @@ class _ModulatedBlock(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList([nn.GroupNorm(8, width), nn.GroupNorm(8, width)])
         self.convolutions = nn.ModuleList([nn.Conv2d(width, width, 3, padding=1) for _ in range(2)])
-        self.modulation = _modulation(condition_width, 4 * width)
+        self.modulation = weak_modulation(condition_width, 4 * width)
 
     def forward(self, features: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         modulation = self.modulation(condition)[:, :, None, None].chunk(4, dim=1)
@@ -135,37 +143,6 @@ class _ModulatedBlock(nn.Module):
             normed = self.norms[place](found) * (1 + scale) + shift
             found = self.convolutions[place](F.leaky_relu(normed, 0.1))
         return features + found
-
-
-def _modulation(condition_width: int, outputs: int) -> nn.Linear:
-    """A small initial influence of the condition."""
-    layer = nn.Linear(condition_width, outputs)
-    nn.init.normal_(layer.weight, std=0.05)
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
-    return layer
-
-
-@dataclass(frozen=True)
-class FlowOutput:
-    """What the network gives for N faces.
-
-    Attributes:
-        images: float32 [N, C, H, W], about -1..1: sampled + mask * residual. The papers blend, sampled (1 - mask) +
-            mask * painted; with painted = sampled + residual that is the same, and begins as the flow alone: a painted
-            grey face is worse than none, so that the blended mask closes in the first steps and opens slowly.
-        sampled: float32 [N, C, H, W], what the flow alone gives.
-        flow: float32 [N, 2, H, W]: what to add to a pixel's own x y (-1..1) to find its source, the initial flow
-            counted.
-        learned_flow: float32 [N, 2, h, w], the network's own part, on its coarse grid.
-        mask: float32 [N, 1, H, W], 0..1.
-    """
-
-    images: torch.Tensor
-    sampled: torch.Tensor
-    flow: torch.Tensor
-    learned_flow: torch.Tensor
-    mask: torch.Tensor
 
 
 class FlowNetwork(nn.Module):
@@ -179,8 +156,7 @@ class FlowNetwork(nn.Module):
 
     def __init__(self, channels: int, condition_size: int, settings: AppearanceFlowSettings) -> None:
         super().__init__()
-        width, fine = settings.width, settings.detail_width
-        self.largest_flow = settings.largest_flow
+        width = settings.width
         self.embedding = nn.Sequential(
             nn.Linear(condition_size, settings.condition_width),
             nn.LeakyReLU(0.1),
@@ -191,20 +167,14 @@ class FlowNetwork(nn.Module):
         self.blocks = nn.ModuleList(
             [_ModulatedBlock(width, settings.condition_width) for _ in range(settings.residual_blocks)]
         )
-        self.flow = nn.Conv2d(width, 2, 3, padding=1)
-        for parameter in self.flow.parameters():
-            nn.init.zeros_(parameter)
-        self.upsampling = nn.Conv2d(width, 64, 3, padding=1)
-        self.detail_modulation = _modulation(settings.condition_width, 2 * fine)
-        self.detail = nn.ModuleList(
-            [nn.Conv2d(16 + 4 * (2 * channels + 1), fine, 3, padding=1), nn.Conv2d(fine, fine, 3, padding=1)]
+        self.head = FlowHead(
+            channels=channels,
+            seen_channels=channels + 1,
+            width=width,
+            condition_width=settings.condition_width,
+            detail_width=settings.detail_width,
+            largest_flow=settings.largest_flow,
         )
-        self.output = nn.Conv2d(fine, 4 * (1 + channels), 3, padding=1)
-        assert self.output.bias is not None
-        nn.init.normal_(self.output.weight, std=0.01)
-        nn.init.zeros_(self.output.bias)
-        with torch.no_grad():
-            self.output.bias[:4] = -1.0  # a mask of about a quarter
 
     def forward(
         self,
@@ -231,18 +201,7 @@ class FlowNetwork(nn.Module):
         for block in self.blocks:
             features = block(features, embedded)
         features = F.leaky_relu(features, 0.1)
-        # A fifth of the gain at the start: the flow is the most sensitive output.
-        learned = self.largest_flow * torch.tanh(0.2 / self.largest_flow * self.flow(features).float())
-        flow = initial + F.interpolate(learned, size=(size, size), mode="bilinear", align_corners=False)
-        sampled = sample_displaced(images, flow, mode)
-        fine = F.pixel_shuffle(self.upsampling(features), 2)
-        fine = torch.cat([fine, *(F.pixel_unshuffle(part, 2) for part in (sampled, moved, heat))], dim=1)
-        scale, shift = self.detail_modulation(embedded)[:, :, None, None].chunk(2, dim=1)
-        fine = F.leaky_relu(self.detail[0](fine) * (1 + scale) + shift, 0.1)
-        fine = F.leaky_relu(self.detail[1](fine), 0.1)
-        painted = F.pixel_shuffle(self.output(fine).float(), 2)
-        mask, residual = torch.sigmoid(painted[:, :1]), 2.0 * torch.tanh(painted[:, 1:])
-        return FlowOutput(sampled + mask * residual, sampled, flow, learned, mask)
+        return self.head(images, torch.cat([moved, heat], dim=1), features, embedded, initial_flow, mode)
 
 
 @dataclass(frozen=True)
@@ -371,11 +330,9 @@ class AppearanceFlow(LearnedTranslator):
         facts = self.shapes.fit(faces, neutral)
         assert faces.landmarks is not None
         # Before anything is laid on anything: a flow that leads from noise to noise teaches to blur.
-        shapes = self.shapes.clean(to_picture_range(faces.landmarks), faces.labels)
-        # A face that lies partly outside its picture stays usable, as `check` saw it.
-        usable = has_valid_landmarks((shapes + 1) / 2)[:, None, None]
-        shapes = torch.where(usable, shapes, to_picture_range(faces.landmarks))
-        faces = replace(faces, landmarks=(shapes + 1) / 2)
+        faces = self.shapes.cleaned(faces)
+        assert faces.landmarks is not None
+        shapes = to_picture_range(faces.landmarks)
         index = find_pairs(faces, pose_difference=settings.pose_difference, most=settings.max_pairs)
         pairs = lay_on_sources(faces, index, reference=self.shapes.reference)
         assert faces.landmarks is not None
@@ -384,7 +341,7 @@ class AppearanceFlow(LearnedTranslator):
         sources = torch.cat([pairs.sources, own])
         both = torch.stack([shapes[sources], torch.cat([pairs.landmarks, shapes[own]])], dim=1)
         masks = torch.cat([pairs.masks, torch.full_like(pairs.masks[:1], 255).expand(len(own), -1, -1, -1)])
-        features = _heat_bytes(both[:, 1, _FEATURES], self.size, _FEATURE_SPREAD)
+        features = _heat_bytes(both[:, 1, FEATURE_POINTS], self.size, FEATURE_SPREAD)
         edge = min(_FIELD_EDGE, self.size)
         field = both.new_zeros(len(both), 2, edge, edge)
         if settings.initial_flow == "thin_plate":
@@ -433,24 +390,25 @@ class AppearanceFlow(LearnedTranslator):
         drawn = self._draw(len(batch.labels), batch.generator)
         made = self.network(drawn.images, drawn.heat, drawn.condition, drawn.initial_flow)
         counted = drawn.mask * (1 + settings.feature_weight * drawn.features)
-        # The flow where the target's landmarks are must lead to the source's.
-        at = F.grid_sample(
-            made.flow, drawn.target_shapes[:, None], mode="bilinear", padding_mode="border", align_corners=False
-        )[:, :, 0].transpose(1, 2)
-        inside = (drawn.target_shapes.abs().amax(dim=2, keepdim=True) < 1).float()
-        terms = {
-            "reconstruction": (settings.lambda_rec, ((made.images - drawn.targets).abs() * counted).mean()),
-            "gradient": (settings.lambda_gradient, _gradient_distance(made.images, drawn.targets, counted)),
-            "flow": (settings.lambda_flow, ((made.sampled - drawn.targets).abs() * counted).mean()),
-            "outside": (settings.lambda_outside, ((made.images - drawn.images).abs() * (1 - drawn.mask)).mean()),
-            "landmark": (
-                settings.lambda_landmark,
-                ((at - (drawn.source_shapes - drawn.target_shapes)).abs() * inside).mean(),
-            ),
-            "smooth": (settings.lambda_smooth, _smoothness(made.learned_flow)),
-            "mask": (settings.lambda_mask, made.mask.mean()),
+        weights = {
+            "reconstruction": settings.lambda_rec,
+            "gradient": settings.lambda_gradient,
+            "flow": settings.lambda_flow,
+            "outside": settings.lambda_outside,
+            "landmark": settings.lambda_landmark,
+            "smooth": settings.lambda_smooth,
+            "mask": settings.lambda_mask,
         }
-        return {name: weight * term for name, (weight, term) in terms.items() if weight > 0}
+        terms = flow_terms(
+            made,
+            images=drawn.images,
+            targets=drawn.targets,
+            mask=drawn.mask,
+            counted=counted,
+            source_shapes=drawn.source_shapes,
+            target_shapes=drawn.target_shapes,
+        )
+        return {name: weight * terms[name] for name, weight in weights.items() if weight > 0}
 
     @torch.no_grad()
     def _draw(self, count: int, generator: torch.Generator | None) -> _Drawn:
@@ -554,47 +512,29 @@ class AppearanceFlow(LearnedTranslator):
     def _translate(self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Made faces float32 [N, C, H, W], about -1..1."""
         assert faces.landmarks is not None
-        shapes = self.shapes.clean(to_picture_range(faces.landmarks), faces.labels)
-        maps = self.shapes.align(shapes)
-        aligned = maps.apply(shapes)
-        own = self.shapes.own_displacement(aligned, faces.labels)
-        scores = self.shapes.scores(aligned - own)
-        moved = self._draw_displacements(targets, scores, generator) - own
-        wanted = maps.invert(aligned + moved)
+        settings = self.settings
+        drawn = self.shapes.draw(
+            to_picture_range(faces.landmarks),
+            faces.labels,
+            targets,
+            generator,
+            mixed=settings.mixed_styles,
+            gain=settings.gain,
+            neutral_variation=settings.neutral_variation,
+        )
         flow = None
-        if self.settings.initial_flow == "thin_plate":
-            flow = displacement_field(wanted, shapes - wanted, self.size)
+        if settings.initial_flow == "thin_plate":
+            flow = displacement_field(drawn.wanted, drawn.shapes - drawn.wanted, self.size)
         made = self.network(
             to_unit_range(faces.images),
-            landmark_heatmap((wanted + 1) / 2, self.size, _HEAT),
-            self._condition(targets, faces.labels, moved, scores),
+            landmark_heatmap((drawn.wanted + 1) / 2, self.size, _HEAT),
+            self._condition(targets, faces.labels, drawn.displacements, drawn.scores),
             flow,
             mode="bicubic",
         )
         low, high = self.settings.detail_gain
         factor = low + (high - low) * torch.rand(len(targets), 1, 1, 1, generator=generator).to(made.images.device)
         return made.sampled + factor * (made.images - made.sampled)
-
-    def _draw_displacements(
-        self, targets: torch.Tensor, scores: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        """Displacements from rest for wanted classes: [N, 68, 2], in the aligned frame."""
-        settings = self.settings
-        neutral = int(self.shapes.neutral)
-        low, high = settings.gain
-        uniform = torch.rand(len(targets), 2, generator=generator).to(scores.device)
-        trace = torch.randn(len(targets), generator=generator).abs().clamp(max=1.5).to(scores.device)
-        strength = low + (high - low) * uniform[:, 0]
-        labels = targets
-        if neutral >= 0:
-            # A neutral face shows a trace of some other class.
-            others = torch.tensor([k for k in range(self.num_classes) if k != neutral], device=scores.device)
-            some = others[(uniform[:, 1] * len(others)).long().clamp(max=len(others) - 1)]
-            resting = targets == neutral
-            labels = torch.where(resting, some, targets)
-            strength = torch.where(resting, settings.neutral_variation * trace, strength)
-        styles = self.shapes.draw_styles(labels, scores, generator, mixed=settings.mixed_styles)
-        return (self.shapes.expected(labels, scores) + styles) * strength[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -616,15 +556,3 @@ def _heat_bytes(shapes: torch.Tensor, size: int, spread: float) -> torch.Tensor:
     """Heatmaps uint8 [N, 1, size, size] of points [N, K, 2] in -1..1, some faces at a time: a byte a pixel is kept."""
     parts = shapes.split(_HEAT_CHUNK)
     return torch.cat([to_bytes_range(landmark_heatmap((part + 1) / 2, size, spread)) for part in parts])
-
-
-def _gradient_distance(images: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Weighted L1 distance of the differences between neighbours, across plus down."""
-    difference = images - targets
-    across = (difference.diff(dim=3).abs() * weights[..., 1:]).mean()
-    return across + (difference.diff(dim=2).abs() * weights[..., 1:, :]).mean()
-
-
-def _smoothness(flow: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference between neighbours, across plus down."""
-    return flow.diff(dim=3).square().mean() + flow.diff(dim=2).square().mean()

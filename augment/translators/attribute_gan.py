@@ -7,14 +7,15 @@ and writes the losses of both networks.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.landmark_shapes import to_picture_range
+from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.networks import losses
 from augment.networks.class_network import ClassNetwork
 from augment.networks.layers import PatchDiscriminator, discriminator_downs, one_hot
@@ -28,11 +29,26 @@ from augment.translators.base import (
     TranslatorSettings,
     Weight,
 )
+from augment.translators.expression_shapes import ExpressionShapes, neutral_label
+from augment.translators.flow_head import FlowHead, FlowOutput, feature_heat, flow_terms
 from augment.translators.pair_batches import PairBatches, varied
 from augment.translators.pairs import check_pairs
 from augment.translators.strength import StrengthRange, strengthened
+from augment.translators.thin_plate_spline import displacement_field, sample_displaced
 
 _SIDE_SHARE = 0.1
+_FIELD_EDGE = 24  # of the initial flow's grid in training; it is smooth
+# As in appearance_flow, where they were found.
+_FLOW_PAIR_WEIGHTS = {
+    "reconstruction": 1.0,
+    "gradient": 1.0,
+    "flow": 0.5,
+    "outside": 0.5,
+    "landmark": 1.0,
+    "smooth": 2.0,
+    "mask": 0.002,
+}
+_FLOW_PAIR_FEATURES = 2.0  # how much more brows, eyes and lips count
 CLASS_NETWORK, WARM_START = "class_network", "warm_start"  # names of a network and of a phase
 
 
@@ -84,6 +100,16 @@ class AttributeGanSettings(TranslatorSettings):
     lambda_id: Weight = Field(default=0.0, description="L1 between output and input")
 
     # For few steps; none of these is in the papers
+    output: Literal["picture", "flow"] = Field(
+        default="picture",
+        description="what the generator gives: a picture (published), or a flow that moves the input's pixels and a "
+        "residual inside a mask, as appearance_flow does. With flow the input is first warped to landmarks that are "
+        "drawn for the wanted class, so that landmarks, people who show several classes and the sources' own classes "
+        "are needed; pairs are then compared by appearance_flow's losses",
+    )
+    neutral_class: str = Field(
+        default="neutral", description="with output flow: the class that expressions are measured from"
+    )
     attention_mask: bool = Field(
         default=False,
         description="output = (1 - mask) input + mask picture, as in GANimation (arXiv 1807.09251, eq. 1), so that "
@@ -141,6 +167,22 @@ class AttributeGanSettings(TranslatorSettings):
             raise ValueError("class_network_share and warm_start_share must leave a part of the run: sum below 1")
         return self
 
+    @model_validator(mode="after")
+    def _flow_has_its_form(self) -> AttributeGanSettings:
+        if self.output != "flow":
+            return self
+        if self.downs != 2:
+            raise ValueError("output flow works on a grid of a quarter of the edge: set downs to 2")
+        if self.conditioning != "instance_norm":
+            raise ValueError("output flow takes the class by its normalizations: set conditioning to instance_norm")
+        if self.attention_mask or self.image_skip:
+            raise ValueError(
+                "output flow has its own mask and begins as its input: set attention_mask and image_skip to false"
+            )
+        if not self.learns_from_pairs:
+            raise ValueError("output flow is learned from pairs: set warm_start to pairs and warm_start_share above 0")
+        return self
+
     @property
     def learns_from_pairs(self) -> bool:
         """Whether same-person pairs are needed."""
@@ -154,11 +196,33 @@ class AttributeGanSettings(TranslatorSettings):
 
 
 class MaskedGenerator(nn.Module, ABC):
-    """A generator, called `generator(pictures, condition) -> pictures`, that can tell its mask."""
+    """A generator, called `generator(pictures, condition) -> pictures`, that can tell its mask.
+
+    With `output: flow` it is given an initial flow too, float32 [N, 2, H, W] (`augment.translators.flow_head`).
+    """
 
     @abstractmethod
-    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
+    def with_mask(
+        self, pictures: torch.Tensor, condition: torch.Tensor, initial_flow: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None where there is none."""
+
+    @abstractmethod
+    def with_flow(
+        self,
+        pictures: torch.Tensor,
+        condition: torch.Tensor,
+        initial_flow: torch.Tensor | None = None,
+        mode: Literal["bilinear", "bicubic"] = "bilinear",
+    ) -> FlowOutput:
+        """What a generator with `output: flow` gives for the images; others have no such output.
+
+        Args:
+            pictures: float [N, C (+ S), H, W], -1..1.
+            condition: float32 [N, K].
+            initial_flow: float32 [N, 2, H, W]; None = 0.
+            mode: Interpolation of what is sampled.
+        """
 
 
 class AttributeGan(AdversarialTranslator):
@@ -199,13 +263,29 @@ class AttributeGan(AdversarialTranslator):
                 width=settings.class_network_width,
                 noise=settings.class_network_noise,
             )
+        self.shapes = ExpressionShapes(num_classes) if settings.output == "flow" else None
         self._pairs: PairBatches | None = None
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
-        """Landmarks where the warm start learns from pairs."""
+        """Landmarks where the warm start learns from pairs; with a flow, the sources' own classes too."""
         assert isinstance(settings, AttributeGanSettings)
+        if settings.output == "flow":
+            return frozenset({"landmarks", "own_class"})
         return frozenset({"landmarks"} if settings.learns_from_pairs else ())
+
+    def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
+        """Which faces `translate` accepts, bool [N]: with a flow those with landmarks, else all."""
+        if self.settings.output != "flow":
+            return super().usable_sources(faces)
+        if faces.landmarks is None:
+            return torch.zeros(len(faces), dtype=torch.bool, device=faces.labels.device)
+        return has_valid_landmarks(faces.landmarks)
+
+    def preferred_sources(self, labels: torch.Tensor, class_names: Sequence[str]) -> torch.Tensor | None:
+        """With a flow neutral faces, where the data has them; else no source is better than another."""
+        neutral = neutral_label(class_names, self.settings.neutral_class)
+        return labels == neutral if self.settings.output == "flow" and neutral >= 0 else None
 
     def phases(self) -> tuple[Phase, ...]:
         """The class network, the warm start, and the losses of the paper, as far as the settings have them."""
@@ -248,9 +328,17 @@ class AttributeGan(AdversarialTranslator):
         return terms
 
     def prepare_training(self, faces: FaceTensors) -> Mapping[str, Any]:
-        """Lays same-person pairs on each other, where the settings learn from them."""
+        """Lays same-person pairs on each other, where the settings learn from them.
+
+        With a flow the shape model is fitted first, and the landmarks' noise is taken out of the pairs: a flow that
+        leads from noise to noise teaches to blur.
+        """
+        facts: dict[str, Any] = {}
+        if self.shapes is not None:
+            facts |= self.shapes.fit(faces, neutral_label(faces.class_names, self.settings.neutral_class))
+            faces = self.shapes.cleaned(faces)
         self._pairs = PairBatches(faces) if self.settings.learns_from_pairs else None
-        return {} if self._pairs is None else {"pairs": len(self._pairs)}
+        return facts if self._pairs is None else {"pairs": len(self._pairs), **facts}
 
     def warm_start_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms of the warm start: those of pairs, or `reconstruction` of each face in its own class."""
@@ -272,6 +360,8 @@ class AttributeGan(AdversarialTranslator):
         settings = self.settings
         if self._pairs is None:
             raise CannotTranslateError(f"{self.name}: pairs are missing; call prepare_training(faces) first")
+        if settings.output == "flow":
+            return self._flow_pair_losses(self._pairs, batch)
         own = max(1, len(batch.images) // 8)
         drawn = self._pairs.draw(len(batch.images) - own, batch.generator, variation=settings.pair_variation)
         unchanged = self.pictures(batch.images, batch.side_input)[:own]
@@ -288,6 +378,52 @@ class AttributeGan(AdversarialTranslator):
         # (tried: 150 steps left 99 % of the squared error to pairs of other people, the same with squares 94 %, and
         # with a mask 79 %).
         return {"pair": settings.lambda_pair * error}
+
+    def _flow_pair_losses(self, pairs: PairBatches, batch: Batch) -> dict[str, torch.Tensor]:
+        """The terms of `flow_terms` for the generator's flow, times `lambda_pair` and appearance_flow's weights."""
+        settings = self.settings
+        assert batch.landmarks is not None
+        own = max(1, len(batch.images) // 8)
+        drawn = pairs.draw(
+            len(batch.images) - own, batch.generator, variation=settings.pair_variation, interpolation="bicubic"
+        )
+        unchanged = batch.images[:own]
+        own_points = batch.landmarks[:own]
+        points = [torch.cat([part, own_points]) for part in (drawn.source_landmarks, drawn.target_landmarks)]
+        sources, wanted = to_picture_range(points[0]), to_picture_range(points[1])
+        images = torch.cat([drawn.sources, unchanged])
+        mask = torch.cat([drawn.masks, torch.ones_like(unchanged[:, :1])])
+        made = self.generator.with_flow(
+            self.pictures(images, self.landmark_input(points[0])),
+            self.condition(torch.cat([drawn.targets, batch.labels[:own]])),
+            displacement_field(wanted, sources - wanted, self.size, largest_grid=_FIELD_EDGE),
+        )
+        terms = flow_terms(
+            made,
+            images=images,
+            targets=torch.cat([drawn.wanted, unchanged]),
+            mask=mask,
+            counted=mask * (1 + _FLOW_PAIR_FEATURES * feature_heat(wanted, self.size)),
+            source_shapes=sources,
+            target_shapes=wanted,
+        )
+        return {f"pair_{name}": settings.lambda_pair * _FLOW_PAIR_WEIGHTS[name] * term for name, term in terms.items()}
+
+    @torch.no_grad()
+    def initial_flows(self, batch: Batch) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The splines to landmarks drawn for the wanted classes, and back: float32 [N, 2, H, W]; None without a flow.
+
+        Raises:
+            CannotTranslateError: The batch has no landmarks.
+        """
+        if self.shapes is None:
+            return None, None
+        if batch.landmarks is None or batch.generator is None:
+            raise CannotTranslateError(f"{self.name}: the batch has no landmarks, or no generator to draw others by")
+        drawn = self.shapes.draw(to_picture_range(batch.landmarks), batch.labels, batch.targets, batch.generator)
+        change = drawn.shapes - drawn.wanted
+        there = displacement_field(drawn.wanted, change, self.size, largest_grid=_FIELD_EDGE)
+        return there, displacement_field(drawn.shapes, -change, self.size, largest_grid=_FIELD_EDGE)
 
     def landmark_input(self, landmarks: torch.Tensor) -> torch.Tensor | None:
         """The side input of faces with these landmarks, [N, 68, 2] in 0..1; None for methods without one."""
@@ -350,12 +486,47 @@ class AttributeGan(AdversarialTranslator):
     ) -> torch.Tensor:
         """Makes faces of wanted classes; deterministic, unless `strength` is a range: it is drawn from `generator`.
 
+        With a flow the landmarks that a face shall have are drawn too, and `strength` counts for what is painted alone:
+        of what is moved, more would be a double picture.
+
         Raises:
             CannotTranslateError: The faces lack what the settings need.
         """
         self.check_sources(faces)
+        if self.shapes is not None:
+            return self._translate_by_flow(self.shapes, faces, targets.to(faces.images.device), generator)
         made = self.translate_by(faces, self.condition(targets.to(faces.images.device)))
         return strengthened(faces.images, made, self.settings.strength, generator)
+
+    def _translate_by_flow(
+        self, shapes: ExpressionShapes, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Faces uint8 [N, C, H, W], moved and painted; all draws come from `generator`."""
+        usable = self.usable_sources(faces)
+        if not bool(usable.all()):
+            lacking = [faces.face_ids[row] for row in torch.nonzero(~usable)[:, 0].tolist()]
+            raise CannotTranslateError(
+                f"{self.name} needs landmarks on every source; {len(lacking)} have none, the first is {lacking[0]}. "
+                "Choose sources with landmarks, annotate them, or set the translator's output=picture"
+            )
+        drawing = generator if generator is not None else torch.Generator().manual_seed(0)
+        lowest, highest = self.settings.strength
+
+        def make(rows: slice) -> torch.Tensor:
+            part = faces.take(torch.arange(rows.start, rows.stop, device=faces.images.device))
+            assert part.landmarks is not None
+            drawn = shapes.draw(to_picture_range(part.landmarks), part.labels, targets[rows], drawing)
+            made = self.generator.with_flow(
+                self.pictures(to_unit_range(part.images), self.side_input(part)),
+                self.condition(targets[rows]),
+                displacement_field(drawn.wanted, drawn.shapes - drawn.wanted, self.size),
+                mode="bicubic",
+            )
+            factor = lowest + (highest - lowest) * torch.rand(len(part), 1, 1, 1, generator=drawing)
+            painted = factor.to(made.images.device) * (made.images - made.sampled)
+            return to_bytes_range(made.sampled + painted)
+
+        return self.made_in_batches(len(faces), make)
 
     @torch.no_grad()
     def translate_by(self, faces: FaceTensors, conditions: torch.Tensor) -> torch.Tensor:
@@ -448,3 +619,18 @@ def head(channels: int, settings: AttributeGanSettings) -> nn.Conv2d:
     if settings.image_skip:
         nn.init.zeros_(convolution.weight)
     return convolution
+
+
+def flow_head(channels: int, picture_channels: int, condition_size: int, settings: AttributeGanSettings) -> FlowHead:
+    """A generator's output as a flow, from its features at a quarter of the edge."""
+    return FlowHead(
+        channels=channels,
+        seen_channels=picture_channels,
+        width=4 * settings.width,
+        condition_width=condition_size,
+    )
+
+
+def warped(pictures: torch.Tensor, initial_flow: torch.Tensor | None) -> torch.Tensor:
+    """Pictures [N, C, H, W] as the initial flow moves them; as they are without one."""
+    return pictures if initial_flow is None else sample_displaced(pictures, initial_flow, "bilinear")

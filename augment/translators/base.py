@@ -76,6 +76,8 @@ class Batch:
         domains: int64 [N], the data sets that the faces come from; None unless the translator tells them apart
             (`domains`).
         target_domains: int64 [N], the wanted data sets; None as above.
+        landmarks: float32 [N, 68, 2], x y in 0..1, mirrored and augmented with the images; None where the training
+            faces have none.
     """
 
     images: torch.Tensor
@@ -90,6 +92,7 @@ class Batch:
     examples: torch.Tensor | None = None
     domains: torch.Tensor | None = None
     target_domains: torch.Tensor | None = None
+    landmarks: torch.Tensor | None = None
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ the noise can be told from it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -33,6 +34,23 @@ from augment.faces.tensors import MIRROR_LANDMARKS, FaceTensors, has_valid_landm
 
 _COORDINATES = 2 * len(MIRROR_LANDMARKS)
 _SCORE_BOUND = 3.0  # standard deviations: a regression is not asked beyond what it was fitted to
+
+
+@dataclass(frozen=True)
+class DrawnShapes:
+    """Shapes that N faces shall take, x y in -1..1.
+
+    Attributes:
+        shapes: float32 [N, 68, 2], the faces' own, without the noise of their landmarks.
+        wanted: float32 [N, 68, 2], in the same frames.
+        displacements: float32 [N, 68, 2], from the one to the other in the aligned frame.
+        scores: float32 [N, P], of the faces' resting shapes.
+    """
+
+    shapes: torch.Tensor
+    wanted: torch.Tensor
+    displacements: torch.Tensor
+    scores: torch.Tensor
 
 
 class ExpressionShapes(nn.Module):
@@ -245,6 +263,15 @@ class ExpressionShapes(nn.Module):
         kept = subspace.clean(deviations) - lost @ subspace.directions
         return maps.invert(means + kept.view_as(shapes))
 
+    def cleaned(self, faces: FaceTensors) -> FaceTensors:
+        """Faces whose landmarks are without noise (`clean`); one that would leave its picture keeps its own."""
+        assert faces.landmarks is not None
+        found = to_picture_range(faces.landmarks)
+        shapes = self.clean(found, faces.labels)
+        # A face that lies partly outside its picture stays usable, as `check` saw it.
+        usable = has_valid_landmarks((shapes + 1) / 2)[:, None, None]
+        return replace(faces, landmarks=(torch.where(usable, shapes, found) + 1) / 2)
+
     def scores(self, resting: torch.Tensor) -> torch.Tensor:
         """Standardized scores [N, P] of aligned resting shapes [N, 68, 2], within -3..3."""
         found = ShapeComponents(self.resting_mean, self.resting_directions, self.resting_deviations).scores(resting)
@@ -300,6 +327,53 @@ class ExpressionShapes(nn.Module):
         styles = (share * first + (1 - share) * second) / (share.square() + (1 - share).square()).sqrt()
         styles = styles.view(-1, *self.reference.shape)
         return torch.where(uniform[:, 2, None, None] < 0.5, with_mirrored(styles)[len(styles) :], styles)
+
+    def draw(
+        self,
+        shapes: torch.Tensor,
+        labels: torch.Tensor,
+        targets: torch.Tensor,
+        generator: torch.Generator,
+        *,
+        mixed: float = 0.5,
+        gain: tuple[float, float] = (0.8, 1.15),
+        neutral_variation: float = 0.12,
+    ) -> DrawnShapes:
+        """Draws the shapes that faces take when they show other classes.
+
+        Args:
+            shapes: float32 [N, 68, 2], the faces' landmarks as found, x y in -1..1.
+            labels: int64 [N], the faces' own classes.
+            targets: int64 [N], the wanted classes.
+            generator: A CPU generator.
+            mixed: Probability that a style is a mixture of two people's.
+            gain: Bounds of the random strength of the expression.
+            neutral_variation: Strength of the small random expression that the resting class gets.
+
+        Returns:
+            The shapes; faces of their own class get another person's way to show it.
+        """
+        shapes = self.clean(shapes, labels)
+        maps = self.align(shapes)
+        aligned = maps.apply(shapes)
+        own = self.own_displacement(aligned, labels)
+        scores = self.scores(aligned - own)
+        neutral = int(self.neutral)
+        low, high = gain
+        uniform = torch.rand(len(targets), 2, generator=generator).to(scores.device)
+        trace = torch.randn(len(targets), generator=generator).abs().clamp(max=1.5).to(scores.device)
+        strength = low + (high - low) * uniform[:, 0]
+        shown = targets
+        if neutral >= 0:
+            # A neutral face shows a trace of some other class.
+            others = torch.tensor([k for k in range(self.num_classes) if k != neutral], device=scores.device)
+            some = others[(uniform[:, 1] * len(others)).long().clamp(max=len(others) - 1)]
+            resting = targets == neutral
+            shown = torch.where(resting, some, targets)
+            strength = torch.where(resting, neutral_variation * trace, strength)
+        styles = self.draw_styles(shown, scores, generator, mixed=mixed)
+        displacements = (self.expected(shown, scores) + styles) * strength[:, None, None] - own
+        return DrawnShapes(shapes, maps.invert(aligned + displacements), displacements, scores)
 
 
 def neutral_label(class_names: Sequence[str], neutral_class: str) -> int:

@@ -31,10 +31,14 @@ from augment.translators.attribute_gan import (
     AttributeGanSettings,
     MaskedGenerator,
     attribute_discriminator_losses,
+    flow_head,
     head,
     mask_head,
+    warped,
 )
 from augment.translators.base import Batch, CannotTranslateError, Requirement, TranslatorSettings, Weight
+from augment.translators.flow_head import FlowHead, FlowOutput
+from augment.translators.thin_plate_spline import sample_displaced
 
 
 class LsslNetworkSettings(AttributeGanSettings):
@@ -94,6 +98,11 @@ class LsslDecoder(nn.Module):
         self.blocks = nn.ModuleList(
             ResidualBlock(deepest, condition_size=in_norm) for _ in range(settings.decoder_residual_blocks)
         )
+        self.channels = channels
+        self.flow_head: FlowHead | None = None
+        if settings.output == "flow":
+            self.flow_head = flow_head(channels, channels + side_channels, num_classes, settings)
+            return
         for inner in reversed(widths[:-1]):
             self.blocks.append(
                 SubPixelUpBlock(deepest if inner == widths[-2] else 2 * inner, inner, condition_size=in_norm)
@@ -102,14 +111,45 @@ class LsslDecoder(nn.Module):
         self.side_head = head(side_channels, settings) if side_channels else None
         self.mask_head = mask_head(settings) if settings.attention_mask else None
 
-    def forward(self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        latent: torch.Tensor,
+        condition: torch.Tensor,
+        pictures: torch.Tensor,
+        initial_flow: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Decodes to pictures [N, C (+ S), H, W] in -1..1; `pictures` are the inputs, for `image_skip` and the mask."""
-        return self.with_mask(latent, condition, pictures)[0]
+        return self.with_mask(latent, condition, pictures, initial_flow)[0]
+
+    def with_flow(
+        self,
+        latent: torch.Tensor,
+        condition: torch.Tensor,
+        pictures: torch.Tensor,
+        initial_flow: torch.Tensor | None = None,
+        mode: Literal["bilinear", "bicubic"] = "bilinear",
+    ) -> FlowOutput:
+        """What a decoder with `output: flow` gives for the images of the inputs."""
+        assert self.flow_head is not None
+        features = concat_label_planes(latent, condition) if self.concat else latent
+        for block in self.blocks:
+            features = block(features, condition)
+        moved = warped(pictures, initial_flow)
+        return self.flow_head(pictures[:, : self.channels], moved, features, condition, initial_flow, mode)
 
     def with_mask(
-        self, latent: torch.Tensor, condition: torch.Tensor, pictures: torch.Tensor
+        self,
+        latent: torch.Tensor,
+        condition: torch.Tensor,
+        pictures: torch.Tensor,
+        initial_flow: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask` or a flow."""
+        if self.flow_head is not None:
+            moved = self.with_flow(latent, condition, pictures, initial_flow)
+            # Nothing is painted in a heatmap: its points move with the pixels.
+            side = sample_displaced(pictures[:, self.channels :], moved.flow, "bilinear")
+            return torch.cat([moved.images, side], dim=1), moved.mask
         features = concat_label_planes(latent, condition) if self.concat else latent
         for block in self.blocks:
             features = block(features, condition)
@@ -138,13 +178,29 @@ class LsslGenerator(MaskedGenerator):
         self.encoder = LsslEncoder(channels + side_channels, settings)
         self.decoder = LsslDecoder(num_classes, channels, side_channels, settings)
 
-    def forward(self, pictures: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, pictures: torch.Tensor, condition: torch.Tensor, initial_flow: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Pictures [N, C (+ S), H, W] in -1..1 and the wanted condition [N, K] to translated pictures."""
-        return self.decoder(self.encoder(pictures), condition, pictures)
+        return self.with_mask(pictures, condition, initial_flow)[0]
 
-    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
-        return self.decoder.with_mask(self.encoder(pictures), condition, pictures)
+    def with_mask(
+        self, pictures: torch.Tensor, condition: torch.Tensor, initial_flow: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask` or a flow."""
+        latent = self.encoder(warped(pictures, initial_flow))
+        return self.decoder.with_mask(latent, condition, pictures, initial_flow)
+
+    def with_flow(
+        self,
+        pictures: torch.Tensor,
+        condition: torch.Tensor,
+        initial_flow: torch.Tensor | None = None,
+        mode: Literal["bilinear", "bicubic"] = "bilinear",
+    ) -> FlowOutput:
+        """What a generator with `output: flow` gives; see the base class."""
+        latent = self.encoder(warped(pictures, initial_flow))
+        return self.decoder.with_flow(latent, condition, pictures, initial_flow, mode)
 
 
 class LsslModel(AttributeGan):
@@ -219,7 +275,8 @@ class LsslModel(AttributeGan):
         """
         pictures = self.pictures(batch.images, batch.side_input)
         with torch.no_grad():
-            translated = self.generator(pictures, self.condition(batch.targets)).to(pictures.dtype)
+            there, _ = self.initial_flows(batch)
+            translated = self.generator(pictures, self.condition(batch.targets), there).to(pictures.dtype)
         seen = self.judged_channels  # of (x, s), the image first
         return attribute_discriminator_losses(
             self.discriminator,
@@ -239,8 +296,9 @@ class LsslModel(AttributeGan):
         settings, channels = self.settings, self.channels
         encoder, decoder = self.generator.encoder, self.generator.decoder
         pictures = self.pictures(batch.images, batch.side_input)  # (x, s)
-        latent = encoder(pictures)
-        translated, mask = decoder.with_mask(latent, self.condition(batch.targets), pictures)  # (x', s')
+        there, back = self.initial_flows(batch)
+        latent = encoder(warped(pictures, there))
+        translated, mask = decoder.with_mask(latent, self.condition(batch.targets), pictures, there)  # (x', s')
         source, classes = self.discriminator(translated[:, : self.judged_channels])
         terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
@@ -254,8 +312,8 @@ class LsslModel(AttributeGan):
         if settings.lambda_parsing:
             terms["parsing"] = settings.lambda_parsing * self._parsing_loss(batch.images, translated[:, :channels])
         if settings.lambda_bi and batch.step % settings.cycle_every == 0:
-            translated_latent = encoder(translated)
-            cycled = decoder(translated_latent, self.condition(batch.labels), translated)
+            translated_latent = encoder(warped(translated, back))
+            cycled = decoder(translated_latent, self.condition(batch.labels), translated, back)
             terms["bidirectional"] = settings.lambda_bi * losses.bidirectional(
                 batch.images,
                 cycled[:, :channels],
@@ -299,7 +357,7 @@ class Lssl(LsslModel):
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
         """Landmarks where the side input is on (single source faces may lack them: a heatmap of -1), and for pairs."""
         assert isinstance(settings, LsslSettings)
-        return frozenset({"landmarks"} if settings.side_input or settings.learns_from_pairs else ())
+        return super().requires_for(settings) | ({"landmarks"} if settings.side_input else set())
 
     def check(self, faces: FaceTensors) -> None:
         """Refuses training faces without landmarks where the side input is on, and a parsing loss without a network.

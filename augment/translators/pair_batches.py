@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from augment.faces.affine import sample_affine
+from augment.faces.affine import Interpolation, sample_affine
 from augment.faces.tensors import FaceTensors, mirror_landmarks, to_unit_range
 from augment.translators.pairs import FacePairs, find_pairs, lay_on_sources
 
@@ -73,7 +73,13 @@ class PairBatches:
 
     @torch.no_grad()
     def draw(
-        self, count: int, generator: torch.Generator | None, *, mirror: bool = True, variation: float = 0.0
+        self,
+        count: int,
+        generator: torch.Generator | None,
+        *,
+        mirror: bool = True,
+        variation: float = 0.0,
+        interpolation: Interpolation = "bilinear",
     ) -> PairBatch:
         """Draws pairs with replacement.
 
@@ -83,6 +89,7 @@ class PairBatches:
             mirror: Whether a pair is mirrored with probability 1/2.
             variation: 0 = pairs as they are; 1 = both faces of a pair are turned by up to 6 degrees, moved by up to
                 5 % of the edge, scaled by up to 6 %, and contrast and brightness changed by up to 20 % and 0.15.
+            interpolation: Of pictures that are turned; `bicubic` keeps them sharper.
 
         Returns:
             The batch, on the faces' device.
@@ -105,7 +112,8 @@ class PairBatches:
         stacked = torch.where(mirrored[:, None, None, None], stacked.flip(-1), stacked)
         if variation:
             linear, offset = _similarities(uniform[:, 1:5], variation)
-            stacked = sample_affine(stacked, torch.cat([linear, offset[:, :, None]], dim=2), padding="border")
+            origins = torch.cat([linear, offset[:, :, None]], dim=2)
+            stacked = sample_affine(stacked, origins, padding="border", interpolation=interpolation)
             inverse = torch.linalg.inv(linear)
             own, laid = (
                 (((points * 2 - 1) - offset[:, None]) @ inverse.transpose(1, 2) + 1) / 2 for points in (own, laid)
@@ -117,7 +125,7 @@ class PairBatches:
         return PairBatch(
             sources=pictures[:, :channels],
             wanted=pictures[:, channels:],
-            masks=masks,
+            masks=masks.clamp(0, 1),
             labels=faces.labels[pairs.sources[rows]],
             targets=faces.labels[pairs.targets[rows]],
             source_landmarks=own,

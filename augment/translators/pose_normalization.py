@@ -41,6 +41,8 @@ class LsslPoseSettings(LsslNetworkSettings):
     def _no_warm_start(self) -> LsslPoseSettings:
         if self.warm_start_share or self.class_network_share:
             raise ValueError("warm_start_share and class_network_share must be 0: its outputs are frontal faces")
+        if self.output != "picture":
+            raise ValueError("output must be picture: no flow leads from a simulated face to a photograph")
         if self.strength != (1.0, 1.0):
             raise ValueError("strength must be [1, 1]: what it makes is no change of the photograph")
         return self

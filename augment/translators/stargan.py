@@ -31,10 +31,13 @@ from augment.translators.attribute_gan import (
     AttributeGanSettings,
     MaskedGenerator,
     attribute_discriminator_losses,
+    flow_head,
     head,
     mask_head,
+    warped,
 )
 from augment.translators.base import Batch, CannotTranslateError, TranslatorSettings, Weight
+from augment.translators.flow_head import FlowHead, FlowOutput
 from augment.translators.strength import strengthened
 
 LEAKY_SLOPE = 0.01  # of the variants with dropout; the text gives none, the released code this
@@ -91,6 +94,8 @@ class StarGanSettings(AttributeGanSettings):
             raise ValueError(f"translate_to: {self.translate_to!r} is none of {', '.join((OWN, *names))}")
         if self.cross_data_sets and not names:
             raise ValueError("cross_data_sets needs data_sets")
+        if self.output == "flow" and (self.skip or self.dropout):
+            raise ValueError("output flow has no up-sampling layers: set skip to false and dropout to 0")
         if names and self.warm_start_share:
             raise ValueError("warm_start_share: a warm start knows one data set; set it to 0, or data_sets to []")
         return self
@@ -132,23 +137,49 @@ class StarGanGenerator(MaskedGenerator):
             ResidualBlock(widths[-1], condition_size=in_norm, slope=slope, dropout=inner_dropout)
             for _ in range(settings.residual_blocks)
         )
+        self.flow_head: FlowHead | None = None
+        if settings.output == "flow":
+            self.flow_head = flow_head(channels, channels, condition_size, settings)
+            return
         self.blocks.extend(
             TransposedUpBlock(2 * inner, inner, condition_size=in_norm, slope=slope) for inner in reversed(widths[:-1])
         )
         self.head = head(channels, settings)
         self.mask_head = mask_head(settings) if settings.attention_mask else None
 
-    def forward(self, pictures: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, pictures: torch.Tensor, condition: torch.Tensor, initial_flow: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Pictures [N, C, H, W] in -1..1 and the wanted condition [N, K] to translated pictures of the same shape.
 
         With `skip` alone they lie in -2..2: the input is added to what tanh gives, as in the released code (the text
         draws the skips within the network only, but means to "directly learn residual features"), and it is left to
         the discriminator to keep them in range. `image_skip` adds the input in its own way.
         """
-        return self.with_mask(pictures, condition)[0]
+        return self.with_mask(pictures, condition, initial_flow)[0]
 
-    def with_mask(self, pictures: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask`."""
+    def with_flow(
+        self,
+        pictures: torch.Tensor,
+        condition: torch.Tensor,
+        initial_flow: torch.Tensor | None = None,
+        mode: Literal["bilinear", "bicubic"] = "bilinear",
+    ) -> FlowOutput:
+        """What a generator with `output: flow` gives; see the base class."""
+        assert self.flow_head is not None
+        moved = warped(pictures, initial_flow)
+        features = concat_label_planes(moved, condition) if self.concat else moved
+        for block in self.blocks:
+            features = block(features, condition)
+        return self.flow_head(pictures, moved, features, condition, initial_flow, mode)
+
+    def with_mask(
+        self, pictures: torch.Tensor, condition: torch.Tensor, initial_flow: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What `forward` gives, and the mask [N, 1, H, W] in 0..1; None without `attention_mask` or a flow."""
+        if self.flow_head is not None:
+            moved = self.with_flow(pictures, condition, initial_flow)
+            return moved.images, moved.mask
         features = concat_label_planes(pictures, condition) if self.concat else pictures
         last = len(self.blocks) - 1
         passed_on = []
@@ -268,6 +299,8 @@ class StarGan(AttributeGan):
         Raises:
             CannotTranslateError: The faces lack what the settings need.
         """
+        if self.settings.output == "flow":
+            return super().translate(faces, targets, generator)
         wanted = self.settings.translate_to
         if wanted == OWN:
             domains = self.domains(faces)
@@ -312,7 +345,8 @@ class StarGan(AttributeGan):
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `adversarial`, `classification`, `gradient_penalty`, `r1` (eq. 5); those with weight 0 are absent."""
         with torch.no_grad():
-            fake = self.generator(batch.images, self._wanted_condition(batch)).to(batch.images.dtype)
+            there, _ = self.initial_flows(batch)
+            fake = self.generator(batch.images, self._wanted_condition(batch), there).to(batch.images.dtype)
         return attribute_discriminator_losses(
             self.discriminator, self.settings, real=batch.images, labels=batch.labels, fake=fake, batch=batch
         )
@@ -325,11 +359,9 @@ class StarGan(AttributeGan):
         """
         settings = self.settings
         real = batch.images
-        condition, mask = self._wanted_condition(batch), None
-        if settings.attention_mask:
-            fake, mask = self.generator.with_mask(real, condition)
-        else:
-            fake = self.generator(real, condition)
+        condition = self._wanted_condition(batch)
+        there, back = self.initial_flows(batch)
+        fake, mask = self.generator.with_mask(real, condition, there)
         source, classes = self.discriminator(fake)
         terms = self.mask_losses(mask)
         if settings.lambda_adversarial:
@@ -344,7 +376,7 @@ class StarGan(AttributeGan):
         weight = settings.lambda_perceptual if by_features else settings.lambda_rec
         if not weight or batch.step % settings.cycle_every:
             return terms
-        cycled = self.generator(fake, self.domain_condition(batch.labels, batch.domains))
+        cycled = self.generator(fake, self.domain_condition(batch.labels, batch.domains), back)
         if by_features:
             with torch.no_grad():
                 wanted = self.discriminator.first_features(real, PERCEPTUAL_LAYERS)

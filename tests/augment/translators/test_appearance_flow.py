@@ -22,11 +22,10 @@ from augment.translators.appearance_flow import (
     AppearanceFlow,
     AppearanceFlowSettings,
     FlowNetwork,
-    _gradient_distance,
-    _smoothness,
 )
 from augment.translators.base import Batch, CannotTranslateError
 from augment.translators.expression_shapes import ExpressionShapes
+from augment.translators.flow_head import gradient_distance, smoothness
 
 pytestmark = pytest.mark.slow
 
@@ -93,8 +92,8 @@ def test_the_network_starts_near_its_initial_flow() -> None:
 
 def test_the_learned_flow_is_bounded() -> None:
     network = FlowNetwork(1, 5, AppearanceFlowSettings(**SMALL, largest_flow=0.1))
-    assert network.flow.bias is not None
-    torch.nn.init.constant_(network.flow.bias, 1e3)
+    assert network.head.flow.bias is not None
+    torch.nn.init.constant_(network.head.flow.bias, 1e3)
     made = network(torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 1, SIZE, SIZE), torch.zeros(1, 5))
     torch.testing.assert_close(made.learned_flow, torch.full_like(made.learned_flow, 0.1))
 
@@ -107,18 +106,18 @@ def test_the_gradient_distance_by_hand() -> None:
     picture[0, 0] = torch.tensor([[0.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
     weights = torch.ones(1, 1, 2, 3)
     # Across |1|, 0, 0, 0 over four; down 0, |1|, |1| over three.
-    assert float(_gradient_distance(picture, torch.zeros_like(picture), weights)) == pytest.approx(1 / 4 + 2 / 3)
+    assert float(gradient_distance(picture, torch.zeros_like(picture), weights)) == pytest.approx(1 / 4 + 2 / 3)
     # A brightness alone is no difference; where nothing counts, nothing is.
-    assert float(_gradient_distance(picture + 0.4, picture, weights)) == pytest.approx(0.0, abs=1e-6)
-    assert float(_gradient_distance(picture, torch.zeros_like(picture), 0 * weights)) == 0.0
+    assert float(gradient_distance(picture + 0.4, picture, weights)) == pytest.approx(0.0, abs=1e-6)
+    assert float(gradient_distance(picture, torch.zeros_like(picture), 0 * weights)) == 0.0
 
 
 def test_the_smoothness_by_hand() -> None:
     flow = torch.zeros(1, 2, 2, 2)
     flow[0, 0, 0, 1] = 0.5
     # Across: one of four differences is 0.5; down: one of four is -0.5.
-    assert float(_smoothness(flow)) == pytest.approx(2 * 0.25 / 4)
-    assert float(_smoothness(torch.full((1, 2, 3, 3), 0.7))) == 0.0
+    assert float(smoothness(flow)) == pytest.approx(2 * 0.25 / 4)
+    assert float(smoothness(torch.full((1, 2, 3, 3), 0.7))) == 0.0
 
 
 def test_the_spline_leads_the_targets_landmarks_to_the_sources_and_no_flow_does_not() -> None:
@@ -285,7 +284,7 @@ def test_what_is_painted_is_strengthened_by_the_detail_gain() -> None:
     for factor in (0.0, 1.0, 2.0):
         translator = flow_translator(detail_gain=(factor, factor))
         translator.prepare_training(embedded("train"))
-        torch.nn.init.constant_(translator.network.output.weight, 0.002)  # paints something, and clips nothing
+        torch.nn.init.constant_(translator.network.head.output.weight, 0.002)  # paints something, and clips nothing
         weights = weights or translator.state_dict()
         translator.load_state_dict(weights)
         with torch.no_grad():

@@ -22,7 +22,9 @@ from augment.training.settings import TrainingSettings
 from augment.translators import create_translator
 from augment.translators.attribute_gan import AttributeGan
 from augment.translators.base import CannotTranslateError
+from augment.translators.flow_head import FlowHead
 from augment.translators.pair_batches import PairBatches
+from augment.translators.thin_plate_spline import sample_displaced
 
 pytestmark = pytest.mark.slow
 
@@ -211,6 +213,7 @@ def test_faces_without_pairs_are_refused_with_what_would_do(method: str) -> None
         ("stargan", {"warm_start_share": 0.5, "data_sets": ["a", "b"]}, "a warm start knows one data set"),
         ("lssl_pose", {"warm_start_share": 0.5}, "must be 0"),
         ("lssl_pose", {"class_network_share": 0.5}, "must be 0"),
+        ("lssl_pose", {"output": "flow", "downs": 2}, "must be 0|output flow|output must be picture"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(method: str, settings: dict[str, Any], why: str) -> None:
@@ -218,8 +221,11 @@ def test_settings_that_cannot_be_are_refused(method: str, settings: dict[str, An
         create_translator(method, num_classes=3, channels=1, size=16, settings=settings)
 
 
+@pytest.mark.parametrize("form", [{"attention_mask": True}, {"output": "flow", "conditioning": "instance_norm"}])
 @pytest.mark.parametrize("method", METHODS)
-def test_broken_off_in_every_phase_and_resumed_is_bit_identical(method: str, tmp_path: Path) -> None:
+def test_broken_off_in_every_phase_and_resumed_is_bit_identical(
+    method: str, form: dict[str, Any], tmp_path: Path
+) -> None:
     people = paired_faces(size=16)
     settings = TrainingSettings(
         steps=8, batch_size=4, discriminator_steps=2, generator_learning_rate=1e-3, discriminator_learning_rate=1e-3,
@@ -227,7 +233,7 @@ def test_broken_off_in_every_phase_and_resumed_is_bit_identical(method: str, tmp
     )  # fmt: skip
 
     def train(folder: Path, break_at: int | None = None) -> list[int]:
-        translator = tiny(method, **PHASED, attention_mask=True)
+        translator = tiny(method, **PHASED, **form)
         losses, scored = translator.losses, []
 
         def breaking(network: str, batch: Any) -> dict[str, torch.Tensor]:
@@ -255,3 +261,100 @@ def test_broken_off_in_every_phase_and_resumed_is_bit_identical(method: str, tmp
         resumed = load_file(tmp_path / str(break_at) / "out" / "weights.safetensors")
         assert whole.keys() == resumed.keys()
         assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+FLOW = {
+    "output": "flow",
+    "conditioning": "instance_norm",
+    "class_network_share": 0.25,
+    "warm_start_share": 0.5,
+}
+
+
+def _flow_batch(translator: AttributeGan, phase: str) -> Any:
+    people = paired_faces(size=16).take(range(8))
+    return replace(batch_of(translator, people), phase=phase, landmarks=people.landmarks)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_flow_begins_as_the_warped_source(method: str) -> None:
+    """Before any step what is made is the source, sampled where the spline leads: nothing is blurred."""
+    translator = tiny(method, **FLOW)
+    translator.prepare_training(paired_faces(size=16))
+    translator.eval()
+    batch = _flow_batch(translator, "adversarial")
+    there, back = translator.initial_flows(batch)
+    assert there is not None and back is not None and float(there.abs().max()) > 0
+    pictures = translator.pictures(batch.images, batch.side_input)
+    made = translator.generator.with_flow(pictures, translator.condition(batch.targets), there)
+    torch.testing.assert_close(made.sampled, sample_displaced(batch.images, there, "bilinear"), atol=1e-5, rtol=0)
+    assert float(made.learned_flow.detach().abs().max()) == 0.0
+    # With no flow it is the source itself; with the other one it is not.
+    still = translator.generator.with_flow(pictures, translator.condition(batch.targets))
+    torch.testing.assert_close(still.sampled, batch.images, atol=1e-5, rtol=0)
+    assert not torch.allclose(made.sampled, batch.images, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_flows_pairs_have_the_terms_of_appearance_flow(method: str) -> None:
+    translator = tiny(method, **FLOW, lambda_pair=2.0)
+    translator.prepare_training(paired_faces(size=16))
+    names = {"reconstruction", "gradient", "flow", "outside", "landmark", "smooth", "mask"}
+    warm = translator.losses("generator", _flow_batch(translator, "warm_start"))
+    assert set(warm) == {f"pair_{name}" for name in names}
+    twice = tiny(method, **FLOW, lambda_pair=4.0)
+    twice.load_state_dict(translator.state_dict())
+    twice.prepare_training(paired_faces(size=16))
+    double = twice.losses("generator", _flow_batch(twice, "warm_start"))
+    assert all(torch.allclose(double[name], 2 * term) for name, term in warm.items())
+    late = set(translator.losses("generator", _flow_batch(translator, "adversarial")))
+    assert {"adversarial", "classification"} | set(warm) < late
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_strength_of_a_flow_counts_for_what_is_painted_alone(method: str) -> None:
+    """Strength 0 leaves the moved source; a factor on the whole change would leave the source."""
+    people = paired_faces(size=16)
+    made = {}
+    for strength in (0.0, 1.0):
+        translator = tiny(method, **FLOW, strength=(strength, strength))
+        translator.prepare_training(people)
+        torch.nn.init.constant_(_head_of(translator).output.weight, 0.05)
+        made[strength] = translator.translate(people, (people.labels + 1) % 3, torch.Generator().manual_seed(1))
+    assert not torch.equal(made[0.0], people.images)
+    assert not torch.equal(made[0.0], made[1.0])
+
+
+def _head_of(translator: AttributeGan) -> FlowHead:
+    generator: Any = translator.generator
+    return generator.flow_head if translator.name == "stargan" else generator.decoder.flow_head
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_flow_needs_landmarks_and_own_classes(method: str) -> None:
+    translator = tiny(method, **FLOW)
+    assert {"landmarks", "own_class"} <= translator.requires
+    people = paired_faces(size=16)
+    assert people.landmarks is not None
+    unknown = people.landmarks.clone()
+    unknown[0] = torch.nan
+    lacking = replace(people, landmarks=unknown)
+    assert translator.usable_sources(lacking).tolist() == [False] + [True] * (len(people) - 1)
+    translator.prepare_training(people)
+    with pytest.raises(CannotTranslateError, match="needs landmarks on every source; 1 have none"):
+        translator.translate(lacking, people.labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"downs": 3}, "set downs to 2"),
+        ({"attention_mask": True}, "attention_mask and image_skip to false"),
+        ({"warm_start_share": 0.0}, "warm_start_share above 0"),
+        ({"conditioning": "concat"}, "instance_norm"),
+        ({"dropout": 0.5}, "dropout to 0"),
+    ],
+)
+def test_a_flow_refuses_what_it_has_no_place_for(settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        tiny("stargan", **{**FLOW, **settings})
