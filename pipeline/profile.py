@@ -89,7 +89,16 @@ def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
     except ValueError as error:  # such as a number with thousands of digits
         raise InputError(Problem("an override", f"contains a value that can't be read: {error}")) from error
     assert isinstance(values, dict)
+    _take_out(values)
     return {str(key): value for key, value in values.items()}
+
+
+def _take_out(values: dict[Any, Any]) -> None:
+    """Removes translators and arms that are null: so a file of conf/ takes out what an earlier one put in."""
+    for names in (values.get("translators"), *(values.get("arms") or {}).values()):
+        if isinstance(names, dict):
+            for name in [name for name, entry in names.items() if entry is None]:
+                del names[name]
 
 
 def _refuse_unknown_options(root: Path, overrides: Sequence[str]) -> None:

@@ -122,15 +122,26 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
 
 
 def _variant_shortfalls(data: ReportData) -> list[str]:
-    """Translators that are not trained as published, although they have the published method's name."""
+    """Translators that are not made or trained as the method that they are of was published."""
     found = []
     for name, entry in data.inputs.params.get("translators", {}).items():
-        share = (entry.get("settings") or {}).get("warm_start_share", 0)
-        if share and name in data.scores:
+        settings = entry.get("settings") or {}
+        if name not in data.scores:
+            continue
+        differs = []
+        if settings.get("output") == "flow":
+            differs.append(
+                "its generator is given the source warped to landmarks of the wanted class, moves its pixels and paints"
+                " inside a mask (output: flow)"
+            )
+        if share := settings.get("warm_start_share", 0):
+            differs.append(
+                f"for {100 * share:.0f} % of the steps its generator learns without a discriminator (warm_start_share)"
+            )
+        if differs:
             found.append(
-                f"{name} is not trained as {entry['method']} was published: for {100 * share:.0f} % of the steps its "
-                "generator learns without a discriminator (warm_start_share). The published figures beside it are of "
-                "the published training."
+                f"{name} is not {entry['method']} as it was published: {', and '.join(differs)}. Published figures are "
+                "of the published form."
             )
     return found
 

@@ -122,6 +122,20 @@ def test_every_profile_can_be_composed(dataset: str, scale: str) -> None:
     assert parameters.arms.real
 
 
+def test_what_a_file_of_conf_sets_to_null_is_taken_out() -> None:
+    found = yaml.safe_load(
+        compose_profile(
+            ROOT, ["translators.warp=null", "arms.synthetic.warp=null", "arms.mixed.warp_appearance_flow=null"]
+        )
+    )
+    assert "warp" not in found["translators"] and "appearance_flow" in found["translators"]
+    assert (
+        not found["arms"]["mixed"]
+        and "warp" not in found["arms"]["synthetic"]
+        and "appearance_flow" in found["arms"]["synthetic"]
+    )
+
+
 def test_unknown_groups_are_refused_with_what_exists() -> None:
     with pytest.raises(InputError, match="nowhere") as error:
         compose_profile(ROOT, ["dataset=nowhere", "scale=cpuu"])
