@@ -164,7 +164,7 @@ class _Lines(_Bar):
 
     def _count(self) -> str:
         # What is counted may be more than what was announced, as where pictures that can't be read are counted too.
-        known = bool(self.total) and self.n <= self.total
+        known = self.total is not None and self.n <= self.total > 0
         return f"{self.n:,} of {self.total:,}{self.unit}" if known else f"{self.n:,}{self.unit}"
 
     def _write(self, parts: list[str]) -> None:
