@@ -15,7 +15,6 @@ from uuid import UUID
 from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
-    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -29,7 +28,8 @@ from augment.core.files import atomic_write_text
 from augment.core.processes import processors
 from pipeline.flow.children import Children, Outcome, StageFailedError
 from pipeline.flow.graph import Stage, out_of_date, read_graph
-from pipeline.flow.headline import arms_table, headline_markdown, read_metrics, synthetic_arms, worse_than_before
+from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
+from pipeline.flow.run_artifacts import publish_report
 from pipeline.profile import compose_profile
 
 RETRIES = 2
@@ -113,11 +113,8 @@ def synthesize_to_learn(
         if failed:
             raise FlowFailedError(f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there")
         metrics, synthetic = read_metrics(root), synthetic_arms(root)
-        arms = metrics.get("arms", {})
-        create_table_artifact(arms_table(arms), key="arms")
-        markdown = headline_markdown(metrics, synthetic, root / "artifacts/report/index.html")
-        create_markdown_artifact(markdown, key="headline")
-        worse = worse_than_before(before.get("arms", {}), arms, synthetic)
+        publish_report(root, metrics, synthetic)
+        worse = worse_than_before(before.get("arms", {}), metrics.get("arms", {}), synthetic)
         if worse is not None:
             if on_worse == "fail":
                 raise FlowFailedError(worse)

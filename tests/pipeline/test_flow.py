@@ -14,12 +14,14 @@ from typing import Any
 
 import dvc_workspaces
 import httpx
+import pandas as pd
 import psutil
 import pytest
 
 from pipeline.flow.children import is_transient
 from pipeline.flow.graph import Stage, out_of_date, read_graph, with_downstream
 from pipeline.flow.headline import headline_markdown, worse_than_before
+from pipeline.flow.run_artifacts import confusion_table, shown_figures
 
 pytestmark = pytest.mark.slow
 
@@ -163,7 +165,7 @@ def test_a_schedule_fires_by_itself_on_a_real_server(tmp_path: Path) -> None:
             _wait_for(ready)
         _wait_for(lambda: "COMPLETED" in [run["state_type"] for run in _query(address, "flow_runs")], 240)
         keys = {artifact["key"] for artifact in _query(address, "artifacts")}
-        assert {"headline", "arms", "stages", "stages-done"} <= keys
+        assert {"headline", "arms", "stages", "stages-done", "confusion-real"} <= keys
         assert sorted(calls(environment)) == sorted(read_graph(place))
     finally:
         for child in reversed(children):
@@ -248,3 +250,19 @@ def test_the_headline_gives_the_metric_that_the_difference_is_of(tmp_path: Path)
         metrics, ["warp"], tmp_path
     )
     assert "No arm" in headline_markdown({}, ["warp"], tmp_path)
+
+
+def test_a_confusion_matrix_has_a_row_for_each_actual_class() -> None:
+    predictions = pd.DataFrame({"actual": ["sad", "sad", "happy"], "predicted": ["happy", "sad", "fear"]})
+    assert confusion_table(predictions) == [
+        {"actual": "fear", "fear": 0, "happy": 0, "sad": 0},
+        {"actual": "happy", "fear": 1, "happy": 0, "sad": 0},
+        {"actual": "sad", "fear": 0, "happy": 1, "sad": 1},
+    ]
+
+
+def test_faces_that_may_not_be_published_do_not_leave_for_a_server(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    for name in ("differences", "gallery-warp", "gallery-lssl-do-not-publish"):
+        (tmp_path / "figures" / f"{name}.png").touch()
+    assert [file.stem for file in shown_figures(tmp_path)] == ["differences", "gallery-warp"]
