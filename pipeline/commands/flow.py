@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,12 +25,15 @@ def flow() -> None:
 @click.option("--on-worse", type=click.Choice(["report", "fail"]), default="report", show_default=True)
 def run(overrides: tuple[str, ...], **options: Any) -> None:
     """Run the stages that are out of date; OVERRIDES are words of `s2l profile`, and write params.yaml first."""
-    from pipeline.flow.flow import FlowFailedError, synthesize_to_learn
+    from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
+    from pipeline.flow.server import check_server
 
     # By an exception, so that the stages and Prefect's temporary server are ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with refusals_as_errors("interrupted; the next run goes on where this one was"):
+            check_workspace(Path(options["workspace"]))
+            check_server(needed=False)
             outcomes = synthesize_to_learn(overrides=list(overrides), **options)
     except FlowFailedError as error:
         raise click.ClickException(str(error)) from error
@@ -45,16 +49,23 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
 @click.option("--on-worse", type=click.Choice(["report", "fail"]), default="report", show_default=True)
 def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> None:
     """Run the flow on a schedule until this process ends; needs a Prefect server (`prefect server start`)."""
-    from prefect.settings import get_current_settings
+    from prefect.client.schemas.schedules import CronSchedule
     from prefect.types.entrypoint import EntrypointType
+    from pydantic import ValidationError
 
-    from pipeline.flow.flow import synthesize_to_learn
+    from pipeline.flow.flow import check_workspace, synthesize_to_learn
+    from pipeline.flow.server import check_server
 
-    if not get_current_settings().api.url:
-        raise click.ClickException(
-            "a schedule needs a Prefect server: run `prefect server start` and set PREFECT_API_URL to its address"
-            " (http://127.0.0.1:4200/api)"
-        )
+    try:
+        CronSchedule(cron=cron)
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(
+            f'{cron!r}: {why}; write five fields, such as "0 3 * * *"', param_hint="--cron"
+        ) from error
+    with refusals_as_errors():
+        check_workspace(Path(options["workspace"]))
+        check_server(needed=True)
     parameters = {"overrides": list(overrides), **options}
     synthesize_to_learn.serve(
         name=name, cron=cron, parameters=parameters, limit=1, entrypoint_type=EntrypointType.MODULE_PATH

@@ -26,6 +26,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.core.processes import processors
+from pipeline.core.project import is_project
 from pipeline.flow.children import Children, Outcome, StageFailedError
 from pipeline.flow.graph import Stage, out_of_date, read_graph
 from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
@@ -94,6 +95,7 @@ def synthesize_to_learn(
     """
     logger = get_run_logger()
     root = Path(workspace).resolve()
+    check_workspace(root)
     with _only_flow(root):
         if overrides:
             atomic_write_text(root / "params.yaml", compose_profile(root, overrides))
@@ -120,6 +122,16 @@ def synthesize_to_learn(
                 raise FlowFailedError(worse)
             logger.warning("%s", worse)
     return outcomes
+
+
+def check_workspace(root: Path) -> None:
+    """Refuses a folder that is no clone of the project.
+
+    Raises:
+        InputError: It lacks conf/ or dvc.yaml.
+    """
+    if not (is_project(root) and (root / "dvc.yaml").is_file()):
+        raise InputError(Problem(str(root), "is no clone of the project: it lacks conf/ or dvc.yaml", "name another"))
 
 
 @contextmanager

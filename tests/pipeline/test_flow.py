@@ -24,6 +24,7 @@ from pipeline.flow.headline import headline_markdown, worse_than_before
 from pipeline.flow.run_artifacts import confusion_table, shown_figures
 
 pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
 
 
 def prefect_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -205,6 +206,27 @@ def _wait_for(condition: object, seconds: float = 90.0) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address", "said"),
+    [
+        (
+            ["run"],
+            "http://somebody:hidden@127.0.0.1:1/api",
+            "PREFECT_API_URL=http://127.0.0.1:1/api: no Prefect server",
+        ),
+        (["serve", "--cron", "0 3 * * *"], "", "a schedule needs a Prefect server"),
+        (["serve", "--cron", "0 3"], "", "Invalid value for --cron: '0 3'"),
+        (["run", "--workspace", "nowhere"], "", "nowhere: is no clone of the project"),
+    ],
+)
+def test_what_cannot_run_is_said_in_one_line(tmp_path: Path, arguments: list[str], address: str, said: str) -> None:
+    environment = prefect_environment(tmp_path, dvc_workspaces.environment(PREFECT_API_URL=address))
+    command = [sys.executable, "-m", "pipeline.cli", "flow", *arguments]
+    done = dvc_workspaces.run(ROOT, *command, env=environment, check=False)
+    assert done.returncode != 0 and said in done.stderr
+    assert "Traceback" not in done.stderr and "hidden" not in done.stdout + done.stderr
 
 
 def test_what_reads_from_a_changed_stage_is_out_of_date() -> None:
