@@ -19,7 +19,7 @@ INTRODUCTION = """\
 # Parameters
 
 Every key of `params.yaml`, with the type, the default and the bounds that the code checks. `s2l profile` writes the
-file, and any key can be set by its path: `uv run s2l profile translators.lssl.training.steps=2000`. A wrong key or
+file, and any key can be set by its path: `uv run s2l profile translators.lssl_flow.training.steps=2000`. A wrong key or
 value is refused before any work.
 
 The settings of each data set (`dataset.settings`) stand beside its layout on the page of [data sets](data-sets.md).

@@ -25,7 +25,7 @@ class ProfileCommand(Command):
         with formatter.section("Groups and their values (conf/ of this folder)"):
             formatter.write_dl([(group, ", ".join(names)) for group, names in groups.items()])
         with formatter.section("Keys"):
-            formatter.write_text("Any key of params.yaml by its path: translators.lssl.training.steps=2000")
+            formatter.write_text("Any key of params.yaml by its path: translators.lssl_flow.training.steps=2000")
 
 
 def complete_override(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -40,8 +40,8 @@ REFUSALS = [
     # path, value, what the error must name
     ("sead", 1, ["sead", "did you mean seed?"]),
     ("synthesis.per_clas", 10, ["synthesis.per_clas", "did you mean per_class?"]),
-    ("translators.lssl.settings.widht", 16, ["translators.lssl.settings.widht", "did you mean width?"]),
-    ("translators.lssl.training.step", 16, ["translators.lssl.training.step", "did you mean steps?"]),
+    ("translators.lssl_flow.settings.widht", 16, ["translators.lssl_flow.settings.widht", "did you mean width?"]),
+    ("translators.lssl_flow.training.step", 16, ["translators.lssl_flow.training.step", "did you mean steps?"]),
     ("synthesis.per_class", 0, ["synthesis.per_class", "greater than"]),
     ("synthesis.per_class", "many", ["synthesis.per_class", "integer"]),
     ("dataset.image_size", 50, ["dataset.image_size", "lssl"]),
@@ -49,7 +49,7 @@ REFUSALS = [
     ("dataset.rare", "100", ["dataset.rare", "dictionary"]),
     ("dataset.channels", 2, ["dataset.channels", "1 or 3"]),
     ("dataset.source", "mnist", ["dataset", "mnist", "fer2013"]),
-    ("translators.lssl.method", "pix2pix", ["translators.lssl", "pix2pix", "stargan"]),
+    ("translators.lssl_flow.method", "pix2pix", ["translators.lssl_flow", "pix2pix", "stargan"]),
     ("seeds", [], ["seeds"]),
     ("seeds", [1, 1], ["seeds", "twice"]),
     ("folds.folds", 0, ["folds.folds"]),
@@ -70,11 +70,11 @@ REFUSALS = [
     ("scale", "smoke", ["scale", "s2l profile scale=smoke"]),
     ("dataset", "fer2013", ["dataset", "s2l profile dataset=fer2013"]),
     ("classifier.learning_rate", "1e999", ["classifier.learning_rate"]),
-    ("translators.lssl.settings.lambda_cls", float("inf"), ["translators.lssl.settings.lambda_cls", "inf"]),
-    ("translators.lssl.settings.lambda_cls", "1e999", ["translators.lssl.settings.lambda_cls", "finite"]),
+    ("translators.lssl_flow.settings.lambda_cls", float("inf"), ["translators.lssl_flow.settings.lambda_cls", "inf"]),
+    ("translators.lssl_flow.settings.lambda_cls", "1e999", ["translators.lssl_flow.settings.lambda_cls", "finite"]),
     ("translators", {"x; touch pwned": {"method": "warp"}}, ["x; touch pwned", "should match pattern"]),
     ("dataset.attribute", "age", ["dataset.attribute", "illumination", "pose"]),
-    ("dataset.attribute", "pose", ["lssl.training.mirror", "set it to false", "augmentation_settings.flip"]),
+    ("dataset.attribute", "pose", ["lssl_flow.training.mirror", "set it to false", "augmentation_settings.flip"]),
 ]
 
 
@@ -145,10 +145,10 @@ def test_unknown_groups_are_refused_with_what_exists() -> None:
 
 MISSPELT = [
     # override, the fix, what must not be advised
-    ("translators.lssl.training.step=3", "did you mean translators.lssl.training.steps?", "+translators"),
-    ("translators.lssl.settings.widht=3", "did you mean translators.lssl.settings.width?", "+translators"),
-    ("translators.lssl.training.miror=false", "did you mean +translators.lssl.training.mirror?", "add it"),
-    ("translators.lssl.training.mirror=false", "add it: +translators.lssl.training.mirror=false", "did you mean"),
+    ("translators.lssl_flow.training.step=3", "did you mean translators.lssl_flow.training.steps?", "+translators"),
+    ("translators.lssl_flow.settings.widht=3", "did you mean translators.lssl_flow.settings.width?", "+translators"),
+    ("translators.lssl_flow.training.miror=false", "did you mean +translators.lssl_flow.training.mirror?", "add it"),
+    ("translators.lssl_flow.training.mirror=false", "add it: +translators.lssl_flow.training.mirror=false", "did you mean"),
     ("sead=3", "did you mean seed?", "+sead"),
     ("datset=fer2013", "did you mean dataset?", "+datset"),
     ("seed.x=3", "seed is a value without keys", "+seed"),

@@ -50,7 +50,7 @@ def test_a_stage_s_time_memory_and_code_are_kept(tmp_path, parameters) -> None:
     assert stage.peak_memory is not None and 10 * 2**20 < stage.peak_memory < 2**36 and stage.gpu_memory is None
     assert stage.code == record.code
     planned = 3 + 3 * len(parameters.translators) + len(parameters.arms.all())
-    assert len(record.unmeasured) == planned - 1 and "train@lssl" in record.unmeasured
+    assert len(record.unmeasured) == planned - 1 and "train@lssl_flow" in record.unmeasured
 
 
 def test_times_never_enter_what_dvc_hashes(tmp_path) -> None:
