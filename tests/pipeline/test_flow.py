@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import httpx
 import pandas as pd
 import psutil
 import pytest
+from waiting import lives, wait_for
 
 from pipeline.flow.children import is_transient
 from pipeline.flow.graph import Stage, out_of_date, read_graph, with_downstream
@@ -128,7 +128,7 @@ def test_a_flow_that_is_ended_leaves_no_process_and_no_lock(tmp_path: Path, numb
     place, environment = make_workspace(tmp_path, f'exec {sys.executable} -c "{sleeper}"')
     environment["SHELL"] = shutil.which(shell) or f"/bin/{shell}"
     running = subprocess.Popen(flow_command(), cwd=place, env=environment, stderr=subprocess.DEVNULL)
-    _wait_for(lambda: process_file.exists() and process_file.read_text(encoding="utf-8") != "")
+    wait_for(lambda: process_file.exists() and process_file.read_text(encoding="utf-8") != "")
     second = dvc_workspaces.run(place, *flow_command(), env=environment, check=False)
     assert second.returncode == 1
     assert f"another flow runs here (process {running.pid})" in second.stderr
@@ -137,10 +137,10 @@ def test_a_flow_that_is_ended_leaves_no_process_and_no_lock(tmp_path: Path, numb
     assert running.wait(60) != 0
     # Nothing can end Prefect's temporary server where the flow is killed.
     servers = [other for other in others if number == signal.SIGKILL and _serves(other)]
-    _wait_for(lambda: not any(_lives(other.pid) for other in others if other not in servers))
+    wait_for(lambda: not any(lives(other.pid) for other in others if other not in servers))
     for server in servers:
         server.kill()
-    assert not _lives(int(process_file.read_text(encoding="utf-8")))
+    assert not lives(int(process_file.read_text(encoding="utf-8")))
     break_stand_in(tmp_path, "")
     dvc_workspaces.run(place, "dvc", "repro", "prepare", env=environment)
     assert calls(environment) == ["prepare"]
@@ -163,8 +163,8 @@ def test_a_schedule_fires_by_itself_on_a_real_server(tmp_path: Path) -> None:
                     command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
                 )
             )
-            _wait_for(ready)
-        _wait_for(lambda: "COMPLETED" in [run["state_type"] for run in _query(address, "flow_runs")], 240)
+            wait_for(ready)
+        wait_for(lambda: "COMPLETED" in [run["state_type"] for run in _query(address, "flow_runs")], 240)
         keys = {artifact["key"] for artifact in _query(address, "artifacts")}
         assert {"headline", "arms", "stages", "stages-done", "confusion-real"} <= keys
         assert sorted(calls(environment)) == sorted(read_graph(place))
@@ -190,22 +190,6 @@ def _serves(process: psutil.Process) -> bool:
         return "prefect.server.api.server:create_app" in process.cmdline()
     except psutil.NoSuchProcess:
         return False
-
-
-def _lives(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def _wait_for(condition: object, seconds: float = 90.0) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

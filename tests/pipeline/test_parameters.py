@@ -148,7 +148,11 @@ MISSPELT = [
     ("translators.lssl_flow.training.step=3", "did you mean translators.lssl_flow.training.steps?", "+translators"),
     ("translators.lssl_flow.settings.widht=3", "did you mean translators.lssl_flow.settings.width?", "+translators"),
     ("translators.lssl_flow.training.miror=false", "did you mean +translators.lssl_flow.training.mirror?", "add it"),
-    ("translators.lssl_flow.training.mirror=false", "add it: +translators.lssl_flow.training.mirror=false", "did you mean"),
+    (
+        "translators.lssl_flow.training.mirror=false",
+        "add it: +translators.lssl_flow.training.mirror=false",
+        "did you mean",
+    ),
     ("sead=3", "did you mean seed?", "+sead"),
     ("datset=fer2013", "did you mean dataset?", "+datset"),
     ("seed.x=3", "seed is a value without keys", "+seed"),

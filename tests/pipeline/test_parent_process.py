@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import lives, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent ended")
 
@@ -39,29 +40,13 @@ def test_a_stage_ends_with_what_called_it(tmp_path: Path, shell: list[str], asks
     stage = [sys.executable, "-c", STAGE, str(place), asks]
     environment = os.environ | {"DVC_STAGE": "train@warp", "PYTHONPATH": str(Path(__file__).parents[2])}
     caller = subprocess.Popen([sys.executable, "-c", CALLER, *shell, *stage], env=environment)
-    _wait_for(place.exists)
+    wait_for(place.exists)
     process = int(place.read_text(encoding="utf-8"))
     caller.kill()
     caller.wait()
     if ends:
-        _wait_for(lambda: not _lives(process))
+        wait_for(lambda: not lives(process))
     else:
         time.sleep(1.0)
-        assert _lives(process)
+        assert lives(process)
         os.kill(process, signal.SIGKILL)
-
-
-def _lives(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
-def _wait_for(condition: object) -> None:
-    assert callable(condition)
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
