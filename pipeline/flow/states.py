@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,8 @@ def stage_states(root: Path, parameters: str | None = None) -> tuple[dict[str, S
                 other.write_text(parameters, encoding="utf-8")
                 repository.fs = _OneFileReplaced(Path(root) / "params.yaml", other)
             graph = graph_of(repository)
-            changed = repository.status()
+            # Its keys begin with the path of dvc.yaml where that is not in the working directory.
+            changed = {key.rpartition(":")[2] for key in repository.status()}
             return graph, _states(repository, graph, changed)
     except DvcException as error:
         raise InputError(Problem(str(root), str(error), "run `dvc status` there to see all of it")) from error
@@ -64,7 +65,7 @@ class _OneFileReplaced(LocalFileSystem):  # type: ignore[misc]  # DVC has no typ
         return super().open(self._by if replaced else path, mode, **options)
 
 
-def _states(repository: Any, graph: Mapping[str, Stage], changed: Mapping[str, Any]) -> dict[str, State]:
+def _states(repository: Any, graph: Mapping[str, Stage], changed: Collection[str]) -> dict[str, State]:
     stale = with_downstream(changed, graph)
     stages = {stage.name: stage for stage in repository.index.stages}
     states: dict[str, State] = {}
@@ -77,30 +78,25 @@ def _states(repository: Any, graph: Mapping[str, Stage], changed: Mapping[str, A
         # Nobody can know what a stage that runs will write, nor what is then in a folder of which it writes a part.
         unknown = bool(upstream & {"runs", "runs if changed"}) or _reads_a_part(stages[name], outputs)
         if unknown:
-            states[name] = "runs if changed" if _may_stay(stages[name], changed.get(name, [])) else "runs"
+            states[name] = "runs if changed" if _may_stay(stages[name]) else "runs"
             continue
+        there = {str(out.def_path): out.hash_info for out in stages[name].outs if not out.status()}
         restored = _earlier_results(repository, stages[name], outputs)
-        states[name] = "runs" if restored is None else "restored"
-        outputs |= restored or {}
+        if restored is None:
+            states[name] = "runs"
+        else:
+            states[name] = "up to date" if restored == there else "restored"
+            outputs |= restored
     return states
 
 
-def _may_stay(stage: Any, status: Any) -> bool:
-    """Whether a stage's last results may still hold, if the stages that it reads from write the same bytes again.
-
-    Args:
-        stage: Of DVC.
-        status: What DVC says has changed about it.
-    """
-    changed_outputs = False
-    for entry in status if isinstance(status, list) else [status]:
-        if not isinstance(entry, dict):  # such as "changed command"
-            return False
-        # What other stages wrote may be written again; code, parameters and a data set are as they are.
-        if any(not str(path).startswith("artifacts/") for path in entry.get("changed deps", {})):
-            return False
-        changed_outputs |= bool(entry.get("changed outs"))
-    return not changed_outputs or _in_cache(stage)
+def _may_stay(stage: Any) -> bool:
+    """Whether a stage's last results may still hold, if the stages that it reads from write the same bytes again."""
+    # What other stages wrote may be written again; code, parameters and a data set are as they are.
+    own = [dependency for dependency in stage.deps if not str(dependency.def_path).startswith("artifacts/")]
+    if stage.changed_stage() or any(dependency.status() for dependency in own):
+        return False
+    return _in_cache(stage) or not any(out.status() for out in stage.outs)
 
 
 def _reads_a_part(stage: Any, outputs: Mapping[str, Any]) -> bool:

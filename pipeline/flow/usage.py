@@ -45,6 +45,11 @@ class UsageMeter:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
+    @property
+    def peak_memory(self) -> int | None:
+        """As in `Usage`, so far."""
+        return self._peak_memory
+
     def finish(self) -> Usage:
         """Waits until the process ends, without taking its exit status from whoever else waits for it."""
         with suppress(ChildProcessError, AttributeError):  # another thread was first; not on every system
