@@ -5,8 +5,9 @@ and the same settings; this machine, other settings; another machine, the same s
 settings. Then, with a as the amount of work:
 
 - processor time: from records of one amount alone s + (p - s) a / a0, where p is the newest record's processor time,
-  a0 its amount, and s the least that any stage on record took there, which is what starting costs; from records of two
-  amounts or more the line of least squares, through 0 or level where it would fall below.
+  a0 its amount, and s the least that a stage of another kind took there, for what starting costs (0: no other is on
+  record). That is rather too little, so the estimate is too high for more work and too low for less. From records of
+  two amounts or more the line of least squares, through 0 or level where it would fall below.
 - wall time: the processor time divided by the cores that it keeps busy: as many as it ever did on record (processor
   time / wall time), or as it has now, whichever are fewer.
 - memory: the largest peak on record by process, times its processes, and the pixels that each now holds above those
@@ -136,4 +137,7 @@ def _basis(chosen: Sequence[CostRecord], amount: float, *, here: bool, same: boo
     nearest = min((record.amount or 0.0 for record in chosen), key=lambda known: abs(known - amount))
     if nearest and abs(amount / nearest - 1) > 0.001:
         words.append(f"{amount / nearest:.3g} times the work")
+        if len({record.amount for record in chosen}) == 1:
+            # The part that does not grow was taken for too small.
+            words.append("rather less" if amount > nearest else "rather more")
     return ", ".join(words)

@@ -140,55 +140,86 @@ def work_of(stage: str, parameters: Mapping[str, Any], counts: FaceCounts | None
 
 
 def _parts(base: str, name: str | None, parameters: Mapping[str, Any], counts: FaceCounts | None) -> _Parts:
-    folds = counts.folds if counts is not None else None
-    classes = counts.classes if counts is not None else None
+    match base:
+        case "prepare":
+            return _prepare(parameters)
+        case "parsing":
+            return _one_network(_mapping(parameters.get("parsing")), "training", counts)
+        case "judge":
+            return _one_network(_mapping(parameters.get("judge")), "classifier", counts)
+        case "train" | "synthesize" | "assess":
+            return _translator(base, str(name), parameters, counts)
+        case "classify":
+            return _arm(str(name), parameters, counts)
+        case "report":
+            return _Parts([])
+        case _:  # a stage that was added to dvc.yaml
+            return _Parts([], settings=parameters)
+
+
+def _prepare(parameters: Mapping[str, Any]) -> _Parts:
     dataset = _mapping(parameters.get("dataset"))
-    if base == "prepare":
-        settings = _without(_mapping(dataset.get("settings")), ("seed",))
-        # How many faces a data set has is not known before it is read, so another data set is no measure of it.
-        kind = {**_without(dataset, ("root", "image_size", "channels")), "settings": settings}
-        return _Parts([_hash([kind, parameters.get("folds")])], [])
-    if base == "report":
-        return _Parts([], [])
-    parallel = counts.folds if counts is not None else 1
-    if base in ("parsing", "judge"):
-        section = _mapping(parameters.get(base))
-        key = "training" if base == "parsing" else "classifier"
-        training = _mapping(section.get(key))
-        if section.get("enabled") is False:
-            return _Parts(["disabled"], [])
-        settings = [_without(section, (key,)), _per_step(training)]
-        kind = [_mapping(training.get("model")).get("name")]
-        return _Parts(kind, settings, [*_amounts(training), folds], tasks=parallel)
-    if base in ("train", "synthesize", "assess"):
-        entry = _mapping(_mapping(parameters.get("translators")).get(name))
+    settings = _without(_mapping(dataset.get("settings")), ("seed",))
+    # How many faces a data set has is not known before it is read, so another data set is no measure of it.
+    same = {**_without(dataset, ("root", "image_size", "channels")), "settings": settings}
+    return _Parts([_hash([same, parameters.get("folds")])])
+
+
+def _one_network(section: Mapping[str, Any], key: str, counts: FaceCounts | None) -> _Parts:
+    """The parsing network and the judge, a network for each fold.
+
+    Args:
+        section: Of params.yaml.
+        key: Where in it the settings of the training are.
+        counts: What prepare found.
+    """
+    if section.get("enabled") is False:
+        return _Parts(["disabled"])
+    training = _mapping(section.get(key))
+    return _Parts(
+        [_mapping(training.get("model")).get("name")],
+        settings=[_without(section, (key,)), _per_step(training)],
+        factors=[*_amounts(training), _folds(counts)],
+        tasks=_folds(counts) or 1,
+    )
+
+
+def _translator(base: str, name: str, parameters: Mapping[str, Any], counts: FaceCounts | None) -> _Parts:
+    entry = _mapping(_mapping(parameters.get("translators")).get(name))
+    method, network = entry.get("method"), entry.get("settings")
+    if base == "train":
         training = _mapping(entry.get("training"))
-        method = entry.get("method")
-        settings = [method, entry.get("settings")]
-        if base == "train" and "steps" in training:
-            settings.append(_per_step(training))
-            return _Parts([method], settings, [*_amounts(training), folds], tasks=parallel)
-        if base == "train":
-            return _Parts([method, "fitted"], [*settings, dataset], [folds], tasks=parallel)
-        synthesis = _mapping(parameters.get("synthesis"))
-        settings.append(_without(synthesis, ("per_class",)))
-        if base == "assess":
-            settings.append(parameters.get("scores"))
-        return _Parts([method], settings, [_number(synthesis, "per_class"), classes, folds], makes_faces=True)
-    if base == "classify":
-        arms = _mapping(parameters.get("arms")).values()
-        arm = next((_mapping(group[name]) for group in arms if isinstance(group, Mapping) and name in group), {})
-        classifier = _mapping(parameters.get("classifier"))
-        if arm.get("kind") in CLASSICAL_KINDS:
-            return _Parts([arm["kind"]], [], [folds])
-        seeds = parameters.get("seeds")
-        number = len(seeds) if isinstance(seeds, list) else 1
-        kind = [_mapping(classifier.get("model")).get("name")]
-        settings = [_per_step(classifier), arm.get("augmentation")]
-        factors = [*_amounts(classifier), _number(arm, "steps_factor"), number, folds]
-        per_class = int(_number(arm, "per_class", 0))
-        return _Parts(kind, settings, factors, tasks=number * parallel, synthetic_per_class=per_class)
-    return _Parts([], parameters)
+        if "steps" in training:
+            kind, settings = [method], [network, _per_step(training)]
+        else:  # fitted: its time depends on the faces
+            kind, settings = [method, "fitted"], [network, parameters.get("dataset")]
+        factors = [*(_amounts(training) if "steps" in training else []), _folds(counts)]
+        return _Parts(kind, settings=settings, factors=factors, tasks=_folds(counts) or 1)
+    synthesis = _mapping(parameters.get("synthesis"))
+    settings = [network, _without(synthesis, ("per_class",)), parameters.get("scores") if base == "assess" else None]
+    classes = None if counts is None else counts.classes
+    factors = [_number(synthesis, "per_class"), classes, _folds(counts)]
+    return _Parts([method], settings=settings, factors=factors, makes_faces=True)
+
+
+def _arm(name: str, parameters: Mapping[str, Any], counts: FaceCounts | None) -> _Parts:
+    groups = [_mapping(group) for group in _mapping(parameters.get("arms")).values()]
+    arm = next((_mapping(group[name]) for group in groups if name in group), {})
+    if arm.get("kind") in CLASSICAL_KINDS:
+        return _Parts([arm["kind"]], factors=[_folds(counts)])
+    classifier, seeds = _mapping(parameters.get("classifier")), parameters.get("seeds")
+    number = len(seeds) if isinstance(seeds, list) else 1
+    return _Parts(
+        [_mapping(classifier.get("model")).get("name")],
+        settings=[_per_step(classifier), arm.get("augmentation")],
+        factors=[*_amounts(classifier), _number(arm, "steps_factor"), number, _folds(counts)],
+        tasks=number * (_folds(counts) or 1),
+        synthetic_per_class=int(_number(arm, "per_class", 0)),
+    )
+
+
+def _folds(counts: FaceCounts | None) -> int | None:
+    return None if counts is None else counts.folds
 
 
 def _most_processes(runtime: Mapping[str, Any]) -> int:

@@ -160,7 +160,7 @@ def test_an_estimate_by_hand() -> None:
     assert found.processor_seconds == 10 + 100 * 2
     assert found.seconds(1) == 210 and found.seconds(2) == pytest.approx(210 / 1.1)
     assert found.memory(2) == 10**9 and found.disk == 5000
-    assert found.basis == "1 record, 2 times the work"
+    assert found.basis == "1 record, 2 times the work, rather less"
 
 
 def test_synthetic_faces_take_disk_in_proportion() -> None:
@@ -188,6 +188,8 @@ def test_the_records_that_are_nearest_to_the_work_serve() -> None:
         return None if found is None else (found.processor_seconds, found.basis)
 
     assert cost(SHORT, broken_off) is None
+    assert cost(record(amount=4000.0)) == (27.5, "1 record, 0.25 times the work, rather more")
+    assert cost(record(amount=500.0), record(amount=4000.0)) == (110.0, "2 records, 2 times the work")
     assert cost(there) == (1.0, "1 record, another machine (there)")
     assert cost(there, wider) == (2.0, "1 record, other settings")
     assert cost(record(), there, wider, broken_off) == (110.0, "1 record")
