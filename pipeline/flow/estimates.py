@@ -11,7 +11,7 @@ settings. Then, with a as the amount of work:
 - wall time: the processor time divided by the cores that it keeps busy: as many as it ever did on record (processor
   time / wall time), or as it has now, whichever are fewer.
 - memory: the largest peak on record by process, times its processes, and the pixels that each now holds above those
-  that it held then.
+  that it held then; of `assess` the line through peaks of two amounts or more.
 - disk: what it wrote; synthetic faces in proportion to a.
 
 Where no record serves there is no estimate.
@@ -85,10 +85,14 @@ def estimate(work: Work, records: Sequence[CostRecord], *, machine: str) -> Esti
     points = [(float(record.amount or 0), record.processor_seconds) for record in chosen]
     newest = chosen[-1]
     peaks = [
-        record.peak_memory / work.processes_in_all(record.cores) for record in chosen if record.peak_memory is not None
+        (float(record.amount or 0), record.peak_memory / work.processes_in_all(record.cores))
+        for record in chosen
+        if record.peak_memory is not None
     ]
-    memory = max(peaks, default=None)
-    if memory is not None and work.held is not None and newest.held is not None:
+    memory = max((peak for _, peak in peaks), default=None)
+    if memory is not None and work.holds_faces:
+        memory = scaled(peaks, work.amount, start=memory)  # from one amount it can't be told how it grows
+    elif memory is not None and work.held is not None and newest.held is not None:
         memory += max(0, work.held - max(record.held or 0 for record in chosen))
     disk = max(record.output_bytes for record in chosen)
     if work.makes_faces:

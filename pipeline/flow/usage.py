@@ -37,7 +37,7 @@ class UsageMeter:
     """
 
     def __init__(self, process: int) -> None:
-        self._process = process
+        self._process = psutil.Process(process)
         self._began = time.monotonic()
         self._processor_seconds = 0.0
         self._peak_memory: int | None = None
@@ -53,20 +53,19 @@ class UsageMeter:
     def finish(self) -> Usage:
         """Waits until the process ends, without taking its exit status from whoever else waits for it."""
         with suppress(ChildProcessError, AttributeError):  # another thread was first; not on every system
-            os.waitid(os.P_PID, self._process, os.WEXITED | os.WNOWAIT)
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         self._ended.set()
         self._thread.join()
         self._sample()  # on Linux an ended process still knows the time of all that it waited for
         return Usage(time.monotonic() - self._began, self._processor_seconds, self._peak_memory)
 
     def _watch(self) -> None:
-        while not self._ended.wait(_EVERY):
+        while not self._ended.wait(_EVERY) and self._process.is_running():
             self._sample()
 
     def _sample(self) -> None:
         try:
-            top = psutil.Process(self._process)
-            processes = [top, *top.children(recursive=True)]
+            processes = [self._process, *self._process.children(recursive=True)]
         except psutil.Error:
             return
         seconds, memory = 0.0, 0

@@ -56,6 +56,7 @@ class Work:
         settings: A hash of all settings that a step's cost may depend on; records with the same one serve best.
         amount: What the time grows with; None: not known before `prepare` has run.
         makes_faces: Whether its outputs grow with the amount.
+        holds_faces: Whether its memory grows with the amount.
         tasks: Folds and seeds that processes of their own work on, as many at once as there are cores; 1: none are.
         most_processes: At most so many at once, whatever the cores; 0: no limit.
         held: Bytes of pixels that one of its processes holds in memory; None: not known.
@@ -65,6 +66,7 @@ class Work:
     settings: str
     amount: float | None
     makes_faces: bool = False
+    holds_faces: bool = False
     tasks: int = 1
     most_processes: int = 0
     held: int | None = None
@@ -133,6 +135,7 @@ def work_of(stage: str, parameters: Mapping[str, Any], counts: FaceCounts | None
         settings=_hash(parts.settings),
         amount=amount,
         makes_faces=parts.makes_faces,
+        holds_faces=base == "assess",  # synthesis writes its faces by blocks
         tasks=parts.tasks,
         most_processes=_most_processes(_mapping(parameters.get("runtime"))),
         held=held,

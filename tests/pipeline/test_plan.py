@@ -178,6 +178,15 @@ def test_memory_grows_with_processes_and_with_what_each_holds() -> None:
     assert found.memory(2) == 3 * (10**9 + 2 * 10**8)
 
 
+def test_memory_of_what_holds_all_synthetic_faces_follows_the_line() -> None:
+    work = Work(kind="lssl", settings="same", amount=4000.0, holds_faces=True, held=10**12)
+    known = [record(amount=1000.0, peak_memory=10**9), record(amount=2000.0, peak_memory=15 * 10**8)]
+    found = estimate(work, known, machine="here")
+    assert found is not None and found.memory(1) == 25 * 10**8
+    found = estimate(work, known[:1], machine="here")
+    assert found is not None and found.memory(1) == 10**9
+
+
 def test_the_records_that_are_nearest_to_the_work_serve() -> None:
     there = record(machine="there", processor_seconds=1.0)
     wider = record(settings="other", processor_seconds=2.0)
