@@ -30,12 +30,14 @@ class PlannedStage:
     Attributes:
         name: As DVC names it.
         state: What DVC would do with it.
-        estimate: What it would cost; None: it does not run, or there is no record of such a stage.
+        estimate: What it would cost; None: it does not run, or nobody knows.
+        unknown: Why nobody knows, if it runs.
     """
 
     name: str
     state: State
     estimate: Estimate | None
+    unknown: str = "no record"
 
     @property
     def runs(self) -> bool:
@@ -72,7 +74,7 @@ class Plan:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Names of stages that run and of which there is no record: all sums leave them out."""
+        """Names of stages that run and have no estimate: all sums leave them out."""
         return tuple(stage.name for stage in self.running if stage.estimate is None)
 
 
@@ -101,7 +103,8 @@ def make_plan(root: Path, overrides: Sequence[str] = (), *, slots: int | None = 
         found = None
         if state in ("runs", "runs if changed"):
             found = estimate(work, records, machine=machine)
-        stages.append(PlannedStage(name, state, found))
+        unknown = "no record" if work.amount is not None else "classes and folds are not known before prepare"
+        stages.append(PlannedStage(name, state, found, unknown))
     if gpus is None and Path("/dev/nvidia0").exists():
         gpus = 1
     return Plan(
@@ -133,7 +136,7 @@ def describe_plan(plan: Plan) -> str:
     for stage in plan.stages:
         found = stage.estimate
         if found is None:
-            rows.append((stage.name, stage.state, "", "", "", "no record" if stage.runs else ""))
+            rows.append((stage.name, stage.state, "", "", "", stage.unknown if stage.runs else ""))
             continue
         cores = spans[stage.name].cores
         memory = found.memory(cores)
@@ -183,7 +186,7 @@ def _sums(plan: Plan, spans: Mapping[str, Span]) -> list[str]:
     if not plan.running:
         return [*lines, "nothing to compute"]
     if plan.unknown:
-        lines.append(f"no record, and in no sum below: {', '.join(plan.unknown)}")
+        lines.append(f"without an estimate, and in no sum: {len(plan.unknown)} of {len(plan.running)} that run")
     if not known:
         return lines
     least = "at least " if plan.unknown else ""

@@ -61,8 +61,14 @@ class _OneFileReplaced(LocalFileSystem):  # type: ignore[misc]  # DVC has no typ
 
     def open(self, path: Any, mode: str = "r", **options: Any) -> Any:
         """Opens a file, or the one in its place."""
-        replaced = os.path.abspath(os.fspath(path)) == self._replaced  # noqa: PTH100
-        return super().open(self._by if replaced else path, mode, **options)
+        return super().open(self._by if self._is_replaced(path) else path, mode, **options)
+
+    def exists(self, path: Any, *arguments: Any, **options: Any) -> Any:
+        """Whether a file is there; the replaced one is."""
+        return self._is_replaced(path) or super().exists(path, *arguments, **options)
+
+    def _is_replaced(self, path: Any) -> bool:
+        return isinstance(path, str) and os.path.abspath(path) == self._replaced  # noqa: PTH100
 
 
 def _states(repository: Any, graph: Mapping[str, Stage], changed: Collection[str]) -> dict[str, State]:

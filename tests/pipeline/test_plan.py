@@ -262,7 +262,7 @@ def make_plan(states: Mapping[str, Any], free_disk: int = 10**12) -> str:
 def test_a_plan_in_words() -> None:
     said = make_plan({"a": "up to date", "b": "restored", "c": "runs", "d": "runs", "e": "runs if changed"})
     assert "5 stages: 1 up to date, 1 restored, 2 runs, 1 runs if changed" in said
-    assert "no record, and in no sum below: d" in said
+    assert "without an estimate, and in no sum: 1 of 3 that run" in said
     assert "time: at least 7 min 00 s with 2 at once" in said
     assert "critical path: at least 7 min 00 s: c -> e" in said
     assert "memory: at least 1.0 GB at once" in said and "disk: at least 2.0 GB" in said
