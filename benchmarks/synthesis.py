@@ -87,10 +87,11 @@ def main() -> None:
             licence="cc0-1.0",
         )
         seconds = time.process_time() - started
+        written = sum(file.stat().st_size for file in Path(directory).rglob("*") if file.is_file())
     made = options.faces * len(names)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     speed = f"{made / seconds:.0f} images/s ({made} in {seconds:.1f} s)"
-    print(f"warp faces, encoded and written: {speed}, peak {peak:.0f} MiB")
+    print(f"warp faces, encoded and written: {speed}, {written / made:.0f} bytes each, peak {peak:.0f} MiB")
 
 
 if __name__ == "__main__":

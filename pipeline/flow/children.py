@@ -14,6 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from augment.core.errors import InputError
+from augment.core.processes import processors
+from pipeline.flow.records import keep_record
+from pipeline.flow.usage import UsageMeter
+
 # The child ends with the flow even where the flow is killed and can stop nothing itself. It ends by an exception: DVC
 # then takes back its entry in the list of files in use, which would block the next run. It tells its whole group
 # first: between it and the stage stands a shell, and where that is not bash (`SHELL` in a container or a unit of
@@ -98,6 +103,7 @@ class Children:
             self._running[name] = child
         if cores and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(child.pid, cores)  # inherited by what DVC starts, which it does seconds later
+        meter = UsageMeter(child.pid)
         lines: list[str] = []
         try:
             assert child.stdout is not None
@@ -105,6 +111,7 @@ class Children:
                 if text := line.rstrip():
                     lines.append(text)
                     log(text)
+            usage = meter.finish()
             status = child.wait()
         finally:
             with self._lock:
@@ -113,7 +120,13 @@ class Children:
         if status != 0:
             raise StageFailedError(_reason(name, status, lines), transient=not self._stopped and is_transient(lines))
         unchanged = any("didn't change, skipping" in line or "is cached - skipping run" in line for line in lines)
-        return "cached" if unchanged else "ran"
+        if unchanged:
+            return "cached"
+        try:
+            keep_record(self._root, name, usage, cores=len(cores) if cores else processors())
+        except (InputError, OSError) as error:  # only a time is lost
+            log(f"what it cost could not be recorded: {error}")
+        return "ran"
 
     def stop(self) -> None:
         """Ends every stage that runs, with all of its processes, and lets no other begin."""

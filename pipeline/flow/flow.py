@@ -5,6 +5,7 @@
 
 import os
 import queue
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,6 +31,7 @@ from pipeline.core.project import is_project
 from pipeline.flow.children import Children, Outcome, StageFailedError
 from pipeline.flow.graph import Stage, out_of_date, read_graph
 from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
+from pipeline.flow.records import forget_old_records, read_records, stage_table
 from pipeline.flow.run_artifacts import publish_report
 from pipeline.profile import compose_profile
 
@@ -96,7 +98,9 @@ def synthesize_to_learn(
     logger = get_run_logger()
     root = Path(workspace).resolve()
     check_workspace(root)
+    began = time.time()
     with _only_flow(root):
+        forget_old_records(root)
         if overrides:
             atomic_write_text(root / "params.yaml", compose_profile(root, overrides))
         graph = read_graph(root)
@@ -110,8 +114,7 @@ def synthesize_to_learn(
             logger.info("all %d stages are up to date: nothing to do", len(graph))
         outcomes = {name: outcomes[name] for name in graph}
         failed = [name for name, outcome in outcomes.items() if outcome == "failed"]
-        rows = [{"stage": name, "outcome": outcome} for name, outcome in outcomes.items()]
-        create_table_artifact(rows, key="stages")
+        create_table_artifact(stage_table(outcomes, read_records(root), since=began), key="stages")
         if failed:
             raise FlowFailedError(f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there")
         metrics, synthetic = read_metrics(root), synthetic_arms(root)

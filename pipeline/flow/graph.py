@@ -8,8 +8,12 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from augment.core.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 
 @dataclass(frozen=True)
@@ -36,24 +40,30 @@ def read_graph(root: Path) -> dict[str, Stage]:
     Raises:
         InputError: There is no DVC repository, or dvc.yaml can't be read.
     """
-    import networkx
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo(str(root)) as repository:
-            graph = repository.index.graph  # edges lead from a stage to what it reads
-            order = list(networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.name))
-            return {
-                stage.name: Stage(
-                    name=stage.name,
-                    upstream=frozenset(other.name for other in graph.successors(stage)),
-                    gpu=bool((stage.meta or {}).get("gpu")),
-                )
-                for stage in order
-            }
+            return graph_of(repository)
     except DvcException as error:
         raise InputError(Problem(str(root), str(error), "run it in a clone of the project")) from error
+
+
+def graph_of(repository: Repo) -> dict[str, Stage]:
+    """The stages of an open repository of DVC, each after those that it reads from."""
+    import networkx
+
+    graph = repository.index.graph  # edges lead from a stage to what it reads
+    order = list(networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.name))
+    return {
+        stage.name: Stage(
+            name=stage.name,
+            upstream=frozenset(other.name for other in graph.successors(stage)),
+            gpu=bool((stage.meta or {}).get("gpu")),
+        )
+        for stage in order
+    }
 
 
 def out_of_date(root: Path, graph: Mapping[str, Stage]) -> set[str]:

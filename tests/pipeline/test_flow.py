@@ -21,7 +21,10 @@ from waiting import lives, wait_for
 from pipeline.flow.children import is_transient
 from pipeline.flow.graph import Stage, out_of_date, read_graph, with_downstream
 from pipeline.flow.headline import headline_markdown, worse_than_before
+from pipeline.flow.records import read_records
 from pipeline.flow.run_artifacts import confusion_table, shown_figures
+from pipeline.flow.states import stage_states
+from pipeline.profile import compose_profile
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -92,6 +95,46 @@ def test_dvc_has_nothing_to_do_after_a_flow_and_a_flow_nothing_after_it(workspac
         "cached"
     }
     assert calls(environment) == before
+
+
+def test_a_flow_records_its_stages_and_a_plan_changes_nothing(
+    workspace: tuple[Path, dict[str, str]], tmp_path: Path
+) -> None:
+    place, environment = workspace
+    graph, called = read_graph(place), calls(environment)
+    records = {record.stage: record for record in read_records(place)}
+    assert set(records) == set(graph)
+    for record in records.values():
+        assert record.peak_memory and record.processor_seconds > 0 and record.output_bytes > 0
+
+    copy = shutil.copytree(place, tmp_path / "copy", symlinks=True)
+    before = (copy / "params.yaml").read_bytes()
+    _, states = stage_states(copy)
+    assert set(states.values()) == {"up to date"}
+    plan = [sys.executable, "-m", "pipeline.flow", "plan"]
+    words = ["scale=smoke", "classifier.steps=20"]
+    said = dvc_workspaces.run(copy, *plan, *words, env=environment).stdout
+    for line in said.splitlines()[1 : len(graph) + 1]:
+        name, state = line.split()[0], " ".join(line.split()[1:])
+        assert state.startswith("runs" if name == "report" or name.startswith("classify") else "up to date"), line
+    assert "1 record" in next(line for line in said.splitlines() if line.startswith("report "))
+    refused = dvc_workspaces.run(copy, *plan, "scale=none", env=environment, check=False)
+    assert refused.returncode == 1 and "scale=none" in refused.stderr and "Traceback" not in refused.stderr
+
+    # Nobody knows before whether another parsing network is the same, and with it what the others read.
+    _, states = stage_states(copy, compose_profile(copy, ["scale=smoke", "parsing.training.steps=9"]))
+    assert states["parsing"] == "runs" and states["train@warp"] == states["assess@warp"] == "runs if changed"
+    assert states["judge"] == states["classify_real@real"] == "up to date"
+    # What is lost is in DVC's cache; the stages that read it find what they read before.
+    shutil.rmtree(copy / "artifacts" / "judge")
+    _, states = stage_states(copy)
+    assert states["judge"] == "restored" and states["train@warp"] == "up to date"
+    dvc_workspaces.run(copy, "dvc", "repro", "judge", env=environment)
+    assert calls(environment) == called
+    shutil.rmtree(copy / ".dvc" / "cache")
+    _, states = stage_states(copy)
+    assert set(states.values()) == {"runs"}
+    assert (copy / "params.yaml").read_bytes() == before and calls(environment) == called
 
 
 def test_a_failed_stage_leaves_the_others_running_and_the_next_run_goes_on_there(tmp_path: Path) -> None:
