@@ -1,4 +1,4 @@
-"""The stages of dvc.yaml as a Prefect flow: `pipeline.flow:synthesize_to_learn`, or `python -m pipeline.flow run`."""
+"""The stages of dvc.yaml as a Prefect flow: `pipeline.flow:synthesize_to_learn`, or `s2l flow run`."""
 
 from pipeline.flow.flow import synthesize_to_learn
 

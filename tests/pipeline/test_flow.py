@@ -111,7 +111,7 @@ def test_a_flow_records_its_stages_and_a_plan_changes_nothing(
     before = (copy / "params.yaml").read_bytes()
     _, states = stage_states(copy)
     assert set(states.values()) == {"up to date"}
-    plan = [sys.executable, "-m", "pipeline.flow", "plan"]
+    plan = [sys.executable, "-m", "pipeline.cli", "flow", "plan"]
     words = ["scale=smoke", "classifier.steps=20"]
     said = dvc_workspaces.run(copy, *plan, *words, env=environment).stdout
     for line in said.splitlines()[1 : len(graph) + 1]:
