@@ -2,17 +2,20 @@
 
     python deploy/notification.py URL
 
-The URL is Slack's, or of anything else that takes Slack's form of a webhook (Mattermost, Rocket.Chat). The server keeps
-it encrypted.
+The URL is a webhook that takes {"text": ...}, as Slack's, Mattermost's and Rocket.Chat's do. Prefect has blocks for
+mail, Teams, PagerDuty and others too (`prefect.blocks.notifications`).
 """
 
 from __future__ import annotations
 
 import sys
 
-from prefect.blocks.notifications import SlackWebhook
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or "://" not in sys.argv[1]:
         raise SystemExit("usage: python deploy/notification.py URL")
-    print(SlackWebhook(url=sys.argv[1]).save("synthesize-to-learn", overwrite=True))
+    block = CustomWebhookNotificationBlock(
+        name="synthesize-to-learn", url=sys.argv[1], json_data={"text": "{{subject}}\n{{body}}"}
+    )
+    print(block.save("synthesize-to-learn", overwrite=True))

@@ -12,9 +12,9 @@ from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, PREFECT_CLIENT_MAX_RET
 
 Result = TypeVar("Result")
 
-# Prefect itself tries for one or two minutes to report the final state. After it, it would try again for every single
+# Prefect itself tries for one to three minutes to report the final state. After it, it would try again for every single
 # event that it could not send (a handful for each stage) while the worker waits.
-_LAST_WORDS = 240.0
+_LAST_WORDS = 180.0
 
 
 class Server:
