@@ -30,6 +30,7 @@ class Server:
     def __init__(self, warn: Callable[[str], Any]) -> None:
         self._warn = warn
         self._warned = False
+        self._waited_in_vain = False
         self.lost = False
 
     def show(self, publish: Callable[[], Result], *, patient: bool = False) -> Result | None:
@@ -37,8 +38,8 @@ class Server:
 
         Args:
             publish: It calls the server.
-            patient: Whether it is worth waiting for a server that is being restarted, which is about a minute. Not
-                while stages wait; and not where the server was lost before.
+            patient: Whether to wait for a server that is being restarted, for about a minute; once in vain is enough.
+                Not while stages wait.
 
         Returns:
             What `publish` returned; None where the server is lost.
@@ -46,14 +47,15 @@ class Server:
         Raises:
             httpx.HTTPStatusError: The server refused what it was sent.
         """
-        settings = {} if patient and not self.lost else {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10}
+        patient = patient and not self._waited_in_vain
+        settings = {} if patient else {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10}
         try:
             with temporary_settings(settings):
                 result = publish()
         except httpx.HTTPError as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
                 raise
-            self.lost = True
+            self.lost, self._waited_in_vain = True, self._waited_in_vain or patient
             if not self._warned:
                 self._warned = True
                 self._warn(
