@@ -261,7 +261,9 @@ def test_a_schedule_survives_lost_workers_and_a_lost_server(site: Site) -> None:
     wait_for(lambda: "synthesize@warp" in site.calls())
     site.start_server()
     wait_for(lambda: site.states()[before + 2] == "COMPLETED")
-    assert sorted(site.calls()) == sorted(read_graph(site.place))  # each once
+    called = site.calls()  # `parsing` may have run beside `judge` when the worker was stopped, and then runs again
+    assert set(called) == set(read_graph(site.place))
+    assert all(called.count(name) == 1 for name in ("prepare", "judge", "train@warp", "synthesize@warp"))
     (run,) = (found["id"] for found in site.runs()[before:] if found["state_type"] == "COMPLETED")
     shown = {found["key"] for found in site.query("artifacts", sort="CREATED_DESC") if found["flow_run_id"] == run}
     assert {"headline", "arms", "stages", "stages-done"} <= shown
