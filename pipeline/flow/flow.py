@@ -6,7 +6,7 @@
 import os
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -28,14 +29,20 @@ from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.core.processes import processors
 from pipeline.core.project import is_project
+from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Children, Outcome, StageFailedError
+from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
 from pipeline.flow.graph import Stage, out_of_date, read_graph
 from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
+from pipeline.flow.lost_runs import read_holder, report_lost_run, write_holder
+from pipeline.flow.lost_server import Server, end_soon
 from pipeline.flow.records import forget_old_records, read_records, stage_table
 from pipeline.flow.run_artifacts import publish_report
+from pipeline.flow.worker import current_run, end_with_worker, is_whole_process
 from pipeline.profile import compose_profile
 
 RETRIES = 2
+PREPARE = "prepare"  # the stage that reads the data set
 
 
 class FlowFailedError(Exception):
@@ -95,30 +102,47 @@ def synthesize_to_learn(
         FlowFailedError: A stage failed, or the headline is worse and `on_worse` is fail.
         InputError: Another flow runs in this workspace, or it can't be read.
     """
+    end_with_worker()
     logger = get_run_logger()
     root = Path(workspace).resolve()
     check_workspace(root)
     began = time.time()
-    with _only_flow(root):
+    with _only_flow(root), _server(logger.warning) as server:
         forget_old_records(root)
         if overrides:
             atomic_write_text(root / "params.yaml", compose_profile(root, overrides))
         graph = read_graph(root)
         stale = out_of_date(root, graph)
-        before = read_metrics(root)
+        before, data_before = read_metrics(root), read_data_summary(Artifacts(root).faces)
+
+        def show_data() -> None:
+            data = read_data_summary(Artifacts(root).faces)
+            if data is None:
+                return
+            for sentence in moved_classes(data, data_before):
+                logger.warning("%s", sentence)
+            table, description = data_table(data, data_before), data_sentence(data, data_before)
+            logger.info("%s", description)
+            server.show(partial(create_table_artifact, table, key="data", description=description))
+
+        if PREPARE not in stale:
+            show_data()
         outcomes = {name: "cached" for name in graph if name not in stale}
         if stale:
             logger.info("%d of %d stages are out of date", len(stale), len(graph))
-            outcomes |= _run_stages(root, {name: graph[name] for name in graph if name in stale}, parallel, gpus)
+            found = {name: graph[name] for name in graph if name in stale}
+            # As soon as it is known, and not at the end: hours of training may follow, or the run may be killed.
+            outcomes |= _run_stages(root, found, parallel, gpus, server, {PREPARE: show_data})
         else:
             logger.info("all %d stages are up to date: nothing to do", len(graph))
         outcomes = {name: outcomes[name] for name in graph}
         failed = [name for name, outcome in outcomes.items() if outcome == "failed"]
-        create_table_artifact(stage_table(outcomes, read_records(root), since=began), key="stages")
+        rows = stage_table(outcomes, read_records(root), since=began)
+        server.show(partial(create_table_artifact, rows, key="stages"), patient=True)
         if failed:
             raise FlowFailedError(f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there")
         metrics, synthetic = read_metrics(root), synthetic_arms(root)
-        publish_report(root, metrics, synthetic)
+        server.show(partial(publish_report, root, metrics, synthetic), patient=True)
         worse = worse_than_before(before.get("arms", {}), metrics.get("arms", {}), synthetic)
         if worse is not None:
             if on_worse == "fail":
@@ -147,18 +171,34 @@ def _only_flow(root: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        process = holder.read_text(encoding="utf-8").strip() if holder.exists() else "unknown"
-        why = f"another flow runs here (process {process})"
+        why = f"another flow runs here (process {read_holder(holder)[0] or 'unknown'})"
         raise InputError(Problem(str(root), why, "wait for it, or stop it")) from error
     try:
-        holder.write_text(str(os.getpid()), encoding="utf-8")
+        report_lost_run(holder, current_run(), get_run_logger().warning)
+        write_holder(holder, os.getpid(), current_run())
         yield
     finally:
         lock.release()
 
 
+@contextmanager
+def _server(warn: Callable[[str], Any]) -> Iterator[Server]:
+    """The server of this run; where it was lost, a process that a worker waits for does not wait for it for long."""
+    server = Server(warn)
+    try:
+        yield server
+    finally:
+        if server.lost and is_whole_process():
+            end_soon()
+
+
 def _run_stages(
-    root: Path, stages: dict[str, Stage], parallel: int | None, gpus: int | None
+    root: Path,
+    stages: dict[str, Stage],
+    parallel: int | None,
+    gpus: int | None,
+    server: Server,
+    after: Mapping[str, Callable[[], object]],
 ) -> dict[str, Literal["ran", "cached", "failed", "not run"]]:
     """Runs stages, each as soon as those that it reads from are done.
 
@@ -167,6 +207,8 @@ def _run_stages(
         stages: In an order in which each comes after those that it reads from.
         parallel: As of the flow.
         gpus: As of the flow.
+        server: Shows how far the run is.
+        after: What is called where the stage of that name succeeded.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(processors()))
     slots = max(1, min(parallel if parallel is not None else 2, len(cores)))
@@ -179,9 +221,8 @@ def _run_stages(
     waiting = dict(stages)
     running: dict[str, tuple[PrefectFuture[Outcome], int]] = {}
     free = list(range(slots))
-    progress = cast(
-        UUID, create_progress_artifact(0.0, key="stages-done", description="Stages that are done, in percent")
-    )
+    description = "Stages that are done, in percent"
+    progress = server.show(partial(create_progress_artifact, 0.0, key="stages-done", description=description))
     finished: dict[str, PrefectFuture[Outcome]] = {}
     try:
         while waiting or running:
@@ -198,7 +239,8 @@ def _run_stages(
                 # Alone, and alone until it ends: it may have the whole machine.
                 alone = not running and len(ready) == 1
                 upstream = [finished[other] for other in sorted(stages[name].upstream) if other in finished]
-                tags = {"gpu"} if stages[name].gpu else {"cpu"}
+                # Prefect asks the server whether there is a limit on a tag; where that is lost, no task could begin.
+                tags = set() if server.lost else {"gpu" if stages[name].gpu else "cpu"}
                 cores_of_stage = None if alone else shares[slot]
                 # What it reads is done already; named so that Prefect draws the graph.
                 call = run_stage.with_options(tags=tags).submit
@@ -211,10 +253,19 @@ def _run_stages(
             name = ended.get()
             future, taken = running.pop(name)
             free = sorted([*free, taken])
-            result = future.result(raise_on_failure=False)  # an exception where the stage failed
+            try:
+                result = future.result(raise_on_failure=False)  # an exception where the stage failed
+            except ConcurrencySlotAcquisitionError:  # it has not begun, for the server was lost before it was asked
+                server.lost = True
+                waiting[name] = stages[name]
+                continue
             outcomes[name] = "failed" if isinstance(result, BaseException) else result
             finished[name] = future
-            update_progress_artifact(progress, 100 * len(outcomes) / len(stages))
+            if outcomes[name] != "failed" and name in after:
+                after[name]()
+            if progress is not None:
+                done = 100 * len(outcomes) / len(stages)
+                server.show(partial(update_progress_artifact, cast(UUID, progress), done))
     finally:
         children.stop()
     return outcomes

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import dvc_workspaces
-import httpx
 import pandas as pd
 import psutil
 import pytest
@@ -187,45 +184,6 @@ def test_a_flow_that_is_ended_leaves_no_process_and_no_lock(tmp_path: Path, numb
     break_stand_in(tmp_path, "")
     dvc_workspaces.run(place, "dvc", "repro", "prepare", env=environment)
     assert calls(environment) == ["prepare"]
-
-
-def test_a_schedule_fires_by_itself_on_a_real_server(tmp_path: Path) -> None:
-    place, environment = make_workspace(tmp_path, "")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}/api"
-    environment |= {"PREFECT_API_URL": address}
-    prefect = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
-    serve = [sys.executable, "-m", "pipeline.cli", "flow", "serve", "--cron", "* * * * *"]
-    children = []
-    try:
-        for command, ready in ((prefect, lambda: _answers(address)), (serve, lambda: True)):
-            children.append(
-                subprocess.Popen(
-                    command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-                )
-            )
-            wait_for(ready)
-        wait_for(lambda: "COMPLETED" in [run["state_type"] for run in _query(address, "flow_runs")], 240)
-        keys = {artifact["key"] for artifact in _query(address, "artifacts")}
-        assert {"headline", "arms", "stages", "stages-done", "confusion-real"} <= keys
-        assert sorted(calls(environment)) == sorted(read_graph(place))
-    finally:
-        for child in reversed(children):
-            child.terminate()
-            child.wait(60)
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/health").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def _query(address: str, what: str) -> list[dict[str, Any]]:
-    return list(httpx.post(f"{address}/{what}/filter", json={}).json())
 
 
 def _serves(process: psutil.Process) -> bool:
