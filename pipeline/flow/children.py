@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
@@ -169,3 +171,28 @@ def _end(child: subprocess.Popen[str], wait: float) -> None:
         child.wait(wait)
     _signal(child, signal.SIGKILL)
     child.wait()
+
+
+def remove_broken_list(root: Path) -> bool:
+    """Removes DVC's list of files in use where it can't be read: DVC was killed while it wrote it, and refuses to run.
+
+    Such a list protects nothing. A process that writes one just now is waited for.
+
+    Args:
+        root: The workspace.
+
+    Returns:
+        Whether it was removed.
+    """
+    place = root / ".dvc" / "tmp" / "rwlock"
+    for _ in range(10):
+        try:
+            json.loads(place.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return False
+        except ValueError:
+            time.sleep(0.2)
+        else:
+            return False
+    place.unlink(missing_ok=True)
+    return True

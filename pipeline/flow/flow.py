@@ -30,7 +30,7 @@ from augment.core.files import atomic_write_text
 from augment.core.processes import processors
 from pipeline.core.project import is_project
 from pipeline.core.workspace import Artifacts
-from pipeline.flow.children import Children, Outcome, StageFailedError
+from pipeline.flow.children import Children, Outcome, StageFailedError, remove_broken_list
 from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
 from pipeline.flow.graph import Stage, out_of_date, read_graph
 from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
@@ -111,6 +111,8 @@ def synthesize_to_learn(
         forget_old_records(root)
         if overrides:
             atomic_write_text(root / "params.yaml", compose_profile(root, overrides))
+        if remove_broken_list(root):
+            logger.warning("DVC's list of files in use (.dvc/tmp/rwlock) could not be read, and was removed")
         graph = read_graph(root)
         stale = out_of_date(root, graph)
         before, data_before = read_metrics(root), read_data_summary(Artifacts(root).faces)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from waiting import lives, wait_for
 
-from pipeline.flow.children import is_transient
+from pipeline.flow.children import is_transient, remove_broken_list
 from pipeline.flow.graph import Stage, out_of_date, read_graph, with_downstream
 from pipeline.flow.headline import headline_markdown, worse_than_before
 from pipeline.flow.records import read_records
@@ -273,3 +273,13 @@ def test_faces_that_may_not_be_published_do_not_leave_for_a_server(tmp_path: Pat
     for name in ("differences", "gallery-warp", "gallery-lssl-do-not-publish"):
         (tmp_path / "figures" / f"{name}.png").touch()
     assert [file.stem for file in shown_figures(tmp_path)] == ["differences", "gallery-warp"]
+
+
+def test_only_a_broken_list_of_files_in_use_is_removed(tmp_path: Path) -> None:
+    place = tmp_path / ".dvc" / "tmp" / "rwlock"
+    assert not remove_broken_list(tmp_path)
+    place.parent.mkdir(parents=True)
+    place.write_text('{"artifacts/faces": {"write": {"pid": 1, "cmd": "dvc repro"}}}', encoding="utf-8")
+    assert not remove_broken_list(tmp_path) and place.exists()
+    place.write_text("", encoding="utf-8")
+    assert remove_broken_list(tmp_path) and not place.exists()

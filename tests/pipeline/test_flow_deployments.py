@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import pytest
 import yaml
 from PIL import Image
 from test_flow import make_workspace
+from waiting import lives, wait_for
 
 from pipeline.flow.graph import out_of_date, read_graph
 
@@ -46,7 +47,15 @@ class Site:
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"log-{len(self.started)}").open("wb")
-        child = subprocess.Popen(command, cwd=self.place, env=self.environment, stdout=log, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            command,
+            cwd=self.place,
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A worker hands SIGTERM to itself as SIGINT; background jobs of a shell ignore that, and their children too.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )
         log.close()
         self.started.append(child)
         return child
@@ -120,20 +129,6 @@ def psutil_children(process: int) -> list[psutil.Process]:
         return []
 
 
-def lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 150.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("deployments")
@@ -156,7 +151,7 @@ def test_a_schedule_of_serve_fires_by_itself(site: Site) -> None:
     others = psutil_children(serve.pid)
     serve.terminate()
     serve.wait(60)
-    wait_for(lambda: not any(map(lives, others)), 60)
+    wait_for(lambda: not any(lives(other.pid) for other in others), 60)
     keys = {artifact["key"] for artifact in site.query("artifacts", sort="CREATED_DESC")}
     assert {"headline", "arms", "stages", "stages-done", "confusion-real"} <= keys
     assert sorted(site.calls()) == sorted(read_graph(site.place))
@@ -283,5 +278,5 @@ def lose(site: Site, worker: subprocess.Popen[bytes], sleeper: Path, number: sig
     assert int(sleeper.read_text(encoding="utf-8")) in {other.pid for other in others}
     worker.send_signal(number)
     worker.wait(60)
-    wait_for(lambda: not any(map(lives, others)), 60)
+    wait_for(lambda: not any(lives(other.pid) for other in others), 60)
     assert json.loads((site.place / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8")) == {}
