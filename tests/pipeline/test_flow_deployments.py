@@ -53,7 +53,7 @@ class Site:
             env=self.environment,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A worker hands SIGTERM to itself as SIGINT; background jobs of a shell ignore that, and their children too.
+            # A worker hands SIGTERM to itself as SIGINT, which background jobs of a shell, and their children, ignore.
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         log.close()
