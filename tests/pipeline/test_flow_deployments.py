@@ -208,6 +208,7 @@ def test_new_faces_are_noticed_and_no_news_is_said(site: Site, tmp_path: Path) -
     assert out_of_date(place, graph) == {"prepare"}
 
 
+@pytest.mark.nightly
 def test_a_schedule_survives_lost_workers_and_a_lost_server(site: Site) -> None:
     """One workspace through three accidents: each run begins where the one before was when it was lost."""
     deployments = (ROOT / "prefect.yaml").read_text(encoding="utf-8")
