@@ -364,13 +364,19 @@ def test_the_generator_hears_class_and_data_set_and_the_discriminator_tells_clas
 
 
 @pytest.mark.parametrize("cross", [False, True])
-def test_what_is_heard_on_the_way_there_and_back(cross: bool) -> None:
+def test_what_is_heard_on_the_way_there_and_back(cross: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """There: the wanted class in the own data set, or in the drawn one. Back: own class, own data set."""
     translator = tiny(**JOINT, cross_data_sets=cross)
     batch = joint_batch(translator, of_two_data_sets())
     assert batch.domains is not None and batch.domains.tolist() == [0, 1, 0, 1]
     conditions: list[torch.Tensor] = []
-    translator.generator.register_forward_hook(lambda module, given, made: conditions.append(given[1]))
+    generate = translator.generator.with_mask
+
+    def recorded(pictures: torch.Tensor, condition: torch.Tensor, *rest: Any) -> Any:
+        conditions.append(condition)
+        return generate(pictures, condition, *rest)
+
+    monkeypatch.setattr(translator.generator, "with_mask", recorded)
     translator.generator_losses(batch)
     translator.discriminator_losses(batch)
     there, back, judged = conditions
