@@ -157,6 +157,7 @@ def test_a_schedule_of_serve_fires_by_itself(site: Site) -> None:
     assert sorted(site.calls()) == sorted(read_graph(site.place))
 
 
+@pytest.mark.nightly
 def test_new_faces_are_noticed_and_no_news_is_said(site: Site, tmp_path: Path) -> None:
     """With the real `prepare`, on a folder and on a CSV."""
     real = shutil.which("s2l", path=dvc_workspaces.environment()["PATH"])
