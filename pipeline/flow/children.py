@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 from augment.core.errors import InputError
-from augment.core.processes import processors
 from pipeline.flow.records import keep_record
 from pipeline.flow.usage import UsageMeter
 
@@ -71,12 +70,12 @@ class Children:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, name: str, *, cores: Collection[int] | None, log: Callable[[str], object]) -> Outcome:
+    def run(self, name: str, *, cores: Collection[int], log: Callable[[str], object]) -> Outcome:
         """Runs a stage, and nothing that it reads from.
 
         Args:
             name: Of the stage.
-            cores: Which processor cores it may use; None: all. What a stage computes does not depend on it.
+            cores: Which processor cores it may use. What a stage computes does not depend on it.
             log: Called with each line that it prints.
 
         Returns:
@@ -103,7 +102,7 @@ class Children:
                 start_new_session=True,  # so that `stop` reaches all of its processes at once
             )
             self._running[name] = child
-        if cores and hasattr(os, "sched_setaffinity"):
+        if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(child.pid, cores)  # inherited by what DVC starts, which it does seconds later
         meter = UsageMeter(child.pid)
         lines: list[str] = []
@@ -125,7 +124,7 @@ class Children:
         if unchanged:
             return "cached"
         try:
-            keep_record(self._root, name, usage, cores=len(cores) if cores else processors())
+            keep_record(self._root, name, usage, cores=len(cores))
         except (InputError, OSError) as error:  # only a time is lost
             log(f"what it cost could not be recorded: {error}")
         return "ran"

@@ -38,6 +38,7 @@ from pipeline.flow.lost_runs import read_holder, report_lost_run, write_holder
 from pipeline.flow.lost_server import Server, end_soon
 from pipeline.flow.records import forget_old_records, read_records, stage_table
 from pipeline.flow.run_artifacts import publish_report
+from pipeline.flow.schedule import Slots
 from pipeline.flow.worker import current_run, end_with_worker, is_whole_process
 from pipeline.profile import compose_profile
 
@@ -63,7 +64,7 @@ async def _is_transient(_task: Any, _run: Any, state: Any) -> bool:
     cache_policy=NO_CACHE,  # DVC knows what is up to date
     persist_result=False,
 )
-def run_stage(name: str, children: Children, cores: tuple[int, ...] | None) -> Outcome:
+def run_stage(name: str, children: Children, cores: tuple[int, ...]) -> Outcome:
     """Runs one stage; what it prints goes to the log of the task."""
     return children.run(name, cores=cores, log=get_run_logger().info)
 
@@ -213,53 +214,39 @@ def _run_stages(
         after: What is called where the stage of that name succeeded.
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(processors()))
-    slots = max(1, min(parallel if parallel is not None else 2, len(cores)))
-    shares = [tuple(cores[slot::slots]) for slot in range(slots)]
-    if gpus is None and Path("/dev/nvidia0").exists():
-        gpus = 1
+    slots = Slots(stages, cores, slots=parallel, gpus=gpus)
     children = Children(root)
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     outcomes: dict[str, Any] = {}
-    waiting = dict(stages)
-    running: dict[str, tuple[PrefectFuture[Outcome], int]] = {}
-    free = list(range(slots))
+    running: dict[str, PrefectFuture[Outcome]] = {}
     description = "Stages that are done, in percent"
     progress = server.show(partial(create_progress_artifact, 0.0, key="stages-done", description=description))
     finished: dict[str, PrefectFuture[Outcome]] = {}
     try:
-        while waiting or running:
-            for name, stage in list(waiting.items()):
+        while slots.waiting or slots.running:
+            for name, stage in list(slots.waiting.items()):
                 if any(outcomes.get(other) in ("failed", "not run") for other in stage.upstream):
                     outcomes[name] = "not run"
-                    del waiting[name]
-            ready = [name for name, stage in waiting.items() if not stage.upstream & (waiting.keys() | running.keys())]
-            for name in ready:
-                used = sum(stages[other].gpu for other in running)
-                if not free or (gpus is not None and stages[name].gpu and used >= gpus):
-                    continue
-                slot = free.pop(0)
-                # Alone, and alone until it ends: it may have the whole machine.
-                alone = not running and len(ready) == 1
+                    del slots.waiting[name]
+            for name, cores_of_stage in slots.begin():
                 upstream = [finished[other] for other in sorted(stages[name].upstream) if other in finished]
                 # Prefect asks the server whether there is a limit on a tag; where that is lost, no task could begin.
                 tags = set() if server.lost else {"gpu" if stages[name].gpu else "cpu"}
-                cores_of_stage = None if alone else shares[slot]
                 # What it reads is done already; named so that Prefect draws the graph.
                 call = run_stage.with_options(tags=tags).submit
                 future = call(name, children, cores_of_stage, wait_for=upstream)  # type: ignore[call-overload]
-                running[name] = (future, slot)
+                running[name] = future
                 future.add_done_callback(partial(_put, ended, name))
-                del waiting[name]
             if not running:
                 continue
             name = ended.get()
-            future, taken = running.pop(name)
-            free = sorted([*free, taken])
+            future = running.pop(name)
+            slots.end(name)
             try:
                 result = future.result(raise_on_failure=False)  # an exception where the stage failed
             except ConcurrencySlotAcquisitionError:  # it has not begun, for the server was lost before it was asked
                 server.lost = True
-                waiting[name] = stages[name]
+                slots.waiting[name] = stages[name]
                 continue
             outcomes[name] = "failed" if isinstance(result, BaseException) else result
             finished[name] = future

@@ -14,13 +14,11 @@ from pipeline.core.yaml_text import parse_yaml
 from pipeline.flow.estimates import Estimate, estimate
 from pipeline.flow.graph import Stage
 from pipeline.flow.records import CostRecord, read_all_records, this_machine
-from pipeline.flow.schedule import Span, critical_path, largest_sum, schedule
+from pipeline.flow.schedule import Span, critical_path, largest_sum, schedule, slot_count
 from pipeline.flow.states import State, stage_states
 from pipeline.flow.work import FaceCounts, count_faces, work_of
 from pipeline.profile import compose_profile
 from reports.cost import duration
-
-DEFAULT_SLOTS = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Plan:
         machine: This one.
         cores: Its processor cores.
         slots: How many stages would run at once.
-        gpus: How many of them may use a GPU; None: no limit.
+        gpus: How many of them may use a GPU; None: as the flow's default.
         free_disk: Bytes that the workspace's disk has left.
     """
 
@@ -96,7 +94,6 @@ def make_plan(root: Path, overrides: Sequence[str] = (), *, slots: int | None = 
     records = read_all_records(root, graph)
     counts = _face_counts(root, parameters, states.get("prepare"), records)
     machine, cores = this_machine(), processors()
-    slots = max(1, min(DEFAULT_SLOTS if slots is None else slots, cores))
     stages = []
     for name, state in states.items():
         work = work_of(name, parameters, counts)
@@ -105,14 +102,12 @@ def make_plan(root: Path, overrides: Sequence[str] = (), *, slots: int | None = 
             found = estimate(work, records, machine=machine)
         unknown = "no record" if work.amount is not None else "classes and folds are not known before prepare"
         stages.append(PlannedStage(name, state, found, unknown))
-    if gpus is None and Path("/dev/nvidia0").exists():
-        gpus = 1
     return Plan(
         stages=tuple(stages),
         graph=graph,
         machine=machine,
         cores=cores,
-        slots=slots,
+        slots=slot_count(slots, cores),
         gpus=gpus,
         free_disk=shutil.disk_usage(root).free,
     )

@@ -20,6 +20,7 @@ from augment.core.processes import processors
 from pipeline.core.sections import read_values
 from pipeline.core.stage_records import MEASURED, read_record, record_file, results_hash, stage_name, stage_results
 from pipeline.core.workspace import Artifacts
+from pipeline.flow.schedule import has_gpu
 from pipeline.flow.usage import Usage
 from pipeline.flow.work import FaceCounts, count_faces, stage_and_name, work_of
 from reports.environment import describe_environment
@@ -191,7 +192,7 @@ def stage_table(outcomes: Mapping[str, str], records: Collection[CostRecord], si
 
 def this_machine() -> str:
     """Processor, cores, system, and whether there is a GPU, as records name it."""
-    gpu = ", with a GPU" if Path("/dev/nvidia0").exists() else ""
+    gpu = ", with a GPU" if has_gpu() else ""
     return describe_environment()["machine"] + gpu
 
 

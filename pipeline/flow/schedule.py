@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.flow.graph import Stage
+
+DEFAULT_SLOTS = 2
 
 Seconds = Callable[[str, int], float]
 """The wall time of a stage, by its name and the number of cores that it may use."""
@@ -26,8 +29,65 @@ class Span:
     cores: int
 
 
+class Slots:
+    """Which stages may begin, and with which processor cores; the flow and its plan both ask here.
+
+    Args:
+        stages: Those that run, each after those that it reads from.
+        cores: The machine's processor cores.
+        slots: How many stages run at once, each with its share of the cores; one that has nothing to wait for or
+            beside it has them all. None: `DEFAULT_SLOTS`, where there are as many cores.
+        gpus: How many stages that use a GPU run at once; None: one where the machine has a GPU, else no limit.
+
+    Attributes:
+        waiting: Stages that have not begun, by name.
+        running: The slot of each stage that runs.
+    """
+
+    def __init__(
+        self, stages: Mapping[str, Stage], cores: Sequence[int], *, slots: int | None = None, gpus: int | None = None
+    ) -> None:
+        self._stages = stages
+        self._cores = tuple(cores)
+        count = slot_count(slots, len(cores))
+        self._shares = [tuple(cores[slot::count]) for slot in range(count)]
+        self._free = list(range(count))
+        self._gpus = 1 if gpus is None and has_gpu() else gpus
+        self.waiting = dict(stages)
+        self.running: dict[str, int] = {}
+
+    def begin(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Takes slots for the stages that may begin now; yields the name and the cores of each."""
+        busy = self.waiting.keys() | self.running.keys()
+        ready = [name for name, stage in self.waiting.items() if not stage.upstream & busy]
+        for name in ready:
+            used = sum(self._stages[other].gpu for other in self.running)
+            if not self._free or (self._gpus is not None and self._stages[name].gpu and used >= self._gpus):
+                continue
+            slot = self._free.pop(0)
+            # Alone, and alone until it ends: it may have the whole machine.
+            alone = not self.running and len(ready) == 1
+            self.running[name] = slot
+            del self.waiting[name]
+            yield name, self._cores if alone else self._shares[slot]
+
+    def end(self, name: str) -> None:
+        """Gives the slot of a stage back."""
+        self._free = sorted([*self._free, self.running.pop(name)])
+
+
+def slot_count(slots: int | None, cores: int) -> int:
+    """How many stages run at once on so many cores; None: as many as a flow by itself would."""
+    return max(1, min(DEFAULT_SLOTS if slots is None else slots, cores))
+
+
+def has_gpu() -> bool:
+    """Whether this machine has a GPU, without importing torch."""
+    return Path("/dev/nvidia0").exists()
+
+
 def schedule(
-    stages: Mapping[str, Stage], seconds: Seconds, *, cores: int, slots: int, gpus: int | None = None
+    stages: Mapping[str, Stage], seconds: Seconds, *, cores: int, slots: int | None = None, gpus: int | None = None
 ) -> dict[str, Span]:
     """Runs stages in thought as the flow does (`pipeline.flow.flow`): each as soon as a slot is free.
 
@@ -35,31 +95,18 @@ def schedule(
         stages: Those that run, each after those that it reads from.
         seconds: Their wall times.
         cores: Processor cores of the machine.
-        slots: How many stages run at once, each with its share of the cores; one that has nothing to wait for or
-            beside it has them all.
-        gpus: How many stages that use a GPU run at once; None: no limit.
+        slots: As of `Slots`.
+        gpus: As of `Slots`.
     """
-    slots = max(1, min(slots, cores))
-    shares = [len(range(slot, cores, slots)) for slot in range(slots)]
-    free = list(range(slots))
+    held = Slots(stages, range(cores), slots=slots, gpus=gpus)
     spans: dict[str, Span] = {}
-    running: dict[str, int] = {}
-    waiting = dict(stages)
     now = 0.0
-    while waiting or running:
-        ready = [name for name, stage in waiting.items() if not stage.upstream & (waiting.keys() | running.keys())]
-        for name in ready:
-            used = sum(stages[other].gpu for other in running)
-            if not free or (gpus is not None and stages[name].gpu and used >= gpus):
-                continue
-            slot = free.pop(0)
-            share = cores if not running and len(ready) == 1 else shares[slot]
-            spans[name] = Span(now, now + seconds(name, share), share)
-            running[name] = slot
-            del waiting[name]
-        name = min(running, key=lambda other: spans[other].end)
+    while held.waiting or held.running:
+        for name, share in held.begin():
+            spans[name] = Span(now, now + seconds(name, len(share)), len(share))
+        name = min(held.running, key=lambda other: spans[other].end)
         now = spans[name].end
-        free = sorted([*free, running.pop(name)])
+        held.end(name)
     return spans
 
 

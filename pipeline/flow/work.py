@@ -26,6 +26,7 @@ from augment.core.errors import InputError
 from augment.core.json_files import read_json_object
 from classifiers.settings import CLASSICAL_KINDS
 from pipeline.core.workspace import Artifacts
+from pipeline.flow.schedule import has_gpu
 
 # Settings that change how much is computed in all, and no step's cost by much.
 _AMOUNTS = ("steps", "batch_size")
@@ -228,7 +229,7 @@ def _folds(counts: FaceCounts | None) -> int | None:
 def _most_processes(runtime: Mapping[str, Any]) -> int:
     """As `pipeline.core.devices.processes_for`: as params.yaml says, else one on a GPU, else no limit."""
     device = str(runtime.get("device", "auto"))
-    on_gpu = device.startswith("cuda") or (device == "auto" and Path("/dev/nvidia0").exists())
+    on_gpu = device.startswith("cuda") or (device == "auto" and has_gpu())
     return int(_number(runtime, "processes", 0)) or (1 if on_gpu else 0)
 
 
