@@ -11,7 +11,7 @@ from augment.prepare.landmarks import INSTALL_COMMAND
 
 ROOT = Path(__file__).parent.parent
 EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"])
-_INSTALLS = re.compile(r"uv sync --extra[= ]([\w-]+)")
+_INSTALLS = re.compile(r"uv sync (?:--locked )?--extra[= ]([\w-]+)")
 _FROM_AN_INDEX = re.compile(r"pip install [^\n]*synthesize-to-learn")  # the project is in no package index
 
 
@@ -32,7 +32,7 @@ def test_every_extra_that_is_advised_exists_and_nothing_is_advised_that_no_index
         text = file.read_text(encoding="utf-8")
         assert not _FROM_AN_INDEX.search(text), file.relative_to(ROOT)
         advised |= set(_INSTALLS.findall(text))
-    assert advised == EXTRAS == {"landmarks"}
+    assert advised == EXTRAS == {"landmarks", "dask", "s3"}
     assert _INSTALLS.fullmatch(INSTALL_COMMAND)
     assert _FROM_AN_INDEX.search('pip install "synthesize-to-learn[landmarks]"')  # the control
 

@@ -23,6 +23,8 @@ def flow() -> None:
 @click.option("--parallel", type=click.IntRange(1), help="Stages that run at once; 2 by default.")
 @click.option("--gpus", type=click.IntRange(1), help="Stages that use a GPU at once; 1 by default.")
 @click.option("--on-worse", type=click.Choice(["report", "fail"]), default="report", show_default=True)
+@click.option("--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True)
+@click.option("--address", help="Of the Dask scheduler: tcp://host:8786.")
 def run(overrides: tuple[str, ...], **options: Any) -> None:
     """Run the stages that are out of date; OVERRIDES are words of `s2l profile`, and write params.yaml first."""
     from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn

@@ -18,7 +18,7 @@ from typing import Literal
 
 from augment.core.errors import InputError
 from pipeline.flow.records import keep_record
-from pipeline.flow.usage import UsageMeter
+from pipeline.flow.usage import Usage, UsageMeter
 
 # The child ends with the flow even where the flow is killed and can stop nothing itself. It ends by an exception: DVC
 # then takes back its entry in the list of files in use, which would block the next run. It tells its whole group
@@ -70,13 +70,16 @@ class Children:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, name: str, *, cores: Collection[int], log: Callable[[str], object]) -> Outcome:
+    def run(
+        self, name: str, *, cores: Collection[int], log: Callable[[str], object], arguments: Collection[str] = ()
+    ) -> Outcome:
         """Runs a stage, and nothing that it reads from.
 
         Args:
             name: Of the stage.
             cores: Which processor cores it may use. What a stage computes does not depend on it.
             log: Called with each line that it prints.
+            arguments: Further words of `dvc repro`.
 
         Returns:
             `ran`; `cached` where DVC found nothing changed or had the result of the same run before.
@@ -84,7 +87,34 @@ class Children:
         Raises:
             StageFailedError: The stage ended with an error, or `stop` was called.
         """
-        command = [sys.executable, "-c", _DVC, "--wait-for-lock", "repro", "--single-item", name]
+        lines, usage = self.dvc(name, "repro", "--single-item", *arguments, name, cores=cores, log=log)
+        unchanged = any("didn't change, skipping" in line or "is cached - skipping run" in line for line in lines)
+        if unchanged:
+            return "cached"
+        try:
+            keep_record(self._root, name, usage, cores=len(cores))
+        except (InputError, OSError) as error:  # only a time is lost
+            log(f"what it cost could not be recorded: {error}")
+        return "ran"
+
+    def dvc(
+        self, name: str, *words: str, cores: Collection[int] = (), log: Callable[[str], object]
+    ) -> tuple[list[str], Usage]:
+        """Runs a command of DVC for a stage.
+
+        Args:
+            name: Of the stage.
+            words: After `dvc`.
+            cores: Which processor cores it may use; none given: all that this process may.
+            log: Called with each line that it prints.
+
+        Returns:
+            The lines that it printed, and what it used.
+
+        Raises:
+            StageFailedError: It ended with an error, or `stop` was called.
+        """
+        command = [sys.executable, "-c", _DVC, "--wait-for-lock", *words]
         environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
         if shutil.which("s2l") is None:  # which DVC calls; it lies beside an interpreter that was not activated
             environment["PATH"] = environment.get("PATH", "") + os.pathsep + str(Path(sys.executable).parent)
@@ -102,7 +132,7 @@ class Children:
                 start_new_session=True,  # so that `stop` reaches all of its processes at once
             )
             self._running[name] = child
-        if hasattr(os, "sched_setaffinity"):
+        if cores and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(child.pid, cores)  # inherited by what DVC starts, which it does seconds later
         meter = UsageMeter(child.pid)
         lines: list[str] = []
@@ -120,14 +150,7 @@ class Children:
             _end(child, wait=5.0)
         if status != 0:
             raise StageFailedError(_reason(name, status, lines), transient=not self._stopped and is_transient(lines))
-        unchanged = any("didn't change, skipping" in line or "is cached - skipping run" in line for line in lines)
-        if unchanged:
-            return "cached"
-        try:
-            keep_record(self._root, name, usage, cores=len(cores))
-        except (InputError, OSError) as error:  # only a time is lost
-            log(f"what it cost could not be recorded: {error}")
-        return "ran"
+        return lines, usage
 
     def stop(self) -> None:
         """Ends every stage that runs, with all of its processes, and lets no other begin."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 from uuid import UUID
 
-from filelock import FileLock, Timeout
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
     create_progress_artifact,
@@ -30,15 +29,16 @@ from augment.core.files import atomic_write_text
 from augment.core.processes import processors
 from pipeline.core.project import is_project
 from pipeline.core.workspace import Artifacts
-from pipeline.flow.children import Children, Outcome, StageFailedError, remove_broken_list
+from pipeline.flow.children import Outcome, StageFailedError, remove_broken_list
 from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
-from pipeline.flow.graph import Stage, out_of_date, read_graph
+from pipeline.flow.engines import Engine, OneMachine, Run
+from pipeline.flow.graph import Stage, read_changes
 from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
-from pipeline.flow.lost_runs import read_holder, report_lost_run, write_holder
+from pipeline.flow.held_workspace import held_workspace
+from pipeline.flow.lost_runs import report_lost_run, write_holder
 from pipeline.flow.lost_server import Server, end_soon
 from pipeline.flow.records import forget_old_records, read_records, stage_table
 from pipeline.flow.run_artifacts import publish_report
-from pipeline.flow.schedule import Slots
 from pipeline.flow.worker import current_run, end_with_worker, is_whole_process
 from pipeline.profile import compose_profile
 
@@ -64,9 +64,9 @@ async def _is_transient(_task: Any, _run: Any, state: Any) -> bool:
     cache_policy=NO_CACHE,  # DVC knows what is up to date
     persist_result=False,
 )
-def run_stage(name: str, children: Children, cores: tuple[int, ...]) -> Outcome:
-    """Runs one stage; what it prints goes to the log of the task."""
-    return children.run(name, cores=cores, log=get_run_logger().info)
+def run_stage(name: str, run: Run) -> Outcome:
+    """Runs one stage; what it prints goes to the log of the task, whose name is the stage's."""
+    return run(log=get_run_logger().info)
 
 
 @flow(
@@ -80,6 +80,8 @@ def synthesize_to_learn(
     parallel: int | None = None,
     gpus: int | None = None,
     on_worse: Literal["report", "fail"] = "report",
+    engine: Literal["local", "dask"] = "local",
+    address: str | None = None,
 ) -> dict[str, str]:
     """Runs the stages of a workspace that are out of date.
 
@@ -95,6 +97,9 @@ def synthesize_to_learn(
             more.
         gpus: How many stages that use a GPU run at once; None: 1 where the machine has one, and no limit where not.
         on_worse: Whether a headline that is worse than the last one's by more than its interval fails the run.
+        engine: `local`: on this machine, as `parallel` and `gpus` say; `dask`: on the workers of a Dask scheduler, each
+            in a clone of its own, as many stages at once as they are (`pipeline.flow.dask_engine`).
+        address: Of the Dask scheduler: tcp://host:8786.
 
     Returns:
         What became of each stage: ran, cached, failed, or not run.
@@ -114,8 +119,7 @@ def synthesize_to_learn(
             atomic_write_text(root / "params.yaml", compose_profile(root, overrides))
         if remove_broken_list(root):
             logger.warning("DVC's list of files in use (.dvc/tmp/rwlock) could not be read, and was removed")
-        graph = read_graph(root)
-        stale = out_of_date(root, graph)
+        graph, stale = read_changes(root)
         before, data_before = read_metrics(root), read_data_summary(Artifacts(root).faces)
 
         def show_data() -> None:
@@ -135,7 +139,8 @@ def synthesize_to_learn(
             logger.info("%d of %d stages are out of date", len(stale), len(graph))
             found = {name: graph[name] for name in graph if name in stale}
             # As soon as it is known, and not at the end: hours of training may follow, or the run may be killed.
-            outcomes |= _run_stages(root, found, parallel, gpus, server, {PREPARE: show_data})
+            with _engine(root, found, engine, address, parallel, gpus, logger.warning) as runs:
+                outcomes |= _run_stages(found, runs, server, {PREPARE: show_data})
         else:
             logger.info("all %d stages are up to date: nothing to do", len(graph))
         outcomes = {name: outcomes[name] for name in graph}
@@ -166,22 +171,11 @@ def check_workspace(root: Path) -> None:
 
 @contextmanager
 def _only_flow(root: Path) -> Iterator[None]:
-    """Holds the workspace against a second flow; the lock goes with the process, however that ends."""
-    place = root / ".ckpt" / "flow.lock"
-    place.parent.mkdir(exist_ok=True)
-    holder = place.with_suffix(".pid")
-    lock = FileLock(place)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        why = f"another flow runs here (process {read_holder(holder)[0] or 'unknown'})"
-        raise InputError(Problem(str(root), why, "wait for it, or stop it")) from error
-    try:
+    """Holds the workspace against a second flow, and says of a run that ended there without a word."""
+    with held_workspace(root) as holder:
         report_lost_run(holder, current_run(), get_run_logger().warning)
         write_holder(holder, os.getpid(), current_run())
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -195,68 +189,93 @@ def _server(warn: Callable[[str], Any]) -> Iterator[Server]:
             end_soon()
 
 
-def _run_stages(
+@contextmanager
+def _engine(
     root: Path,
     stages: dict[str, Stage],
+    engine: str,
+    address: str | None,
     parallel: int | None,
     gpus: int | None,
-    server: Server,
-    after: Mapping[str, Callable[[], object]],
+    warn: Callable[[str], Any],
+) -> Iterator[Engine]:
+    """What runs the stages; none of them outlives the block.
+
+    Args:
+        root: The workspace.
+        stages: Those that run, each after those that it reads from.
+        engine: As of the flow.
+        address: As of the flow.
+        parallel: As of the flow.
+        gpus: As of the flow.
+        warn: Called with what a user should know.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(processors()))
+    made: Engine
+    if engine == "local" and address:
+        raise InputError(Problem("--address", "names a Dask scheduler, which only `--engine dask` uses", "give both"))
+    if engine == "dask":
+        from pipeline.flow.dask_engine import DaskWorkers  # an extra
+
+        made = DaskWorkers(root, stages, cores, address=address, warn=warn)
+    else:
+        made = OneMachine(root, stages, cores, slots=parallel, gpus=gpus)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def _run_stages(
+    stages: dict[str, Stage], engine: Engine, server: Server, after: Mapping[str, Callable[[], object]]
 ) -> dict[str, Literal["ran", "cached", "failed", "not run"]]:
     """Runs stages, each as soon as those that it reads from are done.
 
     Args:
-        root: The workspace.
         stages: In an order in which each comes after those that it reads from.
-        parallel: As of the flow.
-        gpus: As of the flow.
+        engine: Runs them.
         server: Shows how far the run is.
         after: What is called where the stage of that name succeeded.
     """
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(processors()))
-    slots = Slots(stages, cores, slots=parallel, gpus=gpus)
-    children = Children(root)
     ended: queue.SimpleQueue[str] = queue.SimpleQueue()
     outcomes: dict[str, Any] = {}
     running: dict[str, PrefectFuture[Outcome]] = {}
     description = "Stages that are done, in percent"
     progress = server.show(partial(create_progress_artifact, 0.0, key="stages-done", description=description))
     finished: dict[str, PrefectFuture[Outcome]] = {}
-    try:
-        while slots.waiting or slots.running:
-            for name, stage in list(slots.waiting.items()):
-                if any(outcomes.get(other) in ("failed", "not run") for other in stage.upstream):
-                    outcomes[name] = "not run"
-                    del slots.waiting[name]
-            for name, cores_of_stage in slots.begin():
-                upstream = [finished[other] for other in sorted(stages[name].upstream) if other in finished]
-                # Prefect asks the server whether there is a limit on a tag; where that is lost, no task could begin.
-                tags = set() if server.lost else {"gpu" if stages[name].gpu else "cpu"}
-                # What it reads is done already; named so that Prefect draws the graph.
-                call = run_stage.with_options(tags=tags).submit
-                future = call(name, children, cores_of_stage, wait_for=upstream)  # type: ignore[call-overload]
-                running[name] = future
-                future.add_done_callback(partial(_put, ended, name))
-            if not running:
-                continue
-            name = ended.get()
-            future = running.pop(name)
-            slots.end(name)
-            try:
-                result = future.result(raise_on_failure=False)  # an exception where the stage failed
-            except ConcurrencySlotAcquisitionError:  # it has not begun, for the server was lost before it was asked
-                server.lost = True
-                slots.waiting[name] = stages[name]
-                continue
-            outcomes[name] = "failed" if isinstance(result, BaseException) else result
-            finished[name] = future
-            if outcomes[name] != "failed" and name in after:
-                after[name]()
-            if progress is not None:
-                done = 100 * len(outcomes) / len(stages)
-                server.show(partial(update_progress_artifact, cast(UUID, progress), done))
-    finally:
-        children.stop()
+    while engine.waiting or running:
+        for name, stage in list(engine.waiting.items()):
+            if any(outcomes.get(other) in ("failed", "not run") for other in stage.upstream):
+                outcomes[name] = "not run"
+                del engine.waiting[name]
+        for name, run in engine.begin():
+            upstream = [finished[other] for other in sorted(stages[name].upstream) if other in finished]
+            # Prefect asks the server whether there is a limit on a tag; where that is lost, no task could begin.
+            tags = set() if server.lost else {"gpu" if stages[name].gpu else "cpu"}
+            # What it reads is done already; named so that Prefect draws the graph.
+            call = run_stage.with_options(tags=tags).submit
+            future = call(name, run, wait_for=upstream)  # type: ignore[call-overload]
+            running[name] = future
+            future.add_done_callback(partial(_put, ended, name))
+        if not running:
+            continue
+        name = ended.get()
+        future = running.pop(name)
+        engine.end(name)
+        try:
+            result = future.result(raise_on_failure=False)  # an exception where the stage failed
+        except ConcurrencySlotAcquisitionError:  # it has not begun, for the server was lost before it was asked
+            server.lost = True
+            engine.waiting[name] = stages[name]
+            continue
+        outcomes[name] = "failed" if isinstance(result, BaseException) else result
+        finished[name] = future
+        if outcomes[name] != "failed" and name in after:
+            after[name]()
+        if progress is not None:
+            done = 100 * len(outcomes) / len(stages)
+            server.show(partial(update_progress_artifact, cast(UUID, progress), done))
+    engine.finish()
     return outcomes
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +22,18 @@ class Stage:
         name: As DVC names it: `prepare`, `train@warp`.
         upstream: Names of the stages whose outputs it reads.
         gpu: Whether its `meta` says that it uses a GPU where there is one.
+        kept: Whether DVC's cache holds all of its outputs, so that another machine can have them.
     """
 
     name: str
     upstream: frozenset[str]
     gpu: bool
+    kept: bool = True
 
 
-def read_graph(root: Path) -> dict[str, Stage]:
-    """The stages of a workspace, each after those that it reads from.
+@contextmanager
+def open_workspace(root: Path) -> Iterator[Repo]:
+    """The DVC repository of a workspace; another command of DVC that holds its lock for moments is waited for.
 
     Args:
         root: A workspace with dvc.yaml and params.yaml.
@@ -44,10 +45,44 @@ def read_graph(root: Path) -> dict[str, Stage]:
     from dvc.repo import Repo
 
     try:
-        with Repo(str(root)) as repository:
-            return graph_of(repository)
+        with Repo(str(root), _wait_for_lock=True) as repository:
+            yield repository
     except DvcException as error:
-        raise InputError(Problem(str(root), str(error), "run it in a clone of the project")) from error
+        fix = "run `dvc status` there to see all of it; it must be a clone of the project"
+        raise InputError(Problem(str(root), str(error), fix)) from error
+
+
+def read_graph(root: Path) -> dict[str, Stage]:
+    """The stages of a workspace, each after those that it reads from.
+
+    Raises:
+        InputError: DVC can't read the workspace.
+    """
+    with open_workspace(root) as repository:
+        return graph_of(repository)
+
+
+def read_changes(root: Path) -> tuple[dict[str, Stage], set[str]]:
+    """The stages of a workspace, and those that DVC would look at again: what changed, and all that reads from it.
+
+    Args:
+        root: The workspace.
+
+    Returns:
+        All stages, each after those that it reads from; names of those that are out of date.
+
+    Raises:
+        InputError: DVC can't read the workspace.
+    """
+    with open_workspace(root) as repository:
+        graph = graph_of(repository)
+        return graph, with_downstream(changed_stages(repository), graph)
+
+
+def changed_stages(repository: Repo) -> set[str]:
+    """The stages of an open repository of DVC whose inputs or outputs changed."""
+    # The keys begin with the path of dvc.yaml where that is not in the working directory.
+    return {key.rpartition(":")[2] for key in repository.status()}
 
 
 def graph_of(repository: Repo) -> dict[str, Stage]:
@@ -61,32 +96,10 @@ def graph_of(repository: Repo) -> dict[str, Stage]:
             name=stage.name,
             upstream=frozenset(other.name for other in graph.successors(stage)),
             gpu=bool((stage.meta or {}).get("gpu")),
+            kept=all(out.use_cache for out in stage.outs),
         )
         for stage in order
     }
-
-
-def out_of_date(root: Path, graph: Mapping[str, Stage]) -> set[str]:
-    """Stages that DVC would look at again: those that changed, and all that read from them.
-
-    Args:
-        root: The workspace.
-        graph: Its stages, each after those that it reads from.
-
-    Raises:
-        InputError: DVC could not tell.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
-        raise InputError(Problem("dvc status", last, "run `dvc status` in the workspace to see all of it"))
-    return with_downstream(json.loads(done.stdout), graph)
 
 
 def with_downstream(changed: Collection[str], graph: Mapping[str, Stage]) -> set[str]:

@@ -105,10 +105,23 @@ def keep_record(root: Path, stage: str, usage: Usage, cores: int) -> None:
         held=work.held,
         counts=counts,
     )
+    append_record(root, record.model_dump_json())
+
+
+def append_record(root: Path, line: str) -> None:
+    """Appends a record, written as JSON, to those of a workspace.
+
+    Args:
+        root: The workspace.
+        line: The record, of a stage that ended here or in another clone.
+
+    Raises:
+        OSError: It can't be written.
+    """
     file = records_file(root)
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as opened:
-        opened.write(record.model_dump_json() + "\n")
+        opened.write(line + "\n")
 
 
 def forget_old_records(root: Path) -> None:

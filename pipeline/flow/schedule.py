@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.flow.graph import Stage
+from pipeline.flow.graph import Stage, with_downstream
 
 DEFAULT_SLOTS = 2
 
@@ -35,8 +35,8 @@ class Slots:
     Args:
         stages: Those that run, each after those that it reads from.
         cores: The machine's processor cores.
-        slots: How many stages run at once, each with its share of the cores; one that has nothing to wait for or
-            beside it has them all. None: `DEFAULT_SLOTS`, where there are as many cores.
+        slots: How many stages run at once, each with its share of the cores; one beside which no other can begin has
+            them all. None: `DEFAULT_SLOTS`, where there are as many cores.
         gpus: How many stages that use a GPU run at once; None: one where the machine has a GPU, else no limit.
 
     Attributes:
@@ -65,11 +65,16 @@ class Slots:
             if not self._free or (self._gpus is not None and self._stages[name].gpu and used >= self._gpus):
                 continue
             slot = self._free.pop(0)
-            # Alone, and alone until it ends: it may have the whole machine.
-            alone = not self.running and len(ready) == 1
             self.running[name] = slot
             del self.waiting[name]
-            yield name, self._cores if alone else self._shares[slot]
+            # No other can begin before it ends. Where one still runs, both want its cores for a while; after that, with
+            # its share alone, cores would be idle.
+            last = self.waiting.keys() <= with_downstream({name}, self._stages)
+            yield name, self._cores if last else self.share(name)
+
+    def share(self, name: str) -> tuple[int, ...]:
+        """The cores of a running stage's slot."""
+        return self._shares[self.running[name]]
 
     def end(self, name: str) -> None:
         """Gives the slot of a stage back."""
@@ -102,8 +107,10 @@ def schedule(
     spans: dict[str, Span] = {}
     now = 0.0
     while held.waiting or held.running:
-        for name, share in held.begin():
-            spans[name] = Span(now, now + seconds(name, len(share)), len(share))
+        for name, own in held.begin():
+            # Cores that another stage uses, too, are not counted, though they may become free before this one ends.
+            count = len(own if len(held.running) == 1 else held.share(name))
+            spans[name] = Span(now, now + seconds(name, count), count)
         name = min(held.running, key=lambda other: spans[other].end)
         now = spans[name].end
         held.end(name)

@@ -12,10 +12,8 @@ from dvc.dependency import ParamsDependency
 from dvc.dependency.base import DependencyDoesNotExistError
 from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
-from dvc.repo import Repo
 
-from augment.core.errors import InputError, Problem
-from pipeline.flow.graph import Stage, graph_of, with_downstream
+from pipeline.flow.graph import Stage, changed_stages, graph_of, open_workspace, with_downstream
 
 State = Literal["up to date", "restored", "runs", "runs if changed"]
 """up to date: nothing is done. restored: the results of an earlier run with the same inputs are taken from DVC's cache.
@@ -37,19 +35,13 @@ def stage_states(root: Path, parameters: str | None = None) -> tuple[dict[str, S
     Raises:
         InputError: DVC can't read the workspace.
     """
-    try:
-        # As `dvc --wait-for-lock`: another command of DVC holds the lock for moments.
-        with tempfile.TemporaryDirectory() as scratch, Repo(str(root), _wait_for_lock=True) as repository:
-            if parameters is not None:
-                other = Path(scratch) / "params.yaml"
-                other.write_text(parameters, encoding="utf-8")
-                repository.fs = _OneFileReplaced(Path(root) / "params.yaml", other)
-            graph = graph_of(repository)
-            # Its keys begin with the path of dvc.yaml where that is not in the working directory.
-            changed = {key.rpartition(":")[2] for key in repository.status()}
-            return graph, _states(repository, graph, changed)
-    except DvcException as error:
-        raise InputError(Problem(str(root), str(error), "run `dvc status` there to see all of it")) from error
+    with tempfile.TemporaryDirectory() as scratch, open_workspace(root) as repository:
+        if parameters is not None:
+            other = Path(scratch) / "params.yaml"
+            other.write_text(parameters, encoding="utf-8")
+            repository.fs = _OneFileReplaced(Path(root) / "params.yaml", other)
+        graph = graph_of(repository)
+        return graph, _states(repository, graph, changed_stages(repository))
 
 
 class _OneFileReplaced(LocalFileSystem):  # type: ignore[misc]  # DVC has no types

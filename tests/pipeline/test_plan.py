@@ -27,7 +27,7 @@ from pipeline.flow.records import (
     stage_table,
     this_machine,
 )
-from pipeline.flow.schedule import Span, critical_path, largest_sum, schedule
+from pipeline.flow.schedule import Slots, Span, critical_path, largest_sum, schedule
 from pipeline.flow.usage import Usage, UsageMeter
 from pipeline.flow.work import FaceCounts, Work, count_faces, work_of
 
@@ -227,6 +227,17 @@ def test_stages_run_side_by_side_and_alone_with_all_cores() -> None:
     }
     assert schedule(GRAPH, take, cores=2, slots=1)["e"].end == 2 + 3 + 5 + 1 + 2
     assert schedule({}, take, cores=2, slots=2) == {}
+
+
+def test_the_last_stage_may_use_every_core_though_another_still_runs() -> None:
+    slots = Slots(GRAPH, (4, 7), slots=2)
+    assert list(slots.begin()) == [("a", (4, 7))]  # all others read from it
+    slots.end("a")
+    assert list(slots.begin()) == [("b", (4,)), ("c", (7,))]
+    slots.end("b")
+    assert list(slots.begin()) == [("d", (4, 7))]  # only e waits, and reads from it
+    slots.end("c")
+    assert list(slots.begin()) == []
 
 
 def test_stages_that_use_the_gpu_wait_for_each_other() -> None:
