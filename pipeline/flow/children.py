@@ -152,6 +152,11 @@ class Children:
             raise StageFailedError(_reason(name, status, lines), transient=not self._stopped and is_transient(lines))
         return lines, usage
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
+
     def stop(self) -> None:
         """Ends every stage that runs, with all of its processes, and lets no other begin."""
         with self._lock:

@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,13 +174,36 @@ def exchange(children: Children, stage: str, direction: str, *names: str, log: C
         log: Called with each line that is printed.
 
     Raises:
-        StageFailedError: The remote did not do it. Another try may succeed, for networks fail at times.
+        StageFailedError: The remote did not do it. Another try may succeed, for networks fail at times, but not where
+            the remote is full.
     """
     words = ["--force"] if direction == "pull" else []  # files of another run may lie there
+    lines: list[str] = []
+
+    def keep(line: str) -> None:
+        lines.append(line)
+        log(line)
+
     try:
-        children.dvc(stage, direction, "--run-cache", *words, *names, log=log)
+        children.dvc(stage, direction, "--run-cache", *words, *names, log=keep)
     except StageFailedError as error:
-        raise StageFailedError(f"dvc {direction} {' '.join(names)}: {error}", transient=True) from error
+        why = why_not_exchanged(lines) or str(error)
+        again = not (children.stopped or "no space left" in why.lower())
+        raise StageFailedError(f"dvc {direction} {' '.join(names)}: {why}", transient=again) from error
+
+
+def why_not_exchanged(lines: Sequence[str]) -> str:
+    """One line in place of DVC's, which are one for each file: its last, and the system's reason.
+
+    Args:
+        lines: What `dvc push` or `dvc pull` printed.
+    """
+    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    if not errors:
+        return ""
+    system = re.search(r"\[Errno -?\d+\] ([^:\]]+)", " ".join(errors))
+    reason = system.group(1).strip() if system else ""
+    return errors[-1] if not reason or reason in errors[-1] else f"{errors[-1]}: {reason}"
 
 
 def check_clone(commit: str) -> tuple[Problem | None, str]:

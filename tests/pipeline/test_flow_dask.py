@@ -25,7 +25,7 @@ from pipeline.flow.children import Children, StageFailedError
 from pipeline.flow.dask_engine import check_remote, connect, keys_of, write_lock_entry
 from pipeline.flow.graph import read_graph
 from pipeline.flow.records import read_records
-from pipeline.flow.remote_stage import Order, check_clone, code_of, exchange, run_in_clone
+from pipeline.flow.remote_stage import Order, check_clone, code_of, exchange, run_in_clone, why_not_exchanged
 
 pytest.importorskip("distributed", reason="needs the extra `dask`")
 pytestmark = pytest.mark.slow
@@ -164,6 +164,7 @@ def test_a_stage_moves_where_its_worker_is_killed(site: Site) -> None:
     assert "up to date" in dvc_workspaces.run(site.workspace, "dvc", "status", env=site.environment).stdout
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("site", [SLEEP], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_a_flow_that_is_ended_ends_its_stages_elsewhere(site: Site, number: signal.Signals) -> None:
@@ -235,6 +236,25 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest
 def test_settings_that_machines_would_choose_for_themselves_are_found() -> None:
     values = {"classifier": {"precision": "auto", "steps": 3}, "a": {"b": {"precision": "float32"}}, "device": "auto"}
     assert keys_of(values, "precision", "auto") == ["classifier.precision"]
+
+
+@pytest.mark.parametrize(
+    ("printed", "said"),
+    [
+        (
+            [
+                "ERROR: failed to transfer 'ed88' - [Errno 28] No space left on device: '/a/ed88' -> '/full/ed88.tmp'",
+                "ERROR: failed to transfer '11ee' - [Errno 28] No space left on device: '/a/11ee' -> '/full/11ee.tmp'",
+                "ERROR: failed to push data to the cloud - 2 files failed to upload",
+            ],
+            "failed to push data to the cloud - 2 files failed to upload: No space left on device",
+        ),
+        (["A  artifacts/faces/", "ERROR: unexpected error - no route"], "unexpected error - no route"),
+        (["Everything is up to date."], ""),
+    ],
+)
+def test_of_an_error_for_each_file_one_line_is_made(printed: list[str], said: str) -> None:
+    assert why_not_exchanged(printed) == said
 
 
 def test_an_entry_of_another_machine_stands_in_dvc_lock_as_dvc_writes_it(tmp_path: Path) -> None:
