@@ -22,7 +22,7 @@ from augment.core.files import atomic_write_text
 from pipeline.core.project import is_project
 from pipeline.core.stage_records import record_file, stage_name
 from pipeline.core.workspace import Artifacts
-from pipeline.flow.children import Children, Outcome, StageFailedError, remove_broken_list
+from pipeline.flow.children import Children, Outcome, StageFailedError, is_transient, remove_broken_list
 from pipeline.flow.held_workspace import held_workspace
 from pipeline.flow.lost_runs import write_holder
 from pipeline.flow.records import read_records, this_machine
@@ -92,15 +92,18 @@ def run_order(order: Order) -> Answer:
         worker.log_event(order.topic, line)
 
     def stands() -> bool:
+        # A worker that was told to end, or whose scheduler is gone, would wait until its last stage is done.
         task = worker.state.tasks.get(order.key)
-        return task is not None and task.state != "cancelled"
+        return worker.status.name in ("running", "paused") and task is not None and task.state != "cancelled"
 
     try:
         return run_in_clone(root, order, place=place, log=log, stands=stands)
     except StageFailedError as error:
-        return Answer(place, error=str(error), transient=error.transient)
+        return Answer(place, error=str(error), transient=error.transient or not stands())
     except InputError as error:
         return Answer(place, error=str(error))
+    except Exception as error:  # such as a full disk: as it is, Dask would not say of which clone
+        return Answer(place, error=f"{type(error).__name__}: {error}", transient=is_transient([str(error)]))
 
 
 def run_in_clone(

@@ -147,7 +147,8 @@ SLEEP = (
 
 
 @pytest.mark.parametrize("site", [SLEEP], indirect=True)
-def test_a_stage_moves_where_its_worker_is_killed(site: Site) -> None:
+@pytest.mark.parametrize("end", ["killed", pytest.param("terminated", marks=pytest.mark.nightly)])
+def test_a_stage_moves_where_its_worker_ends(site: Site, end: str) -> None:
     flow = subprocess.Popen(
         site.flow(), cwd=site.workspace, env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -155,7 +156,10 @@ def test_a_stage_moves_where_its_worker_is_killed(site: Site) -> None:
     wait_for(sleeper.exists)
     process = int(sleeper.read_text())
     killed = site.worker_of(process)
-    site.kill(killed)
+    if end == "killed":
+        site.kill(killed)
+    else:
+        site.processes[killed].terminate()
     wait_for(lambda: not lives(process), 20.0)  # no stray training process
     output = flow.communicate(timeout=200)[0].decode()
     assert flow.returncode == 0, output[-4000:]
@@ -180,6 +184,23 @@ def test_a_flow_that_is_ended_ends_its_stages_elsewhere(site: Site, number: sign
     assert all(started.poll() is None for started in site.processes.values()), "the workers wait for the next flow"
     dvc_workspaces.run(site.workspace, *site.flow(), env=site.environment)
     assert "up to date" in dvc_workspaces.run(site.workspace, "dvc", "status", env=site.environment).stdout
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("site", [SLEEP], indirect=True)
+def test_a_lost_scheduler_ends_the_run_and_its_stages(site: Site) -> None:
+    flow = subprocess.Popen(
+        site.flow(), cwd=site.workspace, env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    sleeper = site.folder / "sleeper"
+    wait_for(sleeper.exists)
+    process = int(sleeper.read_text())
+    site.processes["scheduler"].kill()
+    output = flow.communicate(timeout=120)[0].decode()
+    assert flow.returncode == 1
+    assert f"judge was given up: {site.address} is lost" in output
+    wait_for(lambda: not lives(process), 30.0)
+    wait_for(lambda: all(started.poll() is not None for started in site.processes.values()), 60.0)  # workers end too
 
 
 @pytest.mark.parametrize(
