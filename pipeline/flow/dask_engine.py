@@ -21,7 +21,7 @@ from augment.core.files import atomic_write_text
 from pipeline.core.sections import read_values
 from pipeline.flow.children import Children, Outcome, StageFailedError
 from pipeline.flow.engines import Log, Run
-from pipeline.flow.graph import Stage, open_workspace
+from pipeline.flow.graph import PREPARE, Stage, open_workspace
 from pipeline.flow.records import append_record
 from pipeline.flow.remote_stage import LOCK, PARAMETERS, Answer, Order, check_clone, code_of, exchange, run_order
 from pipeline.flow.server import without_password
@@ -30,7 +30,6 @@ from pipeline.flow.states import stage_states
 if TYPE_CHECKING:
     from distributed import Client
 
-PREPARE = "prepare"  # reads the data set, which other machines need not have
 _JOIN = "start one in each clone: `uv run dask worker ADDRESS --nthreads 1 --resources CPU=1` (or GPU=1)"
 _WAIT = 30.0  # seconds for a first worker
 _LOOK = 5.0  # seconds between two looks at whether there is a worker
@@ -162,7 +161,6 @@ class DaskWorkers:
             parameters=(self._root / PARAMETERS).read_text(encoding="utf-8"),
             lock=(self._root / LOCK).read_text(encoding="utf-8"),
             key=key,
-            topic=key,
         )
         resource = "GPU" if stage.gpu and self._offered("GPU") else "CPU"
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()

@@ -32,7 +32,7 @@ from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Outcome, StageFailedError, remove_broken_list
 from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
 from pipeline.flow.engines import Engine, OneMachine, Run
-from pipeline.flow.graph import Stage, read_changes
+from pipeline.flow.graph import PREPARE, Stage, read_changes
 from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
 from pipeline.flow.held_workspace import held_workspace
 from pipeline.flow.lost_runs import report_lost_run, write_holder
@@ -43,7 +43,6 @@ from pipeline.flow.worker import current_run, end_with_worker, is_whole_process
 from pipeline.profile import compose_profile
 
 RETRIES = 2
-PREPARE = "prepare"  # the stage that reads the data set
 
 
 class FlowFailedError(Exception):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 
+PREPARE = "prepare"  # the stage that reads the data set
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage of dvc.yaml.

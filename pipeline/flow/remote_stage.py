@@ -45,8 +45,8 @@ class Order:
         commit: Of the flow's code; the clone must have the same.
         parameters: The text of params.yaml.
         lock: The text of dvc.lock, which knows the outputs of the stages before.
-        key: Of the task in Dask; where it is given up there, the stage is ended.
-        topic: Of the messages that hold what the stage prints.
+        key: Of the task in Dask; where it is given up there, the stage is ended. Also the topic of the messages that
+            hold what the stage prints.
     """
 
     stage: str
@@ -55,7 +55,6 @@ class Order:
     parameters: str
     lock: str
     key: str
-    topic: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def run_order(order: Order) -> Answer:
     place = _place(root)
 
     def log(line: str) -> None:
-        worker.log_event(order.topic, line)
+        worker.log_event(order.key, line)
 
     def stands() -> bool:
         # A worker that was told to end, or whose scheduler is gone, would wait until its last stage is done.

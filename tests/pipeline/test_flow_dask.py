@@ -329,7 +329,6 @@ def test_results_come_back_through_an_s3_server(tmp_path: Path) -> None:
                 parameters=(workspace / "params.yaml").read_text(),
                 lock=(workspace / "dvc.lock").read_text(),
                 key="",
-                topic="",
             )
             answer = run_in_clone(away, order, place="away", log=lines.append, stands=lambda: True)
             write_lock_entry(workspace, "judge", answer.entry)
