@@ -6,6 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from augment.core import row_draws
+from augment.networks.batch_norm import BatchNorm2d
+
 
 class ClassNetwork(nn.Module):
     """Three 3x3 convolutions with batch normalization and pooling, dropout and a linear layer, at half the edge.
@@ -31,7 +34,7 @@ class ClassNetwork(nn.Module):
         features = channels
         for level in range(3):
             wider = width * 2**level
-            layers += [nn.Conv2d(features, wider, 3, padding=1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()]
+            layers += [nn.Conv2d(features, wider, 3, padding=1, bias=False), BatchNorm2d(wider), nn.ReLU()]
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
             features, edge = wider, -(-edge // 2)
         self.body = nn.Sequential(*layers)
@@ -45,6 +48,6 @@ class ClassNetwork(nn.Module):
             generator: A CPU generator, the source of the noise; None = no noise.
         """
         if generator is not None and self.noise:
-            noise = torch.randn(pictures.shape, generator=generator).to(pictures.device, pictures.dtype)
+            noise = row_draws.randn(*pictures.shape, generator=generator).to(pictures.device, pictures.dtype)
             pictures = pictures + self.noise * noise
         return self.scores(self.body(F.avg_pool2d(pictures, 2))).float()

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from augment.core import row_draws
+from augment.networks.batch_norm import batch_norm
 from augment.networks.layers import check_halvings, concat_label_planes
 
 Noise = Literal["uniform", "normal"]
@@ -35,8 +37,8 @@ def draw_latent(count: int, latent_size: int, noise: Noise, generator: torch.Gen
         generator: A CPU generator, the source of randomness.
     """
     if noise == "uniform":
-        return 2 * torch.rand(count, latent_size, generator=generator) - 1
-    return torch.randn(count, latent_size, generator=generator)
+        return 2 * row_draws.rand(count, latent_size, generator=generator) - 1
+    return row_draws.randn(count, latent_size, generator=generator)
 
 
 class BatchNorm(nn.Module):
@@ -83,7 +85,7 @@ class BatchNorm(nn.Module):
         """Normalizes over N (and H, W), then scales and shifts; without `condition_size` the condition is ignored."""
         own = self.training or self.running_mean is None
         recorded = not own or self.weight.requires_grad
-        normalized = F.batch_norm(
+        normalized = batch_norm(
             features,
             self.running_mean if recorded else None,
             self.running_var if recorded else None,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from augment.core.ranks import sharing_ranks
+
 
 class ImagePool(nn.Module):
     """A pool of images that were generated earlier.
@@ -47,6 +49,8 @@ class ImagePool(nn.Module):
         images = images.detach()
         if not self.capacity:
             return images
+        ranks = sharing_ranks()
+        images = ranks.gather(images)  # all ranks keep the same pool
         exchanged = torch.rand(len(images), generator=generator) > 0.5
         places = torch.randint(self.capacity, (len(images),), generator=generator).tolist()
         kept = int(self.count)
@@ -60,7 +64,7 @@ class ImagePool(nn.Module):
                 shown[row].copy_(self.images[place])
                 self.images[place].copy_(images[row])
         self.count.fill_(kept)
-        return shown
+        return ranks.own(shown)
 
     @torch.no_grad()
     def mix(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
@@ -75,10 +79,11 @@ class ImagePool(nn.Module):
         Returns:
             [N, C, H, W], what the discriminator shall see, all new where too few are kept; no gradient flows into it.
         """
-        images = images.detach()
+        ranks = sharing_ranks()
+        images = ranks.gather(images.detach())
         half = min(len(images) // 2, self.capacity)
         if not half:
-            return images
+            return ranks.own(images)
         kept = int(self.count)
         shown = images
         if kept >= half:
@@ -90,4 +95,4 @@ class ImagePool(nn.Module):
             places = torch.cat([places, torch.randperm(kept, generator=generator)[: half - added]])
         self.images[places.to(images.device)] = images[:half].to(self.images.dtype)
         self.count.fill_(kept + added)
-        return shown
+        return ranks.own(shown)

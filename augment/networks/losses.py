@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from augment.core import row_draws
 from augment.networks.layers import one_hot
 
 Adversarial = Literal["wasserstein", "non_saturating", "least_squares"]
@@ -105,7 +106,7 @@ def gradient_penalty(
         fake: [N, C, H, W]; no gradient flows into it.
         generator: A CPU generator, the source of the random points.
     """
-    weight = torch.rand(len(real), generator=generator).to(real.device).view(-1, *[1] * (real.ndim - 1))
+    weight = row_draws.rand(len(real), generator=generator).to(real.device).view(-1, *[1] * (real.ndim - 1))
     point = (weight * real.detach().float() + (1 - weight) * fake.detach().float()).requires_grad_()
     return (_input_gradient(critic, point).flatten(1).norm(dim=1) - 1).square().mean()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from augment.core.errors import InputError, Problem
+from augment.core.ranks import Ranks
 from augment.faces.tensors import FaceTensors
 from augment.training.settings import TrainingSettings
-from augment.translators.base import Translator
+from augment.translators.base import FittedTranslator, Translator
 
 
 def check_training(
@@ -16,12 +17,13 @@ def check_training(
     validation: FaceTensors | None,
     settings: TrainingSettings,
     device: torch.device,
+    ranks: Ranks,
 ) -> None:
     """Refuses what can't be trained on, before anything is written.
 
     Raises:
         InputError: There are no faces, they have another form than the translator, validation faces are among the
-            training faces, or the precision needs another device; lists every problem.
+            training faces, the precision needs another device, or ranks can't share the training; lists every problem.
         CannotTranslateError: The training faces lack what the translator needs.
     """
     problems = []
@@ -54,6 +56,25 @@ def check_training(
         problems.append(
             Problem("precision", f"float16 needs a CUDA device, not {device.type}", "use bfloat16 or float32")
         )
+    problems += check_ranks(ranks, settings.batch_size, "training.batch_size")
+    if not ranks.alone and isinstance(translator, FittedTranslator):
+        why = f"{translator.name} is fitted at once: there are no batches to divide"
+        problems.append(Problem("ranks", why, "call it in one process"))
     if problems:
         raise InputError(problems)
     translator.check(train)
+
+
+def check_ranks(ranks: Ranks, batch_size: int, where: str) -> list[Problem]:
+    """What keeps ranks from sharing batches of this size: nothing, or that they don't divide it.
+
+    Args:
+        ranks: The ranks.
+        batch_size: Rows of a whole batch.
+        where: How to name the setting.
+    """
+    if batch_size % ranks.count == 0:
+        return []
+    near = max(ranks.count, round(batch_size / ranks.count) * ranks.count)
+    why = f"{batch_size} faces can't be divided among {ranks.count} ranks"
+    return [Problem(where, why, f"set it to a multiple ({near}), or runtime.ranks to a divisor")]

@@ -29,10 +29,15 @@ class TrainingDivergedError(FloatingPointError):
             if checkpoint
             else "there is no checkpoint yet"
         )
+        self._arguments = (step, term, value, checkpoint, checkpoint_step)
         super().__init__(
             f"training diverged at step {step}: {term} is {value}; {good}. Lower the learning rates or the weight of "
             "this loss and train anew in an empty scratch folder: the same run would diverge again"
         )
+
+    def __reduce__(self) -> tuple[type[TrainingDivergedError], tuple[int, str, float, Path | None, int]]:
+        # By default an error is made again from its message, in the process that it is sent to.
+        return type(self), self._arguments
 
 
 def first_non_finite(weights: Mapping[str, torch.Tensor]) -> tuple[str, float] | None:

@@ -20,9 +20,11 @@ def run_fingerprint(
     settings: BaseModel,
     seed: int,
     device: torch.device,
+    ranks: int = 1,
 ) -> dict[str, Any]:
     """Tells this run from others: all that a bit-identical result depends on, but for the initial weights."""
     return {
+        **({"ranks": ranks} if ranks > 1 else {}),
         "translator": translator.name,
         "translator_settings": translator.settings.model_dump(mode="json"),
         "form": {

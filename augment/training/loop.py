@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ import torch
 
 from augment.core.precision import ComputedPrecision, autocast, choose_precision
 from augment.core.progress import track
+from augment.core.ranks import ALONE, Ranks, current_ranks
 from augment.core.seeding import derive_seed, seeded
 from augment.faces.tensors import FaceTensors
+from augment.networks.batch_norm import share_batch_norms
 from augment.training.batches import BatchMaker
 from augment.training.best import BestWeights
 from augment.training.checkpoints import Checkpoint, clear_leftovers, newest_checkpoint, write_checkpoint
@@ -58,6 +61,10 @@ def train_translator(
 ) -> TrainingResult:
     """Trains or fits a translator, and publishes its best weights.
 
+    Where torch's process group is set up, its ranks share the training (`augment.core.ranks`): call it on every rank
+    with the same arguments. The first one writes; an interrupt is raised at once, and the run goes on from its last
+    checkpoint.
+
     Kill it at any moment and call it again with the same arguments: it goes on from its last checkpoint, to weights and
     a log that are bit-identical (CPU; the log but for `TIMING_FIELDS`) to an undisturbed run's. An interrupt (Ctrl-C)
     ends the step, writes a checkpoint, and is raised. A call after the end publishes again and trains nothing.
@@ -92,23 +99,30 @@ def train_translator(
         KeyboardInterrupt: The run was interrupted; it can be resumed.
     """
     out, scratch, device = Path(out), Path(scratch), torch.device(device)
-    check_training(translator, train, validation, settings, device)
+    ranks = current_ranks()
+    check_training(translator, train, validation, settings, device, ranks)
     out.mkdir(parents=True, exist_ok=True)
-    with only_run_in(scratch), seeded(derive_seed(seed, "training"), device), cudnn_benchmark(device):
+    with (
+        only_run_in(scratch) if ranks.first else nullcontext(),
+        seeded(derive_seed(seed, "training"), device),
+        cudnn_benchmark(device),
+    ):
         if isinstance(translator, LearnedTranslator):
             translator, held = translator.to(device), train.to(device)
-            choice = choose_precision(
-                settings.precision,
-                _trial_steps(translator, held, settings, scratch),
-                device=device,
-                network=network_facts(translator, settings),
-                steps=TRIAL_STEPS,
-                cache=precision_cache,
-                kept=scratch / "precision.json",
+            choice = ranks.from_first(
+                lambda: choose_precision(
+                    settings.precision,
+                    _trial_steps(translator, held, settings, scratch),
+                    device=device,
+                    network=network_facts(translator, settings),
+                    steps=TRIAL_STEPS,
+                    cache=precision_cache,
+                    kept=scratch / "precision.json",
+                )
             )
             settings = settings.model_copy(update={"precision": choice.used})
-            fingerprint = run_fingerprint(translator, train, validation, settings, seed, device)
-            run = Run(translator, held, settings, out, scratch, seed, validate, fingerprint)
+            fingerprint = run_fingerprint(translator, train, validation, settings, seed, device, ranks.count)
+            run = Run(translator, held, settings, out, scratch, seed, validate, fingerprint, ranks)
             run.choices = {"precision": choice.model_dump(mode="json")}
             return run.complete()
         if isinstance(translator, FittedTranslator):
@@ -155,6 +169,7 @@ class Run:
         seed: The run's seed.
         validate: Scores the translator; None: the last weights are published.
         fingerprint: What tells this run's checkpoints from others'.
+        ranks: Those that share the training, and which of them this process is.
     """
 
     def __init__(
@@ -167,6 +182,7 @@ class Run:
         seed: int,
         validate: Validate | None,
         fingerprint: Mapping[str, Any],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.translator = translator
         self.train = train
@@ -176,9 +192,12 @@ class Run:
         self.seed = seed
         self.validate = validate
         self.fingerprint = fingerprint
+        self.ranks = ranks
         self.choices: Mapping[str, Any] = {}  # what was chosen for this run; fields of training.json
         self.device = train.images.device
         self.generator = torch.Generator().manual_seed(derive_seed(seed, "batches"))
+        if not ranks.alone:
+            share_batch_norms(translator)
         # Before anything is copied or averaged: it fills buffers.
         self.facts = dict(translator.prepare_training(train))
         self.networks = trained_networks(translator, settings, self.device)
@@ -212,23 +231,32 @@ class Run:
     def complete(self) -> TrainingResult:
         """Resumes or begins, trains, publishes."""
         settings = self.settings
-        clear_leftovers(self.scratch)
+        self.ranks.from_first(lambda: clear_leftovers(self.scratch))
         checkpoint = newest_checkpoint(self.scratch, self.fingerprint)
         if checkpoint is not None:
             self._restore(checkpoint)
-        self.outputs.restore(self.step)
+        if self.ranks.first:
+            self.outputs.restore(self.step)
         self._set_phase()
         self.stopwatch.start(self._faces_drawn())
-        progress = track(total=settings.steps, initial=self.step, desc=f"train {self.translator.name}", unit="steps")
+        progress = track(
+            total=settings.steps,
+            initial=self.step,
+            desc=f"train {self.translator.name}",
+            unit="steps",
+            disable=not self.ranks.first,
+        )
         try:
-            with progress, deferred_interrupt() as interrupted:
+            # Ranks would notice it at different steps, and wait for each other.
+            deferred = deferred_interrupt() if self.ranks.alone else nullcontext(threading.Event())
+            with progress, deferred as interrupted:
                 while self.step < settings.steps:
                     self._one_step()
                     progress.update()
                     ended = self.step == settings.steps
                     if self.step % settings.log_every == 0 or ended:
                         progress.set_postfix(self._write_log_line(), refresh=False)
-                    if self.step % settings.sample_every == 0 or ended:
+                    if (self.step % settings.sample_every == 0 or ended) and self.ranks.first:
                         self._write_samples()
                     due = self.step % settings.validate_every == 0 and self.phase.usable
                     if self.validate is not None and (due or ended):
@@ -278,7 +306,7 @@ class Run:
                 total_steps=self.settings.steps * repeats,
                 turn=self.step,
                 phase=self.phase.name,
-            )
+            ).of_rows(self.ranks.own)
             if DISCRIMINATOR in self.networks:
                 self._update(DISCRIMINATOR, batch)
         # The generator trains on the batch that its discriminator saw last.
@@ -298,16 +326,20 @@ class Run:
             other.freeze()
         network.unfreeze(self.phase)
         # Dropout draws from the global generator: it is seeded anew for each step from our own generator, whose state
-        # is in the checkpoint.
-        torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
-        with autocast(self.device, self.settings.precision):
-            terms = self.translator.losses(name, batch)
-        if not terms:
-            return
-        stacked = torch.stack([_scalar(name, term, value) for term, value in terms.items()])
-        self.terms.record(self.step, [f"{name}/{term}" for term in terms], stacked.detach())
+        # is in the checkpoint. Ranks have masks of their own.
+        torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)) + self.ranks.rank)
+        with self.ranks.sharing():
+            with autocast(self.device, self.settings.precision):
+                terms = self.translator.losses(name, batch)
+            if not terms:
+                return
+            stacked = torch.stack([_scalar(name, term, value) for term, value in terms.items()])
+            gradients = network.backward(stacked.sum())
+        means = stacked.detach()
+        self.ranks.average_([*gradients, means])  # the terms too: all ranks log the same, and stop at the same step
+        self.terms.record(self.step, [f"{name}/{term}" for term in terms], means)
         self._stop_if_diverged()
-        network.step(stacked.sum())
+        network.step()
         with torch.no_grad():
             self.translator.after_step(name)
 
@@ -364,7 +396,8 @@ class Run:
             for name, network in reversed(self.networks.items())  # the discriminator's last
         }
         timing = {"images_per_second": round(speed, 1), "seconds": round(self.stopwatch.seconds, 3)}
-        self.outputs.write_line({"step": self.step, **means, **rates, **timing})
+        if self.ranks.first:
+            self.outputs.write_line({"step": self.step, **means, **rates, **timing})
         return {**{term: f"{value:.3g}" for term, value in means.items()}, "images/s": f"{speed:.0f}"}
 
     def _faces_drawn(self) -> int:
@@ -397,7 +430,8 @@ class Run:
         assert self.validate is not None
         self._stop_if_diverged(flush=True)
         with self._averaged() as translator:
-            score = float(self.validate(translator, self.step))
+            validate = self.validate
+            score = self.ranks.from_first(lambda: float(validate(translator, self.step)))
             if not math.isfinite(score):
                 raise TrainingDivergedError(
                     self.step - 1, "the validation score", score, self.checkpoint, self.checkpoint_step
@@ -426,6 +460,10 @@ class Run:
         }
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         tensors["chance"] = self.generator.get_state()
+        kept = ("translator/", "average/", "memory/", "chance")
+        self.ranks.check_agreement(
+            {name: tensor for name, tensor in tensors.items() if name.startswith(kept)}, f"train {self.translator.name}"
+        )
         state = {
             "seconds": self.stopwatch.seconds,
             "average_updates": self.average.updates,
@@ -433,8 +471,15 @@ class Run:
             "terms": self.terms.state(),
             "scalers": {name: network.scaler.state_dict() for name, network in self.networks.items()},
         }
-        self.checkpoint = write_checkpoint(
-            self.scratch, self.step, tensors=tensors, state=state, fingerprint=self.fingerprint, log=self.outputs.log
+        self.checkpoint = self.ranks.from_first(
+            lambda: write_checkpoint(
+                self.scratch,
+                self.step,
+                tensors=tensors,
+                state=state,
+                fingerprint=self.fingerprint,
+                log=self.outputs.log,
+            )
         )
         self.checkpoint_step = self.step
 
@@ -475,25 +520,27 @@ class Run:
                 state[name].copy_(value)
         counts = {name: sum(p.numel() for p in network.parameters) for name, network in self.networks.items()}
         speed = round(self._faces_drawn() / max(seconds, 1e-9), 1)
-        return publish(
-            self.translator,
-            self.train,
-            self.settings,
-            out=self.out,
-            seed=self.seed,
-            steps=self.step,
-            best_step=best.step,
-            best_score=best.score,
-            scores=best.scores,
-            seconds=seconds,
-            facts=self.facts,
-            measured={
-                "parameters": counts,
-                "images_per_second": speed,
-                **({"facts": self.facts} if self.facts else {}),
-                **self.choices,
-            },
-            resumed_from=self.resumed_from,
+        return self.ranks.from_first(
+            lambda: publish(
+                self.translator,
+                self.train,
+                self.settings,
+                out=self.out,
+                seed=self.seed,
+                steps=self.step,
+                best_step=best.step,
+                best_score=best.score,
+                scores=best.scores,
+                seconds=seconds,
+                facts=self.facts,
+                measured={
+                    "parameters": counts,
+                    "images_per_second": speed,
+                    **({"facts": self.facts} if self.facts else {}),
+                    **self.choices,
+                },
+                resumed_from=self.resumed_from,
+            )
         )
 
 

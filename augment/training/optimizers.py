@@ -60,11 +60,16 @@ class TrainedNetwork:
         """Whether a phase trains any of the parameters."""
         return any(phase.trains_name(name) for name in self.names)
 
-    def step(self, loss: torch.Tensor) -> None:
-        """One step of the optimizer on a scalar loss; there must be parameters."""
+    def backward(self, loss: torch.Tensor) -> list[torch.Tensor]:
+        """Computes the gradients of a scalar loss, and returns them; there must be parameters."""
         assert self.optimizer is not None
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        return [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+
+    def step(self) -> None:
+        """One step of the optimizer by the gradients that there are."""
+        assert self.optimizer is not None
         self.scaler.step(self.optimizer)
         self.scaler.update()
 

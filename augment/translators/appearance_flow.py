@@ -19,7 +19,9 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import nn
 
+from augment.core import row_draws
 from augment.core.errors import Problem
+from augment.core.ranks import sharing_ranks
 from augment.faces.landmark_shapes import to_picture_range, with_mirrored
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.networks.heatmap import landmark_heatmap
@@ -417,16 +419,19 @@ class AppearanceFlow(LearnedTranslator):
         if examples is None:
             raise RuntimeError(f"{self.name}: prepare_training(faces) comes before the first loss")
         device = examples.faces.device
-        unchanged = round(self.settings.unchanged * count)
-        neutral = round(self.settings.neutral_sources * (count - unchanged))
-        counts = (neutral, count - unchanged - neutral, unchanged)
+        ranks = sharing_ranks()
+        whole = count * ranks.count
+        unchanged = round(self.settings.unchanged * whole)
+        neutral = round(self.settings.neutral_sources * (whole - unchanged))
+        counts = (neutral, whole - unchanged - neutral, unchanged)
         index = torch.cat(
             [
                 pool[torch.randint(len(pool), (number,), generator=generator)]
                 for pool, number in zip(examples.pools, counts, strict=True)
             ]
-        ).to(device)
-        uniform = torch.rand(count, 7, generator=generator).to(device)
+        )
+        index = ranks.own(index).to(device)
+        uniform = row_draws.rand(count, 7, generator=generator).to(device)
         mirrored = uniform[:, 0] < 0.5
         images = to_unit_range(examples.faces[examples.sources[index]])
         channels = images.shape[1]

@@ -14,6 +14,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from augment.core.ranks import sharing_ranks
 from augment.faces.landmark_shapes import to_picture_range
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.networks import losses
@@ -225,6 +226,18 @@ class MaskedGenerator(nn.Module, ABC):
         """
 
 
+def _divided(batch: Batch) -> tuple[int, Batch]:
+    """How many rows of a batch are pairs, and the batch of the others, an eighth: its first faces.
+
+    Where ranks share the batch, the number is of all of them, and the others' batch is this rank's part.
+    """
+    ranks = sharing_ranks()
+    whole = len(batch.images) * ranks.count
+    others = max(1, whole // 8)
+    pairs = whole - others
+    return pairs, batch.of_rows(lambda rows: ranks.own(ranks.gather(rows)[:others], first=pairs))
+
+
 class AttributeGan(AdversarialTranslator):
     """Generator + PatchGAN discriminator with an attribute head, and how faces go through them.
 
@@ -362,13 +375,13 @@ class AttributeGan(AdversarialTranslator):
             raise CannotTranslateError(f"{self.name}: pairs are missing; call prepare_training(faces) first")
         if settings.output == "flow":
             return self._flow_pair_losses(self._pairs, batch)
-        own = max(1, len(batch.images) // 8)
-        drawn = self._pairs.draw(len(batch.images) - own, batch.generator, variation=settings.pair_variation)
-        unchanged = self.pictures(batch.images, batch.side_input)[:own]
+        pairs, unchanged_rows = _divided(batch)
+        drawn = self._pairs.draw(pairs, batch.generator, variation=settings.pair_variation)
+        unchanged = self.pictures(unchanged_rows.images, unchanged_rows.side_input)
         sources = self.pictures(drawn.sources, self.landmark_input(drawn.source_landmarks))
         wanted = self.pictures(drawn.wanted, self.landmark_input(drawn.target_landmarks))
         sources, wanted = torch.cat([sources, unchanged]), torch.cat([wanted, unchanged])
-        made = self.generator(sources, self.condition(torch.cat([drawn.targets, batch.labels[:own]])))
+        made = self.generator(sources, self.condition(torch.cat([drawn.targets, unchanged_rows.labels])))
         error = losses.squared_error(made[:, : self.channels], wanted[:, : self.channels])
         if made.shape[1] > self.channels:
             # Points of a heatmap that move by a pixel make ten times the error that pixels of a face make.
@@ -382,20 +395,17 @@ class AttributeGan(AdversarialTranslator):
     def _flow_pair_losses(self, pairs: PairBatches, batch: Batch) -> dict[str, torch.Tensor]:
         """The terms of `flow_terms` for the generator's flow, times `lambda_pair` and appearance_flow's weights."""
         settings = self.settings
-        assert batch.landmarks is not None
-        own = max(1, len(batch.images) // 8)
-        drawn = pairs.draw(
-            len(batch.images) - own, batch.generator, variation=settings.pair_variation, interpolation="bicubic"
-        )
-        unchanged = batch.images[:own]
-        own_points = batch.landmarks[:own]
+        count, own = _divided(batch)
+        drawn = pairs.draw(count, batch.generator, variation=settings.pair_variation, interpolation="bicubic")
+        unchanged, own_points = own.images, own.landmarks
+        assert own_points is not None
         points = [torch.cat([part, own_points]) for part in (drawn.source_landmarks, drawn.target_landmarks)]
         sources, wanted = to_picture_range(points[0]), to_picture_range(points[1])
         images = torch.cat([drawn.sources, unchanged])
         mask = torch.cat([drawn.masks, torch.ones_like(unchanged[:, :1])])
         made = self.generator.with_flow(
             self.pictures(images, self.landmark_input(points[0])),
-            self.condition(torch.cat([drawn.targets, batch.labels[:own]])),
+            self.condition(torch.cat([drawn.targets, own.labels])),
             displacement_field(wanted, sources - wanted, self.size, largest_grid=_FIELD_EDGE),
         )
         terms = flow_terms(
@@ -420,10 +430,13 @@ class AttributeGan(AdversarialTranslator):
             return None, None
         if batch.landmarks is None or batch.generator is None:
             raise CannotTranslateError(f"{self.name}: the batch has no landmarks, or no generator to draw others by")
-        drawn = self.shapes.draw(to_picture_range(batch.landmarks), batch.labels, batch.targets, batch.generator)
-        change = drawn.shapes - drawn.wanted
-        there = displacement_field(drawn.wanted, change, self.size, largest_grid=_FIELD_EDGE)
-        return there, displacement_field(drawn.shapes, -change, self.size, largest_grid=_FIELD_EDGE)
+        ranks = sharing_ranks()
+        # How many numbers are drawn depends on the classes, so each rank draws for all.
+        landmarks, labels, targets = map(ranks.gather, (batch.landmarks, batch.labels, batch.targets))
+        drawn = self.shapes.draw(to_picture_range(landmarks), labels, targets, batch.generator)
+        shapes, wanted = ranks.own(drawn.shapes), ranks.own(drawn.wanted)
+        there = displacement_field(wanted, shapes - wanted, self.size, largest_grid=_FIELD_EDGE)
+        return there, displacement_field(shapes, wanted - shapes, self.size, largest_grid=_FIELD_EDGE)
 
     def landmark_input(self, landmarks: torch.Tensor) -> torch.Tensor | None:
         """The side input of faces with these landmarks, [N, 68, 2] in 0..1; None for methods without one."""

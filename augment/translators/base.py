@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -93,6 +93,14 @@ class Batch:
     domains: torch.Tensor | None = None
     target_domains: torch.Tensor | None = None
     landmarks: torch.Tensor | None = None
+
+    def of_rows(self, choose: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        """The batch of other rows: `choose` is given each tensor's rows, [N, ...]."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        chosen: dict[str, Any] = {
+            name: choose(value) for name, value in values.items() if isinstance(value, torch.Tensor)
+        }
+        return replace(self, **chosen)
 
 
 @runtime_checkable
@@ -261,6 +269,10 @@ class LearnedTranslator(Translator):
 
     This class assumes no GAN: a regression or flow-matching method names one network and its losses. A method with a
     discriminator subclasses `AdversarialTranslator`.
+
+    Several ranks may share a training (`augment.core.ranks`); each gets its rows of a batch. Losses are means over
+    rows, and draw the random numbers of rows by `augment.core.row_draws`; what looks at several rows at once, such as a
+    pool, gathers them (`sharing_ranks().gather`).
 
     State that is not a weight (a pool of generated images) is kept in non-persistent buffers, changed in place: the
     loop keeps them in its checkpoints, and weights files lack them.

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augment.core import row_draws
 from augment.core.errors import Problem
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
@@ -288,7 +289,7 @@ class CCycleGan(AdversarialTranslator):
         steps = torch.arange(1, self.num_classes, device=labels.device).expand(len(labels), -1)
         taken = self.settings.other_labels
         if taken is not None and taken < self.num_classes - 1:
-            order = torch.rand(steps.shape, generator=generator).argsort(dim=1)[:, :taken].to(labels.device)
+            order = row_draws.rand(*steps.shape, generator=generator).argsort(dim=1)[:, :taken].to(labels.device)
             steps = steps.gather(1, order)
         return (labels[:, None] + steps) % self.num_classes
 

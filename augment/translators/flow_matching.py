@@ -21,6 +21,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
+from augment.core import row_draws
+from augment.core.ranks import sharing_ranks
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, one_hot
 from augment.translators.base import (
@@ -202,8 +204,8 @@ class FlowMatching(LearnedTranslator):
         Late on a path its end is nearly seen, and nothing is learned about the class.
         """
         sources, ends, targets = self.coupled(batch)
-        noise = torch.randn(sources.shape, generator=batch.generator).to(sources.device)
-        times = torch.rand(len(sources), generator=batch.generator).square().to(sources.device)
+        noise = row_draws.randn(*sources.shape, generator=batch.generator).to(sources.device)
+        times = row_draws.rand(len(sources), generator=batch.generator).square().to(sources.device)
         starts = sources + self.settings.source_noise * noise
         remaining = 1 - times.view(-1, 1, 1, 1)
         points = torch.lerp(ends, starts, remaining)
@@ -217,9 +219,11 @@ class FlowMatching(LearnedTranslator):
         Raises:
             CannotTranslateError: The batch has no examples, and there are no pairs.
         """
-        still = round(self.settings.identity_share * len(batch.images))
-        count = len(batch.images) - still
-        own = batch.images[count:], batch.images[count:], batch.labels[count:]
+        ranks = sharing_ranks()
+        whole = len(batch.images) * ranks.count
+        count = whole - round(self.settings.identity_share * whole)
+        changes = len(ranks.own(torch.arange(count)))  # of this rank's rows
+        own = batch.images[changes:], batch.images[changes:], batch.labels[changes:]
         if self._pairs is not None:
             drawn = self._pairs.draw(count, batch.generator, variation=self.settings.variation)
             changed = drawn.sources, drawn.wanted, drawn.targets
@@ -228,8 +232,11 @@ class FlowMatching(LearnedTranslator):
                 raise CannotTranslateError(
                     "flow_matching: the batch has neither pairs nor examples; call prepare_training(faces) first"
                 )
-            order = optimal_transport(batch.images[:count], batch.examples[:count])
-            changed = batch.images[:count], batch.examples[:count][order], batch.targets[:count][order]
+            sources, examples, targets = (
+                ranks.gather(rows)[:count] for rows in (batch.images, batch.examples, batch.targets)
+            )
+            order = ranks.own(optimal_transport(sources, examples))
+            changed = ranks.own(sources), examples[order], targets[order]
         sources, ends, targets = (torch.cat(parts) for parts in zip(changed, own, strict=True))
         return sources, ends, targets
 

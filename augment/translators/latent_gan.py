@@ -16,6 +16,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from augment.core import row_draws
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks import losses
 from augment.networks.dcgan import (
@@ -215,7 +216,7 @@ class LatentGan(AdversarialTranslator):
 
     def _mismatched_scores(self, batch: Batch, features: torch.Tensor) -> torch.Tensor:
         """Source scores of the real faces as faces of another class, any but their own."""
-        shift = torch.randint(1, self.num_classes, (len(features),), generator=batch.generator)
+        shift = row_draws.randint(1, self.num_classes, len(features), generator=batch.generator)
         wrong = self.condition((batch.labels + shift.to(batch.labels.device)) % self.num_classes)
         if self.settings.discriminator_conditioning != "projection":
             features = self.discriminator.trunk(batch.images, wrong)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from augment.core import row_draws
+from augment.core.ranks import sharing_ranks
 from augment.faces.affine import Interpolation, sample_affine
 from augment.faces.tensors import FaceTensors, mirror_landmarks, to_unit_range
 from augment.translators.pairs import FacePairs, find_pairs, lay_on_sources
@@ -84,7 +86,7 @@ class PairBatches:
         """Draws pairs with replacement.
 
         Args:
-            count: How many.
+            count: How many; of all ranks, where ranks share the batch, each of which gets its own.
             generator: A CPU generator, the only source of randomness.
             mirror: Whether a pair is mirrored with probability 1/2.
             variation: 0 = pairs as they are; 1 = both faces of a pair are turned by up to 6 degrees, moved by up to
@@ -95,8 +97,9 @@ class PairBatches:
             The batch, on the faces' device.
         """
         pairs, faces = self.pairs, self.faces
-        rows = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        uniform = torch.rand(count, 7, generator=generator)
+        ranks = sharing_ranks()
+        rows = ranks.own(torch.multinomial(self.weights, count, replacement=True, generator=generator))
+        uniform = ranks.own(torch.rand(count, 7, generator=generator))
         device = faces.images.device
         rows, uniform = rows.to(device), uniform.to(device)
         mirrored = (uniform[:, 0] < 0.5) & mirror
@@ -138,7 +141,7 @@ def varied(images: torch.Tensor, generator: torch.Generator | None, variation: f
     """Pictures [N, C, H, W] in -1..1, turned, moved, scaled and lit at random as those of `PairBatches.draw`."""
     if not variation:
         return images
-    uniform = torch.rand(len(images), 6, generator=generator).to(images.device)
+    uniform = row_draws.rand(len(images), 6, generator=generator).to(images.device)
     linear, offset = _similarities(uniform[:, :4], variation)
     moved = sample_affine(images, torch.cat([linear, offset[:, :, None]], dim=2), padding="border")
     return _lit(moved, uniform[:, 4:6], variation)
