@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from augment.core.files import atomic_path, atomic_write_text
 from augment.core.precision import PrecisionChoice
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
+from augment.core.ranks import current_ranks, run_on_ranks
 from augment.core.seals import is_sealed, seal_folder
 from augment.core.seeding import derive_seed
 from augment.faces.face_hash import hash_faces
@@ -128,6 +129,8 @@ def run_arm(
     device: torch.device | str = "cpu",
     processes: int = 1,  # cells that are trained at once
     threads: int = 1,  # of each process, where there are several
+    gpus: Sequence[str] = (),  # which the processes take by turns
+    ranks: int = 1,  # processes that share the training of a cell's network
     progress: bool = True,
     precision_cache: Path | None = None,  # keeps what precision `auto` chose, over arms and runs
 ) -> ArmReport:
@@ -155,6 +158,9 @@ def run_arm(
         device: Where to train.
         processes: How many cells are trained at once; no result depends on it (`augment.core.processes`).
         threads: Of each process where there are several; results depend on it in the last bits, and on with them.
+        gpus: Which the processes take by turns (`augment.core.processes`).
+        ranks: Processes that share each cell's training (`augment.core.ranks`); with several, cells run one after
+            another. Rows without a network are made in one process.
         progress: Whether to show bars on stderr.
         precision_cache: A folder that keeps the choices of precision `auto`, so that all arms train in the same
             (`augment.core.precision`).
@@ -179,6 +185,7 @@ def run_arm(
     choice: PrecisionChoice | None = None
     found: dict[tuple[int, int], ArmCell] = {}
     missing: list[dict[str, Any]] = []
+    shared = ranks > 1 and arm.kind not in CLASSICAL_KINDS
     for fold in numbers:
         data = _fold_faces(name, arm, faces, folds, fold, synthetic_dirs)
         if choice is None and arm.kind not in CLASSICAL_KINDS:
@@ -192,7 +199,9 @@ def run_arm(
             )
         settings = baseline_settings if arm.kind in CLASSICAL_KINDS else classifier_settings
         about = _fingerprint(name, arm, settings, data, device, weights_out is not None)
-        about["threads"] = threads if processes > 1 else torch.get_num_threads()
+        about["threads"] = threads if processes > 1 or shared else torch.get_num_threads()
+        if shared:
+            about["ranks"] = ranks
         for seed in seeds:
             place = scratch / f"fold-{fold}-seed-{seed}"
             cell = _finished(place, {**about, "seed": seed})
@@ -213,9 +222,9 @@ def run_arm(
     }
     resumed = len(found)
     with track(total=len(numbers) * len(seeds), initial=resumed, desc=name, unit="cells", disable=not progress) as bar:
-        alone = processes == 1 or len(missing) <= 1
+        alone = processes == 1 or len(missing) <= 1 or shared
         calls = [{**common, **call, "progress": progress and alone} for call in missing]
-        for _, cell in run_in_processes(_make_cell, calls, processes=processes, threads=threads):
+        for cell in _cells(calls, processes=processes, threads=threads, gpus=gpus, ranks=ranks if shared else 1):
             found[cell.fold, cell.seed] = cell
             bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
             bar.update()
@@ -322,6 +331,23 @@ def _faces_of_fold(
     return _fold_faces(name, arm, faces, read_folds(folds_path), fold, synthetic_dirs, guard=False)
 
 
+def _cells(
+    calls: Sequence[Mapping[str, Any]], *, processes: int, threads: int, gpus: Sequence[str], ranks: int
+) -> Iterator[ArmCell]:
+    """Makes cells, and yields them as they are finished."""
+    if ranks > 1:
+        made: Iterable[ArmCell | None] = (
+            run_on_ranks(_make_cell, call, count=ranks, threads=threads) for call in calls
+        )
+    else:
+        made = (
+            cell for _, cell in run_in_processes(_make_cell, calls, processes=processes, threads=threads, gpus=gpus)
+        )
+    for cell in made:
+        assert cell is not None  # the first rank's
+        yield cell
+
+
 def _make_cell(
     *,
     name: str,
@@ -332,7 +358,8 @@ def _make_cell(
     fold: int,
     about: dict[str, Any],
     **options: Any,
-) -> ArmCell:
+) -> ArmCell | None:
+    """Makes a cell; of ranks that share it, the first one writes it and the others give None."""
     data = _faces_of_fold(name, arm, faces_dir, folds_path, synthetic_dirs, fold)
     hashes = _hashes(data)
     if any(about[split] != value for split, value in hashes.items()):
@@ -355,7 +382,7 @@ def _run_cell(
     keep_weights: bool,
     device: torch.device | str,
     progress: bool,
-) -> ArmCell:
+) -> ArmCell | None:
     started = time.perf_counter()
     cell_seed = derive_seed(seed, "arm", fold)
     test_labels = data.test.labels.numpy()
@@ -377,6 +404,8 @@ def _run_cell(
             device=device,
             progress=progress,
         )
+        if not current_ranks().first:
+            return None
         history, best_step, validation_score = trained.history, trained.best_step, trained.validation_score
         probabilities = predict(trained.model, data.test)
         if keep_weights:

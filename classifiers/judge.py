@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,7 @@ def train_judge(
     scratch: Path | None = None,
     processes: int = 1,
     threads: int = 1,
+    gpus: Sequence[str] = (),
     progress: bool = True,
     precision_cache: Path | None = None,
 ) -> JudgeReport:
@@ -117,6 +119,7 @@ def train_judge(
         scratch: Where finished folds are kept for a run that was killed; None trains all folds again.
         processes: How many folds are trained at once; no result depends on it.
         threads: Of each process, where there are several.
+        gpus: Which the processes take by turns (`augment.core.processes`).
         progress: Whether to show bars on stderr.
         precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision`).
 
@@ -147,7 +150,8 @@ def train_judge(
     ]
     reports: dict[int, JudgeFold] = {}
     with track(total=len(numbers), desc="judge", unit="folds", disable=not progress) as bar:
-        for number, report in run_in_processes(_judge_of_fold, calls, processes=processes, threads=threads):
+        runs = run_in_processes(_judge_of_fold, calls, processes=processes, threads=threads, gpus=gpus)
+        for number, report in runs:
             reports[number] = report
             bar.update()
     return JudgeReport(folds=tuple(reports[number] for number in range(len(numbers))))

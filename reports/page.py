@@ -318,7 +318,7 @@ def _forest(data: ReportData) -> dict[str, Any]:
                 "arm": name,
                 "training": data.describe(name),
                 "verdict": data.comparisons[name].cautious_verdict,
-                "detectable": f"{100 * interval.detectable:.1f}",
+                "detectable": f"{100 * interval.detectable:.1f}" if interval.detectable > 0 else "",
                 "left": place(100 * interval.low),
                 "width": round(place(100 * interval.high) - place(100 * interval.low), 2),
                 "at": place(100 * interval.value),

@@ -58,13 +58,29 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _start_worker(threads: int) -> None:
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process sees, as `CUDA_VISIBLE_DEVICES` names them."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return tuple(named[:count]) if len(named) >= count else tuple(map(str, range(count)))
+
+
+def _start_worker(threads: int, gpus: multiprocessing.SimpleQueue[str] | None) -> None:
     end_with_parent()
+    if gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus.get()  # before CUDA is initialised: the worker's `cuda` is this one
     use_threads(threads)
 
 
 def run_in_processes(
-    function: Callable[..., Result], calls: Sequence[Mapping[str, Any]], *, processes: int, threads: int = 1
+    function: Callable[..., Result],
+    calls: Sequence[Mapping[str, Any]],
+    *,
+    processes: int,
+    threads: int = 1,
+    gpus: Sequence[str] = (),
 ) -> Iterator[tuple[int, Result]]:
     """Calls a function several times, in as many processes as are given, and yields results as they come.
 
@@ -78,6 +94,7 @@ def run_in_processes(
         calls: Keyword arguments of each call; they and the results must be picklable.
         processes: How many calls may run at once.
         threads: Of each worker; a call that is made here keeps this process's own.
+        gpus: What `visible_gpus` names; workers take them by turns, and see no other. None = all see all.
 
     Yields:
         The call's number and what the function returned.
@@ -89,12 +106,12 @@ def run_in_processes(
         for number, call in enumerate(calls):
             yield number, function(**call)
         return
-    pool = ProcessPoolExecutor(
-        min(processes, len(calls)),
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(threads,),
-    )
+    context, workers = multiprocessing.get_context("spawn"), min(processes, len(calls))
+    turns = context.SimpleQueue() if len(gpus) > 1 else None
+    if turns is not None:
+        for number in range(workers):
+            turns.put(gpus[number % len(gpus)])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(threads, turns))
     before = set(multiprocessing.active_children())
     ended = False
     try:
@@ -109,4 +126,4 @@ def run_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-__all__ = ["end_with_parent", "processors", "run_in_processes", "use_threads"]
+__all__ = ["end_with_parent", "processors", "run_in_processes", "use_threads", "visible_gpus"]

@@ -29,6 +29,7 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 
+from augment.core.errors import Problem
 from augment.core.processes import run_in_processes
 
 Result = TypeVar("Result")
@@ -68,6 +69,19 @@ class Ranks:
             first: Which row of the batch the first of these is.
         """
         return rows if self.alone else rows[(self.rank - first) % self.count :: self.count]
+
+    def why_not_divided(self, batch_size: int, where: str) -> list[Problem]:
+        """What keeps ranks from sharing batches of a size: nothing, or that they can't hold as many rows each.
+
+        Args:
+            batch_size: Rows of a whole batch.
+            where: How to name the setting.
+        """
+        if batch_size % self.count == 0:
+            return []
+        near = max(self.count, round(batch_size / self.count) * self.count)
+        why = f"{batch_size} faces can't be divided among {self.count} ranks"
+        return [Problem(where, why, f"set it to a multiple ({near}), or runtime.ranks to a divisor")]
 
     @torch.no_grad()
     def gather(self, rows: torch.Tensor) -> torch.Tensor:

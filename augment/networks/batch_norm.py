@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from augment.core.errors import InputError, Problem
 from augment.core.ranks import sharing_ranks
 
 
@@ -98,10 +99,17 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def share_batch_norms(network: nn.Module) -> None:
-    """Lets every `torch.nn.BatchNorm2d` of a network normalize over all ranks' rows; parameters stay as they are."""
-    for module in network.modules():
+    """Lets every `torch.nn.BatchNorm2d` of a network normalize over all ranks' rows; parameters stay as they are.
+
+    Raises:
+        InputError: There is batch normalization of another kind.
+    """
+    for name, module in network.named_modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = BatchNorm2d
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and type(module) is not BatchNorm2d:
+            why = f"is a {type(module).__name__}, which would normalize over each rank's rows alone"
+            raise InputError(Problem(f"{type(network).__name__}.{name}", why, "set runtime.ranks to 1"))
 
 
 __all__ = ["BatchNorm2d", "batch_norm", "share_batch_norms"]

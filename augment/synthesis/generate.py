@@ -11,6 +11,8 @@ place comes that position's face of the block made again, from other sources and
 
 **Bounded.** One shard at a time: its blocks are generated, encoded, written and forgotten.
 
+**Divided.** Processes, each on a GPU or core of its own, can make shards at once: no face depends on another shard.
+
 **Resumable.** A shard whose footer, row count and configuration hash check out is not built again.
 """
 
@@ -20,9 +22,10 @@ import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +38,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.core.precision import PrecisionChoice
+from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.replacing import replace_folder
 from augment.core.seals import check_replaceable, claim_folder, seal_folder
@@ -51,6 +55,8 @@ from augment.translators.base import CannotTranslateError, Translator
 
 ATTEMPTS = 20  # to put another face in the place of a copy
 COPY_OF_TRAINING_FACE = "copy of a training face"
+
+Reload = Callable[[str], tuple[Translator, FaceTensors]]  # by the device
 
 
 class SynthesisSettings(BaseModel):
@@ -150,6 +156,10 @@ def synthesize(
     source: str = "synthetic",
     folds: pa.Table | None = None,
     precision: PrecisionChoice | None = None,
+    reload: Reload | None = None,
+    processes: int = 1,
+    threads: int = 1,
+    gpus: Sequence[str] = (),
 ) -> SynthesisReport:
     """Makes `per_class` faces of every class and writes them as a dataset directory.
 
@@ -174,6 +184,12 @@ def synthesize(
         folds: Table with `face_id`, `fold`, `split`; where given, training faces that it doesn't call training faces
             of this fold are refused.
         precision: In which the translator was trained, for the dataset's card.
+        reload: Gives the same translator, in evaluation mode, and the same training faces in a worker process: a frozen
+            dataclass with `__call__`, or anything else that is callable, picklable and hashable by value. None, or a
+            judge: all shards are made here.
+        processes: How many shards are made at once; no face depends on it.
+        threads: Of each process, where there are several.
+        gpus: Which the processes take by turns (`augment.core.processes`).
 
     Returns:
         Counts and shifts; also written to `out/report.json`, but for its timing.
@@ -196,54 +212,26 @@ def synthesize(
     paths = [shard_path(built_in, "train", shard.index) for shard in shards]
     claim_folder(built_in)
     keep_only_shards(built_in, paths)
-    blocks = _BlockMaker(translator, train.to(device), pools, settings, seed, fold)
-    made = 0
-    with (
-        track(total=settings.per_class * len(class_names), unit="faces", desc=f"{translator_name} fold {fold}") as bar,
-        ThreadPoolExecutor(settings.encoding_threads) as encoders,
-    ):
-        for shard, path in zip(shards, paths, strict=True):
-            wanted = (shard.stop - shard.start) * len(class_names)
-            if shard_is_complete(path, wanted, full_hash):
-                bar.update(wanted)
-                continue
-            rows: list[dict[str, Any]] = []
-            copies: Counter[str] = Counter()
-            numbers = range(shard.start // settings.block_size, -(-shard.stop // settings.block_size))
-            for label, block in ((label, block) for label in range(len(class_names)) for block in numbers):
-                first = block * settings.block_size
-                kept = min(settings.block_size, shard.stop - first)
-                outputs, sources, rejected = blocks.make(label, block, kept)
-                copies[class_names[label]] += rejected
-                shifts = identity_shift(outputs, sources.images).cpu().numpy()
-                confidence = None if judge is None else judge.probabilities(outputs)[:, label]
-                pixels = outputs.permute(0, 2, 3, 1).cpu().numpy()
-                encoded = encoders.map(encode_png, pixels)
-                for position, data in enumerate(encoded):
-                    rows.append(
-                        {
-                            "image": {"bytes": data, "path": None},
-                            "label": label,
-                            "label_name": class_names[label],
-                            "face_id": f"{translator_name}-f{fold}-{class_names[label]}-{first + position:06d}",
-                            "subject": sources.subjects[position],
-                            "source": source,
-                            "split": "train",
-                            "synthetic": True,
-                            "source_id": sources.face_ids[position],
-                            "source_label": class_names[int(sources.labels[position])],
-                            "translator": translator_name,
-                            "weights_sha256": weights_sha256,
-                            "seed": seed,
-                            "fold": fold,
-                            "confidence": None if confidence is None else float(confidence[position]),
-                            "identity_shift": float(shifts[position]),
-                        }
-                    )
-                made += kept
-                bar.update(kept)
-            metadata |= {"rejected": {name: {COPY_OF_TRAINING_FACE: count} for name, count in copies.items() if count}}
-            write_shard(path, _in_turn(rows, len(class_names)), face_schema(class_names, metadata=metadata))
+    about = _About(settings, seed, fold, translator_name, weights_sha256, tuple(class_names), source, metadata)
+    rows = {shard: (shard.stop - shard.start) * len(class_names) for shard in shards}
+    places = dict(zip(shards, paths, strict=True))
+    missing = [shard for shard in shards if not shard_is_complete(places[shard], rows[shard], full_hash)]
+    made = sum(rows[shard] for shard in missing)
+    total = settings.per_class * len(class_names)
+    with track(total=total, initial=total - made, unit="faces", desc=f"{translator_name} fold {fold}") as bar:
+        if reload is not None and judge is None and min(processes, len(missing)) > 1:
+            calls = [
+                {"reload": reload, "device": str(device), "about": about, "shard": shard, "path": places[shard]}
+                for shard in missing
+            ]
+            for done, _ in run_in_processes(
+                _make_shard_in_worker, calls, processes=processes, threads=threads, gpus=gpus
+            ):
+                bar.update(rows[missing[done]])
+        else:
+            blocks = _BlockMaker(translator, train.to(device), pools, settings, seed, fold)
+            for shard in missing:
+                _make_shard(blocks, about, shard, places[shard], judge, bar.update)
     counts, report = _summary(paths, translator_name, fold, seed, made, time.monotonic() - started)
     write_card(
         built_in,
@@ -265,6 +253,81 @@ def synthesize(
     else:
         seal_folder(out)
     return report
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a shard's rows say beside their faces, the same in every shard."""
+
+    settings: SynthesisSettings
+    seed: int
+    fold: int
+    translator_name: str
+    weights_sha256: str | None
+    class_names: tuple[str, ...]
+    source: str
+    metadata: Mapping[str, Any]
+
+
+def _make_shard(
+    blocks: _BlockMaker,
+    about: _About,
+    shard: _Shard,
+    path: Path,
+    judge: Judge | None = None,
+    made: Callable[[int], object] = lambda count: None,
+) -> None:
+    """Makes a shard's faces and writes them; `made` is told how many there are, block by block."""
+    settings, names, fold = about.settings, about.class_names, about.fold
+    rows: list[dict[str, Any]] = []
+    copies: Counter[str] = Counter()
+    numbers = range(shard.start // settings.block_size, -(-shard.stop // settings.block_size))
+    with ThreadPoolExecutor(settings.encoding_threads) as encoders:
+        for label, block in ((label, block) for label in range(len(names)) for block in numbers):
+            first = block * settings.block_size
+            kept = min(settings.block_size, shard.stop - first)
+            outputs, sources, rejected = blocks.make(label, block, kept)
+            copies[names[label]] += rejected
+            shifts = identity_shift(outputs, sources.images).cpu().numpy()
+            confidence = None if judge is None else judge.probabilities(outputs)[:, label]
+            pixels = outputs.permute(0, 2, 3, 1).cpu().numpy()
+            encoded = encoders.map(encode_png, pixels)
+            for position, data in enumerate(encoded):
+                rows.append(
+                    {
+                        "image": {"bytes": data, "path": None},
+                        "label": label,
+                        "label_name": names[label],
+                        "face_id": f"{about.translator_name}-f{fold}-{names[label]}-{first + position:06d}",
+                        "subject": sources.subjects[position],
+                        "source": about.source,
+                        "split": "train",
+                        "synthetic": True,
+                        "source_id": sources.face_ids[position],
+                        "source_label": names[int(sources.labels[position])],
+                        "translator": about.translator_name,
+                        "weights_sha256": about.weights_sha256,
+                        "seed": about.seed,
+                        "fold": fold,
+                        "confidence": None if confidence is None else float(confidence[position]),
+                        "identity_shift": float(shifts[position]),
+                    }
+                )
+            made(kept)
+    rejections = {name: {COPY_OF_TRAINING_FACE: count} for name, count in copies.items() if count}
+    schema = face_schema(names, metadata={**about.metadata, "rejected": rejections})
+    write_shard(path, _in_turn(rows, len(names)), schema)
+
+
+def _make_shard_in_worker(*, reload: Reload, device: str, about: _About, shard: _Shard, path: Path) -> None:
+    _make_shard(_blocks_in_worker(reload, device, about.settings, about.seed, about.fold), about, shard, path)
+
+
+@lru_cache(maxsize=1)
+def _blocks_in_worker(reload: Reload, device: str, settings: SynthesisSettings, seed: int, fold: int) -> _BlockMaker:
+    """A worker's own, kept for all of its shards."""
+    translator, train = reload(device)
+    return _BlockMaker(translator, train.to(device), _source_pools(translator, train, settings), settings, seed, fold)
 
 
 def _check_input(train: FaceTensors, class_names: Sequence[str], fold: int, folds: pa.Table | None) -> None:

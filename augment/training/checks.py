@@ -56,25 +56,10 @@ def check_training(
         problems.append(
             Problem("precision", f"float16 needs a CUDA device, not {device.type}", "use bfloat16 or float32")
         )
-    problems += check_ranks(ranks, settings.batch_size, "training.batch_size")
+    problems += ranks.why_not_divided(settings.batch_size, "training.batch_size")
     if not ranks.alone and isinstance(translator, FittedTranslator):
         why = f"{translator.name} is fitted at once: there are no batches to divide"
         problems.append(Problem("ranks", why, "call it in one process"))
     if problems:
         raise InputError(problems)
     translator.check(train)
-
-
-def check_ranks(ranks: Ranks, batch_size: int, where: str) -> list[Problem]:
-    """What keeps ranks from sharing batches of this size: nothing, or that they don't divide it.
-
-    Args:
-        ranks: The ranks.
-        batch_size: Rows of a whole batch.
-        where: How to name the setting.
-    """
-    if batch_size % ranks.count == 0:
-        return []
-    near = max(ranks.count, round(batch_size / ranks.count) * ranks.count)
-    why = f"{batch_size} faces can't be divided among {ranks.count} ranks"
-    return [Problem(where, why, f"set it to a multiple ({near}), or runtime.ranks to a divisor")]

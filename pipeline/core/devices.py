@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from augment.core.errors import InputError, Problem
-from augment.core.processes import processors
+from augment.core.processes import processors, visible_gpus
 
 
 def processes_for(wanted: int, device: str) -> int:
-    """The number of parallel processes: `wanted`, or if that is 0 all processors (one process on a GPU)."""
-    return wanted or (processors() if device == "cpu" else 1)
+    """The number of parallel processes: `wanted`, or if that is 0 all processors, or one for each GPU."""
+    return wanted or (processors() if device == "cpu" else max(1, len(gpus_for(device))))
+
+
+def gpus_for(device: str) -> tuple[str, ...]:
+    """The GPUs that processes may take by turns: all of `cuda`; none where one is named, or on the CPU."""
+    return visible_gpus() if device == "cuda" else ()
+
+
+def check_ranks_fit(ranks: int, device: str, where: str = "params.yaml: runtime.ranks") -> None:
+    """Refuses more ranks than there are GPUs to give each its own.
+
+    Args:
+        ranks: Processes that share a training.
+        device: cpu, cuda, cuda:1 ...
+        where: How to name the setting in errors.
+
+    Raises:
+        InputError: Says how many there can be.
+    """
+    if ranks == 1 or device == "cpu":
+        return
+    if device != "cuda":
+        raise InputError(Problem(where, f"is {ranks}, but runtime.device is the one GPU {device}", "set it to cuda"))
+    count = len(visible_gpus())
+    if ranks > count:
+        raise InputError(Problem(where, f"is {ranks}, but torch sees {count} GPUs here", f"set it to at most {count}"))
 
 
 def choose_device(name: str, where: str = "params.yaml: runtime.device") -> str:

@@ -15,7 +15,7 @@ from pydantic import Field
 from augment.core.files import atomic_write_text
 from augment.core.processes import run_in_processes, use_threads
 from pipeline.core.code import code_of_stage
-from pipeline.core.devices import choose_device, processes_for
+from pipeline.core.devices import check_ranks_fit, choose_device, gpus_for, processes_for
 from pipeline.core.runtime import RuntimeSettings
 from pipeline.core.sections import StageParameters, load_sections
 from pipeline.core.stage_inputs import StageInput
@@ -50,6 +50,7 @@ def start(root: Path, model: type[Parameters]) -> tuple[Parameters, Artifacts, t
     parameters = load_sections(root / "params.yaml", model)
     use_threads(parameters.runtime.threads)
     device = torch.device(choose_device(parameters.runtime.device))
+    check_ranks_fit(parameters.runtime.ranks, str(device))
     LOG.debug(
         "torch %s on %s, %d threads, seed %d", torch.__version__, device, torch.get_num_threads(), parameters.seed
     )
@@ -58,7 +59,7 @@ def start(root: Path, model: type[Parameters]) -> tuple[Parameters, Artifacts, t
 
 def processes_of(parameters: CommonParameters, device: torch.device) -> int:
     """The number of folds and seeds that run in parallel."""
-    return processes_for(parameters.runtime.processes, device.type)
+    return processes_for(parameters.runtime.processes, str(device))
 
 
 def run_folds(
@@ -68,17 +69,18 @@ def run_folds(
     device: torch.device,
 ) -> None:
     """Calls a function once per fold, in parallel processes if there are several."""
-    processes = processes_of(parameters, device)
-    for _ in run_in_processes(function, calls, processes=processes, threads=parameters.runtime.threads):
+    processes, gpus = processes_of(parameters, device), gpus_for(str(device))
+    for _ in run_in_processes(function, calls, processes=processes, threads=parameters.runtime.threads, gpus=gpus):
         pass
 
 
 def scratch_key(stage: str, parameters: CommonParameters, values: Mapping[str, Any], inputs: Mapping[str, Path]) -> str:
-    """A stage's scratch key: a hash of all that determines its result (parameters, threads, inputs, code).
+    """A stage's scratch key: a hash of all that determines its result (parameters, threads, ranks, inputs, code).
 
     Unfinished work is resumed only by the same code, the stage's dependencies in dvc.yaml.
     """
-    key = fingerprint({**values, "threads": parameters.runtime.threads}, {**inputs, **code_of_stage(stage)})
+    machine = {"threads": parameters.runtime.threads, "ranks": parameters.runtime.ranks}
+    key = fingerprint({**values, **machine}, {**inputs, **code_of_stage(stage)})
     LOG.debug("scratch key %s of the inputs %s", key, ", ".join(map(str, inputs.values())) or "none")
     return key
 

@@ -12,8 +12,16 @@ from augment.faces.splits import read_folds
 from augment.faces.table import iterate_faces, read_class_names, read_faces
 from augment.synthesis.selection import SelectionSettings, select
 from classifiers.judge import load_judge
+from pipeline.core.devices import gpus_for
 from pipeline.core.sections import Name, named
-from pipeline.core.stage import CommonParameters, configuration_hash, prepared_inputs, stage_scratch, start
+from pipeline.core.stage import (
+    CommonParameters,
+    configuration_hash,
+    prepared_inputs,
+    processes_of,
+    stage_scratch,
+    start,
+)
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import fold_directory, move_into_place
 from pipeline.stages.cards import update_card_of_all
@@ -80,6 +88,9 @@ def assess(root: Path, name: str) -> None:
             device=device,
             cache=artifacts.scratch / "features",
             precision_cache=artifacts.precision,
+            processes=processes_of(parameters, device),
+            threads=parameters.runtime.threads,
+            gpus=gpus_for(str(device)),
         )
         write_parent_card(selected, name=name, title=f"Selected synthetic faces by {name}, fold by fold")
         move_into_place(selected, artifacts.selected(name))

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from classifiers.arms import ArmRefusedError, run_arm
 from classifiers.training import ClassifierSettings
+from pipeline.core.devices import gpus_for
 from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import REFUSAL_FILE, move_into_place
@@ -62,6 +63,8 @@ def classify(root: Path, name: str) -> None:
                 device=device,
                 processes=processes_of(parameters, device),
                 threads=parameters.runtime.threads,
+                gpus=gpus_for(str(device)),
+                ranks=parameters.runtime.ranks,
                 precision_cache=artifacts.precision,
             )
             if done.precision is not None:

@@ -8,6 +8,7 @@ from typing import Any
 from augment.faces.splits import read_folds
 from augment.faces.table import read_class_names, read_faces
 from classifiers.judge import train_judge
+from pipeline.core.devices import gpus_for
 from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import move_into_place
@@ -50,6 +51,7 @@ def judge(root: Path) -> None:
             scratch=scratch / "folds",
             processes=processes_of(parameters, device),
             threads=parameters.runtime.threads,
+            gpus=gpus_for(str(device)),
             precision_cache=artifacts.precision,
         )
         write_json(artifacts.measurements("judge"), take_measurements(scratch / "out"))

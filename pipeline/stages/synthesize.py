@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from augment.core.errors import InputError, Problem
@@ -12,23 +13,26 @@ from augment.core.json_files import read_json_object
 from augment.core.precision import PrecisionChoice
 from augment.faces.parent_card import write_parent_card
 from augment.faces.splits import read_folds
+from augment.faces.tensors import FaceTensors
 from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.generate import synthesize as synthesize_faces
 from augment.translators import load_translator
-from augment.translators.base import CannotTranslateError
+from augment.translators.base import CannotTranslateError, Translator
+from pipeline.core.devices import gpus_for
 from pipeline.core.sections import Name, named
 from pipeline.core.stage import (
     CommonParameters,
     configuration_hash,
     prepared_inputs,
+    processes_of,
     stage_scratch,
     start,
     write_json,
 )
 from pipeline.core.stage_inputs import StageInput, check_inputs
-from pipeline.core.workspace import LICENCE_FILE, REFUSAL_FILE, fold_directory, move_into_place
+from pipeline.core.workspace import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory, move_into_place
 from pipeline.stages.cards import read_licence, update_card_of_all
-from pipeline.stages.folds import each_fold
+from pipeline.stages.folds import each_fold, faces_of_fold
 from pipeline.stages.refusals import RefusableEntry, pass_refusal_on
 
 LOG = logging.getLogger(__name__)
@@ -74,6 +78,10 @@ def synthesize(root: Path, name: str) -> None:
                     licence=licence,
                     folds=folds,
                     precision=_precision_of(weights.parent / "training.json"),
+                    reload=_Reload(root, name, fold),
+                    processes=processes_of(parameters, device),
+                    threads=parameters.runtime.threads,
+                    gpus=gpus_for(str(device)),
                 )
                 speed = f", {report.images_per_second:.0f} images/s" if report.images_per_second else ""
                 LOG.info(
@@ -88,6 +96,20 @@ def synthesize(root: Path, name: str) -> None:
             write_json(scratch / "out" / REFUSAL_FILE, {"name": name, "reason": str(error)})
         move_into_place(scratch / "out", artifacts.synthetic(name))
     update_card_of_all(artifacts, artifacts.all_synthetic)
+
+
+@dataclass(frozen=True)
+class _Reload:
+    """A fold's translator and training faces, read again by a process that makes some of the shards."""
+
+    root: Path
+    name: str
+    fold: int
+
+    def __call__(self, device: str) -> tuple[Translator, FaceTensors]:
+        artifacts = Artifacts(self.root)
+        weights = fold_directory(artifacts.translator(self.name), self.fold) / "weights.safetensors"
+        return load_translator(weights, device), faces_of_fold(artifacts, self.fold)["train"].to(device)
 
 
 def _precision_of(training: Path) -> PrecisionChoice | None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
+from augment.core.ranks import run_on_ranks
 from augment.core.seeding import derive_seed
 from augment.faces.licences import LicenceLine
 from augment.faces.splits import read_folds
@@ -14,7 +19,7 @@ from augment.parsing.network import load_parsing
 from augment.training.loop import train_translator
 from augment.training.validation import checkpoint_validation
 from augment.translators import create_translator, translator_class
-from augment.translators.base import CannotTranslateError, LearnedTranslator, UsesParsing
+from augment.translators.base import CannotTranslateError, LearnedTranslator, Translator, UsesParsing
 from pipeline.core.sections import Name, named
 from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import StageInput, check_inputs
@@ -75,7 +80,7 @@ def train(root: Path, name: str) -> None:
                 }
                 for fold in numbers
             ]
-            run_folds(_train_fold, calls, parameters, device)
+            _train_folds(calls, parameters, device, translator_class(entry.method))
             write_json(built / LICENCE_FILE, {"licence": licence.model_dump(mode="json")})
         except CannotTranslateError as error:
             if entry.on_refusal == "stop":
@@ -84,6 +89,18 @@ def train(root: Path, name: str) -> None:
             write_json(built / REFUSAL_FILE, {"name": name, "reason": str(error)})
         write_json(artifacts.measurements(f"train-{name}"), take_measurements(built))
         move_into_place(built, artifacts.translator(name))
+
+
+def _train_folds(
+    calls: Sequence[Mapping[str, Any]], parameters: TrainParameters, device: torch.device, method: type[Translator]
+) -> None:
+    """Trains the folds at once, in processes of their own, or one after another where ranks share each training."""
+    runtime = parameters.runtime
+    if runtime.ranks == 1 or not issubclass(method, LearnedTranslator):  # one fitted at once has no batches to divide
+        run_folds(_train_fold, calls, parameters, device)
+        return
+    for call in calls:
+        run_on_ranks(_train_fold, call, count=runtime.ranks, threads=runtime.threads)
 
 
 def _train_fold(

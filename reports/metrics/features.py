@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.client
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,12 +17,14 @@ from torch import nn
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, sha256_of_file
 from augment.core.precision import ComputedPrecision, Precision, Step, autocast, choose_precision
+from augment.core.processes import run_in_processes
 from augment.core.sealed_tensors import load_tensors, save_tensors
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_PREFIX = "6726825d"
 INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION_FILE}"
 INCEPTION_DIMENSION = 2048
+_BATCHES_OF_A_PROCESS = 4  # at least, or its start would cost more than it saves
 _TRIAL_IMAGES = 4  # of a measurement of the precision: an image takes a fifth of a second on a core
 
 
@@ -147,6 +150,9 @@ class InceptionFeatures:
         network: An existing network, for tests.
         precision: Of the forward pass; `auto` is chosen here (`augment.core.precision`).
         precision_cache: A folder that keeps the choice over runs.
+        processes: How many processes share many images; no feature depends on it.
+        threads: Of each process, where there are several.
+        gpus: Which the processes take by turns (`augment.core.processes`).
 
     Attributes:
         key: A hash of the weights, with the precision unless it is float32.
@@ -162,7 +168,12 @@ class InceptionFeatures:
         network: nn.Module | None = None,
         precision: Precision = "float32",
         precision_cache: Path | None = None,
+        processes: int = 1,
+        threads: int = 1,
+        gpus: Sequence[str] = (),
     ) -> None:
+        self._path = path if network is None else None  # what another process can read
+        self._processes, self._threads, self._gpus = processes, threads, gpus
         self.key = f"inception-{sha256_of_file(path)[:16]}"
         self.device = torch.device(device)
         self.batch_size = batch_size
@@ -188,9 +199,30 @@ class InceptionFeatures:
 
         return step
 
-    @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> np.ndarray:
         """Features float32 [N, 2048] of uint8 images [N, C, H, W]; grey images are repeated over three channels."""
+        # Whole batches: what a network rounds depends on the batch.
+        batches = -(-len(images) // self.batch_size)
+        parts = min(self._processes, batches // _BATCHES_OF_A_PROCESS)
+        if self._path is None or parts < 2:
+            return self._features(images)
+        rows = -(-batches // parts) * self.batch_size
+        calls = [
+            {
+                "images": images[start : start + rows].cpu().numpy(),
+                "path": self._path,
+                "device": str(self.device),
+                "batch_size": self.batch_size,
+                "precision": self.precision.used,
+            }
+            for start in range(0, len(images), rows)
+        ]
+        runs = run_in_processes(_features_of_part, calls, processes=parts, threads=self._threads, gpus=self._gpus)
+        found = dict(runs)
+        return np.concatenate([found[number] for number in range(len(calls))])
+
+    @torch.no_grad()
+    def _features(self, images: torch.Tensor) -> np.ndarray:
         parts = []
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size].to(self.device).float() / 255.0
@@ -200,6 +232,10 @@ class InceptionFeatures:
                 found = self.network(batch)[0]
             parts.append(found.flatten(1).float().cpu().numpy())
         return np.concatenate(parts) if parts else np.zeros((0, INCEPTION_DIMENSION), np.float32)
+
+
+def _features_of_part(*, images: np.ndarray, path: Path, **options: Any) -> np.ndarray:
+    return InceptionFeatures(path, **options)(torch.from_numpy(images))
 
 
 def images_key(images: torch.Tensor) -> str:

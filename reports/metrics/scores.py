@@ -222,6 +222,9 @@ def score_translator(
     device: torch.device | str = "cpu",
     cache: Path | None = None,
     precision_cache: Path | None = None,
+    processes: int = 1,
+    threads: int = 1,
+    gpus: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Scores one translator over all folds, and writes the scores as JSON.
 
@@ -237,6 +240,9 @@ def score_translator(
         device: Device of the networks.
         cache: A folder for Inception features, shared by all translators; None disables it.
         precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision`).
+        processes: How many processes share Inception's features, which take longest; no score depends on it.
+        threads: Of each process, where there are several.
+        gpus: Which the processes take by turns (`augment.core.processes`).
 
     Returns:
         The scores as written. `distances` contains one entry per feature space: FID and KID on Inception if its weights
@@ -265,6 +271,9 @@ def score_translator(
             batch_size=settings.inception_batch_size,
             precision=settings.inception_precision,
             precision_cache=precision_cache,
+            processes=processes,
+            threads=threads,
+            gpus=gpus,
         )
         if lookup.path
         else None

@@ -1,8 +1,10 @@
 import json
 import os
+import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +272,54 @@ def test_a_killed_run_goes_on_to_the_same_result(tmp_path: Path, monkeypatch: py
     assert {k: v for k, v in asdict(whole).items() if k not in timing} == json.loads(
         (tmp_path / "out" / "report.json").read_text()
     )
+
+
+@dataclass(frozen=True)
+class Reload:
+    """The translator and its faces, in a worker process; one worker may come to its end at its second shard."""
+
+    ends: bool = False
+
+    def __call__(self, device: str) -> tuple[Translator, FaceTensors]:
+        assert device == "cpu"
+        if self.ends:
+            write, done = synthesis.write_shard, []
+
+            def ending(path: Path, *rest: object) -> Path:
+                if done:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                done.append(path)
+                return write(path, *rest)
+
+            synthesis.write_shard = ending
+        return Brightener(), _train()
+
+
+def _same_folders(one: Path, other: Path) -> None:
+    for file in sorted((one / "data").iterdir()):
+        assert file.read_bytes() == (other / "data" / file.name).read_bytes()
+    assert (one / "report.json").read_text() == (other / "report.json").read_text()
+
+
+def test_processes_make_the_same_shards_and_larger_sets_begin_with_smaller_ones(tmp_path: Path) -> None:
+    _make(tmp_path / "alone", 45)
+    report = _make(tmp_path / "shared", 45, reload=Reload(), processes=2)
+    assert report.made_now == 135
+    _same_folders(tmp_path / "alone", tmp_path / "shared")
+    _make(tmp_path / "few", 20, reload=Reload(), processes=2)
+    few, many = _rows(tmp_path / "few"), _rows(tmp_path / "shared")
+    assert len(few) == 60 and all(many[face] == row for face, row in few.items())
+
+
+def test_a_process_that_is_killed_costs_its_own_shard_alone(tmp_path: Path) -> None:
+    with pytest.raises(BrokenProcessPool):
+        _make(tmp_path / "out", 45, scratch=tmp_path / "scratch", reload=Reload(ends=True), processes=2)
+    made = len(list((tmp_path / "scratch" / "data").glob("*.parquet")))
+    assert 1 <= made < 6
+    report = _make(tmp_path / "out", 45, scratch=tmp_path / "scratch", reload=Reload(), processes=2)
+    assert 0 < report.made_now < 135
+    _make(tmp_path / "alone", 45)
+    _same_folders(tmp_path / "alone", tmp_path / "out")
 
 
 def test_what_is_there_is_not_made_again_unless_something_changed(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from augment.core.errors import InputError, Problem
-from augment.core.processes import processors, run_in_processes
+from augment.core.processes import processors, run_in_processes, visible_gpus
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +28,11 @@ def fail(*, number: int) -> int:
         raise InputError(Problem("fold 1", "has no faces", "use fewer folds"))
     time.sleep(60)
     return number
+
+
+def gpu_of_this_process(*, again: int) -> tuple[str | None, int]:
+    time.sleep(0.5)  # so that no worker takes two calls
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
 
 
 def threads_of_this_process(*, again: int) -> list[int]:
@@ -121,3 +126,31 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
 
 def test_there_is_a_processor() -> None:
     assert 1 <= processors() <= (os.cpu_count() or 1)
+
+
+def test_workers_take_gpus_by_turns() -> None:
+    calls = [{"again": number} for number in range(6)]
+    found = dict(run_in_processes(gpu_of_this_process, calls, processes=3, gpus=("3", "GPU-5f"))).values()
+    by_worker = {process: gpu for gpu, process in found}
+    assert sorted(str(gpu) for gpu in by_worker.values()) == ["3", "3", "GPU-5f"]
+    assert len(set(found)) == len(by_worker), "a worker changed its GPU"
+    alone = run_in_processes(gpu_of_this_process, calls[:2], processes=2, gpus=("0",))
+    assert {gpu for _, (gpu, _) in alone} == {os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+
+@pytest.mark.parametrize(
+    ("shown", "count", "names"),
+    [(None, 2, ("0", "1")), ("3,1", 2, ("3", "1")), ("GPU-a, GPU-b", 2, ("GPU-a", "GPU-b")), ("", 0, ()), ("1", 0, ())],
+)
+def test_visible_gpus_are_named_as_the_environment_names_them(
+    monkeypatch: pytest.MonkeyPatch, shown: str | None, count: int, names: tuple[str, ...]
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    if shown is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert visible_gpus() == names

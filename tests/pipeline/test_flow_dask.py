@@ -203,6 +203,7 @@ def test_a_lost_scheduler_ends_the_run_and_its_stages(site: Site) -> None:
     wait_for(lambda: all(started.poll() is not None for started in site.processes.values()), 60.0)  # workers end too
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "site", ['[ "$DVC_STAGE" = judge ] && echo "Error: params.yaml: judge.x: is wrong" >&2 && exit 1'], indirect=True
 )

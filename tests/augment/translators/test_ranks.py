@@ -24,7 +24,6 @@ from augment.core.errors import InputError
 from augment.core.ranks import ALONE, Ranks, current_ranks, run_on_ranks
 from augment.networks.batch_norm import BatchNorm2d
 from augment.training import loop
-from augment.training.checks import check_ranks
 from augment.training.divergence import TrainingDivergedError
 from augment.training.optimizers import TrainedNetwork
 from augment.training.outputs import TIMING_FIELDS
@@ -88,7 +87,7 @@ def differences(one: Tensors, other: Tensors, tolerance: float = 2e-4) -> list[s
     return apart
 
 
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.nightly)])
 def test_gradients_are_those_of_one_process(count: int) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(F, "dropout", F.dropout)  # restored afterwards
@@ -157,6 +156,7 @@ def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return results(folder)
 
 
+@pytest.mark.nightly
 def test_a_whole_run_is_that_of_one_process(tmp_path: Path) -> None:
     """Its first steps, and all that it writes. Adam divides by a gradient's size, so that where it is rounding alone
     (a bias before a normalization) every step differs, and later ones with it."""
@@ -171,7 +171,7 @@ def test_a_whole_run_is_that_of_one_process(tmp_path: Path) -> None:
     assert alone["sheets"].keys() == shared["sheets"].keys()
 
 
-@pytest.mark.parametrize("end", ["error", "kill"])
+@pytest.mark.parametrize("end", ["kill", pytest.param("error", marks=pytest.mark.nightly)])
 def test_a_run_whose_rank_ends_goes_on_to_the_same_bits(on_two_ranks: dict[str, Any], tmp_path: Path, end: str) -> None:
     before = set(psutil.Process().children(recursive=True))
     for at in (4, 13):
@@ -194,6 +194,7 @@ def test_a_checkpoint_of_another_number_of_ranks_is_refused(tmp_path: Path) -> N
         train(folder=tmp_path)
 
 
+@pytest.mark.nightly
 def test_torchrun_gives_the_same_bits(on_two_ranks: dict[str, Any], tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -253,8 +254,8 @@ def test_one_rank_that_diverges_ends_all_with_the_reason(tmp_path: Path) -> None
 
 def test_a_batch_that_cannot_be_divided_is_refused() -> None:
     with pytest.raises(InputError, match=r"training.batch_size: 4 faces can't be divided among 3 ranks.*\(3\)"):
-        raise InputError(check_ranks(Ranks(0, 3), 4, "training.batch_size"))
-    assert not check_ranks(ALONE, 5, "training.batch_size")
+        raise InputError(Ranks(0, 3).why_not_divided(4, "training.batch_size"))
+    assert not ALONE.why_not_divided(5, "training.batch_size")
 
 
 def statistics(*, rows: torch.Tensor) -> Tensors:
