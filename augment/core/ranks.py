@@ -104,10 +104,16 @@ class Ranks:
             tensor.copy_(mean.view_as(tensor))
 
     def from_first(self, make: Callable[[], Result]) -> Result:
-        """What the first rank makes, on every rank; the others wait for it."""
+        """What the first rank makes, on every rank; the others wait for it, so within `make` it is alone."""
         if self.alone:
             return make()
-        made: list[Any] = [make() if self.first else None]
+        made: list[Any] = [None]
+        if self.first:
+            token = _ACTS_ALONE.set(True)
+            try:
+                made = [make()]
+            finally:
+                _ACTS_ALONE.reset(token)
         dist.broadcast_object_list(made, src=0)
         return made[0]
 
@@ -146,11 +152,12 @@ class Ranks:
 
 ALONE = Ranks()
 _SHARED: ContextVar[Ranks] = ContextVar("shared", default=ALONE)
+_ACTS_ALONE: ContextVar[bool] = ContextVar("acts_alone", default=False)
 
 
 def current_ranks() -> Ranks:
-    """Which rank this process is, by torch's process group; alone where there is none."""
-    if dist.is_available() and dist.is_initialized():
+    """Which rank this process is, by torch's process group; alone where there is none, and in `Ranks.from_first`."""
+    if dist.is_available() and dist.is_initialized() and not _ACTS_ALONE.get():
         return Ranks(dist.get_rank(), dist.get_world_size())
     return ALONE
 

@@ -53,6 +53,7 @@ from augment.faces.table import face_schema, schema_metadata
 from augment.faces.tensors import FaceTensors
 from augment.translators.base import CannotTranslateError, Translator
 
+_WORTH_A_PROCESS = 4000  # faces that pay for the start of a process
 ATTEMPTS = 20  # to put another face in the place of a copy
 COPY_OF_TRAINING_FACE = "copy of a training face"
 
@@ -219,13 +220,14 @@ def synthesize(
     made = sum(rows[shard] for shard in missing)
     total = settings.per_class * len(class_names)
     with track(total=total, initial=total - made, unit="faces", desc=f"{translator_name} fold {fold}") as bar:
-        if reload is not None and judge is None and min(processes, len(missing)) > 1:
+        workers = min(processes, len(missing), made // _WORTH_A_PROCESS)
+        if reload is not None and judge is None and workers > 1:
             calls = [
                 {"reload": reload, "device": str(device), "about": about, "shard": shard, "path": places[shard]}
                 for shard in missing
             ]
             for done, _ in run_in_processes(
-                _make_shard_in_worker, calls, processes=processes, threads=threads, gpus=gpus
+                _make_shard_in_worker, calls, processes=workers, threads=threads, gpus=gpus
             ):
                 bar.update(rows[missing[done]])
         else:

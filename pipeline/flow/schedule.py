@@ -86,9 +86,14 @@ def slot_count(slots: int | None, cores: int) -> int:
     return max(1, min(DEFAULT_SLOTS if slots is None else slots, cores))
 
 
+def gpu_count() -> int:
+    """How many GPUs this machine has, without importing torch."""
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
+
+
 def has_gpu() -> bool:
-    """Whether this machine has a GPU, without importing torch."""
-    return Path("/dev/nvidia0").exists()
+    """Whether this machine has a GPU."""
+    return gpu_count() > 0
 
 
 def schedule(

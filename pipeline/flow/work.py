@@ -26,7 +26,7 @@ from augment.core.errors import InputError
 from augment.core.json_files import read_json_object
 from classifiers.settings import CLASSICAL_KINDS
 from pipeline.core.workspace import Artifacts
-from pipeline.flow.schedule import has_gpu
+from pipeline.flow.schedule import gpu_count, has_gpu
 
 # Settings that change how much is computed in all, and no step's cost by much.
 _AMOUNTS = ("steps", "batch_size")
@@ -227,10 +227,11 @@ def _folds(counts: FaceCounts | None) -> int | None:
 
 
 def _most_processes(runtime: Mapping[str, Any]) -> int:
-    """As `pipeline.core.devices.processes_for`: as params.yaml says, else one on a GPU, else no limit."""
+    """As `pipeline.core.devices.processes_for`: as params.yaml says, else one for each GPU, else no limit."""
     device = str(runtime.get("device", "auto"))
     on_gpu = device.startswith("cuda") or (device == "auto" and has_gpu())
-    return int(_number(runtime, "processes", 0)) or (1 if on_gpu else 0)
+    gpus = 1 if ":" in device else max(1, gpu_count())  # one that is named, or all
+    return int(_number(runtime, "processes", 0)) or (gpus if on_gpu else 0)
 
 
 def _amounts(training: Mapping[str, Any]) -> list[float]:

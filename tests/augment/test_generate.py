@@ -301,6 +301,12 @@ def _same_folders(one: Path, other: Path) -> None:
     assert (one / "report.json").read_text() == (other / "report.json").read_text()
 
 
+@pytest.fixture
+def processes_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesis, "_WORTH_A_PROCESS", 10)
+
+
+@pytest.mark.usefixtures("processes_for_few")
 def test_processes_make_the_same_shards_and_larger_sets_begin_with_smaller_ones(tmp_path: Path) -> None:
     _make(tmp_path / "alone", 45)
     report = _make(tmp_path / "shared", 45, reload=Reload(), processes=2)
@@ -311,6 +317,7 @@ def test_processes_make_the_same_shards_and_larger_sets_begin_with_smaller_ones(
     assert len(few) == 60 and all(many[face] == row for face, row in few.items())
 
 
+@pytest.mark.usefixtures("processes_for_few")
 def test_a_process_that_is_killed_costs_its_own_shard_alone(tmp_path: Path) -> None:
     with pytest.raises(BrokenProcessPool):
         _make(tmp_path / "out", 45, scratch=tmp_path / "scratch", reload=Reload(ends=True), processes=2)

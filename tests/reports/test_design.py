@@ -141,3 +141,14 @@ def test_arms_that_always_answer_alike_see_nothing_and_are_at_chance(inputs) -> 
     at_chance = replace(summary, accuracy=float(always[0, 0] / always.sum()), confusion=always)
     data = replace(data, summaries={**data.summaries, headline.reference: at_chance})
     assert [line for line in find_shortfalls(data, headline) if "learned nothing" in line]
+
+
+def test_an_unknown_detectable_difference_is_not_shown(inputs) -> None:
+    from reports.page import render_page
+
+    data = load_report_data(inputs, ReportSettings(bootstrap=BootstrapSettings(resamples=200)))
+    real = data.predictions["real"]
+    name = next(iter(data.comparisons))
+    data = replace(data, comparisons={**data.comparisons, name: compare_arms(real, real, data.settings.bootstrap)})
+    page = render_page(data)
+    assert "detects nan" not in page.lower() and "detects" in page

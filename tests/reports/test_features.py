@@ -124,16 +124,22 @@ def test_a_download_is_verified_before_it_is_kept(torch_home, monkeypatch) -> No
     assert found.path is not None and found.path.read_bytes() == b"halfof it"
 
 
-def test_the_network_is_pytorch_fid_s_with_our_weights(monkeypatch) -> None:
-    """Random weights in the official layout: pytorch-fid's own construction gives the same features."""
-    from pytorch_fid import inception  # it loads torchvision: seconds that no other test here owes
+def random_inception() -> nn.Module:
+    """Random weights in the official layout, by pytorch-fid's own construction."""
+    from pytorch_fid import inception  # it loads torchvision: seconds that few tests here owe
 
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patched:
         torch.manual_seed(0)
-        monkeypatch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})
-        monkeypatch.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
-        plain = inception.fid_inception_v3()
-        monkeypatch.undo()
+        patched.setattr(inception, "load_state_dict_from_url", lambda *_, **__: {})
+        patched.setattr(nn.Module, "load_state_dict", lambda *_, **__: None)
+        return inception.fid_inception_v3()
+
+
+def test_the_network_is_pytorch_fid_s_with_our_weights() -> None:
+    """Random weights in the official layout: pytorch-fid's own construction gives the same features."""
+    from pytorch_fid import inception
+
+    plain = random_inception()
     weights = plain.state_dict()
     loader = inception.load_state_dict_from_url
     network = build_inception(weights)
@@ -168,6 +174,19 @@ def test_features_are_batched_scaled_and_grey_is_repeated(tmp_path) -> None:
     images = torch.full((5, 1, 4, 4), 51, dtype=torch.uint8)
     found = extractor(images)
     np.testing.assert_allclose(found, np.full((5, 3), 0.2), rtol=1e-6)
+
+
+def test_processes_share_the_pictures_and_give_the_same_features(tmp_path) -> None:
+    path = tmp_path / INCEPTION_FILE
+    torch.save(random_inception().state_dict(), path)
+    pictures = torch.randint(0, 256, (19, 1, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    alone = InceptionFeatures(path, batch_size=2)
+    shared = InceptionFeatures(path, batch_size=2, processes=2, threads=torch.get_num_threads())
+    assert alone.key == shared.key
+    found = shared(pictures)
+    assert np.array_equal(found, alone(pictures)) and found.shape == (19, 2048)
+    few = pictures[:5]  # not worth the start of processes
+    assert np.array_equal(shared(few), alone(few))
 
 
 def test_the_cache_is_keyed_by_pictures_and_weights(tmp_path) -> None:

@@ -287,3 +287,16 @@ def statistics(*, rows: torch.Tensor) -> Tensors:
 def test_batch_normalization_is_that_of_all_rows() -> None:
     rows = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 1
     assert not differences(statistics(rows=rows), run_on_ranks(statistics, {"rows": rows}, count=2), tolerance=1e-5)
+
+
+def alone_within(*, folder: Path) -> list[Any]:
+    """What the first rank makes for all, by something that would itself share its work."""
+    ranks = current_ranks()
+    made = ranks.from_first(lambda: (current_ranks(), (folder / "by").write_text(str(ranks.rank))))
+    assert current_ranks() == ranks
+    return [made[0], ranks]
+
+
+def test_the_first_rank_is_alone_while_the_others_wait(tmp_path: Path) -> None:
+    assert run_on_ranks(alone_within, {"folder": tmp_path}, count=2) == [ALONE, Ranks(0, 2)]
+    assert (tmp_path / "by").read_text() == "0"
