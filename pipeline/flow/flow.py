@@ -39,6 +39,7 @@ from pipeline.flow.lost_runs import report_lost_run, write_holder
 from pipeline.flow.lost_server import Server, end_soon
 from pipeline.flow.records import forget_old_records, read_records, stage_table
 from pipeline.flow.run_artifacts import publish_report
+from pipeline.flow.temporary_server import end_server_with_process
 from pipeline.flow.worker import current_run, end_with_worker, is_whole_process
 from pipeline.profile import compose_profile
 
@@ -108,6 +109,7 @@ def synthesize_to_learn(
         InputError: Another flow runs in this workspace, or it can't be read.
     """
     end_with_worker()
+    end_server_with_process()
     logger = get_run_logger()
     root = Path(workspace).resolve()
     check_workspace(root)
