@@ -164,6 +164,7 @@ class DaskWorkers:
         )
         resource = "GPU" if stage.gpu and self._offered("GPU") else "CPU"
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        lost = f"{stage.name} was given up: {self._address} is lost"
         try:
             self._client.subscribe_topic(key, lambda event: lines.put(str(event[1])))
             future = self._client.submit(run_order, order, key=key, resources={resource: 1}, pure=False)
@@ -173,9 +174,11 @@ class DaskWorkers:
             return future.result(timeout=_LOOK)
         except KilledWorker as error:
             raise StageFailedError(f"{stage.name}: worker after worker died with it", transient=True) from error
-        except (CancelledError, CommClosedError, TimeoutError, ValueError) as error:
-            raise StageFailedError(f"{stage.name} was given up: {self._address} is lost", transient=False) from error
+        except (CancelledError, CommClosedError, TimeoutError) as error:
+            raise StageFailedError(lost, transient=False) from error
         except Exception as error:  # the worker could not even read the order, or failed in an unknown way
+            if isinstance(error, ValueError) and self._client.status != "running":  # Dask's word for a closed client
+                raise StageFailedError(lost, transient=False) from error
             why = f"{stage.name}: a worker failed: {type(error).__name__}: {error}"
             raise StageFailedError(why, transient=False) from error
 
