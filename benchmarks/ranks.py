@@ -1,6 +1,6 @@
 """What ranks save: a training shared by several processes, against one process with one thread, and with several.
 
-Wall time of the steps alone, by turns, the least of some repeats; the machine must be idle. On CUDA each rank has a GPU.
+Wall time of the steps alone, by turns, the least of some repeats; the machine must be idle. On CUDA a GPU each.
 
     python -m benchmarks.ranks [--translator stargan] [--width 16] [--size 48] [--batch 16] [--ranks 2] [--device cpu]
 """
