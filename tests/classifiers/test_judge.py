@@ -104,6 +104,7 @@ def test_a_judge_that_was_not_trained(tmp_path: Path) -> None:
         load_judge(tmp_path, 0)
 
 
+@pytest.mark.nightly  # that of arms is not
 def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
     for processes in (1, 2):
         place = tmp_path / str(processes)

@@ -63,6 +63,7 @@ def test_an_experiment_keeps_what_profile_and_hand_wrote_and_agrees_with_repro(c
     assert "Running stage" not in run(workspace, "dvc", "repro", env=env).stdout
 
 
+@pytest.mark.nightly
 def test_a_queued_experiment_agrees_too(copy: Run) -> None:
     workspace, env = copy
     before, wanted = read(workspace / "params.yaml"), expected(workspace)
