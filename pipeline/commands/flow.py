@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,30 @@ import click
 from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 
+def _overrides(command: Callable[..., None]) -> Callable[..., None]:
+    """Words of `s2l profile` as arguments, or by options that say what they are; the command is given `overrides`."""
+
+    @functools.wraps(command)
+    def merged(overrides: tuple[str, ...], experiment: str | None, settings: tuple[str, ...], **options: Any) -> None:
+        named = () if experiment is None else (f"experiment={experiment}",)
+        command(overrides=(*named, *overrides, *settings), **options)
+
+    for decorate in (
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As an override; several times."),
+        click.option("--experiment", help="As the override experiment=..."),
+        click.argument("overrides", nargs=-1),
+    ):
+        merged = decorate(merged)
+    return merged
+
+
 @click.group(cls=Group)
 def flow() -> None:
     """Run the stages of dvc.yaml as a Prefect flow, once or on a schedule."""
 
 
 @flow.command(cls=Command)
-@click.argument("overrides", nargs=-1)
+@_overrides
 @click.option("--workspace", default=".", show_default=True, help="A clone of the project.")
 @click.option("--parallel", type=click.IntRange(1), help="Stages that run at once; 2 by default.")
 @click.option("--gpus", type=click.IntRange(1), help="Stages that use a GPU at once; 1 by default.")
@@ -29,6 +48,7 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
     """Run the stages that are out of date; OVERRIDES are words of `s2l profile`, and write params.yaml first."""
     from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
     from pipeline.flow.server import check_server
+    from pipeline.flow.temporary_server import patient_with_temporary_server
 
     # By an exception, so that the stages and Prefect's temporary server are ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -36,15 +56,21 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
         with refusals_as_errors("interrupted; the next run goes on where this one was"):
             check_workspace(Path(options["workspace"]))
             check_server(needed=False)
-            outcomes = synthesize_to_learn(overrides=list(overrides), **options)
+            with patient_with_temporary_server():
+                outcomes = synthesize_to_learn(overrides=list(overrides), **options)
     except FlowFailedError as error:
+        _echo(error.outcomes)
         raise click.ClickException(str(error)) from error
+    _echo(outcomes)
+
+
+def _echo(outcomes: Mapping[str, str]) -> None:
     for name, outcome in outcomes.items():
         click.echo(f"{outcome:8} {name}")
 
 
 @flow.command(cls=Command)
-@click.argument("overrides", nargs=-1)
+@_overrides
 @click.option("--workspace", default=".", show_default=True, help="A clone of the project.")
 @click.option("--parallel", type=click.IntRange(1), help="Stages that run at once; 2 by default.")
 @click.option("--gpus", type=click.IntRange(1), help="Stages that use a GPU at once; 1 by default.")
@@ -63,7 +89,7 @@ def plan(overrides: tuple[str, ...], workspace: str, parallel: int | None, gpus:
 
 
 @flow.command(cls=Command)
-@click.argument("overrides", nargs=-1)
+@_overrides
 @click.option("--cron", required=True, help='When, as cron writes it: "0 3 * * *".')
 @click.option("--name", default="nightly", show_default=True, help="Of the deployment.")
 @click.option("--workspace", default=".", show_default=True, help="A clone of the project.")

@@ -39,7 +39,9 @@ from dvc.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 _KILLED = 128 + signal.SIGKILL
-_TRANSIENT = ("out of memory", "cannot allocate memory", "database is locked", "stale file handle")
+# A stage whose worker process is killed ends by itself: so say concurrent.futures, and ranks whose peer is gone.
+_LOST_PROCESS = ("terminated abruptly", "connection reset by peer", "connection closed by peer")
+_TRANSIENT = ("out of memory", "cannot allocate memory", "database is locked", "stale file handle", *_LOST_PROCESS)
 
 
 Outcome = Literal["ran", "cached"]
@@ -182,7 +184,11 @@ def is_transient(lines: Collection[str]) -> bool:
 def _reason(name: str, status: int, lines: list[str]) -> str:
     """The stage's own error in place of DVC's, which only says that there was one."""
     own = [line for line in lines if line.lower().startswith("error:") and "failed to reproduce" not in line.lower()]
-    return own[0] if own else f"{name} ended with status {status}" + (f": {lines[-1]}" if lines else "")
+    if own:
+        return own[0]
+    if any(words in line.lower() for line in lines for words in _LOST_PROCESS):
+        return f"{name}: one of its processes was killed, as the system does where memory is short"
+    return f"{name} ended with status {status}" + (f": {lines[-1]}" if lines else "")
 
 
 def _signal(child: subprocess.Popen[str], number: int) -> None:

@@ -47,7 +47,18 @@ RETRIES = 2
 
 
 class FlowFailedError(Exception):
-    """Stages failed, or the result is worse than the last one's where the caller wants that to be a failure."""
+    """Stages failed, or the result is worse than the last one's where the caller wants that to be a failure.
+
+    Attributes:
+        outcomes: What became of each stage.
+    """
+
+    def __init__(self, message: str, outcomes: Mapping[str, str]) -> None:
+        super().__init__(message, outcomes)
+        self.outcomes = outcomes
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 async def _is_transient(_task: Any, _run: Any, state: Any) -> bool:
@@ -149,13 +160,14 @@ def synthesize_to_learn(
         rows = stage_table(outcomes, read_records(root), since=began)
         server.show(partial(create_table_artifact, rows, key="stages"), patient=True)
         if failed:
-            raise FlowFailedError(f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there")
+            why = f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there"
+            raise FlowFailedError(why, outcomes)
         metrics, synthetic = read_metrics(root), synthetic_arms(root)
         server.show(partial(publish_report, root, metrics, synthetic), patient=True)
         worse = worse_than_before(before.get("arms", {}), metrics.get("arms", {}), synthetic)
         if worse is not None:
             if on_worse == "fail":
-                raise FlowFailedError(worse)
+                raise FlowFailedError(worse, outcomes)
             logger.warning("%s", worse)
     return outcomes
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 from uuid import UUID
 
 from prefect.context import FlowRunContext
 
 from pipeline.core.parent_process import end_with_caller
 
-_RUN = "PREFECT__FLOW_RUN_ID"  # Prefect sets it in the process that a worker, or `serve`, starts for a run
+_RUN = "PREFECT__FLOW_RUN_ID"  # Prefect sets it in the process that a worker starts for a run
 
 
 def current_run() -> UUID | None:
@@ -19,13 +22,22 @@ def current_run() -> UUID | None:
 
 
 def is_whole_process() -> bool:
-    """Whether a worker started this process for this very run, and not for a flow that calls it."""
+    """Whether a worker or `serve` started this process for this very run, and not for a flow that calls it."""
     run = current_run()
-    return run is not None and os.environ.get(_RUN) == str(run)
+    if run is None or _RUN in os.environ:
+        return run is not None and os.environ[_RUN] == str(run)
+    return multiprocessing.parent_process() is not None and not _is_called_by_a_flow()
+
+
+def _is_called_by_a_flow() -> bool:
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and context.flow_run.parent_task_run_id is not None
 
 
 def end_with_worker() -> None:
-    """Makes a flow run end with the worker, or with the `serve`, that started it, however that ends; only on Linux.
+    """Makes a flow run end with the worker, or with the `serve`, that started it, however that ends.
+
+    With a worker, which calls a command, only on Linux; `serve` starts a process of Python's `multiprocessing`.
 
     Prefect starts each run in a session of its own, so a killed worker would leave it running with nobody to tell of
     it; and the next worker's run would find the workspace held. The run gets SIGTERM, on which Prefect ends it as
@@ -35,3 +47,10 @@ def end_with_worker() -> None:
     """
     if _RUN in os.environ and os.getppid() > 1:
         end_with_caller()
+    elif (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

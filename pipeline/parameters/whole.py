@@ -10,11 +10,13 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from augment.core.errors import InputError, Problem
+from augment.core.ranks import Ranks
 from augment.faces.splits import FoldSettings
 from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.selection import SelectionSettings
 from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator
+from classifiers.settings import CLASSICAL_KINDS
 from classifiers.training import ClassifierSettings
 from pipeline.core.runtime import RuntimeSettings
 from pipeline.core.sections import Name, Section, parse_sections, read_values
@@ -97,6 +99,20 @@ def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translato
     return [Problem(f"{where}: {key}", why, f"set it to {'false' if 'mirror' in key else 0}") for key in found]
 
 
+def _undivided_batches(parameters: Parameters, methods: Mapping[str, type[Translator]], where: str) -> list[Problem]:
+    """Batches that `runtime.ranks` can't divide, of what ranks would train."""
+    ranks = Ranks(0, parameters.runtime.ranks)
+    sizes = {
+        f"translators.{name}.training.batch_size": parameters.translators[name].training.batch_size
+        for name, method in methods.items()
+        if issubclass(method, LearnedTranslator)
+    }
+    arms = [*parameters.arms.real.values(), *parameters.arms.synthetic.values(), *parameters.arms.mixed.values()]
+    if any(arm.kind not in CLASSICAL_KINDS for arm in arms):
+        sizes["classifier.batch_size"] = parameters.classifier.batch_size
+    return [problem for key, size in sizes.items() for problem in ranks.why_not_divided(size, f"{where}: {key}")]
+
+
 def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
     """Checks across keys: translators with the image size, arms with translators and amounts, and so on."""
     problems = []
@@ -107,6 +123,7 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
         except InputError as error:  # a plug-in that can't be loaded
             problems.append(Problem(f"{where}: translators.{name}.method", str(error)))
     problems += _mirrored_poses(parameters, methods, where)
+    problems += _undivided_batches(parameters, methods, where)
     for name, method in methods.items():
         entry = parameters.translators[name]
         try:

@@ -226,6 +226,8 @@ def test_what_reads_from_a_changed_stage_is_out_of_date() -> None:
         ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 137", True),
         ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with -9", True),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", True),
+        ("concurrent.futures.process.BrokenProcessPool: A process in the process pool was terminated abruptly", True),
+        ("RuntimeError: [pair.cc:538] Connection closed by peer [127.0.0.1]:2391", True),
         ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 1", False),
         ("Error: params.yaml: seeds: a seed occurs twice", False),
     ],

@@ -265,6 +265,20 @@ def test_a_schedule_survives_lost_workers_and_a_lost_server(site: Site) -> None:
     assert {"headline", "arms", "stages", "stages-done"} <= shown
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_serve_that_ends_takes_its_run_with_it(site: Site, number: signal.Signals) -> None:
+    for name in ("artifacts", "plots", ".dvc/cache"):
+        shutil.rmtree(site.place / name, ignore_errors=True)
+    for file in (site.place / "dvc.lock", Path(site.environment["S2L_CALLS"])):
+        file.unlink(missing_ok=True)
+    sleeper = site.sleep_at("prepare")
+    sleeper.unlink(missing_ok=True)
+    serve = site.start(sys.executable, "-m", "pipeline.cli", "flow", "serve", "--cron", "* * * * *")
+    lose(site, serve, sleeper, number)
+    assert site.calls() == []
+
+
 def keep_stages(place: Path, *names: str) -> None:
     """Takes from a workspace the stages that a test learns nothing from; each takes seconds."""
     file = place / "dvc.yaml"

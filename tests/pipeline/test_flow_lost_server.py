@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
 
-from pipeline.flow import lost_runs, worker
+from augment.core.errors import InputError
+from pipeline.flow import lost_runs, temporary_server, worker
 from pipeline.flow.lost_runs import read_holder, report_lost_run, write_holder
 from pipeline.flow.lost_server import Server
 
@@ -109,3 +116,36 @@ def test_a_flow_that_another_flow_calls_does_not_end_its_process(monkeypatch: py
     for current, whole in ((own, True), (other, False), (None, False)):
         monkeypatch.setattr(worker, "current_run", lambda current=current: current)
         assert worker.is_whole_process() is whole
+
+
+def test_a_run_of_serve_is_a_process_of_multiprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
+    monkeypatch.setattr(worker, "current_run", uuid4)
+    assert not worker.is_whole_process()
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: object())
+    assert worker.is_whole_process()
+    monkeypatch.setattr(worker, "_is_called_by_a_flow", lambda: True)
+    assert not worker.is_whole_process()
+
+
+def test_a_temporary_server_that_does_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporary_server, "_PATIENCE", 1)
+    said = "Timed out while attempting to connect to ephemeral Prefect API server."
+    with (
+        temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 1, PREFECT_API_URL: None}),
+        pytest.raises(InputError, match=r"did not start within 1 s .try again when the machine is less busy"),
+        temporary_server.patient_with_temporary_server(),
+    ):
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="other"), temporary_server.patient_with_temporary_server():
+        raise RuntimeError("other")
+
+
+def test_patience_is_prefects_own_setting_while_it_lasts() -> None:
+    setting = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS
+    with temporary_settings({setting: 500}), temporary_server.patient_with_temporary_server():
+        assert setting.value() == 500
+    with temporary_settings({setting: 20}):
+        with temporary_server.patient_with_temporary_server():
+            assert setting.value() == 180
+        assert setting.value() == 20

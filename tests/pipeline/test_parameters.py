@@ -62,6 +62,7 @@ REFUSALS = [
     ("arms.mixed", {"warp": MIXED | {"second_translator": "lssl"}}, ["arms.mixed.warp", "arms.synthetic", "rename it"]),
     ("report.baseline_arm", "nothing", ["report.baseline_arm", "nothing", "real"]),
     ("runtime.device", "tpu", ["runtime.device"]),
+    ("runtime.ranks", 3, ["lssl_flow.training.batch_size", "among 3 ranks", "classifier.batch_size"]),
     ("classifier.model.name", "resnet19", ["classifier.model", "resnet19"]),
     ("dataset.licence", "unknown", ["dataset.licence", "does not state a licence", "cc-by-4.0"]),
     ("dataset.annotation.landmarks.detector", "mediapipe", ["dataset.annotation.landmarks.detector", "none", "dlib"]),
