@@ -97,11 +97,11 @@ def plan(overrides: tuple[str, ...], workspace: str, parallel: int | None, gpus:
 def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> None:
     """Run the flow on a schedule until this process ends; needs a Prefect server (`prefect server start`)."""
     from prefect.client.schemas.schedules import CronSchedule
-    from prefect.types.entrypoint import EntrypointType
     from pydantic import ValidationError
 
-    from pipeline.flow.flow import check_workspace, synthesize_to_learn
+    from pipeline.flow.flow import check_workspace
     from pipeline.flow.server import check_server
+    from pipeline.flow.serving import serve as start
 
     try:
         CronSchedule(cron=cron)
@@ -114,6 +114,4 @@ def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> N
         check_workspace(Path(options["workspace"]))
         check_server(needed=True)
     parameters = {"overrides": list(overrides), **options}
-    synthesize_to_learn.serve(
-        name=name, cron=cron, parameters=parameters, limit=1, entrypoint_type=EntrypointType.MODULE_PATH
-    )
+    start(name=name, cron=cron, parameters=parameters)
