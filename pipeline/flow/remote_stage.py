@@ -200,11 +200,13 @@ def why_not_exchanged(lines: Sequence[str]) -> str:
     Args:
         lines: What `dvc push` or `dvc pull` printed.
     """
-    errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
+    # A name and password in an address stay out of logs, should DVC print one.
+    hidden = (re.sub(r"//[^/@\s]+@", "//", line) for line in lines if line.startswith("ERROR:"))
+    errors = [line.removeprefix("ERROR:").strip() for line in hidden]
     if not errors:
         return ""
-    system = re.search(r"\[Errno -?\d+\] ([^:\]]+)", " ".join(errors))
-    reason = system.group(1).strip() if system else ""
+    found = (re.search(r"\[Errno -?\d+\] ([^:\]]+)", line) for line in errors)
+    reason = next((system.group(1).strip() for system in found if system), "")
     return errors[-1] if not reason or reason in errors[-1] else f"{errors[-1]}: {reason}"
 
 

@@ -448,6 +448,7 @@ print(*peaks)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures resident memory as Linux reports it")
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's account of memory")
+@pytest.mark.nightly
 def test_memory_does_not_grow_with_the_number_of_faces(tmp_path: Path) -> None:
     """Incompressible pictures: 10,000 of 64 px are 41 MB of PNG, five times the shards of the 2,000 before."""
     run = subprocess.run(

@@ -272,6 +272,15 @@ def test_settings_that_machines_would_choose_for_themselves_are_found() -> None:
             "failed to push data to the cloud - 2 files failed to upload: No space left on device",
         ),
         (["A  artifacts/faces/", "ERROR: unexpected error - no route"], "unexpected error - no route"),
+        (
+            [
+                "ERROR: failed to transfer '79' - Cannot connect [Errno 111] Connect call failed ('127.0.0.1', 1)",
+                "ERROR: failed to transfer '7a' - Cannot connect to host 127.0.0.1",
+                "ERROR: failed to push data to the cloud - 2 files failed to upload",
+            ],
+            "failed to push data to the cloud - 2 files failed to upload: Connect call failed ('127.0.0.1', 1)",
+        ),
+        (["ERROR: unexpected error - https://joe:secret@host/x"], "unexpected error - https://host/x"),
         (["Everything is up to date."], ""),
     ],
 )

@@ -66,6 +66,7 @@ def written(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.nightly  # that of arms is not
 def test_processes_change_nothing_that_is_learned(tmp_path: Path) -> None:
     """Of translators; parsing networks go the same way, judges and arms are in tests/classifiers."""
 
