@@ -58,8 +58,14 @@ def steps(*, model: ModelSettings, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("model", "changes"),
-    [*((model, {}) for model in NETWORKS), (NETWORKS[0], {"augmentation": "mixup", "label_smoothing": 0.0})],
-    ids=["narrow", "resnet18", "plain", "mixup"],
+    [
+        pytest.param(NETWORKS[0], {}, id="narrow"),
+        pytest.param(NETWORKS[1], {}, id="resnet18", marks=pytest.mark.nightly),
+        pytest.param(NETWORKS[2], {}, id="plain"),
+        pytest.param(
+            NETWORKS[0], {"augmentation": "mixup", "label_smoothing": 0.0}, id="mixup", marks=pytest.mark.nightly
+        ),
+    ],
 )
 def test_steps_are_those_of_one_process(model: ModelSettings, changes: dict[str, Any]) -> None:
     alone, shared = steps(model=model, **changes), run_on_ranks(steps, {"model": model, **changes}, count=2)
@@ -80,6 +86,7 @@ def statistics_of_each_rank_alone(**call: Any) -> dict[str, Any]:
     return steps(**call)
 
 
+@pytest.mark.nightly
 def test_the_comparison_would_see_statistics_of_each_rank_alone() -> None:
     wrong = run_on_ranks(statistics_of_each_rank_alone, {"model": NETWORKS[0]}, count=2)
     right = steps(model=NETWORKS[0])

@@ -147,7 +147,8 @@ SLEEP = (
 
 
 @pytest.mark.parametrize("site", [SLEEP], indirect=True)
-@pytest.mark.parametrize("end", ["killed", pytest.param("terminated", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("end", ["killed", "terminated"])
 def test_a_stage_moves_where_its_worker_ends(site: Site, end: str) -> None:
     flow = subprocess.Popen(
         site.flow(), cwd=site.workspace, env=site.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
