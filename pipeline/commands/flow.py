@@ -46,6 +46,7 @@ def flow() -> None:
 @click.option("--address", help="Of the Dask scheduler: tcp://host:8786.")
 def run(overrides: tuple[str, ...], **options: Any) -> None:
     """Run the stages that are out of date; OVERRIDES are words of `s2l profile`, and write params.yaml first."""
+    from pipeline.flow.dask_engine import check_address
     from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
     from pipeline.flow.server import check_server
     from pipeline.flow.temporary_server import patient_with_temporary_server
@@ -55,6 +56,7 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
     try:
         with refusals_as_errors("interrupted; the next run goes on where this one was"):
             check_workspace(Path(options["workspace"]))
+            check_address(options["engine"], options["address"])
             check_server(needed=False)
             with patient_with_temporary_server():
                 outcomes = synthesize_to_learn(overrides=list(overrides), **options)

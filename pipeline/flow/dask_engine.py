@@ -8,6 +8,7 @@ tasks and their logs stay with the flow, and a worker only gets an order for one
 from __future__ import annotations
 
 import queue
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
@@ -265,6 +267,40 @@ def connect(address: str) -> Client:
         client.close()
         raise InputError(Problem(f"--address {shown}", f"no worker joined in {_WAIT:.0f} s", _JOIN)) from error
     return client
+
+
+def check_address(engine: str, address: str | None) -> None:
+    """Refuses an address that is missing, not wanted or malformed, or at which nothing listens; before any work.
+
+    Args:
+        engine: `local` or `dask`.
+        address: Of the Dask scheduler.
+
+    Raises:
+        InputError: Says what is wrong.
+    """
+    if engine == "local":
+        if address:
+            raise InputError(
+                Problem("--address", "names a Dask scheduler, which only `--engine dask` uses", "give both")
+            )
+        return
+    form = "give the Dask scheduler's: tcp://host:8786"
+    if not address:
+        raise InputError(Problem("--address", "is missing", form))
+    where = f"--address {without_password(address)}"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not parts.scheme or not host or not port:
+        raise InputError(Problem(where, "is no address of a Dask scheduler", form))
+    try:
+        socket.create_connection((host, port), timeout=_WAIT).close()
+    except OSError as error:
+        why = f"no Dask scheduler answers there: {error.strerror or error}"
+        raise InputError(Problem(where, why, "start it: `uv run dask scheduler`")) from error
 
 
 def check_remote(root: Path) -> None:

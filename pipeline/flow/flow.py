@@ -30,6 +30,7 @@ from augment.core.processes import processors
 from pipeline.core.project import is_project
 from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Outcome, StageFailedError, remove_broken_list
+from pipeline.flow.dask_engine import DaskWorkers, check_address
 from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
 from pipeline.flow.engines import Engine, OneMachine, Run
 from pipeline.flow.graph import PREPARE, Stage, read_changes
@@ -225,11 +226,8 @@ def _engine(
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(processors()))
     made: Engine
-    if engine == "local" and address:
-        raise InputError(Problem("--address", "names a Dask scheduler, which only `--engine dask` uses", "give both"))
+    check_address(engine, address)
     if engine == "dask":
-        from pipeline.flow.dask_engine import DaskWorkers  # an extra
-
         made = DaskWorkers(root, stages, cores, address=address, warn=warn)
     else:
         made = OneMachine(root, stages, cores, slots=parallel, gpus=gpus)
