@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from augment.core.precision import machine_facts
+from augment.core.processes import use_threads
 from augment.core.ranks import run_on_ranks
 from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings
@@ -49,12 +50,8 @@ def seconds_of_steps(*, method: str, width: int, size: int, batch: int, steps: i
 
 def with_threads(threads: int, call: dict[str, Any]) -> float:
     """In this process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return seconds_of_steps(**call)
-    finally:
-        torch.set_num_threads(before)
+    use_threads(threads)
+    return seconds_of_steps(**call)
 
 
 def main() -> None:

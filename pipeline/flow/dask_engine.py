@@ -61,11 +61,9 @@ class DaskWorkers:
         stages: Mapping[str, Stage],
         cores: Sequence[int],
         *,
-        address: str | None,
+        address: str,
         warn: Callable[[str], Any],
     ) -> None:
-        if not address:
-            raise InputError(Problem("--address", "is missing", "give the Dask scheduler's: tcp://host:8786"))
         self._root, self._stages, self._cores, self._warn = root, stages, cores, warn
         self._commit = code_of(root, str(root))
         check_remote(root)
@@ -255,17 +253,15 @@ def connect(address: str) -> Client:
         from distributed import Client
     except ModuleNotFoundError as error:
         raise InputError(Problem("--engine dask", "needs the extra `dask`", "uv sync --extra dask")) from error
-    shown = without_password(address)
     try:
         client = Client(address, timeout=10, set_as_default=False, name="synthesize-to-learn")
     except (OSError, ValueError, TypeError) as error:
-        why = f"no Dask scheduler answers there: {str(error) or type(error).__name__}"
-        raise InputError(Problem(f"--address {shown}", why, "start it: `uv run dask scheduler`")) from error
+        raise InputError(_unanswered(address, str(error) or type(error).__name__)) from error
     try:
         client.wait_for_workers(1, timeout=_WAIT)
     except TimeoutError as error:
         client.close()
-        raise InputError(Problem(f"--address {shown}", f"no worker joined in {_WAIT:.0f} s", _JOIN)) from error
+        raise InputError(Problem(_shown(address), f"no worker joined in {_WAIT:.0f} s", _JOIN)) from error
     return client
 
 
@@ -288,19 +284,29 @@ def check_address(engine: str, address: str | None) -> None:
     form = "give the Dask scheduler's: tcp://host:8786"
     if not address:
         raise InputError(Problem("--address", "is missing", form))
-    where = f"--address {without_password(address)}"
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not parts.scheme or not host or not port:
-        raise InputError(Problem(where, "is no address of a Dask scheduler", form))
+        scheme, host, port = parts.scheme, parts.hostname, parts.port
+    except ValueError:  # brackets that don't close, a port that is no number
+        scheme, host, port = "", None, None
+    if not scheme or not host or not port:
+        raise InputError(Problem(_shown(address), "is no address of a Dask scheduler", form))
     try:
         socket.create_connection((host, port), timeout=_WAIT).close()
     except OSError as error:
-        why = f"no Dask scheduler answers there: {error.strerror or error}"
-        raise InputError(Problem(where, why, "start it: `uv run dask scheduler`")) from error
+        raise InputError(_unanswered(address, error.strerror or str(error))) from error
+
+
+def _unanswered(address: str, why: str) -> Problem:
+    return Problem(_shown(address), f"no Dask scheduler answers there: {why}", "start it: `uv run dask scheduler`")
+
+
+def _shown(address: str) -> str:
+    """The address as errors name it."""
+    try:
+        return f"--address {without_password(address)}"
+    except ValueError:  # what can't be taken apart may hold a password anywhere
+        return "--address"
 
 
 def check_remote(root: Path) -> None:

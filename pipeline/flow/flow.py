@@ -228,6 +228,7 @@ def _engine(
     made: Engine
     check_address(engine, address)
     if engine == "dask":
+        assert address is not None  # else it was refused
         made = DaskWorkers(root, stages, cores, address=address, warn=warn)
     else:
         made = OneMachine(root, stages, cores, slots=parallel, gpus=gpus)

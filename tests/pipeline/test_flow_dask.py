@@ -250,6 +250,8 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest
     environment = prefect_environment(tmp_path, dvc_workspaces.environment())
     for arguments, said in (
         (["--engine", "dask"], "Error: --address: is missing"),
+        (["--engine", "dask", "--address", "tcp://[::1"], "Error: --address: is no address of a Dask scheduler"),
+        (["--engine", "dask", "--address", "tcp://h:port"], "Error: --address tcp://h:port: is no address"),
         (["--address", "tcp://127.0.0.1:9"], "Error: --address: names a Dask scheduler"),
     ):
         done = dvc_workspaces.run(workspace, *flow_command(*arguments), env=environment, check=False)

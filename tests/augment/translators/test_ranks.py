@@ -46,6 +46,14 @@ def first_gradients(*, forms: list[str], shared: bool = True) -> dict[str, Tenso
     return {form: _first_gradients(form) for form in forms}
 
 
+def gradients_alone(forms: list[str]) -> dict[str, Tensors]:
+    """Those of this process, which is afterwards as it was."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(F, "dropout", F.dropout)
+        patched.setattr(TrainedNetwork, "step", TrainedNetwork.step)
+        return first_gradients(forms=forms)
+
+
 def _first_gradients(form: str) -> Tensors:
     found: Tensors = {}
 
@@ -89,10 +97,7 @@ def differences(one: Tensors, other: Tensors, tolerance: float = 2e-4) -> list[s
 
 @pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.nightly)])
 def test_gradients_are_those_of_one_process(count: int) -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(F, "dropout", F.dropout)  # restored afterwards
-        patched.setattr(TrainedNetwork, "step", TrainedNetwork.step)
-        alone = first_gradients(forms=LEARNED)
+    alone = gradients_alone(LEARNED)
     shared = run_on_ranks(first_gradients, {"forms": LEARNED}, count=count)
     apart = {form: differences(alone[form], shared[form]) for form in LEARNED}
     assert not {form: (len(names), names[:3]) for form, names in apart.items() if names}
@@ -103,10 +108,7 @@ BY_ALL_ROWS = ["bicogan, gradient penalty", "cdcgan", "cyclegan", "flow_matching
 
 
 def test_the_comparison_would_see_draws_and_statistics_of_each_rank_alone() -> None:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(F, "dropout", F.dropout)
-        patched.setattr(TrainedNetwork, "step", TrainedNetwork.step)
-        alone = first_gradients(forms=BY_ALL_ROWS)
+    alone = gradients_alone(BY_ALL_ROWS)
     wrong = run_on_ranks(first_gradients, {"forms": BY_ALL_ROWS, "shared": False}, count=2)
     for form in BY_ALL_ROWS:
         assert differences(alone[form], wrong[form], tolerance=1e-2), form
