@@ -106,6 +106,7 @@ def train_judge(
     gpus: Sequence[str] = (),
     progress: bool = True,
     precision_cache: Path | None = None,
+    frontal_yaw: float | None = None,
 ) -> JudgeReport:
     """Trains a judge for every fold: class-balanced, classical augmentation, real training faces only.
 
@@ -122,6 +123,7 @@ def train_judge(
         gpus: Which the processes take by turns (`augment.core.processes`).
         progress: Whether to show bars on stderr.
         precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision`).
+        frontal_yaw: Learn from faces turned by at most so many degrees, and choose the step by such; None: from all.
 
     Returns:
         The judges' scores on validation faces.
@@ -145,6 +147,7 @@ def train_judge(
             "device": str(device),
             "progress": progress and alone,
             "precision_cache": precision_cache,
+            "frontal_yaw": frontal_yaw,
         }
         for fold in numbers
     ]
@@ -169,12 +172,15 @@ def _judge_of_fold(
     device: str,
     progress: bool,
     precision_cache: Path | None,
+    frontal_yaw: float | None,
 ) -> JudgeFold:
-    faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject"))
+    faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject", "yaw"))
     folds = read_folds(folds_path)
     check_leakage(faces, folds, fold=fold)
     splits = fold_tables(faces, folds, fold)
-    train, validation = face_tensors(splits["train"]), face_tensors(splits["validation"])
+    train, validation = (
+        _frontal(face_tensors(splits[split]), frontal_yaw, fold, split) for split in ("train", "validation")
+    )
     if not len(train):
         raise InputError(Problem(f"fold {fold}", "has no train faces", "change the folds' shares"))
     settings, choice = chosen_precision(
@@ -209,6 +215,21 @@ def _judge_of_fold(
             shutil.copyfile(kept / "weights.safetensors", part)
     atomic_write_text(out / "judge.json", json.dumps(report.model_dump(mode="json"), indent=1) + "\n")
     return report
+
+
+def _frontal(faces: FaceTensors, frontal_yaw: float | None, fold: int, split: str) -> FaceTensors:
+    """The faces that are turned by at most so many degrees.
+
+    Raises:
+        InputError: There are faces, and all of a class are turned by more.
+    """
+    if frontal_yaw is None:
+        return faces
+    allowed = faces.turned_at_most(frontal_yaw)
+    if missing := faces.classes_without(allowed):
+        why = f"no {split} face of {', '.join(missing)} is turned by at most {frontal_yaw:g} degrees"
+        raise InputError(Problem(f"fold {fold}: judge.frontal_yaw", why, "allow more, or set it to null"))
+    return faces.take(allowed.nonzero().flatten())
 
 
 def load_judge(out_dir: Path, fold: int, device: torch.device | str = "cpu") -> Judge:

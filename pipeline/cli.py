@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import click
 
 from pipeline.core.command_line import Group
 
 STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
-SECTIONS = {
-    "Before a run": ("profile", "check", "data"),
-    "Stages, in the order in which `dvc repro` runs them": STAGES,
-    "Stages side by side, and on a schedule": ("flow",),
-    "After a run": ("translate", "results"),
-}
-# Where the commands are defined; as strings, so that no stage depends on the code of commands that it does not run.
-COMMANDS = {
-    **{name: f"pipeline.commands.setup:{name}" for name in ("profile", "check", "data")},
-    **{name: f"pipeline.commands.stages:{name}" for name in STAGES},
-    "flow": "pipeline.commands.flow:flow",
-    **{name: f"pipeline.commands.after:{name}" for name in ("translate", "results")},
-}
+
+
+def _commands() -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+    """The sections of the help, and where each command is defined (`module:function`).
+
+    Commands that are no stages are listed in a file that is no code: a new one can't change any stage's result, and so
+    makes none out of date.
+    """
+    listed = tomllib.loads((Path(__file__).parent / "commands" / "commands.toml").read_text(encoding="utf-8"))
+    modules = {name: f"pipeline.commands.stages:{name}" for name in STAGES}
+    sections: dict[str, tuple[str, ...]] = {}
+    for section in listed["section"]:
+        commands: dict[str, str] = section.get("commands", {})
+        sections[section["heading"]] = tuple(commands) or STAGES
+        modules |= {name: f"pipeline.commands.{module}:{name}" for name, module in commands.items()}
+    return sections, modules
+
+
+SECTIONS, COMMANDS = _commands()
 
 
 @click.group(cls=Group, sections=SECTIONS, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from augment.core.errors import InputError, Problem
@@ -20,13 +21,16 @@ from reports.environment import describe_environment
 WRITTEN_BY = "Written by `s2l results`"
 
 
-def keep_results(root: Path, destination: Path, note: str = "") -> list[Path]:
+def keep_results(
+    root: Path, destination: Path, note: str = "", more: Callable[[Path], None] | None = None
+) -> list[Path]:
     """Copies a run's tables and metrics, and writes a README that names the machine and the data.
 
     Args:
         root: The workspace of a finished run.
         destination: A folder such as docs/results/rig-cpu; replaced if this tool wrote it.
         note: A sentence on how the run was made (wall time, load of the machine).
+        more: Writes further files into the folder.
 
     Returns:
         The files written.
@@ -42,6 +46,8 @@ def keep_results(root: Path, destination: Path, note: str = "") -> list[Path]:
     try:
         with folder_in_place(destination) as built:
             _write_results(root, built, destination.name, parameters, device=device, note=note)
+            if more is not None:
+                more(built)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             Problem(str(destination), f"can't be created: {error.strerror}", "name another folder")
@@ -75,8 +81,8 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
     lines = [
         f"# {title}",
         "",
-        f"- data: {_data(parameters.dataset.source, parameters.dataset.settings)}",
-        f"- command: `{_without_root(command)}`, then `dvc repro`",
+        f"- data: {describe_data(parameters.dataset.source, parameters.dataset.settings)}",
+        f"- command: `{without_root(command)}`, then `dvc repro`",
         f"- seeds: run {parameters.seed}, classifiers {', '.join(map(str, parameters.seeds))}",
         *(f"- {name}: {value}" for name, value in describe_environment(device).items()),
         *([f"- {note}"] if note else []),
@@ -107,14 +113,15 @@ def _may_show(report_data: Path, source: str) -> bool:
     return bool(licence.is_public_domain and facts["source"] == source)  # otherwise params.yaml belongs to another run
 
 
-def _data(source: str, settings: dict[str, object]) -> str:
+def describe_data(source: str, settings: dict[str, object]) -> str:
+    """The data set in words."""
     if source == "rig":
         listed = ", ".join(f"{key} {value}" for key, value in settings.items())
         return f"embedded faces ({listed})"
     return source
 
 
-def _without_root(command: str) -> str:
+def without_root(command: str) -> str:
     """Removes the user's path from the command, for privacy."""
     return " ".join("dataset.root=..." if part.startswith("dataset.root=") else part for part in command.split())
 

@@ -18,7 +18,13 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("augment", "classifiers", "pipeline", "reports")
 # Files that are no code, by the module that reads them.
-DATA = {"reports.page": "reports/templates", "reports.papers.published": "reports/papers/published"}
+DATA = {
+    "reports.page": "reports/templates",
+    "reports.papers.published": "reports/papers/published",
+    "reports.papers.experiments": "reports/papers/experiments.yaml",
+}
+# Read by `pipeline.cli` for commands that are no stages, so that no result depends on it.
+NO_STAGES = "pipeline/commands/commands.toml"
 # Modules that import others by name, which no graph of imports shows. What imports one of them may reach all of these.
 REGISTRIES = ("augment.sources", "augment.translators")
 MARK = "# code that it can run"
@@ -94,8 +100,10 @@ def runs_something(file: Path) -> bool:
 
 @cache
 def files_below(folder: str) -> frozenset[str]:
-    """Every file of a folder that a stage could depend on."""
-    found = [file for file in (ROOT / folder).rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    """Every file of a folder (or the one that is named) that a stage could depend on."""
+    place = ROOT / folder
+    inside = [place] if place.is_file() else place.rglob("*")
+    found = [file for file in inside if file.is_file() and "__pycache__" not in file.parts]
     return frozenset(str(file.relative_to(ROOT)) for file in found if file.suffix != ".py" or runs_something(file))
 
 

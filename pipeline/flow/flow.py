@@ -103,7 +103,7 @@ def synthesize_to_learn(
 
     Args:
         workspace: A clone of the project.
-        overrides: Words of `s2l profile` (`scale=smoke`, `experiment=ablations`), which write params.yaml first; None
+        overrides: Words of `s2l profile` (`scale=smoke`, `experiment=lssl_table1`), which write params.yaml first; None
             or none: params.yaml stays as it is.
         parallel: How many stages run at once, each with its share of the cores; None: 2 where there are 2 cores or
             more.

@@ -53,6 +53,7 @@ def judge(root: Path) -> None:
             threads=parameters.runtime.threads,
             gpus=gpus_for(str(device)),
             precision_cache=artifacts.precision,
+            frontal_yaw=parameters.judge.frontal_yaw,
         )
         write_json(artifacts.measurements("judge"), take_measurements(scratch / "out"))
         move_into_place(scratch / "out", artifacts.judge)

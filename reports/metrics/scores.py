@@ -31,6 +31,7 @@ from reports.metrics.features import InceptionFeatures, InceptionLookup, cached_
 from reports.metrics.fid import SMALL_SAMPLE, frechet_distance_of_features
 from reports.metrics.kid import kernel_distance
 from reports.metrics.patterns import line_scores
+from reports.metrics.poses import combine_yaws, recognition_by_yaw
 from reports.metrics.reference_faces import in_both, split_in_halves, too_few_real
 from reports.settings import SCORES_VERSION, ScoreSettings
 
@@ -251,7 +252,8 @@ def score_translator(
         `lines` measures stripes and grids (`reports.metrics.patterns`), null for tiny images.
         `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
         `movement` are measured on the test faces of `translated_faces`: `n` of `of`, of which the translator accepts
-        `accepted`. `gallery` is an image with its labels.
+        `accepted`. `by_yaw` is of translators that normalize poses (`reports.metrics.poses`), null for others.
+        `gallery` is an image with its labels.
 
     Raises:
         InputError: A fold has no test faces or no synthetic faces.
@@ -338,6 +340,15 @@ def _score_fold(
     positions = np.flatnonzero(usable.numpy()) if bool(usable.any()) else np.arange(len(test))
     accepted = test.take(positions)
     found.update(_recognition(fold, accepted, judged[positions], translator, judge, settings, device))
+    if "simulated" in translator.requires and "refused" not in found:
+        found["by_yaw"] = recognition_by_yaw(
+            accepted,
+            translator,
+            judge,
+            generator=torch.Generator().manual_seed(settings.seed * 1000 + fold),
+            batch_size=settings.batch_size,
+            device=device,
+        )
     if with_gallery:
         found["gallery"] = _gallery(accepted, translator, settings, device)
     return found
@@ -605,6 +616,7 @@ def _combine(
         result["movement"] = _movement_scores(source, target, distance, len(names), settings.moved_threshold)
         yardsticks = np.concatenate([fold["real_movement"] for fold in scored])
         result["movement"] |= {"real_pairs": _mean(yardsticks), "real_pairs_n": len(yardsticks)}
+    result["by_yaw"] = combine_yaws([fold.get("by_yaw") for fold in scored])
     sheet = scored[0].get("gallery")
     if sheet:
         sheet = {**sheet, "publishable": publishable, "sources": list(sources)}

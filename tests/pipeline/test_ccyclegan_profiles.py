@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_grid_is_the_papers_on_fer2013() -> None:
-    profile = compose_profile(ROOT, ["experiment=ccyclegan_grid", "dataset=fer2013", "scale=paper"])
+    profile = compose_profile(ROOT, ["experiment=ccyclegan_fig3", "dataset=fer2013", "scale=paper"])
     entries = yaml.safe_load(profile)["translators"]
     grid = {name: entry for name, entry in entries.items() if entry["method"] == "ccyclegan"}
     found = {

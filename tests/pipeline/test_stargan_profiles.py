@@ -38,7 +38,7 @@ def switches_of(settings: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_variants_are_rows_at_every_scale(scale: str) -> None:
-    values = composed(f"scale={scale}", "experiment=stargan_variants")
+    values = composed(f"scale={scale}", "experiment=stargan_table2")
     assert {"stargan", *VARIANTS} <= set(values["translators"])
     for name, switches in {"stargan": {}, **VARIANTS}.items():
         assert values["arms"]["synthetic"][name]["translator"] == name
@@ -48,7 +48,7 @@ def test_the_variants_are_rows_at_every_scale(scale: str) -> None:
 
 @pytest.mark.parametrize("scale", ["smoke", "gpu", "paper"])
 def test_a_variant_is_the_scales_stargan_but_for_its_switches(scale: str) -> None:
-    translators = composed(f"scale={scale}", "experiment=stargan_variants")["translators"]
+    translators = composed(f"scale={scale}", "experiment=stargan_table2")["translators"]
     plain = translators["stargan"]
     for name in VARIANTS:
         entry = translators[name]
@@ -64,7 +64,7 @@ def test_a_variant_is_the_scales_stargan_but_for_its_switches(scale: str) -> Non
 
 
 def test_the_paper_scale_is_as_published() -> None:
-    values = composed("scale=paper", "experiment=stargan_variants")
+    values = composed("scale=paper", "experiment=stargan_table2")
     assert values["dataset"]["image_size"] == 64
     entry = values["translators"]["stargan_perceptual"]
     assert StarGanSettings(**entry["settings"]) == StarGanSettings(discriminator_downs=6, perceptual=True)
@@ -74,7 +74,7 @@ def test_the_paper_scale_is_as_published() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_joint_brings_its_faces_and_names_them(scale: str) -> None:
-    values = composed(f"scale={scale}", "experiment=joint")
+    values = composed(f"scale={scale}", "experiment=stargan_joint")
     named = [part["data_set"] for part in values["dataset"]["settings"]["parts"]]
     for name, switches in (("stargan_joint", {}), ("stargan_joint_skip_dropout", {"skip": True, "dropout": 0.5})):
         settings = values["translators"][name]["settings"]
@@ -83,7 +83,7 @@ def test_joint_brings_its_faces_and_names_them(scale: str) -> None:
 
 
 def test_joint_faces_are_prepared_at_the_runs_size(tmp_path: Path) -> None:
-    profile = composed("scale=smoke", "experiment=joint")
+    profile = composed("scale=smoke", "experiment=stargan_joint")
     photo, drawn = profile["dataset"]["settings"]["parts"]
     photo["settings"] |= {"count": 60}
     drawn["settings"] |= {"faces_per_class": 1}

@@ -55,6 +55,7 @@ class Painter:
 
     size, channels = SIZE, 1
     keeps_class = False
+    requires: ClassVar[frozenset[str]] = frozenset()
 
     def eval(self):
         return self

@@ -1,0 +1,100 @@
+"""`s2l experiments`: the papers' tables and figures, listed, run and filed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from pipeline.core.command_line import Command, Group, refusals_as_errors
+
+RESULTS = click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("docs/results"),
+    show_default=True,
+    help="Where rows are filed, a folder for each experiment.",
+)
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@RESULTS
+@click.pass_context
+def experiments(context: click.Context, results: Path) -> None:
+    """List the papers' tables and figures: data, what was run, and whether the published order came out."""
+    if context.invoked_subcommand is not None:
+        return
+    from reports.papers.experiment_page import experiments_table
+    from reports.papers.experiments import read_experiments
+
+    with refusals_as_errors():
+        table = experiments_table(read_experiments(), results)
+        for row in table.to_dict("records"):
+            click.echo(f"{row['experiment']}: {row['paper']}")
+            own = f", its own: {row['own_data']}" if row["own_data"] else ""
+            click.echo(f"  data: {row['stand_in']} (embedded){own}")
+            click.echo(f"  runs: {row['runs']}")
+            if row["runs"] != "none":
+                click.echo(f"  pairs of rows in the published order: {row['published_order']}")
+
+
+@experiments.command(cls=Command)
+@click.argument("names", nargs=-1, required=True, metavar="EXPERIMENT...")
+@click.option("--scale", type=click.Choice(["smoke", "cpu", "long", "gpu", "paper"]), default="cpu", show_default=True)
+@click.option("--dataset", help="An option of conf/dataset; without it embedded faces with the data's structure.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A word of `s2l profile`; several times.")
+@click.option("--parallel", type=click.IntRange(1), help="Stages that run at once; 2 by default.")
+@click.option("--note", default="", help="A sentence on how the run was made.")
+@RESULTS
+def run(
+    names: tuple[str, ...],
+    scale: str,
+    dataset: str | None,
+    settings: tuple[str, ...],
+    parallel: int | None,
+    note: str,
+    results: Path,
+) -> None:
+    """Run experiments one after another, and file their rows. `all` runs each.
+
+    It writes params.yaml and runs this workspace's stages, as `s2l flow run` does; broken off, it goes on where it was.
+    A data set with several copies or a path of its own: `--dataset fer2013 --set dataset.root=PATH`.
+    """
+    from pipeline.experiments import file_experiment, overrides_of
+    from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
+    from pipeline.flow.server import check_server
+    from pipeline.flow.temporary_server import patient_with_temporary_server
+    from reports.papers.experiments import find_experiment, read_experiments
+
+    root = Path.cwd()
+    with refusals_as_errors("interrupted; the same command goes on where this one was"):
+        chosen = list(read_experiments()) if names == ("all",) else list(dict.fromkeys(names))
+        wanted = {name: find_experiment(name) for name in chosen}
+        check_workspace(root)
+        check_server(needed=False)
+        for name, experiment in wanted.items():
+            overrides = overrides_of(experiment, scale=scale, dataset=dataset, others=settings)
+            try:
+                with patient_with_temporary_server():
+                    synthesize_to_learn(workspace=str(root), overrides=overrides, parallel=parallel)
+            except FlowFailedError as error:
+                raise click.ClickException(f"{name}: {error}") from error
+            words = [f"--scale {scale}", *([f"--dataset {dataset}"] if dataset else [])]
+            words += [f"--set {shlex.quote(word)}" for word in settings]
+            command = f"s2l experiments run {name} {' '.join(words)}"
+            file_experiment(
+                root, name, scale=scale, dataset=dataset, command=command, results=root / results, note=note
+            )
+
+
+@experiments.command(cls=Command)
+@RESULTS
+def page(results: Path) -> None:
+    """Write each experiment's page anew from the rows that are filed."""
+    from pipeline.experiments import write_page
+    from reports.papers.experiments import read_experiments
+
+    with refusals_as_errors():
+        for experiment in read_experiments().values():
+            click.echo(write_page(experiment, Path.cwd() / results))

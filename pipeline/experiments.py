@@ -1,0 +1,133 @@
+"""Runs the papers' experiments, and files what they show."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
+from augment.core.json_files import read_json_object
+from pipeline.core.devices import choose_device, name_of
+from pipeline.core.messages import RESULT
+from pipeline.core.workspace import Artifacts
+from pipeline.parameters.whole import load_parameters
+from pipeline.results import describe_data, keep_results, without_root
+from pipeline.stages.refusals import refusal_in
+from reports.environment import describe_environment
+from reports.papers.experiment_page import experiment_page, filed_runs
+from reports.papers.experiments import Experiment, find_experiment
+from reports.papers.row_figures import RunResults, rows_of_run
+from reports.papers.rows import RunFacts, write_rows
+
+LOG = logging.getLogger(__name__)
+SCALES = ("smoke", "cpu", "long", "gpu", "paper")
+
+
+def overrides_of(
+    experiment: Experiment, *, scale: str, dataset: str | None = None, others: Sequence[str] = ()
+) -> list[str]:
+    """The words of `s2l profile` that an experiment runs with.
+
+    Args:
+        experiment: Which.
+        scale: The budget.
+        dataset: An option of conf/dataset; None: the embedded stand-in.
+        others: Further words, which win.
+    """
+    words = [f"experiment={experiment.name}", f"scale={scale}"]
+    if dataset is not None and dataset != experiment.data.stand_in:
+        words.append(f"dataset={dataset}")
+        if dataset == experiment.data.own:
+            given = {word.partition("=")[0] for word in others}
+            words += [word for word in experiment.data.add if word.partition("=")[0] not in given]
+    return [*words, *others]
+
+
+def run_name(experiment: Experiment, *, scale: str, dataset: str | None = None) -> str:
+    """The name of the folder that a run is filed in: data and scale."""
+    return f"{dataset or experiment.data.stand_in}-{scale}"
+
+
+def file_experiment(
+    root: Path, name: str, *, scale: str, dataset: str | None, command: str, results: Path, note: str = ""
+) -> Path:
+    """Files the rows of a finished run, its report's text, and the experiment's page.
+
+    Args:
+        root: The workspace of the run.
+        name: Of the experiment.
+        scale: Of the run.
+        dataset: Of the run; None: the stand-in.
+        command: That makes the run again.
+        results: The folder of all results, such as docs/results.
+        note: A sentence on how the run was made.
+
+    Returns:
+        The folder of this run's rows.
+
+    Raises:
+        InputError: The run has no report, none of its results is a row of this experiment, or the folder contains
+            something else.
+    """
+    experiment = find_experiment(name)
+    parameters = load_parameters(root / "params.yaml")
+    artifacts = Artifacts(root)
+    device = name_of(choose_device(parameters.runtime.device))
+    metrics = read_json_object(artifacts.report / "metrics.json")
+    run, environment = metrics.get("run", {}), describe_environment(device)
+    facts = RunFacts(
+        dataset=dataset or experiment.data.stand_in,
+        data=describe_data(parameters.dataset.source, parameters.dataset.settings),
+        scale=scale,
+        command=without_root(command),
+        seed=parameters.seed,
+        classifier_seeds=tuple(parameters.seeds),
+        device=device,
+        machine=environment["machine"],
+        packages=environment["packages"],
+        commit=run.get("commit", "unknown"),
+        tree=run.get("tree", "unknown"),
+        seconds=run.get("seconds"),
+        peak_memory_mib=run.get("peak_memory_mib"),
+    )
+    arms = parameters.arms.all()
+    refusals = {arm: refusal_in(artifacts.arm(arm)) for arm in arms}
+    refusals |= {translator: refusal_in(artifacts.selected(translator)) for translator in parameters.translators}
+    refused = {name: str(refusal["reason"]) for name, refusal in refusals.items() if refusal is not None}
+    rows = rows_of_run(
+        experiment,
+        RunResults(
+            predictions={arm: artifacts.arm(arm) / "predictions.parquet" for arm in arms if arm not in refused},
+            scores={
+                translator: artifacts.scores(translator) / "scores.json"
+                for translator in parameters.translators
+                if translator not in refused
+            },
+            refused=refused,
+            arms={arm: settings.model_dump(mode="json") for arm, settings in arms.items()},
+            settings=parameters.report,
+        ),
+        facts,
+    )
+    if not rows:
+        why = f"has no row of {experiment.paper}, {experiment.shows}"
+        raise InputError(Problem(str(root / "params.yaml"), why, f"run `s2l experiments run {name}`"))
+    destination = results / name / run_name(experiment, scale=scale, dataset=dataset)
+    keep_results(root, destination, note, more=lambda folder: write_rows(rows, folder))
+    write_page(experiment, results)
+    LOG.log(RESULT, f"{len(rows)} rows are filed: {destination}")
+    return destination
+
+
+def write_page(experiment: Experiment, results: Path) -> Path:
+    """Writes an experiment's page anew from all its filed rows.
+
+    Raises:
+        InputError: A row is damaged.
+    """
+    page = results / experiment.name / "README.md"
+    run_it = f"s2l experiments run {experiment.name} --scale cpu"
+    atomic_write_text(page, experiment_page(experiment, filed_runs(page.parent), run_it=run_it))
+    return page

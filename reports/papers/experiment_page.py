@@ -1,0 +1,182 @@
+"""An experiment as a page of text: every run that was filed, with the published figures in columns of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from reports.cost import duration
+from reports.papers.experiments import SMALLER_IS_BETTER, Experiment
+from reports.papers.order import Order, compare_order
+from reports.papers.rows import FOLDER, ResultRow, RunFacts, read_rows
+from reports.tables import format_p_value, markdown_table, signed
+
+INTERVAL = "difference [95 % interval]"
+
+
+@dataclass(frozen=True)
+class FiledRun:
+    """One run of an experiment that was filed.
+
+    Attributes:
+        name: Its folder's name.
+        rows: By name; never empty.
+    """
+
+    name: str
+    rows: dict[str, ResultRow]
+
+    @property
+    def facts(self) -> RunFacts:
+        """How it was made."""
+        return next(iter(self.rows.values())).run
+
+    def order(self, experiment: Experiment, measure: str) -> Order | None:
+        """Whether the published order came out, by one measure; None where there is nothing to compare."""
+        values = {name: row.figures[measure] for name, row in self.rows.items() if measure in row.figures}
+        return compare_order(values, experiment.published_groups(measure), smaller=measure in SMALLER_IS_BETTER)
+
+
+def filed_runs(folder: Path) -> list[FiledRun]:
+    """The runs of one experiment that were filed below a folder, by name.
+
+    Raises:
+        InputError: A row is damaged.
+    """
+    runs = []
+    for place in sorted({rows.parent for rows in folder.glob(f"*/{FOLDER}")}):
+        if rows := read_rows(place):
+            runs.append(FiledRun(place.name, rows))
+    return runs
+
+
+def experiment_page(experiment: Experiment, runs: Iterable[FiledRun], *, run_it: str) -> str:
+    """The page, in Markdown.
+
+    Args:
+        experiment: What it shows.
+        runs: Those that were filed.
+        run_it: The command that runs it.
+    """
+    runs = list(runs)
+    lines = [
+        f"# {experiment.paper}, {experiment.shows}",
+        "",
+        experiment.question,
+        "",
+        f"`{run_it}` runs it and files its rows here. Published figures are of",
+        "the data that their column names, ours of those that are named above the table.",
+        "",
+    ]
+    if experiment.claim:
+        lines += [f"The paper: {experiment.claim.text}.", ""]
+    if not runs:
+        lines += ["It was not run yet.", "", markdown_table(_rows_table(experiment, None)), ""]
+    for run in runs:
+        lines += [f"## {run.name}", "", *_facts(run), "", markdown_table(_rows_table(experiment, run)), ""]
+        for measure in experiment.measures:
+            order = run.order(experiment, measure)
+            if order is not None:
+                titles = {name: row.title for name, row in experiment.rows.items()}
+                lines += [f"{measure[:1].upper()}{measure[1:]}: {order.describe(titles)}", ""]
+    others = _unmatched(experiment)
+    if len(others):
+        lines += ["## Published rows that nothing here reproduces", "", markdown_table(others), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def experiments_table(experiments: Mapping[str, Experiment], results: Path) -> pd.DataFrame:
+    """All experiments: paper, data, and for what was filed the time and whether the published order came out."""
+    rows = []
+    for name, experiment in experiments.items():
+        data = experiment.data
+        runs = filed_runs(results / name)
+        rows.append(
+            {
+                "experiment": name,
+                "paper": f"{experiment.paper}, {experiment.shows}",
+                "stand_in": data.stand_in,
+                "own_data": data.own or "",
+                "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs) or "none",
+                "published_order": "; ".join(_orders(experiment, run) for run in runs),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _orders(experiment: Experiment, run: FiledRun) -> str:
+    orders = {measure: run.order(experiment, measure) for measure in experiment.measures}
+    found = [f"{order.agreeing}/{order.pairs}" for order in orders.values() if order is not None]
+    return ", ".join(found) or "–"
+
+
+def _time(run: FiledRun) -> str:
+    return "time unknown" if run.facts.seconds is None else duration(run.facts.seconds)
+
+
+def _facts(run: FiledRun) -> list[str]:
+    facts = run.facts
+    code = f"{facts.commit}{'' if facts.tree == 'unchanged' else f', tree {facts.tree}'}"
+    memory = "" if facts.peak_memory_mib is None else f", at most {facts.peak_memory_mib:,.0f} MiB in one process"
+    return [
+        f"- data: {facts.data}",
+        f"- command: `{facts.command}`",
+        f"- seeds: run {facts.seed}, classifiers {', '.join(map(str, facts.classifier_seeds))}",
+        f"- machine: {facts.device}, {facts.machine}",
+        f"- code: {code}",
+        f"- time: {_time(run)}, the sum of all stages{memory}",
+        f"- details: [{run.name}]({run.name}/README.md)",
+    ]
+
+
+def _rows_table(experiment: Experiment, run: FiledRun | None) -> pd.DataFrame:
+    """One row each: ours, its difference, and the published figure; an en dash where a row was not run."""
+    rows = run.rows if run else {}
+    datasets = ", ".join(dict.fromkeys(experiment.published()["dataset"]))
+    shown = []
+    for name, row in experiment.rows.items():
+        ours = rows.get(name)
+        cells: dict[str, object] = {"row": row.title}
+        for measure in experiment.measures:
+            cells[f"ours: {measure}"] = None if ours is None else ours.figures.get(measure)
+            published = experiment.published_values(measure)
+            if published:
+                cells[f"published ({datasets}): {measure}"] = published.get(name)
+        if any(other.difference for other in rows.values()):
+            cells |= _difference_cells(ours)
+        if any(other.refused for other in rows.values()):
+            cells["refused"] = (ours.refused if ours else None) or ""
+        shown.append(cells)
+    table = pd.DataFrame(shown)
+    for column in table.columns:
+        if column.startswith(("ours: ", "published ")):
+            table[column] = pd.to_numeric(table[column])
+            table[column] = [_figure(column, value) for value in table[column]]
+    return table
+
+
+def _figure(column: str, value: float) -> str:
+    digits = 2 if column.startswith("published") or column.endswith(SMALLER_IS_BETTER) else 1
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+
+
+def _difference_cells(row: ResultRow | None) -> dict[str, str]:
+    difference = row.difference if row else None
+    if difference is None:
+        return {INTERVAL: "–", "against": "–", "p (Holm)": "–", "verdict": "–"}
+    bounds = f"[{signed(difference.low)}, {signed(difference.high)}]"
+    return {
+        INTERVAL: f"{signed(difference.value)} {bounds} points of {difference.metric}",
+        "against": difference.against,
+        "p (Holm)": "–" if difference.p_holm is None else format_p_value(difference.p_holm),
+        "verdict": difference.verdict,
+    }
+
+
+def _unmatched(experiment: Experiment) -> pd.DataFrame:
+    printed = experiment.published()
+    matched = {row.published for row in experiment.rows.values()}
+    return printed[~printed["row"].isin(matched)][["row", "metric", "value", "dataset", "note"]]

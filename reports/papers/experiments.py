@@ -1,0 +1,132 @@
+"""The papers' tables and figures as experiments: what each shows, its rows, and what the paper printed for them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from augment.core.errors import InputError, Problem
+from reports.papers.published import read_published
+
+FILE = Path(__file__).parent / "experiments.yaml"
+SMALLER_IS_BETTER = ("FID", "FCD")  # distances; of every other measure more is better
+# Rows that are no arm and no translator.
+REAL_TEST_FACES = "real test faces"
+TURNED_FACES = ("profile", "simulated")  # what a pose is normalized from (`reports.metrics.poses`)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Part):
+    """The data sets of an experiment, as options of conf/dataset."""
+
+    stand_in: str = Field(description="Embedded faces with the structure of the paper's own.")
+    own: str | None = Field(default=None, description="The paper's own; null: there is no single one.")
+    add: tuple[str, ...] = Field(default=(), description="What `s2l profile` must be given beside the paper's own.")
+
+
+class Row(_Part):
+    """One row of a table."""
+
+    title: str
+    published: str | None = Field(default=None, description="The row of the paper's table; null: it has none.")
+
+
+class Claim(_Part):
+    """What a paper says without figures: its rows in groups, the best first."""
+
+    text: str
+    groups: tuple[tuple[str, ...], ...]
+
+
+class Experiment(_Part):
+    """One table or figure of a paper.
+
+    Attributes:
+        name: Also of its file in conf/experiment.
+        rows: By the name of the arm or translator, or what else is measured (`real test faces`, `profile`).
+    """
+
+    name: str
+    paper: str
+    shows: str
+    question: str
+    data: Data
+    measures: tuple[str, ...]
+    rows: dict[str, Row]
+    compared_with: str | None = None
+    claim: Claim | None = None
+
+    @model_validator(mode="after")
+    def _names_are_rows(self) -> Experiment:
+        named = [name for group in (self.claim.groups if self.claim else ()) for name in group]
+        named += [self.compared_with] if self.compared_with else []
+        if unknown := sorted(set(named) - set(self.rows)):
+            raise ValueError(f"{', '.join(unknown)} is no row")
+        return self
+
+    def published(self) -> pd.DataFrame:
+        """All rows that the paper printed for it, as `read_published` gives them."""
+        found = read_published()
+        return found[(found["paper"] == self.paper) & (found["table"] == self.shows)]
+
+    def published_values(self, measure: str) -> dict[str, float]:
+        """Row of ours -> the paper's figure in per cent, for the rows that have one."""
+        printed = self.published()
+        values = printed[printed["metric"] == measure].set_index("row")["value"].to_dict()
+        return {name: float(values[row.published]) for name, row in self.rows.items() if row.published in values}
+
+    def published_groups(self, measure: str) -> list[list[str]]:
+        """The paper's order of our rows, the best group first: by its figures, or else by its claim."""
+        values = self.published_values(measure)
+        if len(values) > 1:
+            sign = 1 if measure in SMALLER_IS_BETTER else -1
+            return [
+                [name for name in values if values[name] == value]
+                for value in sorted(set(values.values()), key=lambda value: sign * value)
+            ]
+        return [list(group) for group in self.claim.groups] if self.claim else []
+
+
+@lru_cache
+def read_experiments(file: Path = FILE) -> dict[str, Experiment]:
+    """All experiments by name, in the file's order.
+
+    Raises:
+        InputError: An entry lacks a key or has an unknown one, or names a published row that there is not.
+    """
+    problems: list[Problem] = []
+    found: dict[str, Experiment] = {}
+    for name, entry in yaml.safe_load(file.read_text(encoding="utf-8")).items():
+        try:
+            experiment = Experiment(name=name, **entry)
+        except (TypeError, ValidationError) as error:
+            problems.append(Problem(f"{file.name}: {name}", str(error)))
+            continue
+        printed = set(experiment.published()["row"])
+        for row in experiment.rows.values():
+            if row.published is not None and row.published not in printed:
+                why = f"there is no published row {row.published!r} of {experiment.paper}, {experiment.shows}"
+                problems.append(Problem(f"{file.name}: {name}", why, "see published/*.csv"))
+        found[name] = experiment
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def find_experiment(name: str) -> Experiment:
+    """An experiment by its name.
+
+    Raises:
+        InputError: There is none.
+    """
+    experiments = read_experiments()
+    if name not in experiments:
+        raise InputError(Problem(name, "is no experiment of the papers", f"there are {', '.join(experiments)}"))
+    return experiments[name]

@@ -1,0 +1,75 @@
+"""Whether the published order of a table's rows came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+
+@dataclass(frozen=True)
+class Order:
+    """Ours beside the published order.
+
+    Attributes:
+        pairs: Pairs of rows that were run and that the paper ranks.
+        agreeing: Those that ours ranks alike; equal values agree with no order.
+        best_published: The best published rows among those that were run.
+        best_ours: The best of ours among those that the paper ranks.
+    """
+
+    pairs: int
+    agreeing: int
+    best_published: tuple[str, ...]
+    best_ours: str
+
+    @property
+    def came_out(self) -> bool:
+        """Whether every pair agrees."""
+        return self.agreeing == self.pairs
+
+    def describe(self, titles: Mapping[str, str]) -> str:
+        """The order in words.
+
+        Args:
+            titles: Of the rows.
+        """
+        best = titles[self.best_ours]
+        first = (
+            "as published"
+            if self.best_ours in self.best_published
+            else (f"where the paper has {' or '.join(titles[name] for name in self.best_published)}")
+        )
+        verdict = "The published order came out" if self.came_out else "The published order did not come out"
+        return f"{verdict}: {self.agreeing} of {self.pairs} pairs of rows are in it; the best is {best}, {first}."
+
+
+def compare_order(
+    values: Mapping[str, float], groups: Sequence[Sequence[str]], *, smaller: bool = False
+) -> Order | None:
+    """Compares the order of our values with the paper's.
+
+    Args:
+        values: Row -> our figure; rows that were not run are absent.
+        groups: The paper's groups of rows, the best first; rows of one group are not compared.
+        smaller: Whether less is better.
+
+    Returns:
+        None where fewer than two groups have a row that was run.
+    """
+    ranks = {name: rank for rank, group in enumerate(groups) for name in group if name in values}
+    if len(set(ranks.values())) < 2:
+        return None
+    sign = -1 if smaller else 1
+    ranked = [(one, other) for one, other in combinations(ranks, 2) if ranks[one] != ranks[other]]
+    agreeing = sum(
+        (sign * (values[one] - values[other]) > 0) == (ranks[one] < ranks[other]) and values[one] != values[other]
+        for one, other in ranked
+    )
+    least = min(ranks.values())
+    return Order(
+        pairs=len(ranked),
+        agreeing=agreeing,
+        best_published=tuple(name for name, rank in ranks.items() if rank == least),
+        best_ours=max(ranks, key=lambda name: sign * values[name]),
+    )

@@ -1,0 +1,169 @@
+"""Makes the rows of an experiment from a run's predictions and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from augment.core.json_files import read_json_object
+from reports.inputs import strongest_real_only
+from reports.papers.experiments import REAL_TEST_FACES, TURNED_FACES, Experiment
+from reports.papers.rows import Difference, ResultRow, RunFacts
+from reports.predictions import Predictions, read_all_predictions
+from reports.settings import ReportSettings
+from reports.statistics import Comparison, choose_metric, compare_with, summarize_arm
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """Where a run's results lie.
+
+    Attributes:
+        predictions: Arm -> its Parquet file.
+        scores: Translator -> its JSON file.
+        refused: Arm or translator -> why it was not run.
+        arms: Arm -> its settings.
+        settings: Of the report.
+    """
+
+    predictions: Mapping[str, Path]
+    scores: Mapping[str, Path]
+    refused: Mapping[str, str]
+    arms: Mapping[str, Mapping[str, Any]]
+    settings: ReportSettings
+
+
+def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> list[ResultRow]:
+    """The rows of an experiment that a run has results for, in the experiment's order.
+
+    Raises:
+        InputError: Results are missing or can't be paired.
+    """
+    scores = {name: read_json_object(path) for name, path in results.scores.items()}
+    found = read_all_predictions(dict(results.predictions), split=results.settings.split) if results.predictions else {}
+    arms = _arm_figures(experiment, found, results)
+    rows = []
+    for name, row in experiment.rows.items():
+        about: dict[str, Any] = {"experiment": experiment.name, "row": name, "title": row.title, "run": run}
+        figures = {**arms.get(name, ({}, {}))[0], **_score_figures(name, scores)}
+        if figures:
+            confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
+            if confusion is not None:
+                about |= {"classes": scores[name]["class_names"], "confusion": confusion}
+            rows.append(ResultRow(**about, figures=figures, **arms.get(name, ({}, {}))[1]))
+        elif name in results.refused:
+            rows.append(ResultRow(**about, figures={}, refused=results.refused[name]))
+    return rows
+
+
+def _arm_figures(
+    experiment: Experiment, predictions: Mapping[str, Predictions], results: RunResults
+) -> dict[str, tuple[dict[str, float], dict[str, Any]]]:
+    """Arm -> its figures, and what else its row says of it."""
+    if not predictions:
+        return {}
+    settings = results.settings
+    summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
+    metric = choose_metric(next(iter(predictions.values())), settings)
+    baseline = experiment.compared_with or strongest_real_only(results.arms, summaries, metric)
+    rows = {name: arm for name, arm in predictions.items() if name in experiment.rows}
+    differences: dict[str, Difference] = {}
+    if baseline in predictions:
+        assert baseline is not None
+        others = {name: arm for name, arm in rows.items() if name != baseline}
+        compared = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric)
+        differences = {
+            name: _difference(comparison, predictions[name], predictions[baseline])
+            for name, comparison in compared.items()
+        }
+    figures = {}
+    for name in rows:
+        summary = summaries[name]
+        spread = summary.spread(metric)
+        values = {
+            "accuracy": 100 * summary.accuracy,
+            "balanced accuracy": 100 * summary.balanced_accuracy,
+            "macro F1": 100 * summary.macro_f1,
+            **({} if spread is None else {"seed spread": 100 * spread}),
+        }
+        faces = int(predictions[name].rows["face_id"].nunique())
+        about = {"difference": differences.get(name), "folds": summary.folds, "test_faces": faces}
+        figures[name] = ({key: round(value, 4) for key, value in values.items()}, about)
+    return figures
+
+
+def _difference(comparison: Comparison, arm: Predictions, baseline: Predictions) -> Difference:
+    interval = comparison.main
+    p_value = comparison.adjusted_p_value
+    return Difference(
+        against=baseline.arm,
+        metric=comparison.metric.replace("_", " "),
+        value=round(100 * interval.value, 4),
+        low=round(100 * interval.low, 4),
+        high=round(100 * interval.high, 4),
+        p_holm=None if np.isnan(p_value) else round(p_value, 6),
+        verdict=comparison.cautious_verdict,
+        p_mcnemar=tuple(round(value, 6) for value in mcnemar(arm, baseline)),
+    )
+
+
+def mcnemar(arm: Predictions, baseline: Predictions) -> list[float]:
+    """The exact McNemar test of two arms, seed by seed, over the faces that both were tested on (McNemar 1947).
+
+    Args:
+        arm: One arm.
+        baseline: The other.
+
+    Returns:
+        For each seed that both have, in order, the two-sided p-value that a face which one arm alone recognizes is
+        as likely of either arm; 1 where there is no such face.
+    """
+    key = ["fold", "seed", "face_id"]
+    paired = arm.rows.merge(baseline.rows, on=key, suffixes=("", "_baseline"))
+    right = paired["predicted"] == paired["label"]
+    right_baseline = paired["predicted_baseline"] == paired["label_baseline"]
+    values = []
+    for _, rows in paired.groupby("seed").indices.items():
+        gained = int((right & ~right_baseline).to_numpy()[rows].sum())
+        lost = int((~right & right_baseline).to_numpy()[rows].sum())
+        values.append(float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0)
+    return values
+
+
+def _score_figures(name: str, scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The figures of a translator, of the judge on real test faces, or of turned faces."""
+    found: dict[str, float | None] = {}
+    if name == REAL_TEST_FACES:
+        for score in scores.values():  # one judge for all translators
+            found["recognition"] = _percent(score["judge_on_real"]["accuracy"])
+    elif name in TURNED_FACES:
+        for score in scores.values():
+            found |= _at_angles(score, name)
+    elif name in scores:
+        score = scores[name]
+        recognition = score["recognition"] or {}
+        found["recognition"] = _percent(recognition.get("accuracy"))
+        found["recognition, other classes"] = _percent(recognition.get("accuracy_changed"))
+        for space in score["distances"]:
+            for part, distances in [
+                ("", space["overall"]),
+                *((f" {c}", space["per_class"][c]) for c in score["class_names"]),
+            ]:
+                found[f"{space['frechet_name']}{part}"] = distances["frechet"]
+            found[f"{space['frechet_name']} floor"] = space["overall"]["frechet_floor"]
+        found |= _at_angles(score, "normalized")
+    return {key: round(value, 4) for key, value in found.items() if value is not None}
+
+
+def _at_angles(score: Mapping[str, Any], kind: str) -> dict[str, float | None]:
+    by_yaw = score.get("by_yaw") or {}
+    return {f"accuracy at {angle} degrees": _percent(counts[kind]) for angle, counts in by_yaw.items()}
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value

@@ -1,0 +1,99 @@
+"""Rows of an experiment: one small JSON file each, with its figures and how they were made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
+from augment.core.json_files import read_json_object
+
+FOLDER = "rows"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RunFacts(_Part):
+    """How a run was made; of all its rows alike."""
+
+    dataset: str = Field(description="The option of conf/dataset.")
+    data: str = Field(description="The data set in words.")
+    scale: str
+    command: str
+    seed: int = Field(description="Of folds, translators and synthesis.")
+    classifier_seeds: tuple[int, ...]
+    device: str
+    machine: str
+    packages: str
+    commit: str
+    tree: str = Field(description="Whether files differed from the commit: unchanged, changed, unknown.")
+    seconds: float | None = Field(default=None, description="Sum over all stages.")
+    peak_memory_mib: float | None = Field(default=None, description="Of the largest process of any stage.")
+
+
+class Difference(_Part):
+    """A paired difference from another row, in points, with its interval."""
+
+    against: str
+    metric: str
+    value: float
+    low: float
+    high: float
+    p_holm: float | None = Field(default=None, description="Holm's, over the experiment's arms.")
+    verdict: str
+    p_mcnemar: tuple[float, ...] = Field(
+        default=(),
+        description="Exact McNemar test of each seed's two classifiers; it takes faces of one person for independent, "
+        "which the interval does not.",
+    )
+
+
+class ResultRow(_Part):
+    """One row that was run."""
+
+    experiment: str
+    row: str
+    title: str
+    figures: dict[str, float] = Field(description="By measure: per cent, distances unscaled.")
+    difference: Difference | None = None
+    classes: tuple[str, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] | None = Field(
+        default=None, description="Of translated test faces, by wanted class and by recognized one."
+    )
+    folds: int | None = None
+    test_faces: int | None = None
+    refused: str | None = Field(default=None, description="Why it could not be run on these faces.")
+    run: RunFacts
+
+
+def write_rows(rows: list[ResultRow], folder: Path) -> None:
+    """Writes `rows/<row>.json` below a folder."""
+    for row in rows:
+        text = json.dumps(row.model_dump(mode="json", exclude_none=True), indent=1, ensure_ascii=False)
+        atomic_write_text(folder / FOLDER / f"{row.row.replace(' ', '_')}.json", text + "\n")
+
+
+def read_rows(folder: Path) -> dict[str, ResultRow]:
+    """Reads the rows of one run by name.
+
+    Raises:
+        InputError: A file is damaged; all are listed.
+    """
+    problems, rows = [], {}
+    for file in sorted((folder / FOLDER).glob("*.json")):
+        try:
+            row = ResultRow.model_validate(read_json_object(file))
+        except ValidationError as error:
+            first = error.errors()[0]
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            problems.append(Problem(str(file), why, "run the experiment again, which writes it"))
+            continue
+        rows[row.row] = row
+    if problems:
+        raise InputError(problems)
+    return rows

@@ -1,0 +1,67 @@
+"""The papers' experiments in conf/: each has the rows of its table at every scale, and no arm of the scale's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.experiments import SCALES, overrides_of
+from pipeline.profile import compose_profile
+from reports.papers.experiments import REAL_TEST_FACES, TURNED_FACES, read_experiments
+
+ROOT = Path(__file__).parent.parent.parent
+EXPERIMENTS = read_experiments()
+AT_SOME_SCALES = {"warp_10000": ("long",), "warp_60000": ("long",)}
+
+
+def composed(name: str, scale: str, dataset: str | None = None) -> dict[str, Any]:
+    return yaml.safe_load(compose_profile(ROOT, overrides_of(EXPERIMENTS[name], scale=scale, dataset=dataset)))
+
+
+def arms_of(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: arm for arms in values["arms"].values() for name, arm in arms.items()}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_row_is_an_arm_or_a_translator(name: str, scale: str) -> None:
+    values = composed(name, scale)
+    there = {*arms_of(values), *values["translators"], REAL_TEST_FACES, *TURNED_FACES}
+    wanted = {row for row in EXPERIMENTS[name].rows if scale in AT_SOME_SCALES.get(row, SCALES)}
+    assert wanted <= there
+    # No scale's own arms beside them, which would cost time and be adjusted for.
+    assert set(arms_of(values)) - set(EXPERIMENTS[name].rows) <= {"real", "real_double_steps"}
+    translated = {arm["translator"] for arm in arms_of(values).values() if arm.get("translator")}
+    assert translated <= set(values["translators"]) <= {*EXPERIMENTS[name].rows, *translated}
+
+
+@pytest.mark.parametrize("name", [name for name, experiment in EXPERIMENTS.items() if experiment.data.own])
+def test_the_papers_own_data_is_an_option(name: str) -> None:
+    own = EXPERIMENTS[name].data.own
+    source = composed(name, "cpu", own)["dataset"]["source"]
+    assert source == own and composed(name, "cpu")["dataset"]["source"] == "rig"
+
+
+def test_the_list_of_arms_to_take_out_is_that_of_the_scales() -> None:
+    listed = yaml.safe_load((ROOT / "conf" / "experiment" / "base" / "own_arms.yaml").read_text())["arms"]
+    there: dict[str, set[str]] = {kind: set() for kind in listed}
+    for scale in SCALES:
+        values = yaml.safe_load(compose_profile(ROOT, [f"scale={scale}", "dataset=rig_mug"]))
+        for kind, arms in values["arms"].items():
+            there[kind] |= set(arms)
+    assert {kind: set(arms) for kind, arms in listed.items()} == there
+
+
+def test_the_first_of_more_faces_are_those_of_fewer() -> None:
+    """Figure 8 draws nested sets: one translator's faces, of which arms take the first n."""
+    for scale in SCALES:
+        values = composed("lssl_fig8", scale)
+        amounts = [values["arms"]["synthetic"][f"lssl_{n}"] for n in (500, 1000, 2000, 5000, 10000)]
+        assert {arm["translator"] for arm in amounts} == {"lssl"}
+        assert [arm["per_class"] for arm in amounts] == sorted({arm["per_class"] for arm in amounts})
+        assert amounts[-1]["per_class"] <= values["synthesis"]["per_class"]
+        if scale != "smoke":
+            assert [arm["per_class"] for arm in amounts] == [500, 1000, 2000, 5000, 10000]
