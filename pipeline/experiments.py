@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,18 +9,16 @@ from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.core.json_files import read_json_object
 from pipeline.core.devices import choose_device, name_of
-from pipeline.core.messages import RESULT
 from pipeline.core.workspace import Artifacts
 from pipeline.parameters.whole import load_parameters
 from pipeline.results import describe_data, keep_results, without_root
 from pipeline.stages.refusals import refusal_in
 from reports.environment import describe_environment
-from reports.papers.experiment_page import experiment_page, filed_runs
-from reports.papers.experiments import Experiment, find_experiment
-from reports.papers.row_figures import RunResults, rows_of_run
-from reports.papers.rows import RunFacts, write_rows
+from reports.experiments.catalogue import Experiment, find_experiment
+from reports.experiments.page import experiment_page, filed_runs
+from reports.experiments.row_figures import RunResults, rows_of_run
+from reports.experiments.rows import RunFacts, write_rows
 
-LOG = logging.getLogger(__name__)
 SCALES = ("smoke", "cpu", "long", "gpu", "paper")
 
 
@@ -117,7 +114,6 @@ def file_experiment(
     destination = results / name / run_name(experiment, scale=scale, dataset=dataset)
     keep_results(root, destination, note, more=lambda folder: write_rows(rows, folder))
     write_page(experiment, results)
-    LOG.log(RESULT, f"{len(rows)} rows are filed: {destination}")
     return destination
 
 

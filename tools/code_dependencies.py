@@ -21,7 +21,7 @@ ROOMS = ("augment", "classifiers", "pipeline", "reports")
 DATA = {
     "reports.page": "reports/templates",
     "reports.papers.published": "reports/papers/published",
-    "reports.papers.experiments": "reports/papers/experiments.yaml",
+    "reports.experiments.catalogue": "reports/experiments/catalogue.yaml",
 }
 # Read by `pipeline.cli` for commands that are no stages, so that no result depends on it.
 NO_STAGES = "pipeline/commands/commands.toml"

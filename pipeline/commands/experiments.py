@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from pipeline.core.command_line import Command, Group, refusals_as_errors
 
@@ -14,7 +15,7 @@ RESULTS = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("docs/results"),
     show_default=True,
-    help="Where rows are filed, a folder for each experiment.",
+    help="Where rows are filed, a folder for each experiment; with --scale smoke artifacts/smoke-results.",
 )
 
 
@@ -25,8 +26,8 @@ def experiments(context: click.Context, results: Path) -> None:
     """List the papers' tables and figures: data, what was run, and whether the published order came out."""
     if context.invoked_subcommand is not None:
         return
-    from reports.papers.experiment_page import experiments_table
-    from reports.papers.experiments import read_experiments
+    from reports.experiments.catalogue import read_experiments
+    from reports.experiments.page import experiments_table
 
     with refusals_as_errors():
         table = experiments_table(read_experiments(), results)
@@ -59,33 +60,40 @@ def run(
     """Run experiments one after another, and file their rows. `all` runs each.
 
     It writes params.yaml and runs this workspace's stages, as `s2l flow run` does; broken off, it goes on where it was.
-    A data set with several copies or a path of its own: `--dataset fer2013 --set dataset.root=PATH`.
+    Your copy of a data set: `--dataset fer2013 --set dataset.root=PATH`.
     """
     from pipeline.experiments import file_experiment, overrides_of
     from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
     from pipeline.flow.server import check_server
     from pipeline.flow.temporary_server import patient_with_temporary_server
-    from reports.papers.experiments import find_experiment, read_experiments
+    from reports.experiments.catalogue import find_experiment, read_experiments
 
     root = Path.cwd()
+    if scale == "smoke" and click.get_current_context().get_parameter_source("results") is ParameterSource.DEFAULT:
+        results = Path("artifacts/smoke-results")  # they show that everything works, and nothing else
     with refusals_as_errors("interrupted; the same command goes on where this one was"):
         chosen = list(read_experiments()) if names == ("all",) else list(dict.fromkeys(names))
         wanted = {name: find_experiment(name) for name in chosen}
         check_workspace(root)
         check_server(needed=False)
+        failures = []
         for name, experiment in wanted.items():
             overrides = overrides_of(experiment, scale=scale, dataset=dataset, others=settings)
             try:
                 with patient_with_temporary_server():
                     synthesize_to_learn(workspace=str(root), overrides=overrides, parallel=parallel)
-            except FlowFailedError as error:
-                raise click.ClickException(f"{name}: {error}") from error
+            except FlowFailedError as error:  # the others may run all the same
+                failures.append(f"{name}: {error}")
+                continue
             words = [f"--scale {scale}", *([f"--dataset {dataset}"] if dataset else [])]
             words += [f"--set {shlex.quote(word)}" for word in settings]
             command = f"s2l experiments run {name} {' '.join(words)}"
-            file_experiment(
+            filed = file_experiment(
                 root, name, scale=scale, dataset=dataset, command=command, results=root / results, note=note
             )
+            click.echo(f"{name}: filed in {filed.relative_to(root) if filed.is_relative_to(root) else filed}")
+        if failures:
+            raise click.ClickException("\n".join(failures))
 
 
 @experiments.command(cls=Command)
@@ -93,7 +101,7 @@ def run(
 def page(results: Path) -> None:
     """Write each experiment's page anew from the rows that are filed."""
     from pipeline.experiments import write_page
-    from reports.papers.experiments import read_experiments
+    from reports.experiments.catalogue import read_experiments
 
     with refusals_as_errors():
         for experiment in read_experiments().values():

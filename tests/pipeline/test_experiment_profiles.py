@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.experiments import SCALES, overrides_of
 from pipeline.profile import compose_profile
-from reports.papers.experiments import REAL_TEST_FACES, TURNED_FACES, read_experiments
+from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, read_experiments
 
 ROOT = Path(__file__).parent.parent.parent
 EXPERIMENTS = read_experiments()

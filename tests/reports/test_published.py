@@ -1,8 +1,12 @@
 """Published figures: what the papers printed, each with its data set, none passed off as ours."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from augment.core.errors import InputError
+from reports.experiments.catalogue import read_experiments
 from reports.papers.published import COLUMNS, describe_published, published_for, read_published
 
 
@@ -31,6 +35,63 @@ def test_figures_are_the_printed_ones(table, row, metric, value) -> None:
     published = read_published()
     found = published[(published.table == table) & (published.row == row) & (published.metric == metric)]
     assert found["value"].tolist() == [value]
+
+
+PAPERS = Path(__file__).parents[3] / "shared" / "papers"
+# How the papers' own tables name a row where ours spells it out.
+PRINTED = {
+    "LSSL": {
+        "LSSL without side input": "LSSL W/O Side Input",
+        "LSSL without bidirectional loss": "LSSL W/O Bidirectional Loss",
+        "LSSL without parsing loss": "LSSL W/O Face Parsing Loss",
+        "real test set": "Real Test Set",
+        "real profile faces": "Real Profile Face Images",
+        "simulated frontal faces": "Simulated Frontal Face Images",
+    },
+    "StarGAN variants": {
+        "real test set": "Original real images on test set",
+        "StarGAN": "original StarGAN",
+        "StarGAN + perceptual": "StarGAN + perceptual loss",
+        "StarGAN + perceptual + skip": "StarGAN + perceptual loss + skip connection",
+        "StarGAN + dropout": "StarGAN + dropouts tricks",
+        "StarGAN + skip": "StarGAN + skip connection",
+        "StarGAN + skip + dropout": "StarGAN + skip connection + dropouts tricks",
+    },
+}
+
+
+@pytest.mark.skipif(not PAPERS.is_dir(), reason="the papers' texts are not here")
+@pytest.mark.parametrize(("paper", "file"), [("LSSL", "lssl.txt"), ("StarGAN variants", "stargan_variants.txt")])
+def test_figures_stand_in_the_papers_texts(paper: str, file: str) -> None:
+    """Every figure of a table stands in the line of its row, after that table's title."""
+    text = re.sub(r"</?b>", "", (PAPERS / file).read_text(encoding="utf-8"))
+    published = read_published()
+    for row in published[published["paper"] == paper].itertuples():
+        if row.table == "Fig. 8":
+            assert f"{row.value:.2f}%" in text.partition("As shown in Fig. 8")[2][:300]
+            continue
+        figures: dict[str, list[str]] = {}
+        for line in text.partition(f"{row.table}: ")[2].splitlines():
+            label, *cells = line.split("\t")
+            label = re.sub(r"^\([a-z]\) | [A-Z][a-z]+ et al\. \(\d{4}\)$", "", label)
+            figures.setdefault(label, [cell.rstrip("%") for cell in cells])
+        columns = {"accuracy at 30 degrees": 1, "accuracy at 45 degrees": 2}
+        found = figures[PRINTED[paper].get(row.row, row.row)][columns.get(row.metric, 0)]
+        assert found == f"{row.value:.{3 if paper == 'StarGAN variants' else 2}f}", row
+
+
+@pytest.mark.skipif(not PAPERS.is_dir(), reason="the papers' texts are not here")
+def test_the_claim_about_augmentations_is_the_papers_table() -> None:
+    text = (PAPERS / "bicogan.txt").read_text(encoding="utf-8")
+    printed = {cells[0]: cells[2] for line in text.splitlines() if len(cells := line.split("\t")) == 3}
+    names = {"Affine_rotate": "rotate", "Crop": "crop", "Fliplr": "mirror", "GammaContrast": "contrast"}
+    names |= {"Affine_scale": "scale", "Affine_shear": "shear"}
+    claim = read_experiments()["bicogan_table"].claim
+    assert claim is not None
+    for word, group in zip(("better", "same", "worse"), claim.groups, strict=True):
+        assert {f"bicogan_{names[name]}" for name, found in printed.items() if found.strip() == word} == (
+            set(group) - {"bicogan"}
+        )
 
 
 def test_tables_are_whole() -> None:

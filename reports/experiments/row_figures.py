@@ -11,9 +11,9 @@ import numpy as np
 from scipy.stats import binomtest
 
 from augment.core.json_files import read_json_object
+from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, Experiment
+from reports.experiments.rows import Difference, ResultRow, RunFacts
 from reports.inputs import strongest_real_only
-from reports.papers.experiments import REAL_TEST_FACES, TURNED_FACES, Experiment
-from reports.papers.rows import Difference, ResultRow, RunFacts
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
 from reports.statistics import Comparison, choose_metric, compare_with, summarize_arm

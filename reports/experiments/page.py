@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from reports.cost import duration
-from reports.papers.experiments import SMALLER_IS_BETTER, Experiment
-from reports.papers.order import Order, compare_order
-from reports.papers.rows import FOLDER, ResultRow, RunFacts, read_rows
+from reports.experiments.catalogue import SMALLER_IS_BETTER, Experiment
+from reports.experiments.order import Order, compare_order
+from reports.experiments.rows import FOLDER, ResultRow, RunFacts, read_rows
 from reports.tables import format_p_value, markdown_table, signed
 
 INTERVAL = "difference [95 % interval]"
@@ -129,6 +129,11 @@ def _facts(run: FiledRun) -> list[str]:
         f"- code: {code}",
         f"- time: {_time(run)}, the sum of all stages{memory}",
         f"- details: [{run.name}]({run.name}/README.md)",
+        *(
+            ["- a run of this scale shows that everything works; its figures say nothing"]
+            if facts.scale == "smoke"
+            else []
+        ),
     ]
 
 
@@ -179,4 +184,5 @@ def _difference_cells(row: ResultRow | None) -> dict[str, str]:
 def _unmatched(experiment: Experiment) -> pd.DataFrame:
     printed = experiment.published()
     matched = {row.published for row in experiment.rows.values()}
-    return printed[~printed["row"].isin(matched)][["row", "metric", "value", "dataset", "note"]]
+    others = printed[~printed["row"].isin(matched)][["row", "metric", "value", "dataset", "note"]]
+    return others.assign(value=[f"{value:.2f}" for value in others["value"]])

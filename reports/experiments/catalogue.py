@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from augment.core.errors import InputError, Problem
 from reports.papers.published import read_published
 
-FILE = Path(__file__).parent / "experiments.yaml"
+FILE = Path(__file__).parent / "catalogue.yaml"
 SMALLER_IS_BETTER = ("FID", "FCD")  # distances; of every other measure more is better
 # Rows that are no arm and no translator.
 REAL_TEST_FACES = "real test faces"

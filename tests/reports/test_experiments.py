@@ -1,0 +1,270 @@
+"""The papers' experiments: rows from a run's results, files of rows, the published order, and the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import made_up_run
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score
+
+from augment.core.errors import InputError
+from reports.build import build_report
+from reports.experiments.catalogue import Claim, Data, Experiment, Row, find_experiment, read_experiments
+from reports.experiments.order import compare_order
+from reports.experiments.page import experiment_page, experiments_table, filed_runs
+from reports.experiments.row_figures import RunResults, mcnemar, rows_of_run
+from reports.experiments.rows import ResultRow, RunFacts, read_rows, write_rows
+from reports.predictions import Predictions
+from reports.settings import BootstrapSettings, ReportSettings
+
+SETTINGS = ReportSettings(bootstrap=BootstrapSettings(resamples=200))
+FACTS = RunFacts(
+    dataset="rig",
+    data="embedded faces (rare)",
+    scale="cpu",
+    command="s2l experiments run made_up",
+    seed=0,
+    classifier_seeds=(0, 1, 2),
+    device="cpu",
+    machine="a machine, 2 cores",
+    packages="torch 2.11",
+    commit="0" * 40,
+    tree="unchanged",
+    seconds=90.0,
+    peak_memory_mib=512.0,
+)
+MADE_UP = Experiment(
+    name="made_up",
+    paper="LSSL",
+    shows="Table 1",
+    question="Does it help?",
+    data=Data(stand_in="rig"),
+    measures=("accuracy",),
+    rows={
+        "classical": Row(title="real faces"),
+        "stargan-400": Row(title="StarGAN", published="StarGAN"),
+        "warp-400": Row(title="LSSL", published="LSSL"),
+        "simgan-400": Row(title="SimGAN"),
+        "never": Row(title="never run", published="HOG 3D"),
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
+    folder = tmp_path_factory.mktemp("run")
+    return RunResults(
+        predictions=made_up_run.write_predictions(folder),
+        scores=made_up_run.write_scores(folder),
+        refused={"simgan-400": "no simulated faces"},
+        arms=made_up_run.ARMS,
+        settings=SETTINGS,
+    )
+
+
+# The order
+
+
+@pytest.mark.parametrize(
+    ("values", "smaller", "pairs", "agreeing", "best"),
+    [
+        ({"a": 3.0, "b": 2.0, "c": 1.0}, False, 3, 3, "a"),
+        ({"a": 3.0, "b": 2.0, "c": 1.0}, True, 3, 0, "c"),
+        ({"a": 2.0, "b": 3.0, "c": 1.0}, False, 3, 2, "b"),
+        ({"a": 2.0, "b": 2.0, "c": 1.0}, False, 3, 2, "a"),  # a tie is no order
+        ({"a": 2.0, "c": 1.0}, False, 1, 1, "a"),  # b was not run
+    ],
+)
+def test_order(values: dict[str, float], smaller: bool, pairs: int, agreeing: int, best: str) -> None:
+    order = compare_order(values, [["a"], ["b"], ["c"]], smaller=smaller)
+    assert order is not None
+    assert (order.pairs, order.agreeing, order.best_ours) == (pairs, agreeing, best)
+    assert order.came_out == (pairs == agreeing)
+    words = order.describe({name: name.upper() for name in "abc"})
+    assert f"{agreeing} of {pairs}" in words and ("did not come out" in words) == (pairs != agreeing)
+
+
+def test_rows_of_one_group_are_not_compared() -> None:
+    order = compare_order({"a": 1.0, "b": 2.0, "c": 0.0}, [["a", "b"], ["c"]])
+    assert order is not None and (order.pairs, order.agreeing) == (2, 2)
+    assert order.best_published == ("a", "b")
+    assert compare_order({"a": 1.0, "b": 2.0}, [["a", "b"], ["c"]]) is None
+
+
+def test_the_order_is_that_of_the_figures_or_else_of_the_claim() -> None:
+    groups = find_experiment("lssl_table1").published_groups("accuracy")
+    assert groups[0] == ["lssl"] and groups[1] == ["lssl_without_parsing"] and groups[-1] == ["hog"]
+    assert find_experiment("ccyclegan_fig3").published_groups("FCD")[0] == [
+        "ccyclegan_lr2_cyc1_cl1",
+        "ccyclegan_lr2_cyc05_cl1",
+        "ccyclegan_lr2_cyc05_cl05",
+    ]
+    at = find_experiment("lssl_table3").published_groups("accuracy at 30 degrees")
+    assert at == [["lssl_pose"], ["lssl_pose_without_parsing"], ["profile"], ["simulated"]]
+
+
+# McNemar
+
+
+def predictions_of(arm: str, labels: list[int], predicted: list[int]) -> Predictions:
+    rows = pd.DataFrame({"label": labels, "predicted": predicted, "fold": 0, "seed": 0})
+    return Predictions(arm, ("calm", "happy"), rows.assign(face_id=[f"face-{n}" for n in rows.index], subject=None))
+
+
+def test_mcnemar_is_the_sign_test_of_the_faces_that_one_alone_recognizes() -> None:
+    """8 gained and 2 lost: twice the tail of 10 fair coins, 2 * (1 + 10 + 45) / 1024."""
+    labels = [0] * 20
+    arm = predictions_of("arm", labels, [0] * 8 + [1] * 2 + [0] * 10)
+    baseline = predictions_of("baseline", labels, [1] * 8 + [0] * 2 + [0] * 10)
+    assert mcnemar(arm, baseline) == [pytest.approx(2 * 56 / 1024)]
+    assert mcnemar(arm, arm) == [1.0]
+
+
+# Rows
+
+
+def test_rows_have_the_reports_figures(results: RunResults, tmp_path: Path) -> None:
+    rows = {row.row: row for row in rows_of_run(MADE_UP, results, FACTS)}
+    assert list(rows) == ["classical", "stargan-400", "warp-400", "simgan-400"]  # never: it has no results
+    assert rows["simgan-400"].refused == "no simulated faces" and not rows["simgan-400"].figures
+    inputs = made_up_run.write_run(tmp_path / "run")
+    build_report(inputs, SETTINGS, tmp_path / "report")
+    table = pd.read_csv(tmp_path / "report" / "tables" / "accuracy.csv").set_index("arm")
+    for name in ("stargan-400", "warp-400"):
+        difference = rows[name].difference
+        assert difference is not None and difference.against == "classical"
+        assert rows[name].figures["accuracy"] == pytest.approx(table.loc[name, "accuracy"], abs=1e-3)
+        assert difference.value == pytest.approx(table.loc[name, "difference"], abs=1e-3)
+        assert difference.low == pytest.approx(table.loc[name, "low"], abs=1e-3)
+        assert len(difference.p_mcnemar) == 3
+    assert rows["classical"].difference is None
+
+
+def test_accuracy_is_scikit_learns(results: RunResults) -> None:
+    frame = pd.read_parquet(results.predictions["warp-400"])
+    test = frame[frame["split"] == "test"]
+    by_seed = [accuracy_score(part["label"], part["predicted"]) for _, part in test.groupby("seed")]
+    row = next(row for row in rows_of_run(MADE_UP, results, FACTS) if row.row == "warp-400")
+    assert row.figures["accuracy"] == pytest.approx(100 * np.mean(by_seed), abs=1e-3)
+
+
+def test_a_translators_row(results: RunResults) -> None:
+    experiment = Experiment(
+        name="other",
+        paper="LSSL",
+        shows="Table 2",
+        question="?",
+        data=Data(stand_in="rig"),
+        measures=("recognition",),
+        rows={
+            "real test faces": Row(title="real", published="real test set"),
+            "lssl": Row(title="LSSL", published="LSSL"),
+        },
+    )
+    real, lssl = rows_of_run(experiment, results, FACTS)
+    assert real.figures == {"recognition": 65.5}
+    scores = json.loads(results.scores["lssl"].read_text())
+    assert lssl.figures["recognition"] == pytest.approx(100 * scores["recognition"]["accuracy"], abs=1e-3)
+    assert lssl.figures["FCD disgust"] == pytest.approx(
+        scores["distances"][0]["per_class"]["disgust"]["frechet"], abs=1e-3
+    )
+    assert lssl.confusion is not None and np.array(lssl.confusion).sum() == scores["recognition"]["n"]
+
+
+def test_turned_faces(results: RunResults, tmp_path: Path) -> None:
+    content = json.loads(results.scores["lssl"].read_text())
+    content["by_yaw"] = {"15": {"n": 40, "profile": 0.5, "simulated": 0.55, "normalized": 0.6}}
+    (tmp_path / "scores.json").write_text(json.dumps(content))
+    rows = rows_of_run(
+        find_experiment("lssl_table3"),
+        RunResults({}, {"lssl_pose": tmp_path / "scores.json"}, {}, {}, SETTINGS),
+        FACTS,
+    )
+    at = {row.row: row.figures["accuracy at 15 degrees"] for row in rows}
+    assert at == {"profile": 50.0, "simulated": 55.0, "lssl_pose": 60.0}
+
+
+def test_differences_from_a_row_of_the_experiment(results: RunResults) -> None:
+    """BiCoGAN's augmentations are compared with none, not with real faces."""
+    experiment = MADE_UP.model_copy(update={"compared_with": "stargan-400"})
+    rows = {row.row: row for row in rows_of_run(experiment, results, FACTS)}
+    warp = rows["warp-400"].difference
+    assert warp is not None and warp.against == "stargan-400" and warp.verdict == "helped"
+    assert rows["stargan-400"].difference is None
+
+
+def test_rows_are_files_that_are_read_back(results: RunResults, tmp_path: Path) -> None:
+    rows = rows_of_run(MADE_UP, results, FACTS)
+    write_rows(rows, tmp_path)
+    assert read_rows(tmp_path) == {row.row: row for row in rows}
+    (tmp_path / "rows" / "warp-400.json").write_text('{"experiment": "made_up"}')
+    (tmp_path / "rows" / "classical.json").write_text("{")
+    with pytest.raises(InputError) as caught:
+        read_rows(tmp_path)
+    assert "classical.json" in str(caught.value)
+    (tmp_path / "rows" / "classical.json").unlink()
+    with pytest.raises(InputError, match=r"warp-400\.json: row: Field required"):
+        read_rows(tmp_path)
+
+
+# The page
+
+
+def test_the_page_keeps_published_figures_apart(results: RunResults, tmp_path: Path) -> None:
+    write_rows(rows_of_run(MADE_UP, results, FACTS), tmp_path / "rig-cpu")
+    page = experiment_page(MADE_UP, filed_runs(tmp_path), run_it="s2l experiments run made_up")
+    head = next(line for line in page.splitlines() if line.startswith("| row |"))
+    assert "| ours: accuracy | published (Oulu-CASIA VIS): accuracy |" in head
+    lines = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
+    assert " 87.40 |" in lines["LSSL"] and lines["LSSL"].count("|") == head.count("|")
+    assert lines["never run"].startswith("| never run | – | 70.63 |")  # empty, never a guess
+    assert "no simulated faces" in lines["SimGAN"]
+    assert "embedded faces (rare)" in page and "0" * 40 in page and "1 min 30 s" in page
+    assert "The published order came out: 1 of 1 pairs" in page
+    assert "Atlases" in page.partition("Published rows that nothing here reproduces")[2]
+
+
+def test_an_experiment_that_was_not_run(tmp_path: Path) -> None:
+    page = experiment_page(MADE_UP, filed_runs(tmp_path), run_it="s2l experiments run made_up")
+    assert "It was not run yet." in page and "| LSSL | – | 87.40 |" in page
+    table = experiments_table({"made_up": MADE_UP}, tmp_path)
+    assert table["runs"].tolist() == ["none"]
+
+
+# The list
+
+
+def test_every_experiment_has_a_file_and_published_rows_that_exist() -> None:
+    conf = Path(__file__).parents[2] / "conf" / "experiment"
+    assert {f"{name}.yaml" for name in read_experiments()} <= {file.name for file in conf.glob("*.yaml")}
+    with_figures = [name for name, experiment in read_experiments().items() if len(experiment.published())]
+    assert with_figures == ["lssl_table1", "lssl_fig8", "lssl_table2", "lssl_table3", "stargan_table2"]
+
+
+def test_a_published_row_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "experiments.yaml"
+    file.write_text(
+        "a: {paper: LSSL, shows: Table 1, question: '?', data: {stand_in: rig}, measures: [accuracy],\n"
+        "  rows: {lssl: {title: LSSL, published: LSLS}}}\n"
+        "b: {paper: LSSL, shows: Table 1, question: '?', data: {stand_in: rig}, measures: [accuracy], rows: {},\n"
+        "  claim: {text: '?', groups: [[nothing]]}}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        read_experiments(file)
+    assert "no published row 'LSLS'" in str(caught.value) and "nothing is no row" in str(caught.value)
+    with pytest.raises(InputError, match="is no experiment of the papers"):
+        find_experiment("lssl_table9")
+
+
+def test_unknown_names_in_a_claim() -> None:
+    with pytest.raises(ValueError, match="b is no row"):
+        MADE_UP.model_validate(MADE_UP.model_dump() | {"claim": Claim(text="?", groups=(("b",),)).model_dump()})
+
+
+def test_a_row_says_how_it_was_made() -> None:
+    assert set(ResultRow.model_fields) >= {"figures", "difference", "run"}
+    assert set(RunFacts.model_fields) >= {"data", "machine", "commit", "command", "classifier_seeds"}
