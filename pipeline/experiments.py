@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.core.workspace import Artifacts
 from pipeline.parameters.whole import load_parameters
 from pipeline.results import describe_data, keep_results, without_root
 from pipeline.stages.refusals import refusal_in
+from pipeline.whole_run import run_whole
 from reports.environment import describe_environment
 from reports.experiments.catalogue import Experiment, find_experiment
 from reports.experiments.page import experiment_page, filed_runs
@@ -115,6 +117,27 @@ def file_experiment(
     keep_results(root, destination, note, more=lambda folder: write_rows(rows, folder))
     write_page(experiment, results)
     return destination
+
+
+def run_smoke(
+    name: str, *, project: Path, dataset: str | None, others: Sequence[str], command: str, results: Path
+) -> str:
+    """Runs an experiment at the smoke scale in a folder of its own, and files it.
+
+    The stages run in this process, without DVC: they take seconds, and to start each would take longer than its work.
+    Nothing of the project's folder is touched but `results`.
+
+    Returns:
+        What failed; empty if nothing did.
+    """
+    experiment = find_experiment(name)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"s2l-{name}-") as folder:
+            run_whole(Path(folder), project, overrides_of(experiment, scale="smoke", dataset=dataset, others=others))
+            file_experiment(Path(folder), name, scale="smoke", dataset=dataset, command=command, results=results)
+    except Exception as error:  # the others are to run all the same
+        return f"{name}: {type(error).__name__}: {error}"
+    return ""
 
 
 def write_page(experiment: Experiment, results: Path) -> Path:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from pipeline.core.command_line import Command, Group, refusals_as_errors
+
+if TYPE_CHECKING:
+    from reports.experiments.catalogue import Experiment
+
+    Wanted = Mapping[str, tuple[Experiment, str]]  # by name: the experiment, and the command that runs it
 
 RESULTS = click.option(
     "--results",
@@ -60,40 +68,81 @@ def run(
     """Run experiments one after another, and file their rows. `all` runs each.
 
     It writes params.yaml and runs this workspace's stages, as `s2l flow run` does; broken off, it goes on where it was.
-    Your copy of a data set: `--dataset fer2013 --set dataset.root=PATH`.
+    With --scale smoke it runs in a folder of its own, without DVC. Your copy of a data set: `--dataset fer2013 --set
+    dataset.root=PATH`.
     """
-    from pipeline.experiments import file_experiment, overrides_of
-    from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
-    from pipeline.flow.server import check_server
-    from pipeline.flow.temporary_server import patient_with_temporary_server
     from reports.experiments.catalogue import find_experiment, read_experiments
 
     root = Path.cwd()
     if scale == "smoke" and click.get_current_context().get_parameter_source("results") is ParameterSource.DEFAULT:
         results = Path("artifacts/smoke-results")  # they show that everything works, and nothing else
+    words = [f"--scale {scale}", *([f"--dataset {dataset}"] if dataset else [])]
+    words += [f"--set {shlex.quote(word)}" for word in settings]
     with refusals_as_errors("interrupted; the same command goes on where this one was"):
         chosen = list(read_experiments()) if names == ("all",) else list(dict.fromkeys(names))
-        wanted = {name: find_experiment(name) for name in chosen}
-        check_workspace(root)
-        check_server(needed=False)
+        wanted = {name: (find_experiment(name), f"s2l experiments run {name} {' '.join(words)}") for name in chosen}
+        run_them = _run_smoke if scale == "smoke" else partial(_run_flows, scale=scale, parallel=parallel, note=note)
         failures = []
-        for name, experiment in wanted.items():
-            overrides = overrides_of(experiment, scale=scale, dataset=dataset, others=settings)
-            try:
-                with patient_with_temporary_server():
-                    synthesize_to_learn(workspace=str(root), overrides=overrides, parallel=parallel)
-            except FlowFailedError as error:  # the others may run all the same
-                failures.append(f"{name}: {error}")
-                continue
-            words = [f"--scale {scale}", *([f"--dataset {dataset}"] if dataset else [])]
-            words += [f"--set {shlex.quote(word)}" for word in settings]
-            command = f"s2l experiments run {name} {' '.join(words)}"
-            filed = file_experiment(
-                root, name, scale=scale, dataset=dataset, command=command, results=root / results, note=note
-            )
-            click.echo(f"{name}: filed in {filed.relative_to(root) if filed.is_relative_to(root) else filed}")
-        if failures:
-            raise click.ClickException("\n".join(failures))
+        for name, failure in run_them(wanted, root, dataset=dataset, settings=settings, results=root / results):
+            if failure:
+                failures.append(failure)
+            else:
+                click.echo(f"{name}: filed in {results / name}")
+    if failures:
+        raise click.ClickException("\n".join(failures))
+
+
+def _run_smoke(
+    wanted: Wanted, root: Path, *, dataset: str | None, settings: tuple[str, ...], results: Path
+) -> Iterator[tuple[str, str]]:
+    """Runs experiments of seconds, as many at once as there are processors; yields a name and what failed."""
+    from augment.core.processes import processors, run_in_processes
+    from pipeline.experiments import run_smoke
+
+    calls = [
+        {
+            "name": name,
+            "project": root,
+            "dataset": dataset,
+            "others": settings,
+            "command": command,
+            "results": results,
+        }
+        for name, (_, command) in wanted.items()
+    ]
+    for number, failure in run_in_processes(run_smoke, calls, processes=processors()):
+        yield str(calls[number]["name"]), failure
+
+
+def _run_flows(
+    wanted: Wanted,
+    root: Path,
+    *,
+    scale: str,
+    dataset: str | None,
+    settings: tuple[str, ...],
+    results: Path,
+    parallel: int | None,
+    note: str,
+) -> Iterator[tuple[str, str]]:
+    """Runs experiments one after another as flows in this workspace; yields a name and what failed."""
+    from pipeline.experiments import file_experiment, overrides_of
+    from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
+    from pipeline.flow.server import check_server
+    from pipeline.flow.temporary_server import patient_with_temporary_server
+
+    check_workspace(root)
+    check_server(needed=False)
+    for name, (experiment, command) in wanted.items():
+        overrides = overrides_of(experiment, scale=scale, dataset=dataset, others=settings)
+        try:
+            with patient_with_temporary_server():
+                synthesize_to_learn(workspace=str(root), overrides=overrides, parallel=parallel)
+        except FlowFailedError as error:  # the others may run all the same
+            yield name, f"{name}: {error}"
+            continue
+        file_experiment(root, name, scale=scale, dataset=dataset, command=command, results=results, note=note)
+        yield name, ""
 
 
 @experiments.command(cls=Command)

@@ -114,3 +114,38 @@ def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
     assert [(tmp_path / "1" / file).read_bytes() for file in files] == [
         (tmp_path / "2" / file).read_bytes() for file in files
     ]
+
+
+def test_a_judge_of_frontal_faces_sees_no_turned_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    original = judges.train_classifier
+
+    def record(settings: ClassifierSettings, **options: object) -> object:
+        seen.append(options)
+        return original(settings, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judges, "train_classifier", record)
+    write_dataset(tmp_path, folds=1)
+    file = tmp_path / "faces" / "data" / "all.parquet"
+    table = pq.read_table(file)
+    yaw = [(0.0, 30.0, None)[row // 3 % 3] for row in range(table.num_rows)]  # None: not known, which counts as frontal
+    at = table.schema.get_field_index("yaw")
+    pq.write_table(table.set_column(at, table.schema.field("yaw"), pa.array(yaw, pa.float32())), file)
+    train(tmp_path, frontal_yaw=5.0)
+    turned = {face for face, angle in zip(table.column("face_id").to_pylist(), yaw, strict=True) if angle == 30.0}
+    for split in ("real", "validation"):
+        faces = set(seen[0][split].face_ids)  # type: ignore[attr-defined]
+        assert faces and not faces & turned
+    train(tmp_path)
+    assert set(seen[1]["real"].face_ids) & turned  # type: ignore[attr-defined]
+
+
+def test_a_class_without_a_frontal_face_is_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path, folds=1)
+    file = tmp_path / "faces" / "data" / "all.parquet"
+    table = pq.read_table(file)
+    yaw = [30.0 if name == "happy" else 0.0 for name in table.column("label_name").to_pylist()]
+    at = table.schema.get_field_index("yaw")
+    pq.write_table(table.set_column(at, table.schema.field("yaw"), pa.array(yaw, pa.float32())), file)
+    with pytest.raises(InputError, match=r"judge\.frontal_yaw: no train face of happy is turned by at most 5 degrees"):
+        train(tmp_path, frontal_yaw=5.0)
