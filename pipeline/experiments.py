@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from augment.core.errors import InputError, Problem
-from augment.core.files import atomic_write_text
+from augment.core.files import atomic_write_bytes, atomic_write_text
 from augment.core.json_files import read_json_object
+from augment.training.distances import DISTANCES_FILE
 from pipeline.core.devices import choose_device, name_of
-from pipeline.core.workspace import Artifacts
+from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.parameters.whole import load_parameters
 from pipeline.results import describe_data, keep_results, without_root
 from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
 from reports.environment import describe_environment
 from reports.experiments.catalogue import Experiment, find_experiment
+from reports.experiments.distances import draw_distances, read_distances
 from reports.experiments.page import experiment_page, filed_runs
 from reports.experiments.row_figures import RunResults, rows_of_run
 from reports.experiments.rows import RunFacts, write_rows
+from reports.figures import png_bytes
 
 SCALES = ("smoke", "cpu", "long", "gpu", "paper")
 
@@ -95,6 +98,10 @@ def file_experiment(
     refusals = {arm: refusal_in(artifacts.arm(arm)) for arm in arms}
     refusals |= {translator: refusal_in(artifacts.selected(translator)) for translator in parameters.translators}
     refused = {name: str(refusal["reason"]) for name, refusal in refusals.items() if refusal is not None}
+    distances = {
+        translator: fold_directory(artifacts.translator(translator), 0) / DISTANCES_FILE
+        for translator in parameters.translators
+    }
     rows = rows_of_run(
         experiment,
         RunResults(
@@ -107,6 +114,7 @@ def file_experiment(
             refused=refused,
             arms={arm: settings.model_dump(mode="json") for arm, settings in arms.items()},
             settings=parameters.report,
+            distances=distances,
         ),
         facts,
     )
@@ -114,7 +122,14 @@ def file_experiment(
         why = f"has no row of {experiment.paper}, {experiment.shows}"
         raise InputError(Problem(str(root / "params.yaml"), why, f"run `s2l experiments run {name}`"))
     destination = results / name / run_name(experiment, scale=scale, dataset=dataset)
-    keep_results(root, destination, note, more=lambda folder: write_rows(rows, folder))
+    curves = read_distances(distances)
+
+    def add(folder: Path) -> None:
+        write_rows(rows, folder)
+        if curves:
+            atomic_write_bytes(folder / "distances.png", png_bytes(draw_distances(curves)))
+
+    keep_results(root, destination, note, more=add)
     write_page(experiment, results)
     return destination
 

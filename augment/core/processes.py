@@ -94,7 +94,7 @@ def run_in_processes(
         calls: Keyword arguments of each call; they and the results must be picklable.
         processes: How many calls may run at once.
         threads: Of each worker; a call that is made here keeps this process's own.
-        gpus: What `visible_gpus` names; workers take them by turns, and see no other. None = all see all.
+        gpus: What `visible_gpus` names; workers take them by turns, and see no other; where none is given, all see all.
 
     Yields:
         The call's number and what the function returned.

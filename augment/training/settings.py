@@ -87,6 +87,11 @@ class TrainingSettings(BaseModel):
         description="What the published weights are the best by, on validation faces: utility (what a classifier of "
         "their faces knows of real ones), recognition (by the judge), recognition_and_distance (from real faces).",
     )
+    log_distances: bool = Field(
+        default=False,
+        description="At each validation also write how far each class's translated validation faces are from real ones "
+        "(distances.jsonl; CCycleGAN, fig. 3).",
+    )
     checkpoint_every: int = Field(
         default=500, ge=1, description="Write a checkpoint every so many steps; a killed run loses at most so many."
     )

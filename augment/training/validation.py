@@ -81,10 +81,10 @@ def checkpoint_validation(
     def score(translator: Translator, step: int) -> float:
         probabilities, distances = [], []
         for target in range(classes):
-            rows = _sources_of(translator, sources, target)
+            rows = sources_of(translator, sources, target)
             if not len(rows):
                 continue
-            made = _translate(translator, sources, rows, target, seed, batch_size)
+            made = translate_rows(translator, sources, rows, target, seed, batch_size)
             probabilities.append(float(judge.probabilities(made)[:, target].mean()))
             real = real_labels == target
             if real_features is not None and real.sum() > 1 and len(rows) > 1:
@@ -100,8 +100,7 @@ def checkpoint_validation(
 def relative_distance(translated: np.ndarray, sources: np.ndarray, real: np.ndarray) -> float:
     """How far translated faces are from real ones, in units of how far their sources are.
 
-    The distance is the Frechet distance between Gaussians with diagonal covariances, |m1 - m2|^2 + |s1 - s2|^2: of some
-    dozens of faces no full covariance can be estimated.
+    By `diagonal_distance`: of some dozens of faces no full covariance can be estimated.
 
     Args:
         translated: Features [N, D], N > 1.
@@ -112,13 +111,20 @@ def relative_distance(translated: np.ndarray, sources: np.ndarray, real: np.ndar
         0 where the moments agree, 1 where the translation brought them no closer, more where it led away.
     """
 
-    def distance(features: np.ndarray) -> float:
-        features = features.astype(np.float64)
-        mean, spread = features.mean(axis=0) - real.mean(axis=0), features.std(axis=0) - real.std(axis=0)
-        return float((mean**2).sum() + (spread**2).sum())
+    before, after = diagonal_distance(sources, real), diagonal_distance(translated, real)
+    return after / before if before > 0 else float(after > 0)
 
-    before = distance(sources)
-    return distance(translated) / before if before > 0 else float(distance(translated) > 0)
+
+def diagonal_distance(features: np.ndarray, real: np.ndarray) -> float:
+    """The Frechet distance between Gaussians with diagonal covariances, |m1 - m2|^2 + |s1 - s2|^2.
+
+    Args:
+        features: [N, D], N > 1.
+        real: [R, D], R > 1.
+    """
+    features = features.astype(np.float64)
+    mean, spread = features.mean(axis=0) - real.mean(axis=0), features.std(axis=0) - real.std(axis=0)
+    return float((mean**2).sum() + (spread**2).sum())
 
 
 def _utility(
@@ -132,10 +138,10 @@ def _utility(
     def score(translator: Translator, step: int) -> float:
         features, labels = [], []
         for target in range(classes):
-            rows = _sources_of(translator, train, target)
+            rows = sources_of(translator, train, target)
             rows = np.sort(np.random.default_rng(seed).permutation(rows)[:each])
             if len(rows):
-                features.append(judge.features(_translate(translator, train, rows, target, seed, batch_size)))
+                features.append(judge.features(translate_rows(translator, train, rows, target, seed, batch_size)))
                 labels += [target] * len(rows)
         if not features:
             return 0.0
@@ -175,15 +181,15 @@ def class_probabilities(features: np.ndarray, labels: np.ndarray, others: np.nda
     return found
 
 
-def _sources_of(translator: Translator, faces: FaceTensors, target: int) -> np.ndarray:
+def sources_of(translator: Translator, faces: FaceTensors, target: int) -> np.ndarray:
     """Rows of the faces that may be translated to a class: all others', or its own where the class is kept."""
     labels = faces.labels.cpu().numpy()
     usable = translator.usable_sources(faces).cpu().numpy()
     return np.flatnonzero(usable & ((labels == target) if translator.keeps_class else (labels != target)))
 
 
-def _translate(
-    translator: Translator, faces: FaceTensors, rows: np.ndarray, target: int, seed: int, batch_size: int
+def translate_rows(
+    translator: Translator, faces: FaceTensors, rows: np.ndarray, target: int, seed: int, batch_size: int = 128
 ) -> torch.Tensor:
     """These rows translated to a class, uint8 [N, C, H, W]; each batch by the same random draws."""
     made = []

@@ -16,6 +16,7 @@ from augment.core.seeding import derive_seed
 from augment.faces.licences import LicenceLine
 from augment.faces.splits import read_folds
 from augment.parsing.network import load_parsing
+from augment.training.distances import DISTANCES_FILE, DistanceLog
 from augment.training.loop import train_translator
 from augment.training.validation import checkpoint_validation
 from augment.translators import create_translator, translator_class
@@ -126,13 +127,16 @@ def _train_fold(
     if isinstance(translator, LearnedTranslator):
         from classifiers.judge import load_judge  # a slow import that fitted translators don't need
 
+        judge = load_judge(artifacts.judge, fold, device)
         validate = checkpoint_validation(
-            load_judge(artifacts.judge, fold, device),
+            judge,
             validation,
             seed=seed,
             train=faces["train"].to(device),
             rule=entry.training.checkpoint_rule,
         )
+        if validate is not None and entry.training.log_distances:
+            validate = DistanceLog(validate, judge, validation, out / DISTANCES_FILE, seed=seed)
     train_translator(
         translator,
         faces["train"].to(device),

@@ -13,7 +13,7 @@ from augment.core.errors import InputError, Problem
 from reports.papers.published import read_published
 
 FILE = Path(__file__).parent / "catalogue.yaml"
-SMALLER_IS_BETTER = ("FID", "FCD")  # distances; of every other measure more is better
+SMALLER_IS_BETTER = ("FID", "FCD", "distance")  # of every other measure more is better
 # Rows that are no arm and no translator.
 REAL_TEST_FACES = "real test faces"
 TURNED_FACES = ("profile", "simulated")  # what a pose is normalized from (`reports.metrics.poses`)

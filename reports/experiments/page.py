@@ -14,7 +14,8 @@ from reports.experiments.order import Order, compare_order
 from reports.experiments.rows import FOLDER, ResultRow, RunFacts, read_rows
 from reports.tables import format_p_value, markdown_table, signed
 
-INTERVAL = "difference [95 % interval]"
+PICTURES = ("distances.png", "accuracy_against_n.png", "gallery-*.png")
+INTERVAL = "learned from: difference [95 % interval]"
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class FiledRun:
     Attributes:
         name: Its folder's name.
         rows: By name; never empty.
+        pictures: Names of its pictures that the page shows.
     """
 
     name: str
     rows: dict[str, ResultRow]
+    pictures: tuple[str, ...] = ()
 
     @property
     def facts(self) -> RunFacts:
@@ -49,7 +52,8 @@ def filed_runs(folder: Path) -> list[FiledRun]:
     runs = []
     for place in sorted({rows.parent for rows in folder.glob(f"*/{FOLDER}")}):
         if rows := read_rows(place):
-            runs.append(FiledRun(place.name, rows))
+            names = sorted(file.name for pattern in PICTURES for file in place.glob(pattern))
+            runs.append(FiledRun(place.name, rows, tuple(names)))
     return runs
 
 
@@ -82,6 +86,9 @@ def experiment_page(experiment: Experiment, runs: Iterable[FiledRun], *, run_it:
             if order is not None:
                 titles = {name: row.title for name, row in experiment.rows.items()}
                 lines += [f"{measure[:1].upper()}{measure[1:]}: {order.describe(titles)}", ""]
+        for picture in run.pictures:
+            title = picture.removesuffix(".png").replace("-", ": ").replace("_", " ")
+            lines += [f"![{title}]({run.name}/{picture})", ""]
     others = _unmatched(experiment)
     if len(others):
         lines += ["## Published rows that nothing here reproduces", "", markdown_table(others), ""]

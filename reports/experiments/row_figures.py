@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from scipy.stats import binomtest
 
 from augment.core.json_files import read_json_object
 from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, Experiment
+from reports.experiments.distances import distance_figures, read_distances
 from reports.experiments.rows import Difference, ResultRow, RunFacts
 from reports.inputs import strongest_real_only
 from reports.predictions import Predictions, read_all_predictions
@@ -29,6 +30,7 @@ class RunResults:
         refused: Arm or translator -> why it was not run.
         arms: Arm -> its settings.
         settings: Of the report.
+        distances: Translator -> its distances in the course of training, a file that may be absent.
     """
 
     predictions: Mapping[str, Path]
@@ -36,6 +38,7 @@ class RunResults:
     refused: Mapping[str, str]
     arms: Mapping[str, Mapping[str, Any]]
     settings: ReportSettings
+    distances: Mapping[str, Path] = field(default_factory=dict)
 
 
 def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> list[ResultRow]:
@@ -47,10 +50,12 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
     scores = {name: read_json_object(path) for name, path in results.scores.items()}
     found = read_all_predictions(dict(results.predictions), split=results.settings.split) if results.predictions else {}
     arms = _arm_figures(experiment, found, results)
+    trainings = distance_figures(read_distances(results.distances))
     rows = []
     for name, row in experiment.rows.items():
         about: dict[str, Any] = {"experiment": experiment.name, "row": name, "title": row.title, "run": run}
         figures = {**arms.get(name, ({}, {}))[0], **_score_figures(name, scores)}
+        figures |= {key: round(value, 4) for key, value in trainings.get(name, {}).items()}
         if figures:
             confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
             if confusion is not None:

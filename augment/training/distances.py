@@ -1,0 +1,64 @@
+"""How far translated faces are from real ones in the course of a training (CCycleGAN, fig. 3)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from augment.core.files import atomic_write_text
+from augment.faces.judge import Judge
+from augment.faces.tensors import FaceTensors
+from augment.training.validation import Validate, diagonal_distance, sources_of, translate_rows
+from augment.translators.base import Translator
+
+DISTANCES_FILE = "distances.jsonl"
+
+
+class DistanceLog:
+    """A validation that also writes, for each class, the distance of translated faces from real ones of the class.
+
+    Validation faces of all other classes are translated to the class (of its own class, where a translator keeps it),
+    and compared with its real validation faces: the Frechet distance between Gaussians with diagonal covariances in the
+    judge's features. The paper's is Inception's FID on the test set; neither its test faces nor 5 pictures a second of
+    a CPU would do here.
+    """
+
+    def __init__(
+        self, validate: Validate, judge: Judge, validation: FaceTensors, file: Path, *, seed: int, max_faces: int = 210
+    ) -> None:
+        """Takes in what is compared.
+
+        Args:
+            validate: The validation that chooses the checkpoint, whose score is returned unchanged.
+            judge: Trained on the fold's training faces only.
+            validation: The fold's validation faces.
+            file: Gets one JSON line a validation: `step`, and a distance by the class's name.
+            seed: Of the translator's random draws, and of the draw of sources where there are more than `max_faces`.
+            max_faces: At most so many sources.
+        """
+        order = np.random.default_rng(seed).permutation(len(validation))[:max_faces]
+        labels = validation.labels.cpu().numpy()
+        features = judge.features(validation.images)
+        self._validate, self._judge, self._file, self._seed = validate, judge, file, seed
+        self._sources = validation.take(np.sort(order))
+        self._real = {
+            name: features[labels == label]
+            for label, name in enumerate(validation.class_names)
+            if (labels == label).sum() > 1
+        }
+
+    def __call__(self, translator: Translator, step: int) -> float:
+        """The score, after the line is written. A step that a resumed training comes to again is written once."""
+        line: dict[str, float] = {"step": step}
+        for name, real in self._real.items():
+            label = self._sources.class_names.index(name)
+            rows = sources_of(translator, self._sources, label)
+            if len(rows) > 1:
+                made = translate_rows(translator, self._sources, rows, label, self._seed)
+                line[name] = round(diagonal_distance(self._judge.features(made), real), 6)
+        before = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
+        lines = [kept for kept in before if json.loads(kept)["step"] < step]
+        atomic_write_text(self._file, "\n".join([*lines, json.dumps(line)]) + "\n")
+        return self._validate(translator, step)

@@ -1,0 +1,88 @@
+"""Distances of each class's faces in the course of several trainings, as CCycleGAN's figure 3 shows and judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reports.figures import LIGHT, new_figure
+from reports.inputs import read_json_lines
+
+BETA = 0.4  # as published
+
+
+def smoothed(values: np.ndarray, beta: float = BETA) -> np.ndarray:
+    """The exponential moving average with bias correction (Kingma and Ba, "Adam", 2015, section 3).
+
+    s_t = beta s_(t-1) + (1 - beta) x_t with s_0 = 0, divided by 1 - beta^t: so the first value is x_1.
+
+    Args:
+        values: [T], or [T, K] for K series.
+        beta: Weight of what came before, 0 <= beta < 1.
+    """
+    averages, average = [], np.zeros_like(values[0], dtype=float)
+    for step, value in enumerate(values, 1):
+        average = beta * average + (1 - beta) * value
+        averages.append(average / (1 - beta**step))
+    return np.array(averages)
+
+
+def read_distances(files: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+    """The smoothed distances of each training: index step, a column for each class.
+
+    Args:
+        files: Translator -> its distances.jsonl (`augment.training.distances`); absent ones are left out.
+
+    Raises:
+        InputError: A line is not JSON.
+    """
+    found = {}
+    for name, file in files.items():
+        if file.is_file() and not (table := read_json_lines(file)).empty:
+            table = table.set_index("step")
+            found[name] = pd.DataFrame(smoothed(table.to_numpy(float)), index=table.index, columns=table.columns)
+    return found
+
+
+def distance_figures(curves: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
+    """What is said of each training: its last mean distance, and how often it is the best of all.
+
+    The paper calls those settings the best that have the smallest distance at a given epoch in a given class: the cells
+    of step and class are counted that all trainings have.
+
+    Args:
+        curves: As `read_distances` gives them.
+    """
+    figures = {name: {"distance": float(curve.iloc[-1].mean())} for name, curve in curves.items()}
+    if len(curves) > 1:
+        together = pd.concat({name: curve.stack() for name, curve in curves.items()}, axis=1).dropna()
+        best = together.idxmin(axis=1).value_counts() if len(together) else pd.Series(dtype=int)
+        for name, found in figures.items():
+            found["share of the smallest distances"] = 100.0 * float(best.get(name, 0)) / max(len(together), 1)
+    return figures
+
+
+def draw_distances(curves: Mapping[str, pd.DataFrame]) -> Figure:
+    """One panel for each class, a line for each training."""
+    classes = list(next(iter(curves.values())).columns)
+    columns = min(4, len(classes))
+    rows = -(-len(classes) // columns)
+    figure, axes = new_figure(2.4 * columns, 2.0 * rows + 0.8, LIGHT, rows, columns)
+    for axis, name in zip(axes.flat, classes, strict=False):
+        for number, (label, curve) in enumerate(curves.items()):
+            axis.plot(
+                curve.index, curve[name], label=label, linewidth=1.1, color=LIGHT.series[number % len(LIGHT.series)]
+            )
+        axis.set_title(name, fontsize=8)
+        axis.tick_params(labelsize=7)
+        axis.grid()
+    for axis in axes.flat[len(classes) :]:
+        axis.set_visible(False)
+    figure.supxlabel("step", fontsize=8)
+    handles, labels = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=min(2, len(labels)))
+    return figure
