@@ -18,9 +18,9 @@ from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
 from reports.environment import describe_environment
 from reports.experiments.catalogue import Experiment, find_experiment
-from reports.experiments.distances import draw_distances, read_distances
+from reports.experiments.distances import DISTANCES, distance_table, draw_distances, read_distances
 from reports.experiments.page import experiment_page, filed_runs
-from reports.experiments.row_figures import RunResults, rows_of_run
+from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
 from reports.experiments.rows import RunFacts, write_rows
 from reports.figures import png_bytes
 
@@ -102,22 +102,19 @@ def file_experiment(
         translator: fold_directory(artifacts.translator(translator), 0) / DISTANCES_FILE
         for translator in parameters.translators
     }
-    rows = rows_of_run(
-        experiment,
-        RunResults(
-            predictions={arm: artifacts.arm(arm) / "predictions.parquet" for arm in arms if arm not in refused},
-            scores={
-                translator: artifacts.scores(translator) / "scores.json"
-                for translator in parameters.translators
-                if translator not in refused
-            },
-            refused=refused,
-            arms={arm: settings.model_dump(mode="json") for arm, settings in arms.items()},
-            settings=parameters.report,
-            distances=distances,
-        ),
-        facts,
+    found = RunResults(
+        predictions={arm: artifacts.arm(arm) / "predictions.parquet" for arm in arms if arm not in refused},
+        scores={
+            translator: artifacts.scores(translator) / "scores.json"
+            for translator in parameters.translators
+            if translator not in refused
+        },
+        refused=refused,
+        arms={arm: settings.model_dump(mode="json") for arm, settings in arms.items()},
+        settings=parameters.report,
+        distances=distances,
     )
+    rows = rows_of_run(experiment, found, facts)
     if not rows:
         why = f"has no row of {experiment.paper}, {experiment.shows}"
         raise InputError(Problem(str(root / "params.yaml"), why, f"run `s2l experiments run {name}`"))
@@ -126,8 +123,11 @@ def file_experiment(
 
     def add(folder: Path) -> None:
         write_rows(rows, folder)
+        write_sheets(rows, found, folder)
         if curves:
             atomic_write_bytes(folder / "distances.png", png_bytes(draw_distances(curves)))
+            table = distance_table(curves).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+            atomic_write_text(folder / DISTANCES, table)
 
     keep_results(root, destination, note, more=add)
     write_page(experiment, results)
@@ -163,5 +163,5 @@ def write_page(experiment: Experiment, results: Path) -> Path:
     """
     page = results / experiment.name / "README.md"
     run_it = f"s2l experiments run {experiment.name} --scale cpu"
-    atomic_write_text(page, experiment_page(experiment, filed_runs(page.parent), run_it=run_it))
+    atomic_write_text(page, experiment_page(experiment, filed_runs(experiment, page.parent), run_it=run_it))
     return page

@@ -22,6 +22,7 @@ DATA = {
     "reports.page": "reports/templates",
     "reports.papers.published": "reports/papers/published",
     "reports.experiments.catalogue": "reports/experiments/catalogue.yaml",
+    "reports.site.build": "reports/site/templates",
 }
 # Read by `pipeline.cli` for commands that are no stages, so that no result depends on it.
 NO_STAGES = "pipeline/commands/commands.toml"

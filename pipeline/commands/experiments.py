@@ -155,3 +155,21 @@ def page(results: Path) -> None:
     with refusals_as_errors():
         for experiment in read_experiments().values():
             click.echo(write_page(experiment, Path.cwd() / results))
+
+
+@experiments.command(cls=Command)
+@RESULTS
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("artifacts/site"),
+    show_default=True,
+    help="The folder to write, which is replaced.",
+)
+def site(results: Path, out: Path) -> None:
+    """Write all experiments as a site that opens from disk: sorting tables, charts, galleries."""
+    from reports.experiments.catalogue import read_experiments
+    from reports.site.build import build_site
+
+    with refusals_as_errors():
+        click.echo(build_site(read_experiments(), Path.cwd() / results, Path.cwd() / out))

@@ -76,6 +76,17 @@ class Experiment(_Part):
         found = read_published()
         return found[(found["paper"] == self.paper) & (found["table"] == self.shows)]
 
+    def published_data(self) -> str:
+        """The names of the data that the published figures are of."""
+        return ", ".join(dict.fromkeys(self.published()["dataset"]))
+
+    def unmatched(self) -> pd.DataFrame:
+        """The published rows that nothing here reproduces: row, metric, value (as printed), dataset, note."""
+        printed = self.published()
+        matched = {row.published for row in self.rows.values()}
+        others = printed[~printed["row"].isin(matched)][["row", "metric", "value", "dataset", "note"]]
+        return others.assign(value=[f"{value:.2f}" for value in others["value"]])
+
     def published_values(self, measure: str) -> dict[str, float]:
         """Row of ours -> the paper's figure in per cent, for the rows that have one."""
         printed = self.published()

@@ -13,6 +13,7 @@ from reports.figures import LIGHT, new_figure
 from reports.inputs import read_json_lines
 
 BETA = 0.4  # as published
+DISTANCES = "distances.csv"  # in the folder of a filed run
 
 
 def smoothed(values: np.ndarray, beta: float = BETA) -> np.ndarray:
@@ -64,6 +65,15 @@ def distance_figures(curves: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, 
         for name, found in figures.items():
             found["share of the smallest distances"] = 100.0 * float(best.get(name, 0)) / max(len(together), 1)
     return figures
+
+
+def distance_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The smoothed distances as a long table: translator, class, step, distance."""
+    parts = [
+        curve.reset_index().melt("step", var_name="class", value_name="distance").assign(translator=name)
+        for name, curve in curves.items()
+    ]
+    return pd.concat(parts, ignore_index=True)[["translator", "class", "step", "distance"]]
 
 
 def draw_distances(curves: Mapping[str, pd.DataFrame]) -> Figure:

@@ -25,11 +25,13 @@ class FiledRun:
     Attributes:
         name: Its folder's name.
         rows: By name; never empty.
+        folder: Where it was filed.
         pictures: Names of its pictures that the page shows.
     """
 
     name: str
     rows: dict[str, ResultRow]
+    folder: Path
     pictures: tuple[str, ...] = ()
 
     @property
@@ -42,18 +44,29 @@ class FiledRun:
         values = {name: row.figures[measure] for name, row in self.rows.items() if measure in row.figures}
         return compare_order(values, experiment.published_groups(measure), smaller=measure in SMALLER_IS_BETTER)
 
+    def order_sentences(self, experiment: Experiment) -> list[str]:
+        """Whether the published order came out, in words, by each measure that can say."""
+        titles = {name: row.title for name, row in experiment.rows.items()}
+        orders = {measure: self.order(experiment, measure) for measure in experiment.measures}
+        return [
+            f"{measure[:1].upper()}{measure[1:]}: {order.describe(titles)}"
+            for measure, order in orders.items()
+            if order is not None
+        ]
 
-def filed_runs(folder: Path) -> list[FiledRun]:
-    """The runs of one experiment that were filed below a folder, by name.
+
+def filed_runs(experiment: Experiment, folder: Path) -> list[FiledRun]:
+    """The runs of one experiment that were filed below a folder, by name; rows in the experiment's order.
 
     Raises:
         InputError: A row is damaged.
     """
     runs = []
     for place in sorted({rows.parent for rows in folder.glob(f"*/{FOLDER}")}):
-        if rows := read_rows(place):
+        found = read_rows(place)
+        if rows := {name: found[name] for name in [*experiment.rows, *found] if name in found}:
             names = sorted(file.name for pattern in PICTURES for file in place.glob(pattern))
-            runs.append(FiledRun(place.name, rows, tuple(names)))
+            runs.append(FiledRun(place.name, rows, place, tuple(names)))
     return runs
 
 
@@ -78,18 +91,15 @@ def experiment_page(experiment: Experiment, runs: Iterable[FiledRun], *, run_it:
     if experiment.claim:
         lines += [f"The paper: {experiment.claim.text}.", ""]
     if not runs:
-        lines += ["It was not run yet.", "", markdown_table(_rows_table(experiment, None)), ""]
+        lines += ["It was not run yet.", "", markdown_table(rows_table(experiment, None)), ""]
     for run in runs:
-        lines += [f"## {run.name}", "", *_facts(run), "", markdown_table(_rows_table(experiment, run)), ""]
-        for measure in experiment.measures:
-            order = run.order(experiment, measure)
-            if order is not None:
-                titles = {name: row.title for name, row in experiment.rows.items()}
-                lines += [f"{measure[:1].upper()}{measure[1:]}: {order.describe(titles)}", ""]
+        lines += [f"## {run.name}", "", *_facts(run), "", markdown_table(rows_table(experiment, run)), ""]
+        for sentence in run.order_sentences(experiment):
+            lines += [sentence, ""]
         for picture in run.pictures:
             title = picture.removesuffix(".png").replace("-", ": ").replace("_", " ")
             lines += [f"![{title}]({run.name}/{picture})", ""]
-    others = _unmatched(experiment)
+    others = experiment.unmatched()
     if len(others):
         lines += ["## Published rows that nothing here reproduces", "", markdown_table(others), ""]
     return "\n".join(lines).rstrip() + "\n"
@@ -100,7 +110,7 @@ def experiments_table(experiments: Mapping[str, Experiment], results: Path) -> p
     rows = []
     for name, experiment in experiments.items():
         data = experiment.data
-        runs = filed_runs(results / name)
+        runs = filed_runs(experiment, results / name)
         rows.append(
             {
                 "experiment": name,
@@ -144,10 +154,10 @@ def _facts(run: FiledRun) -> list[str]:
     ]
 
 
-def _rows_table(experiment: Experiment, run: FiledRun | None) -> pd.DataFrame:
+def rows_table(experiment: Experiment, run: FiledRun | None) -> pd.DataFrame:
     """One row each: ours, its difference, and the published figure; an en dash where a row was not run."""
     rows = run.rows if run else {}
-    datasets = ", ".join(dict.fromkeys(experiment.published()["dataset"]))
+    datasets = experiment.published_data()
     shown = []
     for name, row in experiment.rows.items():
         ours = rows.get(name)
@@ -186,10 +196,3 @@ def _difference_cells(row: ResultRow | None) -> dict[str, str]:
         "p (Holm)": "–" if difference.p_holm is None else format_p_value(difference.p_holm),
         "verdict": difference.verdict,
     }
-
-
-def _unmatched(experiment: Experiment) -> pd.DataFrame:
-    printed = experiment.published()
-    matched = {row.published for row in experiment.rows.values()}
-    others = printed[~printed["row"].isin(matched)][["row", "metric", "value", "dataset", "note"]]
-    return others.assign(value=[f"{value:.2f}" for value in others["value"]])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from augment.core.files import atomic_write_bytes
 from augment.core.json_files import read_json_object
 from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, Experiment
 from reports.experiments.distances import distance_figures, read_distances
-from reports.experiments.rows import Difference, ResultRow, RunFacts
+from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
 from reports.inputs import strongest_real_only
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
@@ -60,10 +62,26 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
             confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
             if confusion is not None:
                 about |= {"classes": scores[name]["class_names"], "confusion": confusion}
+            about["gallery"] = _gallery(name, scores)
             rows.append(ResultRow(**about, figures=figures, **arms.get(name, ({}, {}))[1]))
         elif name in results.refused:
             rows.append(ResultRow(**about, figures={}, refused=results.refused[name]))
     return rows
+
+
+def write_sheets(rows: Sequence[ResultRow], results: RunResults, folder: Path) -> None:
+    """Writes the galleries of rows that have one to `sheets/` below a folder."""
+    for row in rows:
+        if row.gallery is not None:
+            png = base64.b64decode(read_json_object(results.scores[row.row])["gallery"]["png"])
+            atomic_write_bytes(folder / SHEETS / row.gallery.file, png)
+
+
+def _gallery(name: str, scores: Mapping[str, Mapping[str, Any]]) -> Gallery | None:
+    sheet = (scores.get(name) or {}).get("gallery")
+    if not sheet or not sheet["publishable"]:
+        return None
+    return Gallery(file=f"{name}.png", columns=sheet["columns"], row_labels=sheet["row_labels"], size=sheet["size"])
 
 
 def _arm_figures(

@@ -12,6 +12,7 @@ from augment.core.files import atomic_write_text
 from augment.core.json_files import read_json_object
 
 FOLDER = "rows"
+SHEETS = "sheets"
 
 
 class _Part(BaseModel):
@@ -53,6 +54,15 @@ class Difference(_Part):
     )
 
 
+class Gallery(_Part):
+    """A sheet of test faces and their translations, without gaps: a row for each face, the source first."""
+
+    file: str = Field(description="In `sheets/`.")
+    columns: tuple[str, ...]
+    row_labels: tuple[str, ...] = Field(description="The faces' classes.")
+    size: int = Field(description="Edge of a face in pixels.")
+
+
 class ResultRow(_Part):
     """One row that was run."""
 
@@ -65,17 +75,23 @@ class ResultRow(_Part):
     confusion: tuple[tuple[int, ...], ...] | None = Field(
         default=None, description="Of translated test faces, by wanted class and by recognized one."
     )
+    gallery: Gallery | None = Field(default=None, description="Only of faces that may be published.")
     folds: int | None = None
     test_faces: int | None = None
     refused: str | None = Field(default=None, description="Why it could not be run on these faces.")
     run: RunFacts
+
+    @property
+    def file_name(self) -> str:
+        """Of its file."""
+        return f"{self.row.replace(' ', '_')}.json"
 
 
 def write_rows(rows: list[ResultRow], folder: Path) -> None:
     """Writes `rows/<row>.json` below a folder."""
     for row in rows:
         text = json.dumps(row.model_dump(mode="json", exclude_none=True), indent=1, ensure_ascii=False)
-        atomic_write_text(folder / FOLDER / f"{row.row.replace(' ', '_')}.json", text + "\n")
+        atomic_write_text(folder / FOLDER / row.file_name, text + "\n")
 
 
 def read_rows(folder: Path) -> dict[str, ResultRow]:

@@ -216,7 +216,7 @@ def test_rows_are_files_that_are_read_back(results: RunResults, tmp_path: Path) 
 
 def test_the_page_keeps_published_figures_apart(results: RunResults, tmp_path: Path) -> None:
     write_rows(rows_of_run(MADE_UP, results, FACTS), tmp_path / "rig-cpu")
-    page = experiment_page(MADE_UP, filed_runs(tmp_path), run_it="s2l experiments run made_up")
+    page = experiment_page(MADE_UP, filed_runs(MADE_UP, tmp_path), run_it="s2l experiments run made_up")
     head = next(line for line in page.splitlines() if line.startswith("| row |"))
     assert "| ours: accuracy | published (Oulu-CASIA VIS): accuracy |" in head
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
@@ -229,7 +229,7 @@ def test_the_page_keeps_published_figures_apart(results: RunResults, tmp_path: P
 
 
 def test_an_experiment_that_was_not_run(tmp_path: Path) -> None:
-    page = experiment_page(MADE_UP, filed_runs(tmp_path), run_it="s2l experiments run made_up")
+    page = experiment_page(MADE_UP, filed_runs(MADE_UP, tmp_path), run_it="s2l experiments run made_up")
     assert "It was not run yet." in page and "| LSSL | – | 87.40 |" in page
     table = experiments_table({"made_up": MADE_UP}, tmp_path)
     assert table["runs"].tolist() == ["none"]

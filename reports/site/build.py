@@ -1,0 +1,128 @@
+"""Writes the site: plain HTML with sorting tables, charts and galleries, which opens from disk and fetches nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from augment.core.files import atomic_write_text
+from augment.core.replacing import folder_in_place
+from reports.experiments.catalogue import Experiment
+from reports.experiments.page import FiledRun, experiments_table, filed_runs, rows_table
+from reports.experiments.rows import FOLDER, SHEETS
+from reports.site.charts import charts_of
+
+TEMPLATES = Path(__file__).parent / "templates"
+STYLE = Path(__file__).parent.parent / "templates" / "style.css"
+ASSETS = ("site.css", "site.js")
+
+
+def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) -> Path:
+    """Writes the site of all experiments, run or not.
+
+    Args:
+        experiments: By name.
+        results: Where their rows were filed.
+        out: The folder to write, which is replaced. It contains `index.html`, a page for each experiment, `rows/` with
+            a copy of every row as JSON and of every table as CSV, and `assets/`.
+
+    Returns:
+        The index.
+
+    Raises:
+        InputError: A row is damaged, or `out` contains files that this tool did not write.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+    )
+    environment.filters["script_json"] = _script_json
+    with folder_in_place(out) as folder:
+        _write_assets(folder / "assets")
+        index = experiments_table(experiments, results)
+        page = environment.get_template("index.html.j2").render(experiments=index.to_dict("records"))
+        atomic_write_text(folder / "index.html", page)
+        for name, experiment in experiments.items():
+            runs = filed_runs(experiment, results / name)
+            shown = [_run(experiment, run, folder) for run in runs]
+            page = environment.get_template("experiment.html.j2").render(
+                experiment=experiment,
+                runs=shown,
+                charts={f"{run.name}-{n}": chart for run in runs for n, chart in enumerate(charts_of(experiment, run))},
+                compared=_compared(experiment, runs),
+                empty=None if runs else _table(rows_table(experiment, None)),
+                others=experiment.unmatched().to_dict("records"),
+            )
+            atomic_write_text(folder / f"{name}.html", page)
+    return out / "index.html"
+
+
+def _write_assets(folder: Path) -> None:
+    import vl_convert  # it holds Vega, Vega-Lite and Vega-Embed, and is slow to load
+
+    folder.mkdir(parents=True)
+    for name in ASSETS:
+        shutil.copyfile(TEMPLATES / name, folder / name)
+    base = STYLE.read_text(encoding="utf-8")
+    atomic_write_text(folder / "style.css", base)
+    # A classic script that sets one global: a module can't be loaded from file://.
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    atomic_write_text(folder / "vega.js", bundle)
+
+
+def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
+    """What a page says of one run; its rows and sheets are copied beside the page."""
+    place = Path("rows") / experiment.name / run.name
+    shutil.copytree(run.folder / FOLDER, folder / place)
+    table = rows_table(experiment, run)
+    atomic_write_text(folder / place / "table.csv", table.to_csv(index=False, lineterminator="\n"))
+    sheets = []
+    for name, row in run.rows.items():
+        if row.gallery is not None:
+            file = run.folder / SHEETS / row.gallery.file
+            (folder / place / SHEETS).mkdir(exist_ok=True)
+            shutil.copyfile(file, folder / place / SHEETS / row.gallery.file)
+            sheet = row.gallery.model_dump() | {"file": str(place / SHEETS / row.gallery.file)}
+            sheets.append({"row": name, "title": row.title, **sheet})
+    charts = charts_of(experiment, run)
+    return {
+        "name": run.name,
+        "facts": run.facts,
+        "table": _table(table),
+        "place": str(place),
+        "orders": run.order_sentences(experiment),
+        "charts": [
+            {"key": f"{run.name}-{number}", "title": chart["title"], "small": chart.get("mark") == "rect"}
+            for number, chart in enumerate(charts)
+        ],
+        "sheets": sheets,
+        "rows": [{"file": f"{place}/{row.file_name}", "title": row.title} for row in run.rows.values()],
+    }
+
+
+def _compared(experiment: Experiment, runs: list[FiledRun]) -> dict[str, dict[str, dict[str, float]]]:
+    """Run -> title of a row -> figures, for the comparison of two runs."""
+    return {
+        run.name: {row.title: row.figures for name, row in run.rows.items() if name in experiment.rows} for run in runs
+    }
+
+
+def _table(table: Any) -> dict[str, Any]:
+    return {"columns": list(table.columns), "rows": table.to_numpy(dtype=object).tolist()}
+
+
+def _script_json(value: Any) -> str:
+    """JSON that can stand in a script element: no `<` that could end it, and no value that JSON lacks."""
+    text = json.dumps(value, default=_plain, allow_nan=False, ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(type(value).__name__)

@@ -1,0 +1,201 @@
+"""Vega-Lite specifications of the site's charts; https://vega.github.io/vega-lite/ (BSD 3-Clause) draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.experiments.catalogue import Experiment
+from reports.experiments.distances import DISTANCES
+from reports.experiments.page import FiledRun
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
+Spec = dict[str, Any]
+ROW_HEIGHT = 28  # pixels
+
+
+def charts_of(experiment: Experiment, run: FiledRun) -> list[Spec]:
+    """The charts of one run, each with a `title` and a `description` for who can't see it."""
+    found = [
+        _measures(experiment, run),
+        _differences(run),
+        _amounts(run),
+        _distances(run),
+        *(_confusion(name, row.classes, row.confusion, row.title) for name, row in run.rows.items() if row.confusion),
+    ]
+    return [chart for chart in found if chart is not None]
+
+
+def _spec(title: str, description: str, values: Sequence[Mapping[str, Any]], **rest: Any) -> Spec:
+    return {"$schema": SCHEMA, "title": title, "description": description, "data": {"values": values}, **rest}
+
+
+def _measures(experiment: Experiment, run: FiledRun) -> Spec | None:
+    """Ours beside the published figure, row by row; the first measure."""
+    measure = experiment.measures[0]
+    published = experiment.published_values(measure)
+    values = [
+        {"row": row.title, "figure": round(figure, 3), "of": of}
+        for name, row in experiment.rows.items()
+        for of, figure in (
+            (f"ours: {run.facts.data}", run.rows[name].figures.get(measure) if name in run.rows else None),
+            (f"published: {experiment.published_data()}", published.get(name)),
+        )
+        if figure is not None
+    ]
+    if not values:
+        return None
+    order = [row.title for row in experiment.rows.values()]
+    return _spec(
+        f"{measure}, ours and published",
+        f"{measure} of every row; the two are of different data.",
+        values,
+        width="container",
+        height=ROW_HEIGHT * len({value["row"] for value in values}),
+        mark={"type": "point", "filled": True, "size": 90},
+        encoding={
+            "y": {"field": "row", "type": "nominal", "sort": order, "title": None, "axis": {"labelLimit": 260}},
+            "x": {"field": "figure", "type": "quantitative", "title": measure, "scale": {"zero": False}},
+            "color": {"field": "of", "type": "nominal", "title": None, "legend": {"orient": "top", "labelLimit": 400}},
+            "shape": {"field": "of", "type": "nominal", "title": None},
+            "tooltip": [{"field": "row"}, {"field": "of"}, {"field": "figure"}],
+        },
+    )
+
+
+def _differences(run: FiledRun) -> Spec | None:
+    """Differences with their intervals."""
+    values = [
+        {
+            "row": row.title,
+            "difference": row.difference.value,
+            "low": row.difference.low,
+            "high": row.difference.high,
+            "verdict": row.difference.verdict,
+        }
+        for row in run.rows.values()
+        if row.difference
+    ]
+    if not values:
+        return None
+    first = next(row.difference for row in run.rows.values() if row.difference)
+    y = {"field": "row", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}}
+    x = {"type": "quantitative", "title": f"points of {first.metric} from {first.against}"}
+    tooltip = [{"field": field} for field in ("row", "difference", "low", "high", "verdict")]
+    return _spec(
+        "Learning from the faces: differences with 95 % intervals",
+        f"Difference of each row from {first.against}, in points of {first.metric}.",
+        values,
+        width="container",
+        height=ROW_HEIGHT * len(values),
+        encoding={"y": y, "tooltip": tooltip},
+        layer=[
+            {"mark": {"type": "rule", "strokeDash": [4, 4]}, "encoding": {"x": {"datum": 0}, "y": None}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 3},
+                "encoding": {"x": {"field": "low", **x}, "x2": {"field": "high"}},
+            },
+            {"mark": {"type": "point", "filled": True, "size": 80}, "encoding": {"x": {"field": "difference", **x}}},
+        ],
+    )
+
+
+def _amounts(run: FiledRun) -> Spec | None:
+    """Accuracy against the number of synthetic faces, where rows say it in their names (`lssl_500`)."""
+    values = []
+    for name, row in run.rows.items():
+        maker, _, number = name.rpartition("_")
+        if maker and number.isdecimal() and "accuracy" in row.figures:
+            values.append({"translator": maker, "per class": int(number), "accuracy": row.figures["accuracy"]})
+    if len({value["per class"] for value in values}) < 2:
+        return None
+    return _spec(
+        "Accuracy against the number of synthetic faces",
+        "Accuracy for each number of synthetic faces of a class; the axis of numbers is logarithmic.",
+        values,
+        width="container",
+        height=260,
+        mark={"type": "line", "point": True},
+        encoding={
+            "x": {"field": "per class", "type": "quantitative", "scale": {"type": "log"}},
+            "y": {"field": "accuracy", "type": "quantitative", "scale": {"zero": False}},
+            "color": {"field": "translator", "type": "nominal"},
+            "tooltip": [{"field": "translator"}, {"field": "per class"}, {"field": "accuracy"}],
+        },
+    )
+
+
+def _distances(run: FiledRun) -> Spec | None:
+    """Distances of each class's faces in the course of the trainings."""
+    file = run.folder / DISTANCES
+    if not file.is_file():
+        return None
+    table = pd.read_csv(file)
+    titles = {name: row.title for name, row in run.rows.items()}
+    columns = ("training", "class", "step", "distance")
+    table["training"] = table["translator"].map(lambda name: titles.get(name, name))
+    return _spec(
+        "Distance of each class's faces from real ones, in the course of the training",
+        "One panel for each class, one line for each training; smoothed.",
+        [dict(zip(columns, values, strict=True)) for values in table[list(columns)].itertuples(index=False)],
+        columns=3,
+        facet={"field": "class", "type": "nominal", "title": None},
+        spec={
+            "width": 220,
+            "height": 140,
+            "mark": {"type": "line", "point": {"size": 18}},
+            "encoding": {
+                "x": {"field": "step", "type": "quantitative"},
+                "y": {"field": "distance", "type": "quantitative", "scale": {"zero": False}},
+                "color": {
+                    "field": "training",
+                    "type": "nominal",
+                    "title": None,
+                    "scale": {"scheme": "tableau10"},
+                    "legend": {"orient": "bottom", "columns": 2, "labelLimit": 320},
+                },
+                "tooltip": [{"field": "training"}, {"field": "class"}, {"field": "step"}, {"field": "distance"}],
+            },
+        },
+        resolve={"scale": {"y": "independent"}},
+    )
+
+
+def _confusion(name: str, classes: tuple[str, ...], counts: Any, title: str) -> Spec:
+    """Translated test faces by wanted and recognized class."""
+    counted = np.asarray(counts)
+    totals = counted.sum(axis=1)
+    values = [
+        {
+            "wanted": wanted,
+            "recognized": seen,
+            "faces": int(counted[i, j]),
+            "share": round(float(counted[i, j] / max(totals[i], 1)), 4),
+        }
+        for i, wanted in enumerate(classes)
+        for j, seen in enumerate(classes)
+    ]
+    axis = {"type": "nominal", "sort": list(classes)}
+    return _spec(
+        f"{title}: what is recognized in translated faces",
+        f"Confusion matrix of {title}, by wanted and recognized class; the table of rows links to its numbers.",
+        values,
+        width=260,
+        height=260,
+        mark="rect",
+        encoding={
+            "x": {"field": "recognized", **axis},
+            "y": {"field": "wanted", **axis},
+            "color": {"field": "share", "type": "quantitative", "scale": {"domain": [0, 1]}, "title": None},
+            "tooltip": [
+                {"field": "wanted"},
+                {"field": "recognized"},
+                {"field": "faces"},
+                {"field": "share", "format": ".1%"},
+            ],
+        },
+        usermeta={"row": name},
+    )
