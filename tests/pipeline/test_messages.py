@@ -89,6 +89,7 @@ def run_check(*arguments: str, **environment: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.nightly
 def test_quiet_leaves_the_last_line_and_verbose_says_more() -> None:
     """Before the command, after it, and by the environment, which `dvc repro` hands on."""
     quiet = run_check("-q", "check")
