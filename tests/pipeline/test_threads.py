@@ -88,7 +88,7 @@ def test_processes_change_nothing_that_is_learned(tmp_path: Path) -> None:
     assert written(artifacts / "translators") == alone
 
 
-@pytest.mark.nightly  # tests/augment/translators/test_ranks.py and tests/classifiers/test_classifier_ranks.py compare each
+@pytest.mark.nightly  # each is compared in test_ranks.py and test_classifier_ranks.py
 def test_ranks_share_translators_and_classifiers(tmp_path: Path) -> None:
     """The stages themselves: what is fitted at once is as ever, and another number of ranks is another result."""
     values = yaml.safe_load(compose_profile(ROOT, [*PROFILE[:2], "runtime.ranks=2", "seeds=[0]"]))
