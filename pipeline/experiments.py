@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import logging
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+import yaml
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_bytes, atomic_write_text
@@ -12,7 +17,10 @@ from augment.core.json_files import read_json_object
 from augment.training.distances import DISTANCES_FILE
 from pipeline.core.devices import choose_device, name_of
 from pipeline.core.workspace import Artifacts, fold_directory
+from pipeline.data_set import open_data_set
+from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.whole import load_parameters
+from pipeline.profile import compose_profile
 from pipeline.results import describe_data, keep_results, without_root
 from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
@@ -37,7 +45,18 @@ def overrides_of(
         scale: The budget.
         dataset: An option of conf/dataset; None: the embedded stand-in.
         others: Further words, which win.
+
+    Raises:
+        InputError: A further word chooses the experiment, the scale or the data set.
     """
+    fixed = {"experiment": "its name", "scale": "--scale", "dataset": "--dataset"}
+    problems = [
+        Problem(word, "would run something else than the rows say", f"use {fixed[key]}")
+        for word in others
+        if (key := word.lstrip("+~").partition("=")[0]) in fixed
+    ]
+    if problems:
+        raise InputError(problems)
     words = [f"experiment={experiment.name}", f"scale={scale}"]
     if dataset is not None and dataset != experiment.data.stand_in:
         words.append(f"dataset={dataset}")
@@ -47,13 +66,26 @@ def overrides_of(
     return [*words, *others]
 
 
-def run_name(experiment: Experiment, *, scale: str, dataset: str | None = None) -> str:
-    """The name of the folder that a run is filed in: data and scale."""
-    return f"{dataset or experiment.data.stand_in}-{scale}"
+def run_name(experiment: Experiment, *, scale: str, dataset: str | None = None, others: Sequence[str] = ()) -> str:
+    """The name of the folder that a run is filed in: data, scale, and what else was set but where data lie.
+
+    So a run with other settings does not take the place of the one without.
+    """
+    changes = [word for word in others if not word.partition("=")[0].endswith(".root")]
+    words = [f"{dataset or experiment.data.stand_in}-{scale}", *changes]
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words)).strip("_")[:120]
 
 
 def file_experiment(
-    root: Path, name: str, *, scale: str, dataset: str | None, command: str, results: Path, note: str = ""
+    root: Path,
+    name: str,
+    *,
+    scale: str,
+    dataset: str | None,
+    command: str,
+    results: Path,
+    others: Sequence[str] = (),
+    note: str = "",
 ) -> Path:
     """Files the rows of a finished run, its report's text, and the experiment's page.
 
@@ -64,6 +96,7 @@ def file_experiment(
         dataset: Of the run; None: the stand-in.
         command: That makes the run again.
         results: The folder of all results, such as docs/results.
+        others: Further words of `s2l profile` that it was run with.
         note: A sentence on how the run was made.
 
     Returns:
@@ -81,7 +114,7 @@ def file_experiment(
     run, environment = metrics.get("run", {}), describe_environment(device)
     facts = RunFacts(
         dataset=dataset or experiment.data.stand_in,
-        data=describe_data(parameters.dataset.source, parameters.dataset.settings),
+        data=_describe(parameters.dataset),
         scale=scale,
         command=without_root(command),
         seed=parameters.seed,
@@ -118,14 +151,19 @@ def file_experiment(
     if not rows:
         why = f"has no row of {experiment.paper}, {experiment.shows}"
         raise InputError(Problem(str(root / "params.yaml"), why, f"run `s2l experiments run {name}`"))
-    destination = results / name / run_name(experiment, scale=scale, dataset=dataset)
+    destination = results / name / run_name(experiment, scale=scale, dataset=dataset, others=others)
     curves = read_distances(distances)
+    titles = {row: entry.title for row, entry in experiment.rows.items()}
+    gallery = next((row.gallery for row in rows if row.row == experiment.samples), None)
 
     def add(folder: Path) -> None:
         write_rows(rows, folder)
         write_sheets(rows, found, folder)
+        if experiment.samples and gallery is not None:  # there is one only of faces that may be published
+            for sheet in _samples(artifacts.translator(experiment.samples)):
+                shutil.copyfile(sheet, folder / f"samples-{sheet.stem}.png")
         if curves:
-            atomic_write_bytes(folder / "distances.png", png_bytes(draw_distances(curves)))
+            atomic_write_bytes(folder / "distances.png", png_bytes(draw_distances(curves, titles)))
             table = distance_table(curves).to_csv(index=False, float_format="%.6g", lineterminator="\n")
             atomic_write_text(folder / DISTANCES, table)
 
@@ -134,34 +172,87 @@ def file_experiment(
     return destination
 
 
+def _describe(dataset: DatasetSettings) -> str:
+    """The data set in words, with what was taken of it where that is not all."""
+    words = [describe_data(dataset.source, dataset.settings)]
+    if dataset.attribute != "expression":
+        words.append(f"classes: {dataset.attribute}")
+    if dataset.classes is not None:
+        words.append(f"of the classes {', '.join(dataset.classes)}")
+    return ", ".join(words)
+
+
+def _samples(translator: Path, count: int = 6) -> list[Path]:
+    """At most so many of a translator's sample sheets, evenly over its training, the last among them."""
+    sheets = sorted(fold_directory(translator, 0).glob("samples/*.png"))
+    if len(sheets) <= count:
+        return sheets
+    return [sheets[round(place)] for place in np.linspace(0, len(sheets) - 1, count)]
+
+
+def check_own_data(project: Path, overrides: Sequence[str]) -> None:
+    """Refuses a run whose data set is not there or has other settings, before anything is written.
+
+    Raises:
+        InputError: The profile can't be composed, or the data set can't be opened.
+    """
+    values = yaml.safe_load(compose_profile(project, list(overrides)))
+    open_data_set(DatasetSettings.model_validate(values["dataset"]), project)
+
+
 def run_smoke(
-    name: str, *, project: Path, dataset: str | None, others: Sequence[str], command: str, results: Path
+    name: str,
+    *,
+    project: Path,
+    workspace: Path,
+    dataset: str | None,
+    others: Sequence[str],
+    command: str,
+    results: Path,
+    note: str = "",
 ) -> str:
     """Runs an experiment at the smoke scale in a folder of its own, and files it.
 
     The stages run in this process, without DVC: they take seconds, and to start each would take longer than its work.
     Nothing of the project's folder is touched but `results`.
 
+    Args:
+        name: Of the experiment.
+        project: A clone of the project.
+        workspace: A folder to make, whose parent the caller removes.
+        dataset: As of `overrides_of`.
+        others: As of `overrides_of`.
+        command: That makes the run again.
+        results: As of `file_experiment`.
+        note: As of `file_experiment`.
+
     Returns:
         What failed; empty if nothing did.
     """
-    experiment = find_experiment(name)
+    logging.getLogger("pipeline.stages.report").setLevel(logging.ERROR)  # it names a page that is gone at once
+    workspace.mkdir()
     try:
-        with tempfile.TemporaryDirectory(prefix=f"s2l-{name}-") as folder:
-            run_whole(Path(folder), project, overrides_of(experiment, scale="smoke", dataset=dataset, others=others))
-            file_experiment(Path(folder), name, scale="smoke", dataset=dataset, command=command, results=results)
+        overrides = overrides_of(find_experiment(name), scale="smoke", dataset=dataset, others=others)
+        run_whole(workspace, project, overrides)
+        file_experiment(
+            workspace,
+            name,
+            scale="smoke",
+            dataset=dataset,
+            command=command,
+            results=results,
+            others=others,
+            note=note,
+        )
     except Exception as error:  # the others are to run all the same
-        return f"{name}: {type(error).__name__}: {error}"
+        return f"{name}: {error if isinstance(error, InputError) else f'{type(error).__name__}: {error}'}"
     return ""
 
 
 def write_page(experiment: Experiment, results: Path) -> Path:
-    """Writes an experiment's page anew from all its filed rows.
-
-    Raises:
-        InputError: A row is damaged.
-    """
+    """Writes an experiment's page anew from all its filed rows; what is damaged is named on it."""
     page = results / experiment.name / "README.md"
     run_it = f"s2l experiments run {experiment.name} --scale cpu"
-    atomic_write_text(page, experiment_page(experiment, filed_runs(experiment, page.parent), run_it=run_it))
+    runs, problems = filed_runs(experiment, page.parent)
+    atomic_write_text(page, experiment_page(experiment, runs, problems, run_it=run_it))
     return page

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
@@ -113,17 +115,23 @@ def _may_show(report_data: Path, source: str) -> bool:
     return bool(licence.is_public_domain and facts["source"] == source)  # otherwise params.yaml belongs to another run
 
 
-def describe_data(source: str, settings: dict[str, object]) -> str:
+def describe_data(source: str, settings: dict[str, Any]) -> str:
     """The data set in words."""
     if source == "rig":
         listed = ", ".join(f"{key} {value}" for key, value in settings.items())
         return f"embedded faces ({listed})"
+    if source == "joint":
+        return " and ".join(describe_data(part["source"], part.get("settings", {})) for part in settings["parts"])
     return source
 
 
+# The value of a key that ends in `root`, up to the next key, option or end: it may hold blanks.
+_ROOT = re.compile(r"([\w.]*\broot=).*?(?=['\"]?(?:\s+[+~]*[\w.@/]+=|\s+--|$))")
+
+
 def without_root(command: str) -> str:
-    """Removes the user's path from the command, for privacy."""
-    return " ".join("dataset.root=..." if part.startswith("dataset.root=") else part for part in command.split())
+    """Removes the user's paths from the command, for privacy."""
+    return _ROOT.sub(r"\1...", command)
 
 
 def _hide_root(file: Path, root: str) -> None:

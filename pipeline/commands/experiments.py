@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import signal
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from augment.core.errors import InputError
 from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 if TYPE_CHECKING:
@@ -33,12 +37,16 @@ RESULTS = click.option(
 def experiments(context: click.Context, results: Path) -> None:
     """List the papers' tables and figures: data, what was run, and whether the published order came out."""
     if context.invoked_subcommand is not None:
+        if context.get_parameter_source("results") is not ParameterSource.DEFAULT:
+            context.default_map = {name: {"results": str(results)} for name in ("run", "page", "site")}
         return
     from reports.experiments.catalogue import read_experiments
-    from reports.experiments.page import experiments_table
+    from reports.experiments.page import experiments_table, filed_runs
 
     with refusals_as_errors():
-        table = experiments_table(read_experiments(), results)
+        catalogue = read_experiments()
+        filed = {name: filed_runs(experiment, results / name) for name, experiment in catalogue.items()}
+        table = experiments_table(catalogue, {name: runs for name, (runs, _) in filed.items()})
         for row in table.to_dict("records"):
             click.echo(f"{row['experiment']}: {row['paper']}")
             own = f", its own: {row['own_data']}" if row["own_data"] else ""
@@ -46,6 +54,8 @@ def experiments(context: click.Context, results: Path) -> None:
             click.echo(f"  runs: {row['runs']}")
             if row["runs"] != "none":
                 click.echo(f"  pairs of rows in the published order: {row['published_order']}")
+        if problems := [problem for _, found in filed.values() for problem in found]:
+            raise InputError(problems, "of what was filed, this can't be shown:")
 
 
 @experiments.command(cls=Command)
@@ -53,7 +63,9 @@ def experiments(context: click.Context, results: Path) -> None:
 @click.option("--scale", type=click.Choice(["smoke", "cpu", "long", "gpu", "paper"]), default="cpu", show_default=True)
 @click.option("--dataset", help="An option of conf/dataset; without it embedded faces with the data's structure.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A word of `s2l profile`; several times.")
-@click.option("--parallel", type=click.IntRange(1), help="Stages that run at once; 2 by default.")
+@click.option(
+    "--parallel", type=click.IntRange(1), help="Stages (of smoke runs: experiments) that run at once; 2 by default."
+)
 @click.option("--note", default="", help="A sentence on how the run was made.")
 @RESULTS
 def run(
@@ -71,19 +83,33 @@ def run(
     With --scale smoke it runs in a folder of its own, without DVC. Your copy of a data set: `--dataset fer2013 --set
     dataset.root=PATH`.
     """
+    from pipeline.experiments import check_own_data, overrides_of
     from reports.experiments.catalogue import find_experiment, read_experiments
 
-    root = Path.cwd()
-    if scale == "smoke" and click.get_current_context().get_parameter_source("results") is ParameterSource.DEFAULT:
+    # By an exception, so that whatever runs is ended too, and folders of smoke runs are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    root, smoke = Path.cwd(), scale == "smoke"
+    if smoke and click.get_current_context().get_parameter_source("results") is ParameterSource.DEFAULT:
         results = Path("artifacts/smoke-results")  # they show that everything works, and nothing else
     words = [f"--scale {scale}", *([f"--dataset {dataset}"] if dataset else [])]
     words += [f"--set {shlex.quote(word)}" for word in settings]
-    with refusals_as_errors("interrupted; the same command goes on where this one was"):
+    resumes = "begins anew" if smoke else "goes on where this one was"
+    with refusals_as_errors(f"interrupted; the same command {resumes}"):
         chosen = list(read_experiments()) if names == ("all",) else list(dict.fromkeys(names))
         wanted = {name: (find_experiment(name), f"s2l experiments run {name} {' '.join(words)}") for name in chosen}
-        run_them = _run_smoke if scale == "smoke" else partial(_run_flows, scale=scale, parallel=parallel, note=note)
+        for experiment, _ in wanted.values():
+            check_own_data(root, overrides_of(experiment, scale=scale, dataset=dataset, others=settings))
+        run_them = _run_smoke if smoke else partial(_run_flows, scale=scale)
         failures = []
-        for name, failure in run_them(wanted, root, dataset=dataset, settings=settings, results=root / results):
+        for name, failure in run_them(
+            wanted,
+            root,
+            dataset=dataset,
+            settings=settings,
+            results=root / results,
+            parallel=parallel,
+            note=note,
+        ):
             if failure:
                 failures.append(failure)
             else:
@@ -93,25 +119,36 @@ def run(
 
 
 def _run_smoke(
-    wanted: Wanted, root: Path, *, dataset: str | None, settings: tuple[str, ...], results: Path
+    wanted: Wanted,
+    root: Path,
+    *,
+    dataset: str | None,
+    settings: tuple[str, ...],
+    results: Path,
+    parallel: int | None,
+    note: str,
 ) -> Iterator[tuple[str, str]]:
     """Runs experiments of seconds, as many at once as there are processors; yields a name and what failed."""
     from augment.core.processes import processors, run_in_processes
     from pipeline.experiments import run_smoke
 
-    calls = [
-        {
-            "name": name,
-            "project": root,
-            "dataset": dataset,
-            "others": settings,
-            "command": command,
-            "results": results,
-        }
-        for name, (_, command) in wanted.items()
-    ]
-    for number, failure in run_in_processes(run_smoke, calls, processes=processors()):
-        yield str(calls[number]["name"]), failure
+    # Removed here, for a worker process that is ended has no time to.
+    with tempfile.TemporaryDirectory(prefix="s2l-smoke-", ignore_cleanup_errors=True) as folder:
+        calls = [
+            {
+                "name": name,
+                "project": root,
+                "workspace": Path(folder) / name,
+                "dataset": dataset,
+                "others": settings,
+                "command": command,
+                "results": results,
+                "note": note,
+            }
+            for name, (_, command) in wanted.items()
+        ]
+        for number, failure in run_in_processes(run_smoke, calls, processes=parallel or processors()):
+            yield str(calls[number]["name"]), failure
 
 
 def _run_flows(
@@ -138,11 +175,20 @@ def _run_flows(
         try:
             with patient_with_temporary_server():
                 synthesize_to_learn(workspace=str(root), overrides=overrides, parallel=parallel)
-        except FlowFailedError as error:  # the others may run all the same
+            file_experiment(
+                root,
+                name,
+                scale=scale,
+                dataset=dataset,
+                command=command,
+                results=results,
+                others=settings,
+                note=note,
+            )
+        except (FlowFailedError, InputError) as error:  # the others may run all the same
             yield name, f"{name}: {error}"
-            continue
-        file_experiment(root, name, scale=scale, dataset=dataset, command=command, results=results, note=note)
-        yield name, ""
+        else:
+            yield name, ""
 
 
 @experiments.command(cls=Command)

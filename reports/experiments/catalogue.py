@@ -51,6 +51,9 @@ class Experiment(_Part):
     Attributes:
         name: Also of its file in conf/experiment.
         rows: By the name of the arm or translator, or what else is measured (`real test faces`, `profile`).
+        compared_with: The row that differences are from; None: the strongest arm of real faces.
+        claim: What the paper says without figures.
+        samples: The translator whose sample sheets, of the course of its training, are shown.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Experiment(_Part):
     rows: dict[str, Row]
     compared_with: str | None = None
     claim: Claim | None = None
+    samples: str | None = None
 
     @model_validator(mode="after")
     def _names_are_rows(self) -> Experiment:

@@ -76,8 +76,13 @@ def distance_table(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[["translator", "class", "step", "distance"]]
 
 
-def draw_distances(curves: Mapping[str, pd.DataFrame]) -> Figure:
-    """One panel for each class, a line for each training."""
+def draw_distances(curves: Mapping[str, pd.DataFrame], titles: Mapping[str, str]) -> Figure:
+    """One panel for each class, a line for each training.
+
+    Args:
+        curves: As `read_distances` gives them.
+        titles: Of the trainings.
+    """
     classes = list(next(iter(curves.values())).columns)
     columns = min(4, len(classes))
     rows = -(-len(classes) // columns)
@@ -88,11 +93,11 @@ def draw_distances(curves: Mapping[str, pd.DataFrame]) -> Figure:
                 curve.index, curve[name], label=label, linewidth=1.1, color=LIGHT.series[number % len(LIGHT.series)]
             )
         axis.set_title(name, fontsize=8)
+        axis.set_xlabel("step", fontsize=7)
         axis.tick_params(labelsize=7)
         axis.grid()
     for axis in axes.flat[len(classes) :]:
         axis.set_visible(False)
-    figure.supxlabel("step", fontsize=8)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=7, ncols=min(2, len(labels)))
     return figure

@@ -15,13 +15,13 @@ class Order:
         pairs: Pairs of rows that were run and that the paper ranks.
         agreeing: Those that ours ranks alike; equal values agree with no order.
         best_published: The best published rows among those that were run.
-        best_ours: The best of ours among those that the paper ranks.
+        best_ours: The best of ours among those that the paper ranks; several where they are equal.
     """
 
     pairs: int
     agreeing: int
     best_published: tuple[str, ...]
-    best_ours: str
+    best_ours: tuple[str, ...]
 
     @property
     def came_out(self) -> bool:
@@ -34,12 +34,11 @@ class Order:
         Args:
             titles: Of the rows.
         """
-        best = titles[self.best_ours]
-        first = (
-            "as published"
-            if self.best_ours in self.best_published
-            else (f"where the paper has {' or '.join(titles[name] for name in self.best_published)}")
-        )
+        best = " and ".join(titles[name] for name in self.best_ours)
+        if set(self.best_ours) <= set(self.best_published):
+            first = "as published"
+        else:
+            first = f"where the paper has {' or '.join(titles[name] for name in self.best_published)}"
         verdict = "The published order came out" if self.came_out else "The published order did not come out"
         return f"{verdict}: {self.agreeing} of {self.pairs} pairs of rows are in it; the best is {best}, {first}."
 
@@ -67,9 +66,10 @@ def compare_order(
         for one, other in ranked
     )
     least = min(ranks.values())
+    best = max(sign * values[name] for name in ranks)
     return Order(
         pairs=len(ranked),
         agreeing=agreeing,
         best_published=tuple(name for name, rank in ranks.items() if rank == least),
-        best_ours=max(ranks, key=lambda name: sign * values[name]),
+        best_ours=tuple(name for name in ranks if sign * values[name] == best),
     )

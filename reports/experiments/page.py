@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from augment.core.errors import InputError, Problem
+from augment.core.seals import seal_problems
 from reports.cost import duration
 from reports.experiments.catalogue import SMALLER_IS_BETTER, Experiment
 from reports.experiments.order import Order, compare_order
 from reports.experiments.rows import FOLDER, ResultRow, RunFacts, read_rows
 from reports.tables import format_p_value, markdown_table, signed
 
-PICTURES = ("distances.png", "accuracy_against_n.png", "gallery-*.png")
+PICTURES = ("distances.png", "accuracy_against_n.png", "gallery-*.png", "losses-*.png", "samples-*.png")
+FIX = "run the experiment again, which files it anew, or take it from git: `git checkout` the folder"
 INTERVAL = "learned from: difference [95 % interval]"
 
 
@@ -55,27 +58,37 @@ class FiledRun:
         ]
 
 
-def filed_runs(experiment: Experiment, folder: Path) -> list[FiledRun]:
+def filed_runs(experiment: Experiment, folder: Path) -> tuple[list[FiledRun], list[Problem]]:
     """The runs of one experiment that were filed below a folder, by name; rows in the experiment's order.
 
-    Raises:
-        InputError: A row is damaged.
+    Returns:
+        The runs, and what is wrong with others: a row can't be read, or a file is not as it was filed (by its seal).
     """
-    runs = []
+    runs: list[FiledRun] = []
+    problems: list[Problem] = []
     for place in sorted({rows.parent for rows in folder.glob(f"*/{FOLDER}")}):
-        found = read_rows(place)
+        try:
+            if changed := seal_problems(place, FIX):
+                raise InputError(changed)
+            found = read_rows(place)
+        except InputError as error:
+            problems += error.problems
+            continue
         if rows := {name: found[name] for name in [*experiment.rows, *found] if name in found}:
             names = sorted(file.name for pattern in PICTURES for file in place.glob(pattern))
             runs.append(FiledRun(place.name, rows, place, tuple(names)))
-    return runs
+    return runs, problems
 
 
-def experiment_page(experiment: Experiment, runs: Iterable[FiledRun], *, run_it: str) -> str:
+def experiment_page(
+    experiment: Experiment, runs: Iterable[FiledRun], problems: Iterable[Problem] = (), *, run_it: str
+) -> str:
     """The page, in Markdown.
 
     Args:
         experiment: What it shows.
         runs: Those that were filed.
+        problems: What is wrong with others.
         run_it: The command that runs it.
     """
     runs = list(runs)
@@ -90,6 +103,8 @@ def experiment_page(experiment: Experiment, runs: Iterable[FiledRun], *, run_it:
     ]
     if experiment.claim:
         lines += [f"The paper: {experiment.claim.text}.", ""]
+    for problem in problems:
+        lines += [f"Left out: {problem}", ""]
     if not runs:
         lines += ["It was not run yet.", "", markdown_table(rows_table(experiment, None)), ""]
     for run in runs:
@@ -105,20 +120,23 @@ def experiment_page(experiment: Experiment, runs: Iterable[FiledRun], *, run_it:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def experiments_table(experiments: Mapping[str, Experiment], results: Path) -> pd.DataFrame:
-    """All experiments: paper, data, and for what was filed the time and whether the published order came out."""
+def experiments_table(experiments: Mapping[str, Experiment], runs: Mapping[str, Sequence[FiledRun]]) -> pd.DataFrame:
+    """All experiments: paper, data, and for what was filed the time and whether the published order came out.
+
+    Args:
+        experiments: By name.
+        runs: Those that were filed, by the experiment's name.
+    """
     rows = []
     for name, experiment in experiments.items():
-        data = experiment.data
-        runs = filed_runs(experiment, results / name)
         rows.append(
             {
                 "experiment": name,
                 "paper": f"{experiment.paper}, {experiment.shows}",
-                "stand_in": data.stand_in,
-                "own_data": data.own or "",
-                "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs) or "none",
-                "published_order": "; ".join(_orders(experiment, run) for run in runs),
+                "stand_in": experiment.data.stand_in,
+                "own_data": experiment.data.own or "",
+                "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs[name]) or "none",
+                "published_order": "; ".join(_orders(experiment, run) for run in runs[name]),
             }
         )
     return pd.DataFrame(rows)
@@ -168,7 +186,7 @@ def rows_table(experiment: Experiment, run: FiledRun | None) -> pd.DataFrame:
             if published:
                 cells[f"published ({datasets}): {measure}"] = published.get(name)
         if any(other.difference for other in rows.values()):
-            cells |= _difference_cells(ours)
+            cells |= _difference_cells(ours, experiment)
         if any(other.refused for other in rows.values()):
             cells["refused"] = (ours.refused if ours else None) or ""
         shown.append(cells)
@@ -185,14 +203,16 @@ def _figure(column: str, value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
-def _difference_cells(row: ResultRow | None) -> dict[str, str]:
+def _difference_cells(row: ResultRow | None, experiment: Experiment) -> dict[str, str]:
     difference = row.difference if row else None
     if difference is None:
-        return {INTERVAL: "–", "against": "–", "p (Holm)": "–", "verdict": "–"}
+        return dict.fromkeys((INTERVAL, "from", "p (Holm)", "p (McNemar, seed by seed)", "verdict"), "–")
     bounds = f"[{signed(difference.low)}, {signed(difference.high)}]"
+    against = experiment.rows.get(difference.against)
     return {
         INTERVAL: f"{signed(difference.value)} {bounds} points of {difference.metric}",
-        "against": difference.against,
+        "from": against.title if against else difference.against,
         "p (Holm)": "–" if difference.p_holm is None else format_p_value(difference.p_holm),
+        "p (McNemar, seed by seed)": ", ".join(map(format_p_value, difference.p_mcnemar)) or "–",
         "verdict": difference.verdict,
     }

@@ -62,7 +62,7 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
             confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
             if confusion is not None:
                 about |= {"classes": scores[name]["class_names"], "confusion": confusion}
-            about["gallery"] = _gallery(name, scores)
+            about |= {"gallery": _gallery(name, scores), "per_class": results.arms.get(name, {}).get("per_class")}
             rows.append(ResultRow(**about, figures=figures, **arms.get(name, ({}, {}))[1]))
         elif name in results.refused:
             rows.append(ResultRow(**about, figures={}, refused=results.refused[name]))
@@ -129,9 +129,9 @@ def _difference(comparison: Comparison, arm: Predictions, baseline: Predictions)
         value=round(100 * interval.value, 4),
         low=round(100 * interval.low, 4),
         high=round(100 * interval.high, 4),
-        p_holm=None if np.isnan(p_value) else round(p_value, 6),
+        p_holm=None if np.isnan(p_value) else float(f"{p_value:.6g}"),
         verdict=comparison.cautious_verdict,
-        p_mcnemar=tuple(round(value, 6) for value in mcnemar(arm, baseline)),
+        p_mcnemar=tuple(float(f"{value:.6g}") for value in mcnemar(arm, baseline)),
     )
 
 

@@ -76,6 +76,7 @@ class ResultRow(_Part):
         default=None, description="Of translated test faces, by wanted class and by recognized one."
     )
     gallery: Gallery | None = Field(default=None, description="Only of faces that may be published.")
+    per_class: int | None = Field(default=None, description="Synthetic faces of each class that the arm learned from.")
     folds: int | None = None
     test_faces: int | None = None
     refused: str | None = Field(default=None, description="Why it could not be run on these faces.")

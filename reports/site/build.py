@@ -36,7 +36,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
         The index.
 
     Raises:
-        InputError: A row is damaged, or `out` contains files that this tool did not write.
+        InputError: `out` contains files that this tool did not write.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True
@@ -44,15 +44,17 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
     environment.filters["script_json"] = _script_json
     with folder_in_place(out) as folder:
         _write_assets(folder / "assets")
-        index = experiments_table(experiments, results)
+        filed = {name: filed_runs(experiment, results / name) for name, experiment in experiments.items()}
+        index = experiments_table(experiments, {name: runs for name, (runs, _) in filed.items()})
         page = environment.get_template("index.html.j2").render(experiments=index.to_dict("records"))
         atomic_write_text(folder / "index.html", page)
         for name, experiment in experiments.items():
-            runs = filed_runs(experiment, results / name)
+            runs, problems = filed[name]
             shown = [_run(experiment, run, folder) for run in runs]
             page = environment.get_template("experiment.html.j2").render(
                 experiment=experiment,
                 runs=shown,
+                problems=[str(problem) for problem in problems],
                 charts={f"{run.name}-{n}": chart for run in runs for n, chart in enumerate(charts_of(experiment, run))},
                 compared=_compared(experiment, runs),
                 empty=None if runs else _table(rows_table(experiment, None)),

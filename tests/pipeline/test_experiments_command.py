@@ -8,11 +8,18 @@ from pathlib import Path
 
 import dvc_workspaces
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from test_flow import prefect_environment
 
+from augment.core.errors import InputError
+from augment.core.seals import seal_folder
+from augment.sources import check_source_settings
 from pipeline.cli import main
-from pipeline.experiments import overrides_of, run_name
+from pipeline.experiments import SCALES, check_own_data, overrides_of, run_name
+from pipeline.parameters.dataset import DatasetSettings
+from pipeline.profile import compose_profile
+from pipeline.results import describe_data, without_root
 from reports.experiments.catalogue import find_experiment, read_experiments
 from reports.experiments.rows import read_rows
 
@@ -45,7 +52,11 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
     rows.mkdir(parents=True)
     (rows / "lssl.json").write_text('{"row": "lssl"}')
     shown = experiments("--results", str(tmp_path))
+    assert shown.exit_code == 1 and "has no .s2l" in shown.output  # nobody filed it
+    seal_folder(rows.parent)
+    shown = experiments("--results", str(tmp_path))
     assert shown.exit_code == 1 and "lssl.json: experiment: Field required" in shown.output
+    assert "stargan_table2: StarGAN variants, Table 2" in shown.output  # the others are listed all the same
 
 
 def test_the_papers_own_data_brings_what_it_needs() -> None:
@@ -55,6 +66,55 @@ def test_the_papers_own_data_brings_what_it_needs() -> None:
     assert own[2:] == ["dataset=oulu_casia", "landmarks=dlib", "dataset.root=/x", "masks=own"]
     assert overrides_of(table, scale="cpu", dataset="rig")[2:] == ["dataset=rig"]
     assert run_name(table, scale="cpu") == "rig_oulu_casia-cpu"
+    assert run_name(table, scale="cpu", dataset="mug", others=["dataset.root=/a b"]) == "mug-cpu"
+    assert run_name(table, scale="cpu", others=["seeds=[0,1]"]) == "rig_oulu_casia-cpu-seeds_0_1"
+
+
+@pytest.mark.parametrize("word", ["experiment=lssl_fig8", "scale=smoke", "dataset=mug", "+scale=cpu"])
+def test_a_setting_that_would_make_the_rows_lie_is_refused(word: str) -> None:
+    with pytest.raises(InputError, match="would run something else than the rows say"):
+        overrides_of(find_experiment("lssl_table1"), scale="cpu", others=[word])
+
+
+@pytest.mark.parametrize("name", [name for name, found in read_experiments().items() if found.data.own])
+def test_the_papers_own_data_takes_its_settings_at_every_scale(name: str) -> None:
+    """Sizes of the stand-in are not among them, and all that the method needs is asked for."""
+    experiment = find_experiment(name)
+    for scale in SCALES:
+        values = yaml.safe_load(
+            compose_profile(ROOT, overrides_of(experiment, scale=scale, dataset=experiment.data.own))
+        )
+        dataset = DatasetSettings.model_validate(values["dataset"])
+        check_source_settings(dataset.source, dataset.settings)
+        learned = {entry["method"] for entry in values["translators"].values()}
+        if learned & {"lssl", "lssl_pose"}:
+            assert dataset.annotation.landmarks.detector == "dlib" and values["parsing"]["enabled"]
+        assert dataset.annotation.simulated == ("lssl_pose" in learned)
+
+
+def test_data_that_are_not_there_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    root = f"dataset.root={tmp_path / 'no-such-folder'}"
+    words = overrides_of(find_experiment("lssl_table2"), scale="cpu", dataset="mug", others=[root])
+    with pytest.raises(InputError, match="no-such-folder"):
+        check_own_data(ROOT, words)
+
+
+@pytest.mark.parametrize(
+    ("given", "hidden"),
+    [
+        ("s2l profile dataset.root=/home/me/a b scale=cpu", "s2l profile dataset.root=... scale=cpu"),
+        ("run --set 'dataset.root=/home/me/a b' --set seeds=[0]", "run --set 'dataset.root=...' --set seeds=[0]"),
+        ("run --set +parsing.teacher.root=/home/me", "run --set +parsing.teacher.root=..."),
+        ("s2l profile scale=cpu", "s2l profile scale=cpu"),
+    ],
+)
+def test_paths_of_a_users_data_are_hidden(given: str, hidden: str) -> None:
+    assert without_root(given) == hidden
+
+
+def test_two_data_sets_are_both_named() -> None:
+    parts = [{"source": "rig", "settings": {"preset": "ferg"}}, {"source": "fer2013"}]
+    assert describe_data("joint", {"parts": parts}) == "embedded faces (preset ferg) and fer2013"
 
 
 @pytest.mark.nightly

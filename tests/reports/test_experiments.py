@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from augment.core.errors import InputError
+from augment.core.seals import seal_folder
 from reports.build import build_report
 from reports.experiments.catalogue import Claim, Data, Experiment, Row, find_experiment, read_experiments
 from reports.experiments.order import compare_order
@@ -75,17 +76,23 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
         ({"a": 3.0, "b": 2.0, "c": 1.0}, False, 3, 3, "a"),
         ({"a": 3.0, "b": 2.0, "c": 1.0}, True, 3, 0, "c"),
         ({"a": 2.0, "b": 3.0, "c": 1.0}, False, 3, 2, "b"),
-        ({"a": 2.0, "b": 2.0, "c": 1.0}, False, 3, 2, "a"),  # a tie is no order
+        ({"a": 2.0, "b": 2.0, "c": 1.0}, False, 3, 2, "ab"),  # a tie is no order
         ({"a": 2.0, "c": 1.0}, False, 1, 1, "a"),  # b was not run
     ],
 )
 def test_order(values: dict[str, float], smaller: bool, pairs: int, agreeing: int, best: str) -> None:
     order = compare_order(values, [["a"], ["b"], ["c"]], smaller=smaller)
     assert order is not None
-    assert (order.pairs, order.agreeing, order.best_ours) == (pairs, agreeing, best)
+    assert (order.pairs, order.agreeing, order.best_ours) == (pairs, agreeing, tuple(best))
     assert order.came_out == (pairs == agreeing)
     words = order.describe({name: name.upper() for name in "abc"})
     assert f"{agreeing} of {pairs}" in words and ("did not come out" in words) == (pairs != agreeing)
+
+
+def test_a_tie_is_not_won_by_what_the_paper_has_first() -> None:
+    order = compare_order({"a": 2.0, "b": 2.0}, [["a"], ["b"]])
+    assert order is not None and not order.came_out
+    assert "the best is A and B, where the paper has A" in order.describe({"a": "A", "b": "B"})
 
 
 def test_rows_of_one_group_are_not_compared() -> None:
@@ -142,6 +149,7 @@ def test_rows_have_the_reports_figures(results: RunResults, tmp_path: Path) -> N
         assert difference.low == pytest.approx(table.loc[name, "low"], abs=1e-3)
         assert len(difference.p_mcnemar) == 3
     assert rows["classical"].difference is None
+    assert rows["warp-400"].per_class == 400 and rows["classical"].per_class is None
 
 
 def test_accuracy_is_scikit_learns(results: RunResults) -> None:
@@ -216,7 +224,8 @@ def test_rows_are_files_that_are_read_back(results: RunResults, tmp_path: Path) 
 
 def test_the_page_keeps_published_figures_apart(results: RunResults, tmp_path: Path) -> None:
     write_rows(rows_of_run(MADE_UP, results, FACTS), tmp_path / "rig-cpu")
-    page = experiment_page(MADE_UP, filed_runs(MADE_UP, tmp_path), run_it="s2l experiments run made_up")
+    seal_folder(tmp_path / "rig-cpu")
+    page = experiment_page(MADE_UP, *filed_runs(MADE_UP, tmp_path), run_it="s2l experiments run made_up")
     head = next(line for line in page.splitlines() if line.startswith("| row |"))
     assert "| ours: accuracy | published (Oulu-CASIA VIS): accuracy |" in head
     lines = {line.split(" | ")[0].removeprefix("| "): line for line in page.splitlines() if line.startswith("| ")}
@@ -228,10 +237,22 @@ def test_the_page_keeps_published_figures_apart(results: RunResults, tmp_path: P
     assert "Atlases" in page.partition("Published rows that nothing here reproduces")[2]
 
 
+def test_a_row_that_was_changed_after_it_was_filed_is_left_out_and_named(results: RunResults, tmp_path: Path) -> None:
+    for name in ("rig-cpu", "rig-long"):
+        write_rows(rows_of_run(MADE_UP, results, FACTS), tmp_path / name)
+        seal_folder(tmp_path / name)
+    file = tmp_path / "rig-cpu" / "rows" / "warp-400.json"
+    file.write_text(file.read_text().replace('"accuracy": ', '"accuracy": 9'))
+    runs, problems = filed_runs(MADE_UP, tmp_path)
+    assert [run.name for run in runs] == ["rig-long"]
+    assert len(problems) == 1 and "warp-400.json" in str(problems[0]) and "run the experiment again" in str(problems[0])
+    assert "Left out: " in experiment_page(MADE_UP, runs, problems, run_it="it")
+
+
 def test_an_experiment_that_was_not_run(tmp_path: Path) -> None:
-    page = experiment_page(MADE_UP, filed_runs(MADE_UP, tmp_path), run_it="s2l experiments run made_up")
+    page = experiment_page(MADE_UP, *filed_runs(MADE_UP, tmp_path), run_it="s2l experiments run made_up")
     assert "It was not run yet." in page and "| LSSL | – | 87.40 |" in page
-    table = experiments_table({"made_up": MADE_UP}, tmp_path)
+    table = experiments_table({"made_up": MADE_UP}, {"made_up": []})
     assert table["runs"].tolist() == ["none"]
 
 

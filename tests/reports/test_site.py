@@ -15,6 +15,7 @@ import test_experiments
 from test_experiments import FACTS, MADE_UP
 
 from augment.core.errors import InputError
+from augment.core.seals import seal_folder
 from reports.experiments.catalogue import Experiment, Row, read_experiments
 from reports.experiments.page import filed_runs
 from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
@@ -47,6 +48,11 @@ def file_run(experiment: Experiment, results: RunResults, folder: Path, scale: s
     rows = rows_of_run(experiment, results, FACTS.model_copy(update={"scale": scale}))
     write_rows(rows, folder / experiment.name / f"rig-{scale}")
     write_sheets(rows, results, folder / experiment.name / f"rig-{scale}")
+    if experiment is TRANSLATORS:
+        lines = ["translator,class,step,distance"]
+        lines += [f"lssl,{name},{step},{step / 100}" for name in ("happy", "sad") for step in (10, 20)]
+        (folder / experiment.name / f"rig-{scale}" / "distances.csv").write_text("\n".join(lines) + "\n")
+    seal_folder(folder / experiment.name / f"rig-{scale}")
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +61,6 @@ def site(results: RunResults, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for scale in ("cpu", "smoke"):
         file_run(MADE_UP, results, folder / "results", scale)
     file_run(TRANSLATORS, results, folder / "results", "cpu")
-    lines = ["translator,class,step,distance"]
-    lines += [f"lssl,{name},{step},{step / 100}" for name in ("happy", "sad") for step in (10, 20)]
-    (folder / "results" / "translators" / "rig-cpu" / "distances.csv").write_text("\n".join(lines) + "\n")
     build_site(EXPERIMENTS, folder / "results", folder / "out")
     return folder
 
@@ -89,7 +92,7 @@ def test_nothing_of_a_row_is_taken_for_html(site: Path) -> None:
 
 
 def test_charts_hold_the_rows_figures(site: Path) -> None:
-    run = filed_runs(MADE_UP, site / "results" / "made_up")[0]
+    run = filed_runs(MADE_UP, site / "results" / "made_up")[0][0]
     measures, differences = charts_of(MADE_UP, run)
     ours = {v["row"]: v["figure"] for v in measures["data"]["values"] if v["of"].startswith("ours")}
     assert ours["LSSL"] == pytest.approx(run.rows["warp-400"].figures["accuracy"], abs=1e-3)
@@ -98,7 +101,7 @@ def test_charts_hold_the_rows_figures(site: Path) -> None:
     low = {value["row"]: value["low"] for value in differences["data"]["values"]}
     assert run.rows["warp-400"].difference is not None
     assert low["LSSL"] == run.rows["warp-400"].difference.low
-    run = filed_runs(TRANSLATORS, site / "results" / "translators")[0]
+    run = filed_runs(TRANSLATORS, site / "results" / "translators")[0][0]
     titles = [chart["title"] for chart in charts_of(TRANSLATORS, run)]
     assert sum("what is recognized" in title for title in titles) == 2
     assert any("course of the training" in title for title in titles)
