@@ -98,6 +98,7 @@ def test_the_comparison_would_see_statistics_of_each_rank_alone() -> None:
     assert any("running_var" in name for name in apart) and any("conv" in name for name in apart)
 
 
+@pytest.mark.nightly  # a killed rank of a translator is not
 def test_an_arm_by_ranks_goes_on_where_it_was_and_says_who_made_it(tmp_path: Path) -> None:
     write_dataset(tmp_path)
     settings = ClassifierSettings(model=NETWORKS[0], steps=6, batch_size=8, learning_rate=1e-2, validate_every=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ EXPERIMENTS = read_experiments()
 AT_SOME_SCALES = {"warp_10000": ("long",), "warp_60000": ("long",)}
 
 
+@cache
 def composed(name: str, scale: str, dataset: str | None = None) -> dict[str, Any]:
     return yaml.safe_load(compose_profile(ROOT, overrides_of(EXPERIMENTS[name], scale=scale, dataset=dataset)))
 

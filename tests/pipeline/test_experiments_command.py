@@ -16,7 +16,7 @@ from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.sources import check_source_settings
 from pipeline.cli import main
-from pipeline.experiments import SCALES, check_own_data, overrides_of, run_name
+from pipeline.experiments import check_own_data, overrides_of, run_name
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.profile import compose_profile
 from pipeline.results import describe_data, without_root
@@ -80,7 +80,7 @@ def test_a_setting_that_would_make_the_rows_lie_is_refused(word: str) -> None:
 def test_the_papers_own_data_takes_its_settings_at_every_scale(name: str) -> None:
     """Sizes of the stand-in are not among them, and all that the method needs is asked for."""
     experiment = find_experiment(name)
-    for scale in SCALES:
+    for scale in ("smoke", "cpu", "paper"):
         values = yaml.safe_load(
             compose_profile(ROOT, overrides_of(experiment, scale=scale, dataset=experiment.data.own))
         )
