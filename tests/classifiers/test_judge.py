@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,20 +44,26 @@ def train(root: Path, **options: object) -> judges.JudgeReport:
     )
 
 
-def test_a_judge_for_each_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+def recorded_trainings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What every classifier is trained with from here on, beside its settings."""
+    calls: list[dict[str, Any]] = []
     original = judges.train_classifier
 
-    def record(settings: ClassifierSettings, **options: object) -> object:
+    def record(settings: ClassifierSettings, **options: Any) -> object:
         calls.append(options)
-        return original(settings, **options)  # type: ignore[arg-type]
+        return original(settings, **options)
 
     monkeypatch.setattr(judges, "train_classifier", record)
+    return calls
+
+
+def test_a_judge_for_each_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = recorded_trainings(monkeypatch)
     write_dataset(tmp_path)
     report = train(tmp_path, scratch=tmp_path / "scratch")
     for fold, parts in enumerate(({"a", "b"}, {"a", "test"})):
-        assert {face_id.split("-")[0] for face_id in calls[fold]["real"].face_ids} == parts  # type: ignore[attr-defined]
-        assert {face_id.split("-")[0] for face_id in calls[fold]["validation"].face_ids} == {"validation"}  # type: ignore[attr-defined]
+        assert {face_id.split("-")[0] for face_id in calls[fold]["real"].face_ids} == parts
+        assert {face_id.split("-")[0] for face_id in calls[fold]["validation"].face_ids} == {"validation"}
         assert calls[fold].get("synthetic") is None
         assert (calls[fold]["class_balanced"], calls[fold]["augmentation"]) == (True, "classical")
         facts = json.loads((tmp_path / "judge" / f"fold-{fold}" / "judge.json").read_text())
@@ -117,14 +124,7 @@ def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
 
 
 def test_a_judge_of_frontal_faces_sees_no_turned_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    original = judges.train_classifier
-
-    def record(settings: ClassifierSettings, **options: object) -> object:
-        seen.append(options)
-        return original(settings, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(judges, "train_classifier", record)
+    seen = recorded_trainings(monkeypatch)
     write_dataset(tmp_path, folds=1)
     file = tmp_path / "faces" / "data" / "all.parquet"
     table = pq.read_table(file)
@@ -134,10 +134,10 @@ def test_a_judge_of_frontal_faces_sees_no_turned_one(tmp_path: Path, monkeypatch
     train(tmp_path, frontal_yaw=5.0)
     turned = {face for face, angle in zip(table.column("face_id").to_pylist(), yaw, strict=True) if angle == 30.0}
     for split in ("real", "validation"):
-        faces = set(seen[0][split].face_ids)  # type: ignore[attr-defined]
+        faces = set(seen[0][split].face_ids)
         assert faces and not faces & turned
     train(tmp_path)
-    assert set(seen[1]["real"].face_ids) & turned  # type: ignore[attr-defined]
+    assert set(seen[1]["real"].face_ids) & turned
 
 
 def test_a_class_without_a_frontal_face_is_refused(tmp_path: Path) -> None:

@@ -117,30 +117,52 @@ def test_two_data_sets_are_both_named() -> None:
     assert describe_data("joint", {"parts": parts}) == "embedded faces (preset ferg) and fer2013"
 
 
+TINY = (
+    "+dataset.settings.subjects=8",
+    "+dataset.settings.frames=1",
+    "seeds=[0]",
+    "parsing.training.steps=10",
+    "judge.classifier.steps=10",
+    "judge.classifier.validate_every=5",
+    "classifier.steps=10",
+    "classifier.validate_every=5",
+    "translators.lssl.training.steps=10",
+    "translators.lssl.training.generator_learning_rate=0.02",
+    "translators.lssl.training.validate_every=5",
+    "synthesis.per_class=5",
+    "+report.bootstrap={resamples:200}",
+)
+
+
 @pytest.mark.nightly
-def test_an_experiment_is_run_and_filed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scale", ["smoke", "cpu"])
+def test_an_experiment_is_run_and_filed(tmp_path: Path, scale: str) -> None:
     workspace = dvc_workspaces.make_workspace(tmp_path / "workspace")
     dvc_workspaces.commit(workspace)
     environment = prefect_environment(tmp_path, dvc_workspaces.environment())
+    settings = [word for setting in TINY for word in ("--set", setting)] if scale == "cpu" else []
 
-    def run() -> str:
-        arguments = ("experiments", "run", "lssl_fig2b", "--scale", "smoke", "--results", "kept")
-        command = [sys.executable, "-m", "pipeline.cli", *arguments]
-        return dvc_workspaces.run(workspace, *command, env=environment).stdout
+    def command(*words: str) -> str:
+        line = [sys.executable, "-m", "pipeline.cli", "experiments", *words, "--results", "kept"]
+        return dvc_workspaces.run(workspace, *line, env=environment).stdout
 
-    assert "lssl_fig2b: filed in kept/lssl_fig2b/rig_oulu_casia-smoke" in run()
-    folder = workspace / "kept" / "lssl_fig2b" / "rig_oulu_casia-smoke"
+    assert "lssl_fig2b: filed in kept/lssl_fig2b" in command("run", "lssl_fig2b", "--scale", scale, *settings)
+    (folder,) = (workspace / "kept" / "lssl_fig2b").glob(f"rig_oulu_casia-{scale}*/")
     rows = read_rows(folder)
-    assert list(rows) == ["lssl", "real test faces"]
+    assert list(rows) == ["lssl", "real test faces"] and rows["lssl"].gallery is not None
+    assert (folder / "sheets" / "lssl.png").is_file()
+    assert "preset oulu_casia, subjects 8, frames 1" in rows["lssl"].run.data
+    assert rows["lssl"].run.data.endswith("classes: illumination")
+    page = (workspace / "kept" / "lssl_fig2b" / "README.md").read_text()
+    assert folder.name in page and ("its figures say nothing" in page) == (scale == "smoke")
+    assert f"{folder.name} (" in command()
+    assert command("site").strip().endswith("index.html")
+    if scale == "smoke":  # nothing of the workspace was touched
+        status = dvc_workspaces.run(workspace, "git", "status", "--porcelain").stdout.split()
+        assert status == ["??", "kept/"]
+        return
     scores = json.loads((workspace / "artifacts" / "scores" / "lssl.s2l" / "scores.json").read_text())
     assert rows["lssl"].figures["recognition"] == pytest.approx(100 * scores["recognition"]["accuracy"], abs=1e-3)
-    assert rows["lssl"].run.data == "embedded faces (preset oulu_casia, subjects 6, frames 1)"
-    page = (workspace / "kept" / "lssl_fig2b" / "README.md").read_text()
-    assert "rig_oulu_casia-smoke" in page and "its figures say nothing" in page
     before = {file: file.read_bytes() for file in (folder / "rows").iterdir()}
-    assert "filed in" in run()  # everything is up to date, and the rows are the same
+    command("run", "lssl_fig2b", "--scale", scale, *settings)  # everything is up to date, and the rows are the same
     assert {file: file.read_bytes() for file in (folder / "rows").iterdir()} == before
-    listed = dvc_workspaces.run(
-        workspace, sys.executable, "-m", "pipeline.cli", "experiments", "--results", "kept", env=environment
-    )
-    assert "rig_oulu_casia-smoke (" in listed.stdout
