@@ -194,12 +194,14 @@ def _run_flows(
 @experiments.command(cls=Command)
 @RESULTS
 def page(results: Path) -> None:
-    """Write each experiment's page anew from the rows that are filed."""
+    """Write the page of each experiment that was run anew, from the rows that are filed."""
     from pipeline.experiments import write_page
     from reports.experiments.catalogue import read_experiments
 
     with refusals_as_errors():
-        for experiment in read_experiments().values():
+        for name, experiment in read_experiments().items():
+            if not (results / name).is_dir():
+                continue
             click.echo(write_page(experiment, Path.cwd() / results))
 
 
