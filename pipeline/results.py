@@ -120,7 +120,7 @@ def describe_data(source: str, settings: dict[str, Any]) -> str:
     if source == "rig":
         listed = ", ".join(f"{key} {value}" for key, value in settings.items())
         return f"embedded faces ({listed})"
-    if source == "joint":
+    if source == "joint" and settings.get("parts"):
         return " and ".join(describe_data(part["source"], part.get("settings", {})) for part in settings["parts"])
     return source
 
