@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import shutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,79 +26,91 @@ from pipeline.results import describe_data, keep_results, without_root
 from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
 from reports.environment import describe_environment
-from reports.experiments.catalogue import Experiment, find_experiment
+from reports.experiments.catalogue import Experiment
 from reports.experiments.distances import DISTANCES, distance_table, draw_distances, read_distances
 from reports.experiments.page import experiment_page, filed_runs
 from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
 from reports.experiments.rows import RunFacts, write_rows
 from reports.figures import png_bytes
 
-SCALES = ("smoke", "cpu", "long", "gpu", "paper")
 
+@dataclass(frozen=True)
+class Wanted:
+    """A run of an experiment, as it was asked for.
 
-def overrides_of(
-    experiment: Experiment, *, scale: str, dataset: str | None = None, others: Sequence[str] = ()
-) -> list[str]:
-    """The words of `s2l profile` that an experiment runs with.
-
-    Args:
+    Attributes:
         experiment: Which.
         scale: The budget.
         dataset: An option of conf/dataset; None: the embedded stand-in.
-        others: Further words, which win.
-
-    Raises:
-        InputError: A further word chooses the experiment, the scale or the data set.
+        settings: Further words of `s2l profile`, which win.
+        note: A sentence on how the run is made.
     """
-    fixed = {"experiment": "its name", "scale": "--scale", "dataset": "--dataset"}
-    problems = [
-        Problem(word, "would run something else than the rows say", f"use {fixed[key]}")
-        for word in others
-        if (key := word.lstrip("+~").partition("=")[0]) in fixed
-    ]
-    if problems:
-        raise InputError(problems)
-    words = [f"experiment={experiment.name}", f"scale={scale}"]
-    if dataset is not None and dataset != experiment.data.stand_in:
-        words.append(f"dataset={dataset}")
-        if dataset == experiment.data.own:
-            given = {word.partition("=")[0] for word in others}
-            words += [word for word in experiment.data.add if word.partition("=")[0] not in given]
-    return [*words, *others]
+
+    experiment: Experiment
+    scale: str
+    dataset: str | None = None
+    settings: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def overrides(self) -> list[str]:
+        """The words of `s2l profile` that it runs with.
+
+        Raises:
+            InputError: A further word chooses the experiment, the scale or the data set.
+        """
+        fixed = {"experiment": "its name", "scale": "--scale", "dataset": "--dataset"}
+        problems = [
+            Problem(word, "would run something else than the rows say", f"use {fixed[key]}")
+            for word in self.settings
+            if (key := word.lstrip("+~").partition("=")[0]) in fixed
+        ]
+        if problems:
+            raise InputError(problems)
+        words = [f"experiment={self.experiment.name}", f"scale={self.scale}"]
+        data = self.experiment.data
+        if self.dataset is not None and self.dataset != data.stand_in:
+            words.append(f"dataset={self.dataset}")
+            if self.dataset == data.own:
+                given = {word.partition("=")[0] for word in self.settings}
+                words += [word for word in data.add if word.partition("=")[0] not in given]
+        return [*words, *self.settings]
+
+    @property
+    def command(self) -> str:
+        """The command that makes the run again."""
+        words = ["s2l", "experiments", "run", self.experiment.name, "--scale", self.scale]
+        words += ["--dataset", self.dataset] if self.dataset else []
+        words += [word for setting in self.settings for word in ("--set", setting)]
+        return shlex.join(words)
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder that it is filed in: data, scale, and what else was set but where data lie.
+
+        So a run with other settings does not take the place of the one without.
+        """
+        changes = [word for word in self.settings if not word.partition("=")[0].endswith(".root")]
+        words = [f"{self.dataset or self.experiment.data.stand_in}-{self.scale}", *changes]
+        return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words)).strip("_")[:120]
+
+    def check(self, project: Path) -> None:
+        """Refuses a run whose data set is not there or has other settings, before anything is written.
+
+        Raises:
+            InputError: The profile can't be composed, or the data set can't be opened.
+        """
+        values = yaml.safe_load(compose_profile(project, self.overrides))
+        open_data_set(DatasetSettings.model_validate(values["dataset"]), project)
 
 
-def run_name(experiment: Experiment, *, scale: str, dataset: str | None = None, others: Sequence[str] = ()) -> str:
-    """The name of the folder that a run is filed in: data, scale, and what else was set but where data lie.
-
-    So a run with other settings does not take the place of the one without.
-    """
-    changes = [word for word in others if not word.partition("=")[0].endswith(".root")]
-    words = [f"{dataset or experiment.data.stand_in}-{scale}", *changes]
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words)).strip("_")[:120]
-
-
-def file_experiment(
-    root: Path,
-    name: str,
-    *,
-    scale: str,
-    dataset: str | None,
-    command: str,
-    results: Path,
-    others: Sequence[str] = (),
-    note: str = "",
-) -> Path:
+def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
     """Files the rows of a finished run, its report's text, and the experiment's page.
 
     Args:
         root: The workspace of the run.
-        name: Of the experiment.
-        scale: Of the run.
-        dataset: Of the run; None: the stand-in.
-        command: That makes the run again.
+        wanted: What was run there.
         results: The folder of all results, such as docs/results.
-        others: Further words of `s2l profile` that it was run with.
-        note: A sentence on how the run was made.
 
     Returns:
         The folder of this run's rows.
@@ -106,17 +119,17 @@ def file_experiment(
         InputError: The run has no report, none of its results is a row of this experiment, or the folder contains
             something else.
     """
-    experiment = find_experiment(name)
+    experiment = wanted.experiment
     parameters = load_parameters(root / "params.yaml")
     artifacts = Artifacts(root)
     device = name_of(choose_device(parameters.runtime.device))
     metrics = read_json_object(artifacts.report / "metrics.json")
     run, environment = metrics.get("run", {}), describe_environment(device)
     facts = RunFacts(
-        dataset=dataset or experiment.data.stand_in,
+        dataset=wanted.dataset or experiment.data.stand_in,
         data=_describe(parameters.dataset),
-        scale=scale,
-        command=without_root(command),
+        scale=wanted.scale,
+        command=without_root(wanted.command),
         seed=parameters.seed,
         classifier_seeds=tuple(parameters.seeds),
         device=device,
@@ -150,8 +163,8 @@ def file_experiment(
     rows = rows_of_run(experiment, found, facts)
     if not rows:
         why = f"has no row of {experiment.paper}, {experiment.shows}"
-        raise InputError(Problem(str(root / "params.yaml"), why, f"run `s2l experiments run {name}`"))
-    destination = results / name / run_name(experiment, scale=scale, dataset=dataset, others=others)
+        raise InputError(Problem(str(root / "params.yaml"), why, f"run `{wanted.command}`"))
+    destination = results / experiment.name / wanted.folder
     curves = read_distances(distances)
     titles = {row: entry.title for row, entry in experiment.rows.items()}
     gallery = next((row.gallery for row in rows if row.row == experiment.samples), None)
@@ -167,7 +180,7 @@ def file_experiment(
             table = distance_table(curves).to_csv(index=False, float_format="%.6g", lineterminator="\n")
             atomic_write_text(folder / DISTANCES, table)
 
-    keep_results(root, destination, note, more=add)
+    keep_results(root, destination, wanted.note, more=add)
     write_page(experiment, results)
     return destination
 
@@ -190,41 +203,17 @@ def _samples(translator: Path, count: int = 6) -> list[Path]:
     return [sheets[round(place)] for place in np.linspace(0, len(sheets) - 1, count)]
 
 
-def check_own_data(project: Path, overrides: Sequence[str]) -> None:
-    """Refuses a run whose data set is not there or has other settings, before anything is written.
-
-    Raises:
-        InputError: The profile can't be composed, or the data set can't be opened.
-    """
-    values = yaml.safe_load(compose_profile(project, list(overrides)))
-    open_data_set(DatasetSettings.model_validate(values["dataset"]), project)
-
-
-def run_smoke(
-    name: str,
-    *,
-    project: Path,
-    workspace: Path,
-    dataset: str | None,
-    others: Sequence[str],
-    command: str,
-    results: Path,
-    note: str = "",
-) -> str:
+def run_smoke(wanted: Wanted, project: Path, workspace: Path, results: Path) -> str:
     """Runs an experiment at the smoke scale in a folder of its own, and files it.
 
     The stages run in this process, without DVC: they take seconds, and to start each would take longer than its work.
     Nothing of the project's folder is touched but `results`.
 
     Args:
-        name: Of the experiment.
+        wanted: What to run.
         project: A clone of the project.
         workspace: A folder to make, whose parent the caller removes.
-        dataset: As of `overrides_of`.
-        others: As of `overrides_of`.
-        command: That makes the run again.
         results: As of `file_experiment`.
-        note: As of `file_experiment`.
 
     Returns:
         What failed; empty if nothing did.
@@ -232,20 +221,11 @@ def run_smoke(
     logging.getLogger("pipeline.stages.report").setLevel(logging.ERROR)  # it names a page that is gone at once
     workspace.mkdir()
     try:
-        overrides = overrides_of(find_experiment(name), scale="smoke", dataset=dataset, others=others)
-        run_whole(workspace, project, overrides)
-        file_experiment(
-            workspace,
-            name,
-            scale="smoke",
-            dataset=dataset,
-            command=command,
-            results=results,
-            others=others,
-            note=note,
-        )
+        run_whole(workspace, project, wanted.overrides)
+        file_experiment(workspace, wanted, results)
     except Exception as error:  # the others are to run all the same
-        return f"{name}: {error if isinstance(error, InputError) else f'{type(error).__name__}: {error}'}"
+        why = error if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        return f"{wanted.experiment.name}: {why}"
     return ""
 
 

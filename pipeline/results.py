@@ -98,7 +98,8 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     atomic_write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     shutil.copy2(root / "params.yaml", folder / "params.yaml")
-    _hide_root(folder / "params.yaml", parameters.dataset.root)
+    for path in (parameters.dataset.root, parameters.parsing.teacher.root):
+        _hide_root(folder / "params.yaml", path)
     if _may_show(report / "data.json", parameters.dataset.source):
         for file in sorted((report / "figures").glob("*.png")):
             if "do-not-publish" not in file.name:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +16,9 @@ from augment.core.errors import InputError
 from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 if TYPE_CHECKING:
-    from reports.experiments.catalogue import Experiment
+    from pipeline.experiments import Wanted
 
-    Wanted = Mapping[str, tuple[Experiment, str]]  # by name: the experiment, and the command that runs it
+SCALES = ("smoke", "cpu", "long", "gpu", "paper")
 
 RESULTS = click.option(
     "--results",
@@ -60,7 +58,7 @@ def experiments(context: click.Context, results: Path) -> None:
 
 @experiments.command(cls=Command)
 @click.argument("names", nargs=-1, required=True, metavar="EXPERIMENT...")
-@click.option("--scale", type=click.Choice(["smoke", "cpu", "long", "gpu", "paper"]), default="cpu", show_default=True)
+@click.option("--scale", type=click.Choice(SCALES), default="cpu", show_default=True)
 @click.option("--dataset", help="An option of conf/dataset; without it embedded faces with the data's structure.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A word of `s2l profile`; several times.")
 @click.option(
@@ -83,7 +81,7 @@ def run(
     With --scale smoke it runs in a folder of its own, without DVC. Your copy of a data set: `--dataset fer2013 --set
     dataset.root=PATH`.
     """
-    from pipeline.experiments import check_own_data, overrides_of
+    from pipeline.experiments import Wanted
     from reports.experiments.catalogue import find_experiment, read_experiments
 
     # By an exception, so that whatever runs is ended too, and folders of smoke runs are removed.
@@ -91,104 +89,60 @@ def run(
     root, smoke = Path.cwd(), scale == "smoke"
     if smoke and click.get_current_context().get_parameter_source("results") is ParameterSource.DEFAULT:
         results = Path("artifacts/smoke-results")  # they show that everything works, and nothing else
-    words = [f"--scale {scale}", *([f"--dataset {dataset}"] if dataset else [])]
-    words += [f"--set {shlex.quote(word)}" for word in settings]
     resumes = "begins anew" if smoke else "goes on where this one was"
     with refusals_as_errors(f"interrupted; the same command {resumes}"):
         chosen = list(read_experiments()) if names == ("all",) else list(dict.fromkeys(names))
-        wanted = {name: (find_experiment(name), f"s2l experiments run {name} {' '.join(words)}") for name in chosen}
-        for experiment, _ in wanted.values():
-            check_own_data(root, overrides_of(experiment, scale=scale, dataset=dataset, others=settings))
-        run_them = _run_smoke if smoke else partial(_run_flows, scale=scale)
+        wanted = [Wanted(find_experiment(name), scale, dataset, settings, note) for name in chosen]
+        for one in wanted:
+            one.check(root)
+        run_them = _run_smoke if smoke else _run_flows
         failures = []
-        for name, failure in run_them(
-            wanted,
-            root,
-            dataset=dataset,
-            settings=settings,
-            results=root / results,
-            parallel=parallel,
-            note=note,
-        ):
+        for one, failure in run_them(wanted, root, root / results, parallel):
             if failure:
                 failures.append(failure)
             else:
-                click.echo(f"{name}: filed in {results / name}")
+                click.echo(f"{one.experiment.name}: filed in {results / one.experiment.name}")
     if failures:
         raise click.ClickException("\n".join(failures))
 
 
 def _run_smoke(
-    wanted: Wanted,
-    root: Path,
-    *,
-    dataset: str | None,
-    settings: tuple[str, ...],
-    results: Path,
-    parallel: int | None,
-    note: str,
-) -> Iterator[tuple[str, str]]:
-    """Runs experiments of seconds, as many at once as there are processors; yields a name and what failed."""
+    wanted: Sequence[Wanted], root: Path, results: Path, parallel: int | None
+) -> Iterator[tuple[Wanted, str]]:
+    """Runs experiments of seconds, as many at once as there are processors; yields each and what failed."""
     from augment.core.processes import processors, run_in_processes
     from pipeline.experiments import run_smoke
 
     # Removed here, for a worker process that is ended has no time to.
     with tempfile.TemporaryDirectory(prefix="s2l-smoke-", ignore_cleanup_errors=True) as folder:
         calls = [
-            {
-                "name": name,
-                "project": root,
-                "workspace": Path(folder) / name,
-                "dataset": dataset,
-                "others": settings,
-                "command": command,
-                "results": results,
-                "note": note,
-            }
-            for name, (_, command) in wanted.items()
+            {"wanted": one, "project": root, "workspace": Path(folder) / one.experiment.name, "results": results}
+            for one in wanted
         ]
         for number, failure in run_in_processes(run_smoke, calls, processes=parallel or processors()):
-            yield str(calls[number]["name"]), failure
+            yield wanted[number], failure
 
 
 def _run_flows(
-    wanted: Wanted,
-    root: Path,
-    *,
-    scale: str,
-    dataset: str | None,
-    settings: tuple[str, ...],
-    results: Path,
-    parallel: int | None,
-    note: str,
-) -> Iterator[tuple[str, str]]:
-    """Runs experiments one after another as flows in this workspace; yields a name and what failed."""
-    from pipeline.experiments import file_experiment, overrides_of
+    wanted: Sequence[Wanted], root: Path, results: Path, parallel: int | None
+) -> Iterator[tuple[Wanted, str]]:
+    """Runs experiments one after another as flows in this workspace; yields each and what failed."""
+    from pipeline.experiments import file_experiment
     from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
     from pipeline.flow.server import check_server
     from pipeline.flow.temporary_server import patient_with_temporary_server
 
     check_workspace(root)
     check_server(needed=False)
-    for name, (experiment, command) in wanted.items():
-        overrides = overrides_of(experiment, scale=scale, dataset=dataset, others=settings)
+    for one in wanted:
         try:
             with patient_with_temporary_server():
-                synthesize_to_learn(workspace=str(root), overrides=overrides, parallel=parallel)
-            file_experiment(
-                root,
-                name,
-                scale=scale,
-                dataset=dataset,
-                command=command,
-                results=results,
-                others=settings,
-                note=note,
-            )
+                synthesize_to_learn(workspace=str(root), overrides=one.overrides, parallel=parallel)
+            file_experiment(root, one, results)
         except (FlowFailedError, InputError) as error:  # the others may run all the same
-            yield name, f"{name}: {error}"
+            yield one, f"{one.experiment.name}: {error}"
         else:
-            yield name, ""
+            yield one, ""
 
 
 @experiments.command(cls=Command)

@@ -25,11 +25,8 @@ def smoothed(values: np.ndarray, beta: float = BETA) -> np.ndarray:
         values: [T], or [T, K] for K series.
         beta: Weight of what came before, 0 <= beta < 1.
     """
-    averages, average = [], np.zeros_like(values[0], dtype=float)
-    for step, value in enumerate(values, 1):
-        average = beta * average + (1 - beta) * value
-        averages.append(average / (1 - beta**step))
-    return np.array(averages)
+    found = pd.DataFrame(values).ewm(alpha=1 - beta, adjust=True).mean().to_numpy()
+    return found.reshape(np.shape(values))
 
 
 def read_distances(files: Mapping[str, Path]) -> dict[str, pd.DataFrame]:

@@ -55,7 +55,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
                 experiment=experiment,
                 runs=shown,
                 problems=[str(problem) for problem in problems],
-                charts={f"{run.name}-{n}": chart for run in runs for n, chart in enumerate(charts_of(experiment, run))},
+                charts={chart["key"]: chart["spec"] for run in shown for chart in run["charts"]},
                 compared=_compared(experiment, runs),
                 empty=None if runs else _table(rows_table(experiment, None)),
                 others=experiment.unmatched().to_dict("records"),
@@ -70,8 +70,7 @@ def _write_assets(folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in ASSETS:
         shutil.copyfile(TEMPLATES / name, folder / name)
-    base = STYLE.read_text(encoding="utf-8")
-    atomic_write_text(folder / "style.css", base)
+    shutil.copyfile(STYLE, folder / STYLE.name)
     # A classic script that sets one global: a module can't be loaded from file://.
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     atomic_write_text(folder / "vega.js", bundle)
@@ -91,7 +90,6 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
             shutil.copyfile(file, folder / place / SHEETS / row.gallery.file)
             sheet = row.gallery.model_dump() | {"file": str(place / SHEETS / row.gallery.file)}
             sheets.append({"row": name, "title": row.title, **sheet})
-    charts = charts_of(experiment, run)
     return {
         "name": run.name,
         "facts": run.facts,
@@ -99,8 +97,8 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
         "place": str(place),
         "orders": run.order_sentences(experiment),
         "charts": [
-            {"key": f"{run.name}-{number}", "title": chart["title"], "small": chart.get("mark") == "rect"}
-            for number, chart in enumerate(charts)
+            {"key": f"{run.name}-{number}", "title": spec["title"], "small": spec.get("mark") == "rect", "spec": spec}
+            for number, spec in enumerate(charts_of(experiment, run))
         ],
         "sheets": sheets,
         "rows": [{"file": f"{place}/{row.file_name}", "title": row.title} for row in run.rows.values()],

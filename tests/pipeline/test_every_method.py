@@ -11,7 +11,9 @@ import yaml
 from augment.faces.table import read_faces
 from augment.translators import translator_class, translator_names
 from pipeline.core.stage_runs import run_stage
+from pipeline.parameters.whole import load_parameters
 from pipeline.profile import compose_profile
+from pipeline.whole_run import stages_in_order
 
 pytestmark = pytest.mark.slow
 
@@ -55,20 +57,13 @@ def test_every_work_goes_through_every_stage(tmp_path: Path) -> None:
         arm["per_class"] = 2
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
 
-    run_stage("prepare", tmp_path)
-    run_stage("parsing", tmp_path)
-    run_stage("judge", tmp_path)
+    for stage, arguments in stages_in_order(load_parameters(tmp_path / "params.yaml")):
+        run_stage(stage, tmp_path, **arguments)
     for name in entries:
-        run_stage("train", tmp_path, name=name)
-        run_stage("synthesize", tmp_path, name=name)
-        run_stage("assess", tmp_path, name=name)
         made = read_faces(
             tmp_path / "artifacts" / "selected" / f"{name}.s2l" / "fold-0", columns=["label_name", "translator"]
         )
         assert made.num_rows == 14 and set(made.column("translator").to_pylist()) == {name}
-    for arm in [*values["arms"]["real"], *arms]:
-        run_stage("classify", tmp_path, name=arm)
-    run_stage("report", tmp_path)
 
     tables = tmp_path / "artifacts" / "report" / "tables"
     scores = pd.read_csv(tables / "scores.csv").set_index("translator")

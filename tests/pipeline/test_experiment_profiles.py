@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.experiments import SCALES, overrides_of
+from pipeline.commands.experiments import SCALES
+from pipeline.experiments import Wanted
 from pipeline.profile import compose_profile
 from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, read_experiments
 
 ROOT = Path(__file__).parent.parent.parent
 EXPERIMENTS = read_experiments()
-AT_SOME_SCALES = {"warp_10000": ("long",), "warp_60000": ("long",)}
+AT_SOME_SCALES = dict.fromkeys(("warp_10000", "warp_60000"), ("long", "gpu", "paper"))
 
 
 @cache
 def composed(name: str, scale: str, dataset: str | None = None) -> dict[str, Any]:
-    return yaml.safe_load(compose_profile(ROOT, overrides_of(EXPERIMENTS[name], scale=scale, dataset=dataset)))
+    return yaml.safe_load(compose_profile(ROOT, Wanted(EXPERIMENTS[name], scale, dataset).overrides))
 
 
 def arms_of(values: dict[str, Any]) -> dict[str, Any]:

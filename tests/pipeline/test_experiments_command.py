@@ -16,7 +16,7 @@ from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.sources import check_source_settings
 from pipeline.cli import main
-from pipeline.experiments import check_own_data, overrides_of, run_name
+from pipeline.experiments import Wanted
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.profile import compose_profile
 from pipeline.results import describe_data, without_root
@@ -61,19 +61,19 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
 
 def test_the_papers_own_data_brings_what_it_needs() -> None:
     table = find_experiment("lssl_table1")
-    assert overrides_of(table, scale="cpu") == ["experiment=lssl_table1", "scale=cpu"]
-    own = overrides_of(table, scale="cpu", dataset="oulu_casia", others=["dataset.root=/x", "masks=own"])
+    assert Wanted(table, "cpu").overrides == ["experiment=lssl_table1", "scale=cpu"]
+    own = Wanted(table, "cpu", "oulu_casia", ("dataset.root=/x", "masks=own")).overrides
     assert own[2:] == ["dataset=oulu_casia", "landmarks=dlib", "dataset.root=/x", "masks=own"]
-    assert overrides_of(table, scale="cpu", dataset="rig")[2:] == ["dataset=rig"]
-    assert run_name(table, scale="cpu") == "rig_oulu_casia-cpu"
-    assert run_name(table, scale="cpu", dataset="mug", others=["dataset.root=/a b"]) == "mug-cpu"
-    assert run_name(table, scale="cpu", others=["seeds=[0,1]"]) == "rig_oulu_casia-cpu-seeds_0_1"
+    assert Wanted(table, "cpu", "rig").overrides[2:] == ["dataset=rig"]
+    assert Wanted(table, "cpu").folder == "rig_oulu_casia-cpu"
+    assert Wanted(table, "cpu", "mug", ("dataset.root=/a b",)).folder == "mug-cpu"
+    assert Wanted(table, "cpu", None, ("seeds=[0,1]",)).folder == "rig_oulu_casia-cpu-seeds_0_1"
 
 
 @pytest.mark.parametrize("word", ["experiment=lssl_fig8", "scale=smoke", "dataset=mug", "+scale=cpu"])
 def test_a_setting_that_would_make_the_rows_lie_is_refused(word: str) -> None:
     with pytest.raises(InputError, match="would run something else than the rows say"):
-        overrides_of(find_experiment("lssl_table1"), scale="cpu", others=[word])
+        _ = Wanted(find_experiment("lssl_table1"), "cpu", None, (word,)).overrides
 
 
 @pytest.mark.parametrize("name", [name for name, found in read_experiments().items() if found.data.own])
@@ -81,9 +81,7 @@ def test_the_papers_own_data_takes_its_settings_at_every_scale(name: str) -> Non
     """Sizes of the stand-in are not among them, and all that the method needs is asked for."""
     experiment = find_experiment(name)
     for scale in ("smoke", "cpu", "paper"):
-        values = yaml.safe_load(
-            compose_profile(ROOT, overrides_of(experiment, scale=scale, dataset=experiment.data.own))
-        )
+        values = yaml.safe_load(compose_profile(ROOT, Wanted(experiment, scale, experiment.data.own).overrides))
         dataset = DatasetSettings.model_validate(values["dataset"])
         check_source_settings(dataset.source, dataset.settings)
         learned = {entry["method"] for entry in values["translators"].values()}
@@ -94,9 +92,9 @@ def test_the_papers_own_data_takes_its_settings_at_every_scale(name: str) -> Non
 
 def test_data_that_are_not_there_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     root = f"dataset.root={tmp_path / 'no-such-folder'}"
-    words = overrides_of(find_experiment("lssl_table2"), scale="cpu", dataset="mug", others=[root])
+    wanted = Wanted(find_experiment("lssl_table2"), "cpu", "mug", (root,))
     with pytest.raises(InputError, match="no-such-folder"):
-        check_own_data(ROOT, words)
+        wanted.check(ROOT)
 
 
 @pytest.mark.parametrize(
