@@ -6,11 +6,13 @@ import logging
 import re
 import shlex
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
+from matplotlib.figure import Figure
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_bytes, atomic_write_text
@@ -29,6 +31,7 @@ from reports.environment import describe_environment
 from reports.experiments.catalogue import Experiment
 from reports.experiments.distances import DISTANCES, distance_table, draw_distances, read_distances
 from reports.experiments.page import experiment_page, filed_runs
+from reports.experiments.pictures import draw_nearest_faces, draw_pictures
 from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
 from reports.experiments.rows import RunFacts, write_rows
 from reports.figures import png_bytes
@@ -179,10 +182,28 @@ def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
             atomic_write_bytes(folder / "distances.png", png_bytes(draw_distances(curves, titles)))
             table = distance_table(curves).to_csv(index=False, float_format="%.6g", lineterminator="\n")
             atomic_write_text(folder / DISTANCES, table)
+        for name, figure in _pictures(experiment, artifacts, [row.row for row in rows if row.gallery is not None]):
+            atomic_write_bytes(folder / name, png_bytes(figure))
 
     keep_results(root, destination, wanted.note, more=add)
     write_page(experiment, results)
     return destination
+
+
+def _pictures(experiment: Experiment, artifacts: Artifacts, translators: Sequence[str]) -> Iterator[tuple[str, Figure]]:
+    """File names and figures: what is nearest to synthetic faces, and what the networks look like from the inside."""
+    for translator in translators:
+        selected = artifacts.selected(translator)
+        nearest = draw_nearest_faces(selected, artifacts.faces, artifacts.folds) if selected.is_dir() else None
+        if nearest is not None:
+            yield f"nearest-{translator}.png", nearest
+    if experiment.inside:
+        yield from draw_pictures(
+            {translator: artifacts.translator(translator) for translator in translators},
+            faces_dir=artifacts.faces,
+            folds_path=artifacts.folds,
+            parsing_dir=artifacts.parsing,
+        )
 
 
 def _describe(dataset: DatasetSettings) -> str:

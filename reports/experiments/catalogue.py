@@ -54,6 +54,7 @@ class Experiment(_Part):
         compared_with: The row that differences are from; None: the strongest arm of real faces.
         claim: What the paper says without figures.
         samples: The translator whose sample sheets, of the course of its training, are shown.
+        inside: Whether pictures of the inside of its networks are shown (`reports.experiments.pictures`).
     """
 
     name: str
@@ -66,6 +67,7 @@ class Experiment(_Part):
     compared_with: str | None = None
     claim: Claim | None = None
     samples: str | None = None
+    inside: bool = False
 
     @model_validator(mode="after")
     def _names_are_rows(self) -> Experiment:

@@ -16,7 +16,18 @@ from reports.experiments.order import Order, compare_order
 from reports.experiments.rows import FOLDER, ResultRow, RunFacts, read_rows
 from reports.tables import format_p_value, markdown_table, signed
 
-PICTURES = ("distances.png", "accuracy_against_n.png", "gallery-*.png", "losses-*.png", "samples-*.png")
+PICTURES = (
+    *("distances.png", "accuracy_against_n.png", "gallery-*.png", "nearest-*.png", "parsing.png"),
+    *("hidden_units-*.png", "losses-*.png", "samples-*.png"),
+)
+TITLES = {
+    "nearest": "Synthetic faces of {}, their sources, and the training faces that are nearest, with the correlation",
+    "hidden_units": "Hidden units of the encoder of {}: the faces that drive each most, and where",
+    "parsing": "What the parsing network finds in test faces",
+    "losses": "Losses in the training of {}",
+    "samples": "Validation faces after {} steps of training",
+    "gallery": "Test faces translated by {}",
+}
 FIX = "run the experiment again, which files it anew, or take it from git: `git checkout` the folder"
 INTERVAL = "learned from: difference [95 % interval]"
 
@@ -112,12 +123,19 @@ def experiment_page(
         for sentence in run.order_sentences(experiment):
             lines += [sentence, ""]
         for picture in run.pictures:
-            title = picture.removesuffix(".png").replace("-", ": ").replace("_", " ")
-            lines += [f"![{title}]({run.name}/{picture})", ""]
+            lines += [f"![{picture_title(picture, experiment)}]({run.name}/{picture})", ""]
     others = experiment.unmatched()
     if len(others):
         lines += ["## Published rows that nothing here reproduces", "", markdown_table(others), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def picture_title(file: str, experiment: Experiment) -> str:
+    """What a picture of a run shows, by its file's name."""
+    kind, _, of = file.removesuffix(".png").partition("-")
+    row = experiment.rows.get(of)
+    named = row.title if row else of.removeprefix("step-").lstrip("0")
+    return TITLES.get(kind, kind.replace("_", " ").capitalize()).format(named)
 
 
 def experiments_table(experiments: Mapping[str, Experiment], runs: Mapping[str, Sequence[FiledRun]]) -> pd.DataFrame:

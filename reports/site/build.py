@@ -14,12 +14,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
 from reports.experiments.catalogue import Experiment
-from reports.experiments.page import FiledRun, experiments_table, filed_runs, rows_table
+from reports.experiments.page import FiledRun, experiments_table, filed_runs, picture_title, rows_table
 from reports.experiments.rows import FOLDER, SHEETS
 from reports.site.charts import charts_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE = Path(__file__).parent.parent / "templates" / "style.css"
+PICTURES = ("nearest-", "hidden_units-", "parsing.", "losses-", "samples-")  # of which there is no chart and no sheet
 ASSETS = ("site.css", "site.js")
 
 
@@ -30,7 +31,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
         experiments: By name.
         results: Where their rows were filed.
         out: The folder to write, which is replaced. It contains `index.html`, a page for each experiment, `rows/` with
-            a copy of every row as JSON and of every table as CSV, and `assets/`.
+            a copy of every row as JSON, of every table as CSV and of every picture, and `assets/`.
 
     Returns:
         The index.
@@ -90,6 +91,12 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
             shutil.copyfile(file, folder / place / SHEETS / row.gallery.file)
             sheet = row.gallery.model_dump() | {"file": str(place / SHEETS / row.gallery.file)}
             sheets.append({"row": name, "title": row.title, **sheet})
+    pictures = []
+    for name in run.pictures:
+        if name.startswith(PICTURES):
+            (folder / place / "pictures").mkdir(exist_ok=True)
+            shutil.copyfile(run.folder / name, folder / place / "pictures" / name)
+            pictures.append({"file": f"{place}/pictures/{name}", "title": picture_title(name, experiment)})
     return {
         "name": run.name,
         "facts": run.facts,
@@ -101,6 +108,7 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
             for number, spec in enumerate(charts_of(experiment, run))
         ],
         "sheets": sheets,
+        "pictures": pictures,
         "rows": [{"file": f"{place}/{row.file_name}", "title": row.title} for row in run.rows.values()],
     }
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import test_experiments
+from PIL import Image
 from test_experiments import FACTS, MADE_UP
 
 from augment.core.errors import InputError
@@ -52,6 +53,7 @@ def file_run(experiment: Experiment, results: RunResults, folder: Path, scale: s
         lines = ["translator,class,step,distance"]
         lines += [f"lssl,{name},{step},{step / 100}" for name in ("happy", "sad") for step in (10, 20)]
         (folder / experiment.name / f"rig-{scale}" / "distances.csv").write_text("\n".join(lines) + "\n")
+        Image.new("RGB", (64, 48), "gray").save(folder / experiment.name / f"rig-{scale}" / "nearest-stargan.png")
     seal_folder(folder / experiment.name / f"rig-{scale}")
 
 
