@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
-from augment.faces.images import encode_png
 from augment.faces.licences import read_card
 from augment.faces.near_duplicates import VIEW_SIZE
 from augment.faces.splits import fold_tables, read_folds
@@ -23,7 +21,7 @@ from augment.faces.tensors import FaceTensors, face_tensors, to_unit_range
 from augment.parsing.network import load_parsing
 from augment.translators import load_translator
 from augment.translators.lssl import LsslModel
-from reports.figures import LIGHT, draw_gallery
+from reports.face_sheets import draw_face_sheet
 
 LAYER = 5  # of the encoder, as published (LSSL, figure 10)
 FACES = 6
@@ -110,7 +108,7 @@ def draw_nearest_faces(synthetic_dir: Path, faces_dir: Path, folds_path: Path, *
         source = places.get(chosen[label].column("source_id").to_pylist()[0])
         rows.append([made[row], blank if source is None else train.images[source], *train.images[nearest[row]]])
         row_labels.append(f"{names[label]} {correlations[row, 0]:.2f}")
-    return _sheet(rows, ["synthetic", "source", "nearest", "second", "third"], row_labels)
+    return draw_face_sheet(rows, ["synthetic", "source", "nearest", "second", "third"], row_labels)
 
 
 def nearest_faces(pictures: torch.Tensor, faces: torch.Tensor, *, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +142,7 @@ def draw_parsing_maps(network: nn.Module, faces: FaceTensors) -> Figure:
         ]
         rows.append([faces.images[face], *maps, colours[found[face]].permute(2, 0, 1)])
     labels = [faces.class_names[int(label)] for label in faces.labels]
-    return _sheet(rows, ["input", "lips", "skin", "eyes", "all parts"], labels)
+    return draw_face_sheet(rows, ["input", "lips", "skin", "eyes", "all parts"], labels)
 
 
 def draw_hidden_units(translator: LsslModel, faces: FaceTensors) -> Figure:
@@ -165,7 +163,9 @@ def draw_hidden_units(translator: LsslModel, faces: FaceTensors) -> Figure:
         rows.append([faces.images[best[0]], *lit])
         row_labels.append(f"unit {unit}")
     edge = activations.shape[-1]
-    return _sheet(rows, [f"layer {layer}, {edge}x{edge}", *(str(1 + place) for place in range(len(best)))], row_labels)
+    return draw_face_sheet(
+        rows, [f"layer {layer}, {edge}x{edge}", *(str(1 + place) for place in range(len(best)))], row_labels
+    )
 
 
 def encoder_activations(translator: LsslModel, faces: FaceTensors) -> tuple[int, torch.Tensor]:
@@ -231,17 +231,3 @@ def _standardized(images: torch.Tensor) -> torch.Tensor:
 def _is_public(faces_dir: Path) -> bool:
     licence = read_card(faces_dir)
     return licence is not None and licence.is_public_domain
-
-
-def _sheet(rows: Sequence[Sequence[torch.Tensor]], columns: Sequence[str], row_labels: Sequence[str]) -> Figure:
-    """Tiles [C, H, W] of bytes, grey or colour, as a figure with labels."""
-    tiles = torch.stack([torch.stack([tile.expand(3, -1, -1).cpu() for tile in row]) for row in rows])
-    count, width, _, size, _ = tiles.shape
-    sheet = tiles.permute(0, 3, 1, 4, 2).reshape(count * size, width * size, 3).numpy()
-    gallery = {
-        "png": base64.b64encode(encode_png(sheet)).decode(),
-        "columns": list(columns),
-        "row_labels": list(row_labels),
-        "size": size,
-    }
-    return draw_gallery(gallery, LIGHT)

@@ -1,0 +1,111 @@
+"""What an exported folder says of itself, for programs: `dataset.json`, by a JSON Schema that lies beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augment.core.errors import InputError, Problem
+from augment.core.json_files import read_json_object
+from augment.faces.licences import LicenceLine
+from pipeline.publishing.columns import COLUMNS, Column
+from pipeline.publishing.permissions import Permission
+
+FILE = "dataset.json"
+SCHEMA_FILE = "dataset.schema.json"
+Format = Literal["parquet", "imagefolder", "webdataset"]
+Split = Literal["train", "validation", "test"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitCounts(_Part):
+    """The faces of one split."""
+
+    rows: int = Field(ge=1)
+    real: dict[str, int] = Field(default_factory=dict, description="class -> real faces")
+    synthetic: dict[str, dict[str, int]] = Field(default_factory=dict, description="translator -> class -> its faces")
+
+    @property
+    def per_class(self) -> dict[str, int]:
+        """Class -> faces of any kind."""
+        totals: dict[str, int] = {}
+        for counts in (self.real, *self.synthetic.values()):
+            for name, count in counts.items():
+                totals[name] = totals.get(name, 0) + count
+        return totals
+
+
+class TranslatorFacts(_Part):
+    """How a translator was made."""
+
+    method: str
+    settings: dict[str, Any] = Field(description="that differ from the method's own")
+    steps: int | None = Field(description="of its training; null where it has none")
+    weights_sha256: str = Field(description="of the weights file of the fold")
+
+
+class Provenance(_Part):
+    """Where the faces come from."""
+
+    tool: str = "synthesize-to-learn"
+    version: str
+    commit: str = Field(description="of the code that ran, or `unknown`")
+    command: str = Field(description="that exported the folder")
+    data: str = Field(description="the data set in words")
+    data_sha256: str = Field(description="of the list of SHA-256 digests of the table of real faces")
+    seed: int = Field(description="of the run")
+    fold: int = Field(description="of the run: synthetic faces were made from its training faces alone")
+
+
+class Description(_Part):
+    """An exported folder of faces."""
+
+    schema_version: Literal["1"] = "1"
+    title: str
+    format: Format
+    class_names: tuple[str, ...] = Field(min_length=1, description="by label")
+    size: int = Field(ge=1, description="edge of every picture in pixels")
+    channels: Literal[1, 3] = Field(description="1: grey, 3: colour")
+    columns: tuple[Column, ...] = COLUMNS
+    splits: dict[Split, SplitCounts]
+    files: dict[Split, tuple[str, ...]] = Field(description="of each split, in the order of the rows")
+    translators: dict[str, TranslatorFacts]
+    licence: tuple[LicenceLine, ...]
+    permissions: tuple[Permission, ...] = Field(
+        description="why the faces may be passed on, for each line of the licence"
+    )
+    provenance: Provenance
+
+
+def json_schema() -> str:
+    """The JSON Schema of `dataset.json`, as text."""
+    return json.dumps(Description.model_json_schema(), indent=1, sort_keys=True) + "\n"
+
+
+def read_description(folder: Path) -> Description:
+    """What an exported folder says of itself.
+
+    Raises:
+        InputError: `dataset.json` is missing, damaged, or of a version that this tool does not know.
+    """
+    path = Path(folder) / FILE
+    fix = "export it again, or take the folder from where you have it"
+    if not path.is_file():
+        raise InputError(Problem(str(path), "is missing: the folder is no export, or no whole one", fix))
+    values = read_json_object(path)
+    version = values.get("schema_version")
+    if version != "1":
+        raise InputError(
+            Problem(str(path), f"schema_version is {version!r}, and this tool reads '1'", "update the tool")
+        )
+    try:
+        return Description.model_validate(values)
+    except ValidationError as error:
+        where = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors()[:5])
+        raise InputError(Problem(str(path), f"is not as {SCHEMA_FILE} says: {where}", fix)) from error

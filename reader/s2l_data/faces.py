@@ -1,0 +1,301 @@
+"""A split of exported faces: filtered, mixed, cut into shards, decoded one by one or in batches."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+SCHEMA_VERSION = "1"
+_COLUMNS = [
+    *("label", "label_name", "face_id", "subject", "source", "synthetic", "translator", "source_id", "source_label"),
+    *("confidence", "identity_shift", "weights_sha256", "seed"),
+]
+
+
+class FacesError(Exception):
+    """A folder, a split or a filter that can't be; the message says what to do."""
+
+
+class _Split:
+    """A split of one folder: its columns in memory, its pictures when they are first asked for."""
+
+    def __init__(self, folder: Path, files: Sequence[str], shape: tuple[int, int, int], keep_pixels: bool) -> None:
+        self.folder = folder
+        self.files = tuple(files)
+        self.shape = shape
+        self.keep_pixels = keep_pixels
+        self.columns: pa.Table = pa.concat_tables([self._read(name, _COLUMNS) for name in files]).combine_chunks()
+        self._encoded: pa.Array | None = None
+        self._pixels: np.ndarray | None = None
+        self._decoded: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the pictures: a worker process that is started anew reads them itself."""
+        return {**self.__dict__, "_encoded": None, "_pixels": None, "_decoded": None}
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def encoded(self, row: int) -> memoryview:
+        """A picture's PNG."""
+        if self._encoded is None:
+            tables = [self._read(name, ["image"]) for name in self.files]
+            chunks = [part.field("bytes") for table in tables for part in table.column("image").chunks]
+            self._encoded = pa.chunked_array(chunks).cast(pa.large_binary()).combine_chunks()
+        return memoryview(self._encoded[row].as_buffer())
+
+    def pixels(self, row: int) -> np.ndarray:
+        """A picture, uint8 [height, width, channels]; not to be changed."""
+        if not self.keep_pixels:
+            return self._decode(row)
+        if self._pixels is None or self._decoded is None:
+            self._pixels = np.zeros((len(self), *self.shape), np.uint8)
+            self._decoded = np.zeros(len(self), bool)
+        if not self._decoded[row]:
+            self._pixels[row] = self._decode(row)
+            self._decoded[row] = True
+        return self._pixels[row]
+
+    def _decode(self, row: int) -> np.ndarray:
+        try:
+            with Image.open(io.BytesIO(self.encoded(row)), formats=("PNG",)) as picture:
+                found = np.asarray(picture)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise FacesError(f"{self.folder}: picture {row} can't be decoded ({error}); see `s2l verify`") from error
+        if found.ndim == 2:
+            found = found[:, :, None]
+        if found.shape != self.shape:
+            raise FacesError(f"{self.folder}: picture {row} is {found.shape}, not {self.shape}; see `s2l verify`")
+        return found
+
+    def _read(self, name: str, columns: list[str]) -> pa.Table:
+        try:
+            return pq.read_table(self.folder / name, columns=columns)
+        except (OSError, pa.ArrowException) as error:
+            raise FacesError(f"{self.folder / name} can't be read ({error}); see `s2l verify`") from error
+
+
+class Faces:
+    """Faces of one split; it never changes: filters give another one.
+
+    Args:
+        folder: What `s2l export` wrote, as Parquet.
+        split: train, validation or test.
+        keep_pixels: Whether pictures are decoded once and kept: faster from the second epoch on, one byte a pixel and
+            channel.
+
+    Raises:
+        FacesError: The folder is no such export, or has no such split.
+    """
+
+    def __init__(self, folder: str | Path, split: str = "train", *, keep_pixels: bool = False) -> None:
+        folder = Path(folder)
+        about = _read_description(folder)
+        if split not in about["files"]:
+            raise FacesError(f"{folder} has no split {split!r}; it has {', '.join(about['files'])}")
+        shape = (about["size"], about["size"], about["channels"])
+        found = _Split(folder, about["files"][split], shape, keep_pixels)
+        self.class_names: tuple[str, ...] = tuple(about["class_names"])
+        self._splits: tuple[_Split, ...] = (found,)
+        self._of = np.zeros(len(found), np.int32)  # which of the splits a face is in
+        self._rows = np.arange(len(found))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray, int]:
+        """A face: uint8 [height, width, channels] in 0..255, and its label."""
+        split, row = self._find(place)
+        return split.pixels(row), int(split.columns.column("label")[row].as_py())
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        return (self[place] for place in range(len(self)))
+
+    def __add__(self, other: Faces) -> Faces:
+        """The faces of both, these first.
+
+        Raises:
+            FacesError: Their classes or the forms of their pictures differ.
+        """
+        for what, mine, others in (
+            ("classes", self.class_names, other.class_names),
+            ("size and channels", self.shape, other.shape),
+        ):
+            if mine != others:
+                raise FacesError(f"{what} differ: {mine} and {others}")
+        both = self._with(np.concatenate([self._rows, other._rows]))
+        both._splits = self._splits + other._splits
+        both._of = np.concatenate([self._of, other._of + len(self._splits)])
+        return both
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every picture."""
+        return self._splits[0].shape
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [N], indices into `class_names`."""
+        return self.column("label").astype(np.int64)
+
+    def column(self, name: str) -> np.ndarray:
+        """A column by name, [N]; of words an array of objects, where None is null; of numbers NaN is.
+
+        Raises:
+            FacesError: There is no such column.
+        """
+        if name not in _COLUMNS:
+            raise FacesError(f"there is no column {name!r}; there are {', '.join(_COLUMNS)}")
+        parts = [split.columns.column(name).to_numpy(zero_copy_only=False) for split in self._splits]
+        found = np.empty(len(self), np.result_type(*parts))
+        for number, part in enumerate(parts):
+            found[self._of == number] = part[self._rows[self._of == number]]
+        return found
+
+    def row(self, place: int) -> dict[str, Any]:
+        """All columns of a face but the picture."""
+        split, row = self._find(place)
+        return split.columns.slice(row, 1).to_pylist()[0]
+
+    def counts(self) -> dict[str, int]:
+        """Class -> number of faces."""
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    def where(
+        self,
+        *,
+        classes: Sequence[str] | None = None,
+        translators: Sequence[str] | None = None,
+        synthetic: bool | None = None,
+        least_confidence: float | None = None,
+    ) -> Faces:
+        """The faces that pass every filter that is given, in their order. Labels stay as they are.
+
+        Args:
+            classes: Names.
+            translators: Names. Real faces have none, and pass no such filter.
+            synthetic: Only synthetic faces, or only real ones.
+            least_confidence: Of synthetic faces the least confidence; real faces have none, and pass.
+
+        Raises:
+            FacesError: A class or translator that there is not.
+        """
+        passed = np.ones(len(self), bool)
+        if classes is not None:
+            _check_known("class", classes, self.class_names)
+            passed &= np.isin(self.labels, [self.class_names.index(name) for name in classes])
+        if translators is not None:
+            found = self.column("translator")
+            _check_known("translator", translators, sorted({name for name in found if name is not None}))
+            passed &= np.array([name in translators for name in found], bool)
+        made = self.column("synthetic").astype(bool)
+        if synthetic is not None:
+            passed &= made == synthetic
+        if least_confidence is not None:
+            passed &= ~made | (self.column("confidence").astype(float) >= least_confidence)
+        return self._take(np.flatnonzero(passed))
+
+    def with_share(self, share: float, *, seed: int = 0) -> Faces:
+        """All real faces, and as many synthetic ones that they are this share of the whole; in the order they had.
+
+        Args:
+            share: Of synthetic faces, 0 <= share < 1.
+            seed: Of the choice among them. Of one seed a smaller share's faces are among a larger one's.
+
+        Raises:
+            FacesError: There are no real faces, or too few synthetic ones.
+        """
+        if not 0 <= share < 1:
+            raise FacesError(f"a share of {share} is none; give one from 0 on, below 1")
+        made = self.column("synthetic").astype(bool)
+        real, synthetic = np.flatnonzero(~made), np.flatnonzero(made)
+        wanted = round(len(real) * share / (1 - share))
+        if not len(real) or wanted > len(synthetic):
+            most = len(synthetic) / max(len(self), 1)
+            raise FacesError(
+                f"a share of {share} of {len(real):,} real faces takes {wanted:,} synthetic ones, and there are "
+                f"{len(synthetic):,} (a share of {most:.2f})"
+                if len(real)
+                else "there are no real faces to mix with"
+            )
+        chosen = np.random.default_rng(seed).permutation(synthetic)[:wanted]
+        return self._take(np.sort(np.concatenate([real, chosen])))
+
+    def shard(self, number: int, of: int) -> Faces:
+        """One part of several, for one worker or machine: every `of`-th face from `number` on.
+
+        The parts have no face in common and are all faces together; their lengths differ by one at most; and they are
+        the same in every run.
+        """
+        if not 0 <= number < of:
+            raise FacesError(f"there is no shard {number} of {of}; they are 0 to {of - 1}")
+        return self._take(np.arange(number, len(self), of))
+
+    def batches(
+        self, size: int, *, shuffle: bool = False, seed: int = 0, drop_last: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Pictures uint8 [B, height, width, channels] and labels int64 [B].
+
+        Args:
+            size: Faces of a batch; the last may have fewer.
+            shuffle: Whether in an order of `seed`, or as they are.
+            seed: Of the order; give another one for each epoch.
+            drop_last: Whether a last batch with fewer faces is left out.
+        """
+        order = np.random.default_rng(seed).permutation(len(self)) if shuffle else np.arange(len(self))
+        labels = self.labels
+        for start in range(0, len(order), size):
+            places = order[start : start + size]
+            if drop_last and len(places) < size:
+                return
+            images = np.empty((len(places), *self.shape), np.uint8)
+            for position, place in enumerate(places):
+                split, row = self._find(int(place))
+                images[position] = split.pixels(row)
+            yield images, labels[places]
+
+    def _find(self, place: int) -> tuple[_Split, int]:
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"{place} of {len(self)} faces")
+        return self._splits[self._of[place]], int(self._rows[place])
+
+    def _take(self, places: np.ndarray) -> Faces:
+        taken = self._with(self._rows[places])
+        taken._of = self._of[places]
+        return taken
+
+    def _with(self, rows: np.ndarray) -> Faces:
+        other = object.__new__(Faces)
+        other.__dict__ = {**self.__dict__, "_rows": rows}
+        return other
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    path = folder / "dataset.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        version, form = about["schema_version"], about["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FacesError(f"{path} can't be read ({error}); name a folder that `s2l export` wrote") from error
+    if version != SCHEMA_VERSION:
+        raise FacesError(f"{path} is of version {version}; this reader knows {SCHEMA_VERSION}: update it")
+    if form != "parquet":
+        raise FacesError(f"{folder} is an export as {form}; this reader reads Parquet: `s2l export --format parquet`")
+    return about
+
+
+def _check_known(what: str, wanted: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(wanted, str):
+        raise FacesError(f"{wanted!r} is one name; give a list of them")
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise FacesError(f"there is no {what} {', '.join(map(repr, unknown))}; there are {', '.join(known) or 'none'}")

@@ -1,0 +1,203 @@
+"""`s2l verify` finds each thing that can be wrong with an exported folder, and nothing in one that is whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from made_up_faces import write_workspace
+from small_faces import noise
+
+from augment.core.errors import InputError
+from augment.core.seals import seal_folder
+from augment.faces.images import decode_image, encode_png
+from pipeline.publishing.description import read_description
+from pipeline.publishing.export import ExportSettings, export_faces
+from pipeline.publishing.formats import form_of
+from pipeline.publishing.marks import marked_png
+from pipeline.publishing.verify import verify_faces
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    export_faces(write_workspace(folder / "run"), folder / "out", ExportSettings(with_real=True))
+    return folder / "out"
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    shutil.copytree(exported, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def rewrite(folder: Path, change: Callable[[Rows], None]) -> None:
+    """Changes rows and writes them again, with checksums and counts of files that fit: as somebody careful would."""
+    description = read_description(folder)
+    form = form_of(description.format, description.class_names)
+    rows: Rows = {split: list(form.read(folder, files)) for split, files in description.files.items()}
+    change(rows)
+    for split, found in rows.items():
+        form.write(folder, split, found, len(found))
+    seal_folder(folder)
+
+
+def first(rows: Rows, *, synthetic: bool, split: str = "train") -> dict[str, Any]:
+    return next(row for row in rows[split] if row["synthetic"] == synthetic)
+
+
+def picture(seed: int = 77, size: int = 16, channels: int = 1) -> dict[str, Any]:
+    return {"bytes": encode_png(noise(seed, size, channels)), "path": None}
+
+
+def test_a_whole_folder_is_well(copy: Path) -> None:
+    rewrite(copy, lambda rows: None)
+    assert verify_faces(copy).splits["train"].synthetic
+
+
+def test_changed_missing_and_added_files_are_named(copy: Path) -> None:
+    shard = copy / "data" / "train-00000-of-00001.parquet"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(bytes(data))
+    (copy / "README.md").unlink()
+    (copy / "data" / "test-00001-of-00002.parquet").write_bytes(b"")
+    with pytest.raises(InputError) as found:
+        verify_faces(copy)
+    wrong = {Path(problem.where).name: problem.why for problem in found.value.problems}
+    assert "SHA-256" in wrong[shard.name] and "missing" in wrong["README.md"] and len(wrong) == 3
+
+
+def _leak_person(rows: Rows) -> None:
+    person = rows["test"][0]["subject"]
+    first(rows, synthetic=False)["subject"] = person
+
+
+def _leak_source(rows: Rows) -> None:
+    first(rows, synthetic=True)["source_id"] = rows["test"][0]["face_id"]
+
+
+def _leak_picture(rows: Rows) -> None:
+    row = first(rows, synthetic=True)
+    row["image"] = {"bytes": marked_png(rows["test"][0]["image"]["bytes"], row), "path": None}
+
+
+def _unmark(rows: Rows) -> None:
+    row = first(rows, synthetic=True)
+    row["image"] = {"bytes": encode_png(decode_image(row["image"]["bytes"])), "path": None}
+
+
+def _mark_real(rows: Rows) -> None:
+    row = first(rows, synthetic=False)
+    row["image"] = {"bytes": marked_png(row["image"]["bytes"], row), "path": None}
+
+
+def _call_real(rows: Rows) -> None:
+    first(rows, synthetic=True)["synthetic"] = False
+
+
+def _held_out_synthetic(rows: Rows) -> None:
+    row = first(rows, synthetic=True)
+    rows["train"].remove(row)
+    rows["test"].append(row)
+
+
+def _set(name: str, value: Any, *, synthetic: bool = True) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        first(rows, synthetic=synthetic)[name] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_leak_person, "lies in test and train"),
+        (_leak_source, "is a test face"),
+        (_leak_picture, "is the same picture as made/.* \\(test\\)"),
+        (_held_out_synthetic, "synthetic faces are to train on|are described"),
+        (_unmark, "is not marked so"),
+        (_mark_real, "is marked as synthetic"),
+        (_call_real, "called real"),
+        (_set("label", 2), r"label 2 is not|are described"),
+        (_set("label", 9), "label 9 is not"),
+        (_set("label_name", None), "label_name is null"),
+        (_set("translator", "nobody"), "is not described"),
+        (_set("source_id", None), "lacks source_id"),
+        (_set("image", picture(size=8)), "8x8x1, not 16x16x1"),
+        (_set("image", picture(channels=3)), "16x16x3, not 16x16x1"),
+        (_set("image", {"bytes": b"\x89PNG no more", "path": None}), "can't be decoded"),
+        (lambda rows: rows["train"].append(rows["train"][0]), "occurs twice"),
+        (lambda rows: rows["train"].pop(), "are described"),
+    ],
+)
+def test_what_is_wrong_is_found_though_the_checksums_fit(copy: Path, change: Callable[[Rows], None], said: str) -> None:
+    rewrite(copy, change)
+    with pytest.raises(InputError, match=said):
+        verify_faces(copy)
+
+
+def test_twenty_problems_are_listed_and_the_others_counted(copy: Path) -> None:
+    def change(rows: Rows) -> None:
+        for row in rows["train"]:
+            row["label"] = 9
+
+    rewrite(copy, change)
+    with pytest.raises(InputError, match=r"20 problems, and \d+ more") as found:
+        verify_faces(copy)
+    assert len(found.value.problems) == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema_version": "2"}, "this tool reads '1'"),
+        ({"size": 0}, "size"),
+        ({"format": "zip"}, "format"),
+        ({"unheard": 1}, "unheard"),
+        ({"class_names": []}, "class_names"),
+    ],
+)
+def test_a_description_that_is_none_is_refused(copy: Path, change: dict[str, Any], said: str) -> None:
+    path = copy / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    seal_folder(copy)
+    with pytest.raises(InputError, match=said):
+        verify_faces(copy)
+
+
+def _leading_out(metadata: Path) -> bytes:
+    """A table whose first picture lies outside the folder."""
+    table = pq.read_table(metadata)
+    names = table.column("file_name").to_pylist()
+    names[0] = f"../../../{metadata.parent.name}/{names[0]}"
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.set_column(0, table.schema.field(0), pa.array(names)), sink)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("format", ["imagefolder", "webdataset"])
+def test_other_forms_with_rows_that_are_none(exported: Path, tmp_path: Path, format: str) -> None:
+    run = exported.parent / "run"
+    made = export_faces(run, tmp_path / "out", ExportSettings(format=format))  # type: ignore[arg-type]
+    file = tmp_path / "out" / made.files["train"][0]
+    data = file.read_bytes()
+    damaged = {
+        "imagefolder": [data[:700], (tmp_path / "out" / "contact-sheet.png").read_bytes(), b""],
+        "webdataset": [data[:700], data.replace(b"0000000.cls", b"0000000.cla", 1), b"no archive", b""],
+    }
+    if format == "imagefolder":
+        damaged[format].append(_leading_out(file))
+    for found in damaged[format]:
+        file.write_bytes(found)
+        seal_folder(tmp_path / "out")
+        with pytest.raises(InputError):
+            verify_faces(tmp_path / "out")

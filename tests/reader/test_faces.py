@@ -1,0 +1,181 @@
+"""The reader of exported faces: what it gives is what the folder has, filtered, mixed, cut and batched."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pickle
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from made_up_faces import PER_CLASS, write_workspace
+from s2l_data import Faces, FacesError
+from small_faces import CLASSES
+
+from augment.faces.images import decode_image
+from pipeline.publishing.columns import DATA_NAMES
+from pipeline.publishing.export import ExportSettings, export_faces
+
+KEPT = PER_CLASS - 1
+PACKAGE = Path(__file__).parent.parent.parent / "reader" / "s2l_data"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("reader")
+    export_faces(write_workspace(home / "run"), home / "out", ExportSettings(with_real=True))
+    return home / "out"
+
+
+@pytest.fixture
+def train(folder: Path) -> Faces:
+    return Faces(folder)
+
+
+def ids(faces: Faces) -> list[str]:
+    return list(faces.column("face_id"))
+
+
+def test_faces_are_those_of_the_folder(folder: Path, train: Faces) -> None:
+    rows = pq.read_table(folder / "data" / "train-00000-of-00001.parquet").to_pylist()
+    assert len(train) == len(rows) and train.class_names == CLASSES and train.shape == (16, 16, 1)
+    for place in (0, 5, len(rows) - 1):
+        pixels, label = train[place]
+        assert np.array_equal(pixels[:, :, 0], decode_image(rows[place]["image"]["bytes"]))
+        assert label == rows[place]["label"] and pixels.dtype == np.uint8
+        assert train.row(place) == {name: rows[place][name] for name in DATA_NAMES}
+    assert ids(train) == [row["face_id"] for row in rows]
+    assert train.counts() == {name: [row["label_name"] for row in rows].count(name) for name in CLASSES}
+    assert np.array_equal(train[-1][0], train[len(train) - 1][0]) and len(list(train)) == len(rows)
+    with pytest.raises(IndexError):
+        train[len(rows)]
+
+
+def test_filters(train: Faces) -> None:
+    made = train.where(synthetic=True)
+    assert len(made) == 2 * 3 * KEPT and len(train.where(synthetic=False)) == len(train) - len(made)
+    warp = train.where(translators=["warp"], classes=["sad"])
+    assert len(warp) == KEPT and set(warp.column("translator")) == {"warp"} and set(warp.labels) == {2}
+    sure = train.where(least_confidence=0.6)
+    least = sure.column("confidence").astype(float)
+    assert np.nanmin(least) >= np.float32(0.6) and np.isnan(least).sum() == len(train) - len(made)  # real ones pass
+    assert ids(train.where()) == ids(train)
+    assert len(train.where(classes=[])) == 0
+
+
+def test_a_share_of_synthetic_faces(train: Faces) -> None:
+    real = len(train.where(synthetic=False))
+    found = {share: train.with_share(share, seed=1) for share in (0.0, 0.2, 0.5)}
+    assert [int(faces.column("synthetic").sum()) for faces in found.values()] == [0, round(real / 4), real]
+    assert set(ids(found[0.2])) < set(ids(found[0.5])) < set(ids(train))
+    assert ids(train.with_share(0.2, seed=1)) == ids(found[0.2]) != ids(train.with_share(0.2, seed=2))
+    places = [ids(train).index(face_id) for face_id in ids(found[0.5])]
+    assert places == sorted(places)
+    with pytest.raises(FacesError, match="there are 42"):
+        train.with_share(0.9)
+    with pytest.raises(FacesError, match="no real faces"):
+        train.where(synthetic=True).with_share(0.5)
+    with pytest.raises(FacesError, match="is none"):
+        train.with_share(1.0)
+
+
+def test_shards_are_all_faces_once(train: Faces) -> None:
+    for of in (1, 3, 7):
+        parts = [train.shard(number, of) for number in range(of)]
+        together = [face_id for part in parts for face_id in ids(part)]
+        assert sorted(together) == sorted(ids(train)) and max(map(len, parts)) - min(map(len, parts)) <= 1
+    with pytest.raises(FacesError):
+        train.shard(3, 3)
+
+
+@pytest.mark.parametrize("keep_pixels", [False, True])
+def test_batches_are_the_faces(folder: Path, keep_pixels: bool) -> None:
+    faces = Faces(folder, keep_pixels=keep_pixels)
+    for _ in range(2):  # the second time from memory, where pixels are kept
+        images, labels = (np.concatenate(parts) for parts in zip(*faces.batches(16), strict=True))
+        assert np.array_equal(labels, faces.labels)
+        assert all(np.array_equal(images[place], faces[place][0]) for place in range(len(faces)))
+    one = [labels.tolist() for _, labels in faces.batches(16, shuffle=True, seed=3)]
+    assert one == [labels.tolist() for _, labels in faces.batches(16, shuffle=True, seed=3)]
+    assert one != [labels.tolist() for _, labels in faces.batches(16, shuffle=True, seed=4)]
+    assert {len(labels) for _, labels in faces.batches(16, drop_last=True)} == {16}
+
+
+def test_two_sets_together(folder: Path, train: Faces, tmp_path: Path) -> None:
+    test = Faces(folder, "test")
+    both = train.where(synthetic=True) + test
+    assert len(both) == 42 + len(test) and ids(both)[42:] == ids(test)
+    assert np.array_equal(both[42][0], test[0][0]) and both.row(42) == test.row(0)
+    assert np.array_equal(both.labels[42:], test.labels)
+    assert (
+        len(both.where(synthetic=False)) == len(test)
+        and len((both + train).shard(1, 2)) == (42 + len(test) + len(train)) // 2
+    )
+    shutil.copytree(folder, tmp_path / "other")
+    about = json.loads((tmp_path / "other" / "dataset.json").read_text())
+    for change in ({"class_names": ["a", "b", "c"]}, {"size": 32}):
+        (tmp_path / "other" / "dataset.json").write_text(json.dumps(about | change))
+        with pytest.raises(FacesError, match="differ"):
+            train + Faces(tmp_path / "other")
+
+
+def test_workers_get_it_whole_by_pickle(train: Faces) -> None:
+    train[0]  # pictures are read, and don't travel
+    sent = pickle.dumps(train)
+    assert len(sent) < 20_000
+    other = pickle.loads(sent)
+    assert ids(other) == ids(train) and np.array_equal(other[3][0], train[3][0])
+
+
+def test_what_can_not_be_is_refused(folder: Path, tmp_path: Path, train: Faces) -> None:
+    with pytest.raises(FacesError, match="it has train, validation, test"):
+        Faces(folder, "valid")
+    with pytest.raises(FacesError, match="s2l export"):
+        Faces(tmp_path)
+    with pytest.raises(FacesError, match="there are angry, happy, sad"):
+        train.where(classes=["glad"])
+    with pytest.raises(FacesError, match="is one name"):
+        train.where(translators="warp")
+    with pytest.raises(FacesError, match="there is no translator 'nobody'; there are lssl, warp"):
+        train.where(translators=["nobody"])
+    with pytest.raises(FacesError, match="no column"):
+        train.column("image")
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    about = json.loads((copy / "dataset.json").read_text())
+    for change, said in (({"schema_version": "2"}, "update it"), ({"format": "webdataset"}, "reads Parquet")):
+        (copy / "dataset.json").write_text(json.dumps(about | change))
+        with pytest.raises(FacesError, match=said):
+            Faces(copy)
+    (copy / "dataset.json").write_text(json.dumps(about))
+    (copy / "data" / "train-00000-of-00001.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(FacesError, match="s2l verify"):
+        Faces(copy)
+
+
+def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "data" / "test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[2]["image"]["bytes"] = rows[2]["image"]["bytes"][:70]
+    pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+    faces = Faces(tmp_path / "copy", "test")
+    faces[1]
+    with pytest.raises(FacesError, match="picture 2 can't be decoded"):
+        faces[2]
+
+
+def test_it_needs_nothing_of_this_project() -> None:
+    imported = set()
+    for file in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module).split(".")[0])
+    assert imported - set(sys.stdlib_module_names) <= {"numpy", "PIL", "pyarrow", "s2l_data"}
