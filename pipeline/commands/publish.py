@@ -1,4 +1,4 @@
-"""Commands that give faces away: export, and the check of what was exported."""
+"""Commands for faces that leave: export, the check of an export, and where a face comes from."""
 
 from __future__ import annotations
 
@@ -73,3 +73,27 @@ def verify(folder: Path) -> None:
         found = verify_faces(folder)
         rows = sum(counts.rows for counts in found.splits.values())
         logging.getLogger(__name__).log(RESULT, "%s: OK, %s faces", folder, f"{rows:,}")
+
+
+@click.command(cls=Command)
+@click.argument("face")
+@click.option("--remake", type=click.Path(dir_okay=False, path_type=Path), help="Make the face again, as this PNG.")
+def trace(face: str, remake: Path | None) -> None:
+    """Say where a FACE of this run comes from: its id, or a PNG that an export or --remake wrote.
+
+    Source face, translator, weights, settings, data, code. With --remake, exit status 1 if a pixel is another one.
+    """
+    from pipeline.core.messages import RESULT
+    from pipeline.publishing.trace import face_id_of, remake_face_of, trace_face
+
+    with refusals_as_errors():
+        face_id = face_id_of(face)
+        found = trace_face(Path.cwd(), face_id)
+        width = max(map(len, found.facts))
+        for name, words in found.facts.items():
+            click.echo(f"{name:{width}}  {words}")
+        if remake is not None:
+            if not remake_face_of(Path.cwd(), face_id, Path.cwd() / remake):
+                why = "it was made on another machine, with another version of torch, or its pictures were changed"
+                raise click.ClickException(f"{remake}: not every pixel is as it was: {why}")
+            logging.getLogger(__name__).log(RESULT, "%s: the same face, bit for bit", remake)

@@ -1,0 +1,190 @@
+"""Where a face comes from: source face, translator, weights, settings, code, data; and the same face made again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset
+
+from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_bytes
+from augment.core.json_files import read_json_object
+from augment.core.regular_files import read_regular_file
+from augment.core.seals import SEAL, file_digest
+from augment.faces.images import decode_image, encode_png
+from augment.faces.splits import fold_splits, read_folds
+from augment.synthesis.remake import parse_face_id, remake_face
+from augment.translators import load_translator
+from pipeline.core.devices import choose_device
+from pipeline.core.workspace import Artifacts, fold_directory
+from pipeline.parameters.whole import Parameters, load_parameters
+from pipeline.publishing.marks import mark_of, marked_png
+from pipeline.results import describe_data
+from pipeline.stages.folds import faces_of_fold, fold_numbers
+
+_COLUMNS = [
+    *("face_id", "label_name", "subject", "source", "synthetic", "source_id", "source_label", "translator"),
+    *("weights_sha256", "seed", "fold", "confidence", "identity_shift", "kept", "reject_reason"),
+]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a run says of a face.
+
+    Attributes:
+        facts: In words, by what each is of, in order.
+        row: The face's row, with its picture.
+        table: The folder of its table.
+    """
+
+    facts: dict[str, str]
+    row: dict[str, Any]
+    table: Path
+
+
+def face_id_of(face: str) -> str:
+    """A face's id: the word itself, or what the mark of a picture says.
+
+    Args:
+        face: An id, or the path of a PNG that an export or `s2l trace --remake` wrote.
+
+    Raises:
+        InputError: It is a picture without a mark.
+    """
+    path = Path(face)
+    if path.suffix.lower() != ".png" or not path.is_file():
+        return face
+    found = mark_of(read_regular_file(path))
+    if found is None or not isinstance(found.get("face_id"), str):
+        why = "has no mark that says which face it is: it is no synthetic face of this tool, or was saved anew"
+        raise InputError(Problem(face, why, "name a face_id"))
+    return str(found["face_id"])
+
+
+def trace_face(root: Path, face_id: str) -> Trace:
+    """Says where a face of a run comes from.
+
+    Args:
+        root: The workspace.
+        face_id: Of a real or synthetic face.
+
+    Raises:
+        InputError: The run has no such face.
+    """
+    parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
+    row, table = _find(artifacts, face_id)
+    facts = {"face": face_id, "class": row["label_name"], "table": str(table.relative_to(root))}
+    if not row["synthetic"]:
+        folds = read_folds(artifacts.folds)
+        splits = {fold: fold_splits(folds, fold).get(face_id, "none") for fold in fold_numbers(folds)}
+        facts |= {
+            "kind": f"real, of {row['source']}",
+            "person": row["subject"] or "unknown",
+            "split": ", ".join(f"{split} (fold {fold})" for fold, split in sorted(splits.items())),
+        }
+    else:
+        facts |= _of_synthetic(parameters, artifacts, row)
+    data = describe_data(parameters.dataset.source, parameters.dataset.settings)
+    facts |= {"data": f"{data}; {_data_digest(artifacts)}", "code": _code(artifacts)}
+    if row["synthetic"]:
+        facts |= {"made again by": f"s2l trace {face_id} --remake face.png"}
+    return Trace(facts, row, table)
+
+
+def _of_synthetic(parameters: Parameters, artifacts: Artifacts, row: dict[str, Any]) -> dict[str, str]:
+    name = row["translator"]
+    person, moved = row["subject"] or "unknown", row["identity_shift"]
+    facts = {
+        "kind": "synthetic",
+        "source face": f"{row['source_id']} ({row['source_label']}, person {person}), a training face",
+        "fold and seed": f"{row['fold']}, {row['seed']}",
+        "moved": "unknown" if moved is None else f"{moved:.4f} of the range of a pixel, on average",
+    }
+    if row["kept"] is not None:
+        judged = "" if row["confidence"] is None else f", probability of its class {row['confidence']:.3f}"
+        facts["selection"] = ("kept" if row["kept"] else f"rejected: {row['reject_reason']}") + judged
+    entry = parameters.translators.get(name)
+    if entry is None:
+        facts["translator"] = f"{name}; params.yaml has none of that name any more"
+    else:
+        settings = ", ".join(f"{key}={value}" for key, value in entry.settings.items()) or "the method's own"
+        facts["translator"] = f"{name}: method {entry.method}; settings: {settings}"
+    weights = fold_directory(artifacts.translator(name), row["fold"]) / "weights.safetensors"
+    there = file_digest(weights) if weights.is_file() else None
+    same = {None: "that file is gone", row["weights_sha256"]: str(weights.relative_to(artifacts.root))}
+    facts["weights"] = f"SHA-256 {row['weights_sha256']} ({same.get(there, 'the file there now is another one')})"
+    return facts
+
+
+def _data_digest(artifacts: Artifacts) -> str:
+    seal = artifacts.faces / SEAL
+    return f"SHA-256 of the table's list of digests {file_digest(seal)}" if seal.is_file() else "the table is gone"
+
+
+def _code(artifacts: Artifacts) -> str:
+    """The commit that the run's report names."""
+    report = artifacts.report / "metrics.json"
+    run = read_json_object(report).get("run", {}) if report.is_file() else {}
+    if not run:
+        return "unknown: there is no report"
+    return f"{run.get('commit', 'unknown')} (tree {run.get('tree', 'unknown')})"
+
+
+def _find(artifacts: Artifacts, face_id: str) -> tuple[dict[str, Any], Path]:
+    """A face's row, and the folder of its table: of selection, or else of synthesis, or of the real faces."""
+    name = parse_face_id(face_id)
+    places: list[Path] = []
+    if name is not None:
+        places = [
+            fold_directory(home(name.translator), name.fold) for home in (artifacts.selected, artifacts.synthetic)
+        ]
+    for place in [*places, artifacts.faces]:
+        if (place / "data").is_dir():
+            table = pyarrow.dataset.dataset(place / "data", format="parquet")
+            columns = [column for column in [*_COLUMNS, "image"] if column in table.schema.names]
+            found = table.to_table(columns=columns, filter=pc.field("face_id") == face_id)
+            if len(found):
+                return {**dict.fromkeys(_COLUMNS), "synthetic": False, **found.to_pylist()[0]}, place
+    looked = ", ".join(str(place.relative_to(artifacts.root)) for place in [*places, artifacts.faces])
+    raise InputError(Problem(face_id, f"is no face of this run; looked in {looked}", "name a face of this workspace"))
+
+
+def remake_face_of(root: Path, face_id: str, out: Path) -> bool:
+    """Makes a synthetic face again and writes it as a marked PNG.
+
+    Args:
+        root: The workspace.
+        face_id: Of a synthetic face.
+        out: The file.
+
+    Returns:
+        Whether every pixel is as it was. On another machine or version of torch a network rounds otherwise.
+
+    Raises:
+        InputError: It is no synthetic face of this run, or its weights or settings are not there any more.
+    """
+    trace, name = trace_face(root, face_id), parse_face_id(face_id)
+    row = trace.row
+    if name is None or not row["synthetic"]:
+        raise InputError(Problem(face_id, "is a real face, which nothing makes", "name a synthetic face"))
+    parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
+    weights = fold_directory(artifacts.translator(name.translator), name.fold) / "weights.safetensors"
+    if not weights.is_file() or file_digest(weights) != row["weights_sha256"]:
+        why = f"was made by weights with the SHA-256 {row['weights_sha256']}, which are not at {weights}"
+        raise InputError(Problem(face_id, why, "check them out (`dvc checkout`), or run `dvc repro`"))
+    device = choose_device(parameters.runtime.device)
+    train = faces_of_fold(artifacts, name.fold)["train"].to(device)
+    translator = load_translator(weights, device).eval()
+    made, source = remake_face(translator, train, parameters.synthesis, name, seed=row["seed"])
+    pixels = made.permute(1, 2, 0).numpy()
+    before = decode_image(row["image"]["bytes"]).reshape(pixels.shape)
+    if source != row["source_id"]:
+        why = f"is made from {source} now, and was from {row['source_id']}: params.yaml or the faces are others"
+        raise InputError(Problem(face_id, why, "check out what made it, or run `dvc repro`"))
+    atomic_write_bytes(out, marked_png(encode_png(pixels), row))
+    return bool(np.array_equal(pixels, before))
