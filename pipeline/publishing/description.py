@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
@@ -81,6 +81,14 @@ class Description(_Part):
         description="why the faces may be passed on, for each line of the licence"
     )
     provenance: Provenance
+
+    @field_validator("files")
+    @classmethod
+    def _stay_in_the_folder(cls, files: dict[Split, tuple[str, ...]]) -> dict[Split, tuple[str, ...]]:
+        for name in (name for names in files.values() for name in names):
+            if "\\" in name or ":" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise ValueError(f"{name!r} leads out of the folder")
+        return files
 
 
 def json_schema() -> str:

@@ -127,7 +127,7 @@ def export_faces(root: Path, destination: Path, settings: ExportSettings) -> Des
             raise InputError(Problem(str(artifacts.faces), "pictures differ in size", "run `s2l prepare` again"))
         size, channels = shape.pop()
         description = Description(
-            title=settings.title or _title(names, settings),
+            title=" ".join(settings.title.split()) or _title(names, settings),
             format=settings.format,
             class_names=class_names,
             size=size,

@@ -55,7 +55,7 @@ def check_permissions(
     for kind, licence in licences:
         for line in licence.lines:
             name = line.data_set or UNNAMED
-            words = granted.get(name, "").strip()
+            words = " ".join(granted.get(name, "").split())
             why = _forbids(line, kind)
             if why and not words:
                 fix = f'ask the holder; with the holder\'s word: --permission "{name}=WHO ALLOWED IT, WHEN"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,8 @@ class _Split:
     def _decode(self, row: int) -> np.ndarray:
         try:
             with Image.open(io.BytesIO(self.encoded(row)), formats=("PNG",)) as picture:
+                if (picture.height, picture.width) != self.shape[:2]:  # before it is decoded: it may be huge
+                    raise ValueError(f"{picture.width}x{picture.height} pixels, not {self.shape[1]}x{self.shape[0]}")
                 found = np.asarray(picture)
         except (OSError, ValueError, SyntaxError) as error:
             raise FacesError(f"{self.folder}: picture {row} can't be decoded ({error}); see `s2l verify`") from error
@@ -284,12 +286,20 @@ def _read_description(folder: Path) -> dict[str, Any]:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         version, form = about["schema_version"], about["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        shape = (int(about["size"]), int(about["channels"]))
+        names = [str(name) for found in about["files"].values() for name in found]
+        classes = [str(name) for name in about["class_names"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacesError(f"{path} can't be read ({error}); name a folder that `s2l export` wrote") from error
     if version != SCHEMA_VERSION:
         raise FacesError(f"{path} is of version {version}; this reader knows {SCHEMA_VERSION}: update it")
     if form != "parquet":
         raise FacesError(f"{folder} is an export as {form}; this reader reads Parquet: `s2l export --format parquet`")
+    if min(shape) < 1 or not classes:
+        raise FacesError(f"{path} names no size or no classes; see `s2l verify`")
+    for name in names:
+        if PurePosixPath(name).is_absolute() or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
+            raise FacesError(f"{path}: {name!r} leads out of the folder")
     return about
 
 

@@ -164,6 +164,9 @@ def test_twenty_problems_are_listed_and_the_others_counted(copy: Path) -> None:
         ({"format": "zip"}, "format"),
         ({"unheard": 1}, "unheard"),
         ({"class_names": []}, "class_names"),
+        ({"files": {"train": ["../../secret.parquet"]}}, "leads out of the folder"),
+        ({"files": {"train": ["/etc/passwd"]}}, "leads out of the folder"),
+        ({"files": {"train": ["C:\\secret"]}}, "leads out of the folder"),
     ],
 )
 def test_a_description_that_is_none_is_refused(copy: Path, change: dict[str, Any], said: str) -> None:

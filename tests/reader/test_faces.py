@@ -16,7 +16,7 @@ from made_up_faces import PER_CLASS, write_workspace
 from s2l_data import Faces, FacesError
 from small_faces import CLASSES
 
-from augment.faces.images import decode_image
+from augment.faces.images import decode_image, encode_png
 from pipeline.publishing.columns import DATA_NAMES
 from pipeline.publishing.export import ExportSettings, export_faces
 
@@ -151,6 +151,14 @@ def test_what_can_not_be_is_refused(folder: Path, tmp_path: Path, train: Faces) 
         (copy / "dataset.json").write_text(json.dumps(about | change))
         with pytest.raises(FacesError, match=said):
             Faces(copy)
+    for name in ("../out/data/train-00000-of-00001.parquet", "/etc/passwd"):
+        (copy / "dataset.json").write_text(json.dumps(about | {"files": {"train": [name]}}))
+        with pytest.raises(FacesError, match="leads out of the folder"):
+            Faces(copy)
+    for change in ({"size": 0}, {"class_names": []}, {"files": 3}, {"size": "big"}):
+        (copy / "dataset.json").write_text(json.dumps(about | change))
+        with pytest.raises(FacesError):
+            Faces(copy)
     (copy / "dataset.json").write_text(json.dumps(about))
     (copy / "data" / "train-00000-of-00001.parquet").write_bytes(b"no Parquet")
     with pytest.raises(FacesError, match="s2l verify"):
@@ -163,11 +171,14 @@ def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path) -> None:
     table = pq.read_table(path)
     rows = table.to_pylist()
     rows[2]["image"]["bytes"] = rows[2]["image"]["bytes"][:70]
+    rows[3]["image"]["bytes"] = encode_png(np.zeros((4000, 4000), np.uint8))  # small as a file, and large decoded
     pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
     faces = Faces(tmp_path / "copy", "test")
     faces[1]
     with pytest.raises(FacesError, match="picture 2 can't be decoded"):
         faces[2]
+    with pytest.raises(FacesError, match=r"picture 3 .*4000x4000 pixels, not 16x16"):
+        faces[3]
 
 
 def test_it_needs_nothing_of_this_project() -> None:
