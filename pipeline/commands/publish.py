@@ -97,3 +97,31 @@ def trace(face: str, remake: Path | None) -> None:
                 why = "it was made on another machine, with another version of torch, or its pictures were changed"
                 raise click.ClickException(f"{remake}: not every pixel is as it was: {why}")
             logging.getLogger(__name__).log(RESULT, "%s: the same face, bit for bit", remake)
+
+
+@click.command(cls=Command)
+@click.argument("translator")
+@click.option("--embedding", default="dlib", show_default=True, help="pixels, dlib (an extra), or timm:MODEL.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Of timm's network, as safetensors.")
+@click.option("--fold", type=click.IntRange(0), default=0, show_default=True, help="Of this fold.")
+@click.option("--faces", "most", type=click.IntRange(1), default=2000, show_default=True, help="At most so many.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the table goes; by default artifacts/identity/TRANSLATOR.",
+)
+def identity(translator: str, out: Path | None, **options: Any) -> None:
+    """Say how far TRANSLATOR's faces moved from their people, and list those that copy a training face.
+
+    By an embedding that no translator met, which is tried on the real faces first.
+    """
+    from pipeline.core.messages import RESULT
+    from pipeline.publishing.identity import write_identities
+
+    here = Path.cwd()
+    folder = here / (out or Path("artifacts") / "identity" / translator)
+    with refusals_as_errors():
+        report = write_identities(here, translator, folder, **options)
+        for sentence in report.sentences():
+            click.echo(sentence)
+        logging.getLogger(__name__).log(RESULT, "%s: identity.csv, identity.json", folder)
