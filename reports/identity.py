@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from augment.core.errors import InputError, Problem
 from augment.core.progress import track
 from augment.faces.tensors import FaceTensors
-from augment.prepare.landmarks import INSTALL_COMMAND, landmarks_installed
+from augment.prepare.landmarks import INSTALL_COMMAND, _weights_folder, landmarks_installed
 
 EMBEDDINGS = ("pixels", "dlib", "timm")
 _EDGE = 48  # of the grey pictures that `pixels` compares
@@ -137,15 +137,9 @@ def embed_pixels(images: torch.Tensor) -> np.ndarray:
 def _dlib_embedding() -> Embed:
     if not landmarks_installed():
         raise InputError(Problem("--embedding dlib", "the extra `landmarks` is not installed", INSTALL_COMMAND))
-    import importlib.util
-
     import dlib
 
-    # The package itself wants pkg_resources, which current setuptools no longer have.
-    spec = importlib.util.find_spec("face_recognition_models")
-    assert spec is not None and spec.submodule_search_locations
-    folder = Path(next(iter(spec.submodule_search_locations))) / "models"
-    network = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+    network = dlib.face_recognition_model_v1(str(_weights_folder() / "dlib_face_recognition_resnet_model_v1.dat"))
 
     def embed(images: torch.Tensor) -> np.ndarray:
         found = []
