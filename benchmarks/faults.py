@@ -31,18 +31,25 @@ RUN = (
     f"run_whole(Path.cwd(), Path({str(ROOT)!r}), ['scale=smoke'])"
 )
 MOST_MEMORY = 500 * 2**20
-_LAST = 300  # characters of a message that are kept
 
 
 def run(workspace: Path, *before: str, stage: str = "") -> tuple[int, str]:
-    """Runs everything, or one stage by its command; returns the exit status and the end of what it said."""
+    """Runs everything, or one stage by its command; returns the exit status and the last line of what it said."""
     command = [sys.executable, "-m", "pipeline.cli", *stage.split()] if stage else [sys.executable, "-c", RUN]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "S2L_VERBOSITY": "normal"}
     done = subprocess.run(
         [*before, *command], cwd=workspace, env=environment, capture_output=True, text=True, errors="replace"
     )
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    return done.returncode, " / ".join(lines[-3:])[-_LAST:]
+    return done.returncode, lines[-1].replace(f"{workspace}/", "") if lines else ""
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Starts a whole run in a process group of its own, without a word."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    quiet = subprocess.DEVNULL
+    command = [sys.executable, "-c", RUN]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 @contextmanager
@@ -87,14 +94,7 @@ def clock_back(home: Path) -> tuple[str, Path]:
     """A clock that goes back by two days between a killed run and the next."""
     folder = home / "clock"
     folder.mkdir()
-    started = subprocess.Popen(
-        [sys.executable, "-c", RUN],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    started = start(folder)
     time.sleep(8)
     os.killpg(started.pid, 9)
     started.wait()
@@ -116,23 +116,16 @@ def two_at_once(home: Path) -> tuple[str, Path]:
         for _ in range(2)
     ]
     said = [process.communicate()[0] for process in pair]
-    words = next(
-        (text.strip().splitlines()[-1] for text, process in zip(said, pair, strict=True) if process.returncode), ""
-    )
-    return f"exits {sorted(process.returncode for process in pair)}{f', `{words[-_LAST:]}`' if words else ''}", folder
+    ends = sorted(process.returncode for process in pair)
+    words = [text.strip().splitlines()[-1] for text, process in zip(said, pair, strict=True) if process.returncode]
+    return f"exits {ends}, `{' '.join(words).replace(f'{folder}/', '')}`", folder
 
 
 def killed_for_memory(home: Path) -> tuple[str, Path]:
     """Processes that are killed as the kernel does where memory ends: without a word, once they hold so much."""
     folder = home / "memory"
     folder.mkdir()
-    started = subprocess.Popen(
-        [sys.executable, "-c", RUN],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    started = start(folder)
     process = psutil.Process(started.pid)
     while started.poll() is None:
         if process.memory_info().rss > MOST_MEMORY:

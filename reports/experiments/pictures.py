@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from augment.faces.licences import read_card
-from augment.faces.near_duplicates import VIEW_SIZE
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import MASK_CLASSES, iterate_faces, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors, to_unit_range
@@ -22,6 +21,7 @@ from augment.parsing.network import load_parsing
 from augment.translators import load_translator
 from augment.translators.lssl import LsslModel
 from reports.face_sheets import draw_face_sheet
+from reports.identity import embed_pixels
 
 LAYER = 5  # of the encoder, as published (LSSL, figure 10)
 FACES = 6
@@ -122,9 +122,9 @@ def nearest_faces(pictures: torch.Tensor, faces: torch.Tensor, *, count: int) ->
     Returns:
         Positions int64 [N, count], the nearest first, and the correlations float32 [N, count] in -1..1.
     """
-    rows = _standardized(pictures)
-    mirrored = _standardized(pictures.flip(-1))
-    others = _standardized(faces)
+    rows = torch.from_numpy(embed_pixels(pictures))
+    mirrored = torch.from_numpy(embed_pixels(pictures.flip(-1)))
+    others = torch.from_numpy(embed_pixels(faces))
     found = torch.maximum(rows @ others.T, mirrored @ others.T).topk(min(count, len(faces)), dim=1)
     return found.indices.numpy(), found.values.numpy()
 
@@ -219,13 +219,6 @@ def _one_of_each_person(faces: FaceTensors, order: Sequence[int]) -> list[int]:
     for place in order:
         first.setdefault(faces.subjects[place] or faces.face_ids[place], place)
     return list(first.values())
-
-
-def _standardized(images: torch.Tensor) -> torch.Tensor:
-    """Grey pictures of 48 x 48 as rows with mean 0 and length 1: float32 [N, 2304]; zeros where a picture is blank."""
-    grey = images.float().mean(dim=1, keepdim=True)
-    rows = F.interpolate(grey, size=(VIEW_SIZE, VIEW_SIZE), mode="bilinear", antialias=True).flatten(1)
-    return F.normalize(rows - rows.mean(dim=1, keepdim=True), dim=1)
 
 
 def _is_public(faces_dir: Path) -> bool:
