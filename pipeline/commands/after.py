@@ -66,3 +66,18 @@ def translate(photos: tuple[Path, ...], weights: Path, **options: Any) -> None:
         written = translate_pictures(photos, weights, TranslateSettings(**options))
         files = f"{len(written):,} file{'s' * (len(written) != 1)}"
         logging.getLogger(__name__).log(RESULT, "translate: %s written", files)
+
+
+@click.command(cls=Command)
+@click.argument("by")
+@click.option("--baseline", metavar="ARM", help="The arm to compare with; by default the strongest one of real faces.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Also write the table to this CSV file.")
+def groups(by: str, baseline: str | None, out: Path | None) -> None:
+    """Say what each arm reaches in each group of test faces: helped one, hurt another?
+
+    BY: yaw, illumination, intensity, source, or a CSV file with the columns group and face_id or subject.
+    """
+    from pipeline.group_results import group_results
+
+    with refusals_as_errors():
+        click.echo(group_results(Path.cwd(), by, out, baseline), nl=False)
