@@ -20,7 +20,9 @@ from augment.sources.terms import licence_of
 from augment.translators import translator_class, translator_settings
 from pipeline.data_check import inventory_text, override_value
 from pipeline.profile import compose_profile
+from pipeline.publishing.destinations import check_destination
 
+_IMPORTED = "IMPORTED.txt"  # a folder that has it is this command's to replace
 _ROWS_PER_FILE = 10_000
 _SPLIT_WORDS = {
     "train": "train",
@@ -83,6 +85,7 @@ def import_data(
     """
     name, place = _recognize(source), source
     if name == "saved":
+        check_destination(root, to, _IMPORTED)
         place = convert_saved(source, to, licence)
         name = "parquet"
     opened = open_source(name, place, **settings)
@@ -178,6 +181,7 @@ def convert_saved(source: Path, to: Path, licence: str | None = None) -> Path:
         title = first.info.dataset_name or source.name
         lines = [*card_head(terms.front_matter(), title), f"From {source.name}, as Parquet.", "", *terms.section()]
         (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+        (folder / _IMPORTED).write_text(f"by `s2l import`, from {source.name}\n", encoding="utf-8")
     return to
 
 

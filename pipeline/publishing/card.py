@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,12 @@ what is learned from them is to be tested on real faces of other people, as the 
 """
 
 
+def plain(text: str) -> str:
+    """Somebody's words for Markdown: nothing in them is a table, a heading, a link or HTML, and all is on one line."""
+    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", shown)
+
+
 def card_text(description: Description) -> str:
     """The card.
 
@@ -56,7 +63,7 @@ def card_text(description: Description) -> str:
         front["dataset_info"] = {"features": _features(description)}
     kinds = {1: "grey", 3: "colour"}
     lines = [
-        *card_head(front, description.title),
+        *card_head(front, plain(description.title)),
         f"Faces of {description.size}x{description.size} pixels, {kinds[description.channels]}. "
         f"{_READ[description.format]}",
         "",
@@ -108,8 +115,8 @@ def _counts(description: Description) -> pd.DataFrame:
         rows += [
             {
                 "split": split,
-                "faces": name if name == "real" else f"synthetic, by {name}",
-                **{class_name: f"{found.get(class_name, 0):,}" for class_name in description.class_names},
+                "faces": name if name == "real" else f"synthetic, by {plain(name)}",
+                **{plain(name): f"{found.get(name, 0):,}" for name in description.class_names},
                 "all": f"{sum(found.values()):,}",
             }
             for name, found in parts
@@ -123,7 +130,7 @@ def _translators(description: Description) -> list[str]:
         return []
     rows = [
         {
-            "translator": name,
+            "translator": plain(name),
             "method": facts.method,
             "training steps": "" if facts.steps is None else f"{facts.steps:,}",
             "weights (SHA-256)": facts.weights_sha256[:16],
@@ -149,12 +156,16 @@ def _provenance(description: Description) -> list[str]:
         "## Provenance",
         "",
         f"- made by: {made.tool} {made.version}, code {made.commit}",
-        f"- command: `{made.command}`",
-        f"- real faces: {made.data} (SHA-256 of their table's list of digests: {made.data_sha256[:16]})",
+        f"- command: `{_in_code(made.command)}`",
+        f"- real faces: {plain(made.data)} (SHA-256 of their table's list of digests: {made.data_sha256[:16]})",
         f"- seed {made.seed}, fold {made.fold}",
         "- checksums: `sha256sum --check .s2l`; everything else: `s2l verify` on this folder",
         "",
     ]
+
+
+def _in_code(text: str) -> str:
+    return " ".join(text.split()).replace("`", "'")
 
 
 def _permissions(description: Description) -> list[str]:
@@ -164,7 +175,7 @@ def _permissions(description: Description) -> list[str]:
     return [
         "Passed on with the holders' word, as whoever exported the folder says:",
         "",
-        *(f"- {permission.data_set}: {permission.granted}" for permission in granted),
+        *(f"- {plain(permission.data_set)}: {plain(permission.granted)}" for permission in granted),
         "",
     ]
 

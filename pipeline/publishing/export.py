@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import pyarrow as pa
 import torch
 
 from augment.core.errors import InputError, Problem
@@ -36,11 +37,13 @@ from pipeline.publishing.description import (
     TranslatorFacts,
     json_schema,
 )
+from pipeline.publishing.destinations import check_destination
 from pipeline.publishing.formats import form_of
 from pipeline.publishing.permissions import Kind, Permission, check_permissions
 from pipeline.publishing.rows import Part, choose_real, choose_synthetic, stream_rows
 from pipeline.publishing.sheets import ContactSheet
 from pipeline.results import describe_data
+from pipeline.stages.folds import fold_numbers
 from pipeline.stages.refusals import refusal_in
 from reports.code_version import describe_code
 from reports.figures import png_bytes
@@ -101,14 +104,16 @@ def export_faces(root: Path, destination: Path, settings: ExportSettings) -> Des
             holds files that this tool did not write.
     """
     parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
+    check_destination(root, destination, FILE)
     check_inputs([StageInput(artifacts.faces, "s2l prepare"), StageInput(artifacts.folds, "s2l prepare")])
     names = _translators(parameters, artifacts, settings.translators)
     check_inputs([StageInput(artifacts.selected(name), f"s2l assess {name}") for name in names])
+    folds = read_folds(artifacts.folds)
+    check_fold(folds, settings.fold)
     class_names = read_class_names(artifacts.faces)
     form = form_of(settings.format, class_names)
     tables = {name: fold_directory(artifacts.selected(name), settings.fold) for name in names}
     licence, permissions = _permissions(artifacts, tables, settings)
-    folds = read_folds(artifacts.folds)
     splits = fold_splits(folds, settings.fold)
     parts = _parts(artifacts, tables, splits, class_names, settings)
     faces = read_faces(artifacts.faces, columns=["face_id", "subject"])
@@ -145,6 +150,17 @@ def export_faces(root: Path, destination: Path, settings: ExportSettings) -> Des
         (folder / SHEET).write_bytes(png_bytes(sheet.draw()))
         write_card(folder, description)
     return description
+
+
+def check_fold(folds: pa.Table, fold: int) -> None:
+    """Refuses a fold that a run has not.
+
+    Raises:
+        InputError: There is none of that number.
+    """
+    there = fold_numbers(folds)
+    if fold not in there:
+        raise InputError(Problem(f"--fold {fold}", "is no fold of this run", f"there are {', '.join(map(str, there))}"))
 
 
 def _translators(parameters: Parameters, artifacts: Artifacts, wanted: Sequence[str]) -> tuple[str, ...]:

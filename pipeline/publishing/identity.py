@@ -10,10 +10,13 @@ import torch
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
+from augment.faces.splits import read_folds
 from augment.faces.table import iterate_faces
 from augment.faces.tensors import face_tensors
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory
+from pipeline.publishing.destinations import check_destination
+from pipeline.publishing.export import check_fold
 from pipeline.stages.folds import faces_of_fold
 from pipeline.stages.refusals import refusal_in
 from reports.identity import IdentityReport, SyntheticFaces, find_embedding, identity_report
@@ -39,7 +42,9 @@ def write_identities(
     Raises:
         InputError: The faces are not there, or were changed; or there is no such embedding.
     """
-    embed, artifacts = find_embedding(embedding, weights), Artifacts(root)
+    artifacts = Artifacts(root)
+    check_destination(root, out, "identity.json", below=artifacts.home / "identity")
+    embed = find_embedding(embedding, weights)
     check_inputs(
         [
             StageInput(artifacts.faces, "s2l prepare"),
@@ -49,6 +54,7 @@ def write_identities(
     )
     if (refusal := refusal_in(artifacts.selected(translator))) is not None:
         raise InputError(Problem(translator, f"was refused: {refusal['reason']}", "name another translator"))
+    check_fold(read_folds(artifacts.folds), fold)
     train = faces_of_fold(artifacts, fold)["train"]
     made = _synthetic(fold_directory(artifacts.selected(translator), fold), train.size, train.channels, most)
     report, table = identity_report(made, train, embed, name=embedding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from small_faces import CLASSES, face_row, noise
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.faces.images import decode_image, encode_png
-from augment.faces.licences import Licence, LicenceLine
+from augment.faces.licences import Licence, LicenceLine, card_values
 from pipeline.cli import main
 from pipeline.publishing import formats
+from pipeline.publishing.card import card_text
 from pipeline.publishing.columns import COLUMNS, NAMES
-from pipeline.publishing.description import Description, read_description
+from pipeline.publishing.description import Description, SplitCounts, read_description
 from pipeline.publishing.export import ExportSettings, export_faces
 from pipeline.publishing.formats import form_of
 from pipeline.publishing.marks import SOURCE_TYPE, mark_of, marked_png
@@ -211,6 +213,58 @@ def test_classes_that_are_no_folders_are_refused_as_folders_alone(names: tuple[s
     with pytest.raises(InputError, match="parquet or webdataset"):
         form_of("imagefolder", names)
     assert form_of("webdataset", names) and form_of("parquet", names)
+
+
+def test_names_and_titles_are_no_markup_in_the_card(run: Path, tmp_path: Path) -> None:
+    said = ExportSettings(with_real=True, title="x\n# y | <script>alert(1)</script> [a](b) `c` \u202e")
+    made = export_faces(run, tmp_path / "out", said)
+    names = ("a|b <b>x</b>", "![p](q)", "`c`")
+    text = card_text(
+        made.model_copy(
+            update={
+                "class_names": names,
+                "splits": {"test": SplitCounts(rows=3, real=dict.fromkeys(names, 1))},
+            }
+        )
+    )
+    body = text.split("---\n", 2)[2]
+    assert "<script>" not in body and "<b>" not in body and "\u202e" not in body and "\n# y" not in text
+    assert (
+        r"\<script\>alert(1)\</script\> \[a\](b) \`c\`" in body
+        and r"a\|b \<b\>x\</b\>" in body
+        and r"\!\[p\](q)" in body
+    )
+    table = next(line for line in body.splitlines() if line.startswith("| test |"))
+    assert len(re.findall(r"(?<!\\)\|", table)) == 3 + 3 + 1
+    assert card_values(tmp_path / "out")["pretty_name"] == made.title  # the YAML has it as it is
+
+
+@pytest.mark.parametrize(
+    "place", [".", "..", "artifacts", "artifacts/faces", "artifacts/new", ".ckpt", ".dvc/cache", "mine", "elsewhere"]
+)
+def test_nothing_of_a_run_or_of_somebody_else_is_replaced(tmp_path: Path, place: str) -> None:
+    root = write_workspace(tmp_path / "run")
+    (root / "mine").mkdir()
+    (root / "mine" / "notes.txt").write_text("mine")
+    (root / "elsewhere").mkdir()
+    (root / "elsewhere" / "tool.txt").write_text("sealed by the tool, and no export")
+    seal_folder(root / "elsewhere")
+    before = digests(root)
+    with pytest.raises(InputError, match="workspace|run's own|not touched"):
+        export_faces(root, root / place, ExportSettings())
+    assert digests(root) == before
+
+
+def test_a_link_into_the_run_is_followed_and_refused(tmp_path: Path) -> None:
+    root = write_workspace(tmp_path / "run")
+    (tmp_path / "link").symlink_to(root / "artifacts" / "faces")
+    with pytest.raises(InputError, match="run's own"):
+        export_faces(root, tmp_path / "link", ExportSettings())
+
+
+def test_a_fold_that_there_is_not(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--fold 7.*there are 0"):
+        export_faces(run, tmp_path / "out", ExportSettings(fold=7))
 
 
 # What others read

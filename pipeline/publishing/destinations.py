@@ -1,0 +1,36 @@
+"""Where a command may write a folder: never over what a run, a clone or somebody else has there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augment.core.errors import InputError, Problem
+
+_OWN = ("artifacts", ".ckpt", ".dvc", ".git")  # of a workspace
+
+
+def check_destination(root: Path, destination: Path, marker: str, *, below: Path | None = None) -> None:
+    """Refuses a folder to write that holds something else than an earlier output of the same command.
+
+    Args:
+        root: The workspace.
+        destination: The folder.
+        marker: A file that each output of the command has.
+        below: A part of the workspace's own folders that the command may write to.
+
+    Raises:
+        InputError: The folder is, contains or lies in the workspace or one of its own folders, or holds files without
+            the marker.
+    """
+    there, home = Path(destination).resolve(), Path(root).resolve()
+    fix = "name another folder"
+    own = [home / name for name in _OWN]
+    if there == home or there in home.parents:
+        raise InputError(Problem(str(destination), "is or contains this workspace", fix))
+    inside = next((folder for folder in own if there == folder or folder in there.parents), None)
+    if inside is not None and not (below is not None and below.resolve() in there.parents):
+        why = f"lies in {inside.name}/, which is the run's own; it would take the place of its results"
+        raise InputError(Problem(str(destination), why, fix))
+    if there.is_dir() and any(there.iterdir()) and not (there / marker).is_file():
+        why = f"holds other files than this command writes (there is no {marker}); it is not touched"
+        raise InputError(Problem(str(destination), why, fix))
