@@ -250,7 +250,7 @@ def test_nothing_of_a_run_or_of_somebody_else_is_replaced(tmp_path: Path, place:
     (root / "elsewhere" / "tool.txt").write_text("sealed by the tool, and no export")
     seal_folder(root / "elsewhere")
     before = digests(root)
-    with pytest.raises(InputError, match="workspace|run's own|not touched"):
+    with pytest.raises(InputError, match=r"workspace|run's own|not touched"):
         export_faces(root, root / place, ExportSettings())
     assert digests(root) == before
 
