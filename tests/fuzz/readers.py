@@ -236,8 +236,9 @@ READERS: dict[str, Reader] = {
     "pictures": Reader(_pictures, _read_picture, (UndecodableImageError,)),
     "FER2013's table": Reader(_fer, _source("fer2013", "fer2013.csv")),
     "tables of pictures and labels": Reader(_tables, _source("parquet", "faces.parquet")),
-    # Of the run itself: stages compare its SHA-256 before they read it, so Arrow's own errors are let through.
-    "tables of faces": Reader(_tables, _read_own_table, (InputError, OSError, pa.ArrowException)),
+    # Of the run itself: stages compare its SHA-256 before they read it, so Arrow's and the decoders' own errors are let
+    # through. Others' tables come by the reader above.
+    "tables of faces": Reader(_tables, _read_own_table, (InputError, OSError, ValueError, pa.ArrowException)),
     "VRML": Reader(lambda: [SQUARE.encode()], lambda data, folder: parse_vrml(data), (VrmlError,)),
     "landmark files": Reader(_points, _file("a.pts", lambda path: read_points(path, "a.pts", (300, 300)))),
     "params.yaml": Reader(_params, _read_params),
