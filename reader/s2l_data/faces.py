@@ -49,7 +49,11 @@ class _Split:
         if self._encoded is None:
             tables = [self._read(name, ["image"]) for name in self.files]
             chunks = [part.field("bytes") for table in tables for part in table.column("image").chunks]
-            self._encoded = pa.chunked_array(chunks).cast(pa.large_binary()).combine_chunks()
+            found = pa.chunked_array(chunks, pa.binary()).cast(pa.large_binary()).combine_chunks()
+            if len(found) != len(self) or found.null_count:
+                why = f"{len(found) - found.null_count:,} pictures for {len(self):,} faces"
+                raise FacesError(f"{self.folder}: there are {why}; see `s2l verify`")
+            self._encoded = found
         return memoryview(self._encoded[row].as_buffer())
 
     def pixels(self, row: int) -> np.ndarray:

@@ -181,6 +181,17 @@ def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path) -> None:
         faces[3]
 
 
+def test_a_face_without_a_picture_is_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "data" / "test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[2]["image"] = None
+    pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(FacesError, match=f"{len(rows) - 1} pictures for {len(rows)} faces"):
+        Faces(tmp_path / "copy", "test")[0]
+
+
 def test_it_needs_nothing_of_this_project() -> None:
     imported = set()
     for file in PACKAGE.glob("*.py"):
