@@ -50,14 +50,13 @@ def card_text(description: Description) -> str:
     """
     licence = Licence(lines=description.licence)
     synthetic = any(counts.synthetic for counts in description.splits.values())
-    files = [{"split": split, "path": [_PATHS[description.format].format(split)]} for split in description.splits]
     front: dict[str, Any] = {
         **licence.front_matter(),
         "pretty_name": description.title,
         "task_categories": ["image-classification"],
         "size_categories": [_size_category(sum(counts.rows for counts in description.splits.values()))],
         "tags": ["facial-expression-recognition", *(["synthetic"] if synthetic else [])],
-        "configs": [{"config_name": "default", "data_files": files}],
+        "configs": card_configs(description),
     }
     if description.format != "imagefolder":  # whose pictures are found by their folders
         front["dataset_info"] = {"features": _features(description)}
@@ -91,6 +90,12 @@ def card_text(description: Description) -> str:
         *_permissions(description),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def card_configs(description: Description) -> list[dict[str, Any]]:
+    """Which files a card gives Hugging Face for each split."""
+    files = [{"split": split, "path": [_PATHS[description.format].format(split)]} for split in description.splits]
+    return [{"config_name": "default", "data_files": files}]
 
 
 def _features(description: Description) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
@@ -76,11 +76,24 @@ class Description(_Part):
     splits: dict[Split, SplitCounts]
     files: dict[Split, tuple[str, ...]] = Field(description="of each split, in the order of the rows")
     translators: dict[str, TranslatorFacts]
-    licence: tuple[LicenceLine, ...]
+    licence: tuple[LicenceLine, ...] = Field(min_length=1)
+    shared_pictures: int = Field(
+        default=0,
+        ge=0,
+        description="real faces of a later split whose picture, or nearly it, an earlier split of the source has too",
+    )
     permissions: tuple[Permission, ...] = Field(
         description="why the faces may be passed on, for each line of the licence"
     )
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _is_one_whole(self) -> Description:
+        if set(self.files) != set(self.splits):
+            raise ValueError("files and splits name different splits")
+        if self.columns != COLUMNS:
+            raise ValueError(f"columns are not those of version {self.schema_version}")
+        return self
 
     @field_validator("files")
     @classmethod

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
 from augment.core.errors import InputError, Problem
 from augment.core.progress import track
 from augment.core.replacing import folder_in_place
 from augment.core.seals import SEAL, file_digest
+from augment.faces.duplicates import find_duplicates
 from augment.faces.images import decode_image
-from augment.faces.leakage import check_leakage
+from augment.faces.leakage import check_leakage, duplicates_across
 from augment.faces.licences import Licence, read_card
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import SPLITS, iterate_faces, read_class_names, read_faces
@@ -141,6 +143,7 @@ def export_faces(root: Path, destination: Path, settings: ExportSettings) -> Des
             files=files,
             translators={name: _facts(parameters, artifacts, name, settings.fold) for name in names},
             licence=licence.lines,
+            shared_pictures=_shared_pictures(artifacts, splits) if settings.with_real else 0,
             permissions=permissions,
             provenance=_provenance(parameters, artifacts, settings),
         )
@@ -232,6 +235,16 @@ def _watched(
                 face = torch.tensor(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
                 sheet.add(maker, row["label"], face)
             yield row
+
+
+def _shared_pictures(artifacts: Artifacts, splits: Mapping[str, str]) -> int:
+    """How many real faces of a later split have their picture in an earlier one too, as the source has it."""
+    found = artifacts.faces / "duplicates.parquet"
+    table = pq.read_table(found) if found.is_file() else None
+    if table is None:
+        table = find_duplicates(read_faces(artifacts.faces, columns=["face_id", "image"]))
+    exported = {face: split for face, split in splits.items() if split in SPLITS}
+    return sum(entry.near for entry in duplicates_across(table, exported))
 
 
 def _counts(parts: Sequence[Part]) -> SplitCounts:

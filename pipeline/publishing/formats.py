@@ -107,11 +107,13 @@ class ImageFolderForm:
             where = folder / name
             for number, row in enumerate(_parquet_rows(where, self.schema)):
                 place = str(row.pop("file_name"))
+                if "\0" in place or len(place) > 255:
+                    raise InputError(Problem(f"{where} row {number}", "names no file that there can be", _FIX))
                 picture = where.parent / place
                 if not picture.resolve().is_relative_to(where.parent.resolve()):
                     raise InputError(Problem(f"{where} row {number}", f"{place!r} leads out of the folder", _FIX))
                 try:
-                    row["image"] = {"bytes": read_regular_file(picture), "path": None}
+                    row["image"] = {"bytes": read_regular_file(picture), "path": place}
                 except OSError as error:
                     raise InputError(Problem(str(picture), f"can't be read: {error.strerror}", _FIX)) from error
                 yield row

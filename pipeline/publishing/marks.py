@@ -12,7 +12,7 @@ KEY = "s2l"
 # The news industry's term for pictures by a trained model (IPTC NewsCodes, digital source type).
 SOURCE_TYPE_KEY = "DigitalSourceType"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_SAID = ("face_id", "label_name", "translator", "source_id", "source_label", "weights_sha256", "seed")
+MARKED = ("face_id", "label_name", "translator", "source_id", "source_label", "weights_sha256", "seed")
 
 
 def marked_png(picture: bytes, row: Mapping[str, Any]) -> bytes:
@@ -22,7 +22,7 @@ def marked_png(picture: bytes, row: Mapping[str, Any]) -> bytes:
         picture: Any encoding that `decode_image` reads.
         row: The face's row.
     """
-    facts = {"synthetic": True, **{key: row[key] for key in _SAID if row.get(key) is not None}}
+    facts = {"synthetic": True, **{key: row[key] for key in MARKED if row.get(key) is not None}}
     text = {KEY: json.dumps(facts, sort_keys=True, ensure_ascii=False), SOURCE_TYPE_KEY: SOURCE_TYPE}
     return encode_png(decode_image(picture), text)
 
@@ -32,6 +32,6 @@ def mark_of(picture: bytes) -> dict[str, Any] | None:
     text = png_text(picture, KEY)
     try:
         found = json.loads(text) if text is not None else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

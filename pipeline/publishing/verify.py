@@ -11,15 +11,26 @@ import pyarrow as pa
 
 from augment.core.errors import InputError, Problem
 from augment.core.progress import track
-from augment.core.seals import seal_problems
+from augment.core.seals import folder_files, seal_problems
+from augment.faces.duplicates import find_duplicates
 from augment.faces.images import UndecodableImageError, decode_image
-from augment.faces.leakage import LeakageError, check_leakage
+from augment.faces.leakage import LeakageError, check_leakage, duplicates_across
+from augment.faces.licences import card_values, read_card
 from augment.faces.table import IMAGE
+from pipeline.publishing.card import SHEET, card_configs
 from pipeline.publishing.columns import COLUMNS
-from pipeline.publishing.description import Description, Split, SplitCounts, read_description
+from pipeline.publishing.description import (
+    FILE,
+    SCHEMA_FILE,
+    Description,
+    Split,
+    SplitCounts,
+    json_schema,
+    read_description,
+)
 from pipeline.publishing.export import REAL
 from pipeline.publishing.formats import form_of
-from pipeline.publishing.marks import mark_of
+from pipeline.publishing.marks import MARKED, mark_of
 
 _FIX = "take the folder from where you have it, or export it again"
 _MOST_PROBLEMS = 20
@@ -59,11 +70,16 @@ def verify_faces(folder: Path) -> Description:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(Problem(str(folder), "is no folder", "name the folder that `s2l export` wrote"))
+    if strange := _strange_files(folder):  # before anything is opened: a pipe would never end
+        raise InputError(strange[:_MOST_PROBLEMS], f"{folder} holds what an export has not:")
     description = read_description(folder)
     problems = _Problems(seal_problems(folder, _FIX))
     if problems:  # what is in changed files would only say it again
         raise InputError(problems[:_MOST_PROBLEMS], f"{folder} is not as it was exported:")
+    _check_words(folder, description, problems)
     form = form_of(description.format, description.class_names)
+    read: set[str] = {"README.md", FILE, SCHEMA_FILE, SHEET}
+    read |= {name for names in description.files.values() for name in names}
     seen: set[str] = set()
     kept: list[dict[str, Any]] = []
     leak_matters = any(counts.real for split, counts in description.splits.items() if split != "train")
@@ -78,17 +94,41 @@ def verify_faces(folder: Path) -> Description:
             if row["face_id"] in seen:
                 problems.report(where, f"face_id {row['face_id']!r} occurs twice")
             seen.add(row["face_id"])
+            if description.format == "imagefolder":
+                read.add(f"{split}/{row['image']['path']}")
             found[row["translator"] if row["synthetic"] else REAL, row["label_name"]] += 1
             if leak_matters:
                 names = ("face_id", "subject", "source_id", "synthetic", "image")
                 kept.append({**{name: row[name] for name in names}, "split": split})
         _check_counts(split, counts, found, problems)
+    for name in sorted(set(folder_files(folder)) - read):  # a reader that takes all files of a split would meet it
+        problems.report(str(folder / name), f"is no file that {FILE} names")
     if leak_matters and not problems:
-        _check_leaks(kept, problems)
+        _check_leaks(kept, description, problems)
     if problems:
         more = f", and {problems.more:,} more" if problems.more else ""
         raise InputError(problems, f"{folder} is not as it should be ({len(problems)} problems{more}):")
     return description
+
+
+def _strange_files(folder: Path) -> list[Problem]:
+    """What is neither a folder nor a file: a pipe, a device, a link to a folder or to nothing."""
+    return [
+        Problem(str(path), "is neither a folder nor a file", "take it out")
+        for path in sorted(folder.rglob("*"))
+        if not path.is_file() and (path.is_symlink() or not path.is_dir())
+    ]
+
+
+def _check_words(folder: Path, description: Description, problems: _Problems) -> None:
+    """Whether the schema is this version's, and the card names the same files and terms as the description."""
+    if not (folder / SCHEMA_FILE).is_file() or (folder / SCHEMA_FILE).read_bytes() != json_schema().encode():
+        problems.report(str(folder / SCHEMA_FILE), f"is not the schema of version {description.schema_version}")
+    if card_values(folder).get("configs") != card_configs(description):
+        problems.report(str(folder / "README.md"), f"does not name the files of each split as {FILE} does")
+    licence = read_card(folder)
+    if licence is None or licence.lines != description.licence:
+        problems.report(str(folder / "README.md"), f"does not name the terms that {FILE} names")
 
 
 def _progress(rows: Iterator[dict[str, Any]], split: str, count: int) -> Iterator[dict[str, Any]]:
@@ -107,6 +147,8 @@ def _check_columns(row: dict[str, Any], where: str, problems: _Problems) -> bool
         elif column.name == "image":
             if not isinstance(value.get("bytes"), bytes):
                 problems.report(where, "image has no bytes")
+        elif column.type == "float" and not (isinstance(value, (int, float)) and 0 <= value <= 1):
+            problems.report(where, f"{column.name} is {value!r}, not in 0..1")
         elif not isinstance(value, _KINDS[column.type]) or (column.type == "int64" and isinstance(value, bool)):
             problems.report(where, f"{column.name} is {value!r}, no {column.type}")
     return len(problems) + problems.more == before
@@ -135,6 +177,8 @@ def _check_row(row: dict[str, Any], where: str, description: Description, proble
             problems.report(where, f"its translator {row['translator']!r} is not described")
         if mark is None or mark.get("face_id") != row["face_id"]:
             problems.report(where, "is synthetic, and its picture is not marked so")
+        elif differing := [name for name in MARKED if mark.get(name) != row[name]]:
+            problems.report(where, f"its picture's mark says another {', '.join(differing)}")
     elif mark is not None:
         problems.report(where, "is called real, and its picture is marked as synthetic")
     elif any(row[name] is not None for name in _PROVENANCE):
@@ -152,7 +196,7 @@ def _check_counts(split: Split, counts: SplitCounts, found: Counter[tuple[str, s
         problems.report(split, f"has {sum(found.values()):,} rows, and {counts.rows:,} are described")
 
 
-def _check_leaks(rows: list[dict[str, Any]], problems: _Problems) -> None:
+def _check_leaks(rows: list[dict[str, Any]], description: Description, problems: _Problems) -> None:
     """Whether a person, a source face or a picture of validation or test is among the training faces."""
     real = [row for row in rows if not row["synthetic"]]
     made = [row for row in rows if row["synthetic"]]
@@ -186,6 +230,13 @@ def _check_leaks(rows: list[dict[str, Any]], problems: _Problems) -> None:
             problems.report(
                 f"synthetic face {row['face_id']}", f"is in {row['split']}; synthetic faces are to train on"
             )
+    shared = duplicates_across(
+        find_duplicates(faces.select(["face_id", "image"])), {row["face_id"]: row["split"] for row in real}
+    )
+    if sum(entry.near for entry in shared) > description.shared_pictures:
+        pairs = "; ".join(f"{one} and {other}" for entry in shared for one, other in entry.examples[:3])
+        why = f"share pictures, such as {pairs}; {description.shared_pictures:,} are described"
+        problems.report("the splits", why)
     try:
         check_leakage(faces, folds, fold=0, synthetic=synthetic if made else None, pictures="synthetic")
     except LeakageError as error:

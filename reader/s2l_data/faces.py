@@ -32,6 +32,8 @@ class _Split:
         self.files = tuple(files)
         self.shape = shape
         self.keep_pixels = keep_pixels
+        if not self.files:
+            raise FacesError(f"{folder} names no file of this split; see `s2l verify`")
         self.columns: pa.Table = pa.concat_tables([self._read(name, _COLUMNS) for name in files]).combine_chunks()
         self._encoded: pa.Array | None = None
         self._pixels: np.ndarray | None = None
@@ -48,6 +50,8 @@ class _Split:
         """A picture's PNG."""
         if self._encoded is None:
             tables = [self._read(name, ["image"]) for name in self.files]
+            if any(not pa.types.is_struct(table.schema.field("image").type) for table in tables):
+                raise FacesError(f"{self.folder}: the column image holds no pictures; see `s2l verify`")
             chunks = [part.field("bytes") for table in tables for part in table.column("image").chunks]
             found = pa.chunked_array(chunks, pa.binary()).cast(pa.large_binary()).combine_chunks()
             if len(found) != len(self) or found.null_count:
@@ -110,6 +114,9 @@ class Faces:
         shape = (about["size"], about["size"], about["channels"])
         found = _Split(folder, about["files"][split], shape, keep_pixels)
         self.class_names: tuple[str, ...] = tuple(about["class_names"])
+        labels = found.columns.column("label")
+        if not pa.types.is_integer(labels.type) or labels.null_count or not _within(labels, len(self.class_names)):
+            raise FacesError(f"{folder}: there are labels that are none of the classes; see `s2l verify`")
         self._splits: tuple[_Split, ...] = (found,)
         self._of = np.zeros(len(found), np.int32)  # which of the splits a face is in
         self._rows = np.arange(len(found))
@@ -257,6 +264,8 @@ class Faces:
             seed: Of the order; give another one for each epoch.
             drop_last: Whether a last batch with fewer faces is left out.
         """
+        if size < 1:
+            raise FacesError(f"a batch of {size} faces is none; give 1 or more")
         order = np.random.default_rng(seed).permutation(len(self)) if shuffle else np.arange(len(self))
         labels = self.labels
         for start in range(0, len(order), size):
@@ -285,22 +294,29 @@ class Faces:
         return other
 
 
+def _within(labels: pa.ChunkedArray, classes: int) -> bool:
+    numbers = labels.to_numpy()
+    return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < classes)
+
+
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         version, form = about["schema_version"], about["format"]
-        shape = (int(about["size"]), int(about["channels"]))
-        names = [str(name) for found in about["files"].values() for name in found]
-        classes = [str(name) for name in about["class_names"]]
+        names = [name for found in about["files"].values() for name in list(found)]
+        whole = all(type(about[key]) is int and 0 < about[key] < 2**16 for key in ("size", "channels"))
+        whole &= all(isinstance(name, str) and name for name in [*names, *about["class_names"]])
+        whole &= all(isinstance(found, list) for found in [about["class_names"], *about["files"].values()])
+        whole &= 0 < len(set(about["class_names"])) == len(about["class_names"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacesError(f"{path} can't be read ({error}); name a folder that `s2l export` wrote") from error
     if version != SCHEMA_VERSION:
         raise FacesError(f"{path} is of version {version}; this reader knows {SCHEMA_VERSION}: update it")
     if form != "parquet":
         raise FacesError(f"{folder} is an export as {form}; this reader reads Parquet: `s2l export --format parquet`")
-    if min(shape) < 1 or not classes:
-        raise FacesError(f"{path} names no size or no classes; see `s2l verify`")
+    if not whole:
+        raise FacesError(f"{path} names no size, classes or files that there can be; see `s2l verify`")
     for name in names:
         if PurePosixPath(name).is_absolute() or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
             raise FacesError(f"{path}: {name!r} leads out of the folder")

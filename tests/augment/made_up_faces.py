@@ -23,8 +23,11 @@ PER_CLASS = 8  # synthetic faces of each translator and class, of which the last
 PEOPLE = 15
 
 
-def write_workspace(root: Path, licence: Licence | str = "cc0-1.0", seed: int = 0) -> Path:
-    """15 people with a face of each of three classes, and 24 faces each of LSSL and warp; returns the root."""
+def write_workspace(root: Path, licence: Licence | str = "cc0-1.0", seed: int = 0, *, twice: bool = False) -> Path:
+    """15 people with a face of each of three classes, and 24 faces each of LSSL and warp; returns the root.
+
+    `twice`: the source has splits of its own, and one picture in two of them.
+    """
     artifacts = Artifacts(root)
     root.mkdir(exist_ok=True)
     values = yaml.safe_load(compose_profile(ROOT, ["scale=smoke"]))
@@ -39,9 +42,14 @@ def write_workspace(root: Path, licence: Licence | str = "cc0-1.0", seed: int = 
         for person in range(PEOPLE)
         for label in range(len(CLASSES))
     ]
+    if twice:
+        for row in real:
+            person = int(row["subject"].split()[1])
+            row["split"] = "test" if person < 3 else "validation" if person < 5 else "train"
+        real[0]["image"] = real[-3]["image"]  # of one class, of test and of train
     card = CardFacts("Made faces", "Noise.", licence)
     write_faces(real, artifacts.faces, CLASSES, card=card)
-    folds = assign_folds(face_table(real), FoldSettings(kind="subjects"), seed=0)
+    folds = assign_folds(face_table(real), FoldSettings(kind="source" if twice else "subjects"), seed=0)
     write_folds(folds, artifacts.folds)
     splits = dict(zip(folds.column("face_id").to_pylist(), folds.column("split").to_pylist(), strict=True))
     sources = [row for row in real if splits[row["face_id"]] == "train"]

@@ -46,7 +46,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows_of(folder: Path) -> dict[str, list[dict[str, Any]]]:
     description = read_description(folder)
     form = form_of(description.format, description.class_names)
-    return {split: list(form.read(folder, files)) for split, files in description.files.items()}
+    found = {split: list(form.read(folder, files)) for split, files in description.files.items()}
+    for row in (row for rows in found.values() for row in rows):
+        row["image"]["path"] = None  # where it lay, in folders of pictures
+    return found
 
 
 def digests(folder: Path) -> dict[str, str]:

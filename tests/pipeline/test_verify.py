@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,13 @@ from made_up_faces import write_workspace
 from small_faces import noise
 
 from augment.core.errors import InputError
-from augment.core.seals import seal_folder
+from augment.core.files import sha256_of_file
+from augment.core.seals import seal_folder, write_seal
 from augment.faces.images import decode_image, encode_png
 from pipeline.publishing.description import read_description
 from pipeline.publishing.export import ExportSettings, export_faces
 from pipeline.publishing.formats import form_of
-from pipeline.publishing.marks import marked_png
+from pipeline.publishing.marks import KEY, marked_png
 from pipeline.publishing.verify import verify_faces
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -82,12 +84,35 @@ def _leak_person(rows: Rows) -> None:
 
 
 def _leak_source(rows: Rows) -> None:
-    first(rows, synthetic=True)["source_id"] = rows["test"][0]["face_id"]
+    row = first(rows, synthetic=True)
+    row["source_id"] = rows["test"][0]["face_id"]
+    row["image"] = {"bytes": marked_png(row["image"]["bytes"], row), "path": None}
 
 
 def _leak_picture(rows: Rows) -> None:
     row = first(rows, synthetic=True)
     row["image"] = {"bytes": marked_png(rows["test"][0]["image"]["bytes"], row), "path": None}
+
+
+def _hide_test_picture(rows: Rows) -> None:
+    """A test picture among the real training faces, under another name and of another person."""
+    row = first(rows, synthetic=False)
+    other = next(found for found in rows["test"] if found["label"] == row["label"])
+    row["image"] = dict(other["image"])
+
+
+def _swap_labels(rows: Rows) -> None:
+    made = [row for row in rows["train"] if row["synthetic"]]
+    one = next(row for row in made if row["label"] == 0)
+    other = next(row for row in made if row["label"] == 1)
+    for name in ("label", "label_name"):
+        one[name], other[name] = other[name], one[name]
+
+
+def _deep_mark(rows: Rows) -> None:
+    row = first(rows, synthetic=True)
+    text = encode_png(decode_image(row["image"]["bytes"]), {KEY: "[" * 100_000})
+    row["image"] = {"bytes": text, "path": None}
 
 
 def _unmark(rows: Rows) -> None:
@@ -123,6 +148,11 @@ def _set(name: str, value: Any, *, synthetic: bool = True) -> Callable[[Rows], N
         (_leak_person, "lies in test and train"),
         (_leak_source, "is a test face"),
         (_leak_picture, "is the same picture as made/.* \\(test\\)"),
+        (_hide_test_picture, "share pictures, such as made/"),
+        (_swap_labels, "mark says another label_name"),
+        (_deep_mark, "is not marked so"),
+        (_set("confidence", float("nan")), r"confidence is nan, not in 0\.\.1"),
+        (_set("identity_shift", 17.0), r"identity_shift is 17\.0, not in 0\.\.1"),
         (_held_out_synthetic, "synthetic faces are to train on|are described"),
         (_unmark, "is not marked so"),
         (_mark_real, "is marked as synthetic"),
@@ -145,6 +175,55 @@ def test_what_is_wrong_is_found_though_the_checksums_fit(copy: Path, change: Cal
         verify_faces(copy)
 
 
+def _stray_shard(folder: Path) -> None:
+    """What `data/train-*.parquet` takes, and the description does not name."""
+    shutil.copy(folder / "data" / "test-00000-of-00001.parquet", folder / "data" / "train-00001-of-00002.parquet")
+
+
+def _swap_card(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").write_text(card.replace("data/test-*", "data/x-*").replace("data/train-*", "data/test-*"))
+
+
+def _change_terms(folder: Path) -> None:
+    card = (folder / "README.md").read_text()
+    (folder / "README.md").write_text(card.replace("line: cc0-1.0", "line: mit"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_stray_shard, "train-00001-of-00002.parquet: is no file that dataset.json names"),
+        (_swap_card, "does not name the files of each split"),
+        (_change_terms, "does not name the terms"),
+        (lambda folder: (folder / "README.md").unlink(), "does not name the files of each split"),
+        (lambda folder: (folder / "dataset.schema.json").write_text("{}"), "is not the schema of version 1"),
+        (lambda folder: os.mkfifo(folder / "pipe"), "is neither a folder nor a file"),
+        (lambda folder: (folder / "link").symlink_to("/etc"), "is neither a folder nor a file"),
+        (lambda folder: (folder / "link").symlink_to("nowhere"), "is neither a folder nor a file"),
+    ],
+)
+def test_files_that_mislead_other_readers_are_found(copy: Path, change: Callable[[Path], object], said: str) -> None:
+    change(copy)
+    (copy / ".s2l").unlink()
+    write_seal(
+        copy,
+        {
+            str(path.relative_to(copy)): sha256_of_file(path)
+            for path in copy.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        },
+    )
+    with pytest.raises(InputError, match=said):
+        verify_faces(copy)
+
+
+def test_pictures_that_the_source_has_twice_are_described_and_no_fault(tmp_path: Path) -> None:
+    run = write_workspace(tmp_path / "run", twice=True)
+    made = export_faces(run, tmp_path / "out", ExportSettings(with_real=True))
+    assert made.shared_pictures == 1 and verify_faces(tmp_path / "out") == made
+
+
 def test_twenty_problems_are_listed_and_the_others_counted(copy: Path) -> None:
     def change(rows: Rows) -> None:
         for row in rows["train"]:
@@ -164,6 +243,9 @@ def test_twenty_problems_are_listed_and_the_others_counted(copy: Path) -> None:
         ({"format": "zip"}, "format"),
         ({"unheard": 1}, "unheard"),
         ({"class_names": []}, "class_names"),
+        ({"licence": []}, "licence"),
+        ({"columns": []}, "columns are not those"),
+        ({"splits": {}}, "different splits"),
         ({"files": {"train": ["../../secret.parquet"]}}, "leads out of the folder"),
         ({"files": {"train": ["/etc/passwd"]}}, "leads out of the folder"),
         ({"files": {"train": ["C:\\secret"]}}, "leads out of the folder"),

@@ -155,7 +155,10 @@ def test_what_can_not_be_is_refused(folder: Path, tmp_path: Path, train: Faces) 
         (copy / "dataset.json").write_text(json.dumps(about | {"files": {"train": [name]}}))
         with pytest.raises(FacesError, match="leads out of the folder"):
             Faces(copy)
-    for change in ({"size": 0}, {"class_names": []}, {"files": 3}, {"size": "big"}):
+    odd = [{"size": 0}, {"class_names": []}, {"files": 3}, {"size": "big"}, {"size": 1e400}, {"size": True}]
+    odd += [{"class_names": "abc"}, {"class_names": ["a", "a"]}, {"files": {"train": []}}, {"files": {"train": [""]}}]
+    odd += [{"class_names": ["only", "two"]}]
+    for change in odd:
         (copy / "dataset.json").write_text(json.dumps(about | change))
         with pytest.raises(FacesError):
             Faces(copy)
@@ -179,6 +182,24 @@ def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path) -> None:
         faces[2]
     with pytest.raises(FacesError, match=r"picture 3 .*4000x4000 pixels, not 16x16"):
         faces[3]
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_no_batch_is_empty(train: Faces, size: int) -> None:
+    with pytest.raises(FacesError, match="is none"):
+        next(train.batches(size))
+
+
+@pytest.mark.parametrize("label", [None, 99, -1])
+def test_labels_that_are_none_are_refused(folder: Path, tmp_path: Path, label: int | None) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "data" / "test-00000-of-00001.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[2]["label"] = label
+    pq.write_table(type(table).from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(FacesError, match="none of the classes"):
+        Faces(tmp_path / "copy", "test")
 
 
 def test_a_face_without_a_picture_is_refused(folder: Path, tmp_path: Path) -> None:
