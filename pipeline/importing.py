@@ -86,6 +86,8 @@ def import_data(
     name, place = _recognize(source), source
     if name == "saved":
         check_destination(root, to, _IMPORTED)
+        if source.resolve() in to.resolve().parents:
+            raise InputError(Problem(str(to), "lies in the data set that is imported", "name a folder elsewhere: --to"))
         place = convert_saved(source, to, licence)
         name = "parquet"
     opened = open_source(name, place, **settings)
@@ -97,6 +99,9 @@ def import_data(
     lenient = any(word.lstrip("+").startswith("dataset.quarantine=") for word in overrides)
     if len(found.class_names) < 2:
         raise InputError(Problem(str(source), "has one class alone", "add pictures of a second class"))
+    if found.by_split and not found.by_split.get("train"):
+        there = ", ".join(f"{split} {count:,}" for split, count in found.by_split.items())
+        raise InputError(Problem(str(source), f"has no training faces: {there}", "name its largest split `train`"))
     if found.problems and not lenient:
         fix = "\nmend what is listed, or go on without it: add dataset.quarantine=quarantine/list.jsonl\n"
         return Import(text + fix, len(found.problems))
@@ -113,6 +118,9 @@ def import_data(
         text += f"\nleft out: {translator}, which needs {needs}; these pictures have none"
     if changed or lacking:
         text += "\n(landmarks of faces can be found: add landmarks=dlib)\n"
+    if not yaml.safe_load(composed)["translators"]:
+        text += "no translator is left, so nothing will be synthesized: add one, such as\n"
+        text += "  +recipe@translators.stargan=stargan, with an arm that learns from it, or scale=cpu\n"
     if write:
         atomic_write_text(root / "params.yaml", composed)
     return Import(text, 0 if lenient else len(found.problems), words if write else [])
@@ -135,6 +143,8 @@ def _recognize(source: Path) -> str:
         return "saved"
     if any(source.rglob("*.parquet")):
         return "parquet"
+    if any(source.rglob("*.tar")):
+        raise InputError(Problem(str(source), "holds archives, which are not read", "unpack them, or use Parquet"))
     if any(path.suffix.lower() in _PICTURES for path in source.rglob("*")):
         return "folder"
     raise InputError(Problem(str(source), "holds no table and no picture", fix))
@@ -162,7 +172,9 @@ def convert_saved(source: Path, to: Path, licence: str | None = None) -> Path:
         found = datasets.load_from_disk(str(source))
     except Exception as error:  # of a damaged folder it raises whatever Arrow, JSON and the file system may
         why = f"can't be read as a data set that `save_to_disk` wrote: {error}"
-        raise InputError(Problem(str(source), why, "save it again")) from error
+        if isinstance(error, IndexError):  # what `datasets` says of a split without rows
+            why = "has a split without rows, which can't be read"
+        raise InputError(Problem(str(source), why, "save it again, without empty splits")) from error
     parts = dict(found) if isinstance(found, datasets.DatasetDict) else {"": found}
     unknown = [split for split in parts if split and str(split).lower() not in _SPLIT_WORDS]
     if unknown:

@@ -70,7 +70,7 @@ def card_text(description: Description) -> str:
         "",
         "## Counts",
         "",
-        markdown_table(_counts(description)),
+        *_counts(description),
         "",
         *_translators(description),
         "## Columns",
@@ -113,21 +113,22 @@ def _features(description: Description) -> list[dict[str, Any]]:
     ]
 
 
-def _counts(description: Description) -> pd.DataFrame:
-    rows = []
+def _counts(description: Description) -> list[str]:
+    """Faces by split, maker and class, as a table; a class may be called as a column is."""
+    names = [plain(name) for name in description.class_names]
+    lines = [_row(["split", "faces", *names, "all"]), _row(["---", "---", *["--:"] * (len(names) + 1)])]
     for split, counts in description.splits.items():
         parts: Sequence[tuple[str, Mapping[str, int]]] = [("real", counts.real), *counts.synthetic.items()]
-        rows += [
-            {
-                "split": split,
-                "faces": name if name == "real" else f"synthetic, by {plain(name)}",
-                **{plain(name): f"{found.get(name, 0):,}" for name in description.class_names},
-                "all": f"{sum(found.values()):,}",
-            }
-            for name, found in parts
-            if found
-        ]
-    return pd.DataFrame(rows)
+        for maker, found in parts:
+            if found:
+                who = "real" if found is counts.real else f"synthetic, by {plain(maker)}"
+                numbers = [found.get(name, 0) for name in description.class_names]
+                lines.append(_row([split, who, *(f"{number:,}" for number in [*numbers, sum(numbers)])]))
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _translators(description: Description) -> list[str]:
@@ -170,7 +171,8 @@ def _provenance(description: Description) -> list[str]:
 
 
 def _in_code(text: str) -> str:
-    return " ".join(text.split()).replace("`", "'")
+    shown = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(shown.split()).replace("`", "'")
 
 
 def _permissions(description: Description) -> list[str]:

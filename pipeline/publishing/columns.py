@@ -51,7 +51,7 @@ COLUMNS: tuple[Column, ...] = tuple(
             True,
             "probability 0..1 of its class, by a classifier of the fold's real training faces",
         ),
-        ("identity_shift", "float", True, "distance 0..1 of that classifier's features from those of the source face"),
+        ("identity_shift", "float", True, "mean absolute difference 0..1 of its pixels from those of the source face"),
         ("weights_sha256", "string", True, "SHA-256 of the translator's weights"),
         ("seed", "int64", True, "the seed that it was made with"),
     ]

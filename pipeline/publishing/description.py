@@ -99,6 +99,8 @@ class Description(_Part):
     @classmethod
     def _stay_in_the_folder(cls, files: dict[Split, tuple[str, ...]]) -> dict[Split, tuple[str, ...]]:
         for name in (name for names in files.values() for name in names):
+            if "\0" in name or any("\ud800" <= sign <= "\udfff" for sign in name):
+                raise ValueError("a file has a name that there can't be")
             if "\\" in name or ":" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise ValueError(f"{name!r} leads out of the folder")
         return files

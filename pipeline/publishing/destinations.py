@@ -9,6 +9,19 @@ from augment.core.errors import InputError, Problem
 _OWN = ("artifacts", ".ckpt", ".dvc", ".git")  # of a workspace
 
 
+def check_file(root: Path, file: Path) -> None:
+    """Refuses a file to write in a workspace's own folders.
+
+    Raises:
+        InputError: It would lie there.
+    """
+    there = Path(file).resolve()
+    inside = next((name for name in _OWN if Path(root).resolve() / name in there.parents), None)
+    if inside is not None:
+        why = f"lies in {inside}/, which is the run's own"
+        raise InputError(Problem(str(file), why, "name a file elsewhere"))
+
+
 def check_destination(root: Path, destination: Path, marker: str, *, below: Path | None = None) -> None:
     """Refuses a folder to write that holds something else than an earlier output of the same command.
 

@@ -85,6 +85,7 @@ class ExportSettings:
         words += ["--with-real"] if self.with_real else []
         words += ["--fold", str(self.fold)] if self.fold else []
         words += ["--format", self.format] if self.format != "parquet" else []
+        words += ["--title", self.title] if self.title else []
         words += [word for name, said in self.permissions.items() for word in ("--permission", f"{name}={said}")]
         return shlex.join(words)
 

@@ -78,6 +78,7 @@ class ImageFolderForm:
             for name in class_names
             if not name
             or name != name.strip(" .")
+            or name.casefold() == self.METADATA
             or any(character in '<>:"/\\|?*' or ord(character) < 32 for character in name)
         ]
         if len({name.casefold() for name in class_names}) < len(class_names):

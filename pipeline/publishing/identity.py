@@ -15,6 +15,7 @@ from augment.faces.table import iterate_faces
 from augment.faces.tensors import face_tensors
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory
+from pipeline.parameters.whole import load_parameters
 from pipeline.publishing.destinations import check_destination
 from pipeline.publishing.export import check_fold
 from pipeline.stages.folds import faces_of_fold
@@ -42,7 +43,11 @@ def write_identities(
     Raises:
         InputError: The faces are not there, or were changed; or there is no such embedding.
     """
-    artifacts = Artifacts(root)
+    artifacts, known = Artifacts(root), load_parameters(root / "params.yaml").translators
+    if translator not in known:
+        raise InputError(
+            Problem(translator, "is no translator of params.yaml", f"there are {', '.join(known) or 'none'}")
+        )
     check_destination(root, out, "identity.json", below=artifacts.home / "identity")
     embed = find_embedding(embedding, weights)
     check_inputs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from augment.translators import load_translator
 from pipeline.core.devices import choose_device
 from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.parameters.whole import Parameters, load_parameters
+from pipeline.publishing.destinations import check_file
 from pipeline.publishing.marks import mark_of, marked_png
 from pipeline.results import describe_data
 from pipeline.stages.folds import faces_of_fold, fold_numbers
 
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # as names of translators are
 _COLUMNS = [
     *("face_id", "label_name", "subject", "source", "synthetic", "source_id", "source_label", "translator"),
     *("weights_sha256", "seed", "fold", "confidence", "identity_shift", "kept", "reject_reason"),
@@ -57,7 +60,9 @@ def face_id_of(face: str) -> str:
         InputError: It is a picture without a mark.
     """
     path = Path(face)
-    if path.suffix.lower() != ".png" or not path.is_file():
+    if not path.is_file():
+        if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
+            raise InputError(Problem(face, "is not there", "name a face_id, or a PNG that there is"))
         return face
     found = mark_of(read_regular_file(path))
     if found is None or not isinstance(found.get("face_id"), str):
@@ -139,7 +144,7 @@ def _find(artifacts: Artifacts, face_id: str) -> tuple[dict[str, Any], Path]:
     """A face's row, and the folder of its table: of selection, or else of synthesis, or of the real faces."""
     name = parse_face_id(face_id)
     places: list[Path] = []
-    if name is not None:
+    if name is not None and _PLAIN.fullmatch(name.translator):  # a name is part of a path
         places = [
             fold_directory(home(name.translator), name.fold) for home in (artifacts.selected, artifacts.synthetic)
         ]
@@ -168,6 +173,9 @@ def remake_face_of(root: Path, face_id: str, out: Path) -> bool:
     Raises:
         InputError: It is no synthetic face of this run, or its weights or settings are not there any more.
     """
+    if out.exists() and (not out.is_file() or mark_of(read_regular_file(out)) is None):
+        raise InputError(Problem(str(out), "is there, and is no marked face; it is not touched", "name another file"))
+    check_file(root, out)
     trace, name = trace_face(root, face_id), parse_face_id(face_id)
     row = trace.row
     if name is None or not row["synthetic"]:

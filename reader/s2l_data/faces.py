@@ -127,7 +127,7 @@ class Faces:
     def __getitem__(self, place: int) -> tuple[np.ndarray, int]:
         """A face: uint8 [height, width, channels] in 0..255, and its label."""
         split, row = self._find(place)
-        return split.pixels(row), int(split.columns.column("label")[row].as_py())
+        return split.pixels(row).copy(), int(split.columns.column("label")[row].as_py())
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
         return (self[place] for place in range(len(self)))
@@ -202,6 +202,10 @@ class Faces:
         Raises:
             FacesError: A class or translator that there is not.
         """
+        if least_confidence is not None and not (
+            isinstance(least_confidence, (int, float)) and 0 <= least_confidence <= 1
+        ):
+            raise FacesError(f"a confidence of {least_confidence!r} is none; give one in 0..1")
         passed = np.ones(len(self), bool)
         if classes is not None:
             _check_known("class", classes, self.class_names)
@@ -227,8 +231,8 @@ class Faces:
         Raises:
             FacesError: There are no real faces, or too few synthetic ones.
         """
-        if not 0 <= share < 1:
-            raise FacesError(f"a share of {share} is none; give one from 0 on, below 1")
+        if not isinstance(share, (int, float)) or not 0 <= share < 1:
+            raise FacesError(f"a share of {share!r} is none; give one from 0 on, below 1")
         made = self.column("synthetic").astype(bool)
         real, synthetic = np.flatnonzero(~made), np.flatnonzero(made)
         wanted = round(len(real) * share / (1 - share))
@@ -249,8 +253,8 @@ class Faces:
         The parts have no face in common and are all faces together; their lengths differ by one at most; and they are
         the same in every run.
         """
-        if not 0 <= number < of:
-            raise FacesError(f"there is no shard {number} of {of}; they are 0 to {of - 1}")
+        if not (isinstance(number, int) and isinstance(of, int) and 0 <= number < of):
+            raise FacesError(f"there is no shard {number} of {of}; they are numbered from 0, and fewer than {of}")
         return self._take(np.arange(number, len(self), of))
 
     def batches(
@@ -264,7 +268,7 @@ class Faces:
             seed: Of the order; give another one for each epoch.
             drop_last: Whether a last batch with fewer faces is left out.
         """
-        if size < 1:
+        if not isinstance(size, int) or size < 1:
             raise FacesError(f"a batch of {size} faces is none; give 1 or more")
         order = np.random.default_rng(seed).permutation(len(self)) if shuffle else np.arange(len(self))
         labels = self.labels
@@ -302,12 +306,15 @@ def _within(labels: pa.ChunkedArray, classes: int) -> bool:
 def _read_description(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no file")  # a pipe would never end
         about = json.loads(path.read_text(encoding="utf-8"))
         version, form = about["schema_version"], about["format"]
         names = [name for found in about["files"].values() for name in list(found)]
         whole = all(type(about[key]) is int and 0 < about[key] < 2**16 for key in ("size", "channels"))
         whole &= all(isinstance(name, str) and name for name in [*names, *about["class_names"]])
         whole &= all(isinstance(found, list) for found in [about["class_names"], *about["files"].values()])
+        whole &= all(len(set(found)) == len(found) for found in about["files"].values())
         whole &= 0 < len(set(about["class_names"])) == len(about["class_names"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacesError(f"{path} can't be read ({error}); name a folder that `s2l export` wrote") from error
@@ -320,6 +327,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
     for name in names:
         if PurePosixPath(name).is_absolute() or "\\" in name or ":" in name or ".." in PurePosixPath(name).parts:
             raise FacesError(f"{path}: {name!r} leads out of the folder")
+    if not all(name.endswith(".parquet") for name in names):
+        raise FacesError(f"{path} names files that are no Parquet; see `s2l verify`")
     return about
 
 

@@ -230,7 +230,9 @@ def test_names_and_titles_are_no_markup_in_the_card(run: Path, tmp_path: Path) -
             }
         )
     )
-    body = text.split("---\n", 2)[2]
+    body = "\n".join(line for line in text.split("---\n", 2)[2].splitlines() if not line.startswith("- command: `"))
+    command = next(line for line in text.splitlines() if line.startswith("- command: `"))  # code, as it was typed
+    assert command.count("`") == 2 and "\u202e" not in command
     assert "<script>" not in body and "<b>" not in body and "\u202e" not in body and "\n# y" not in text
     assert (
         r"\<script\>alert(1)\</script\> \[a\](b) \`c\`" in body

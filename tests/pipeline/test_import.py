@@ -147,6 +147,10 @@ def test_data_sets_that_are_none(workspace: Path, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("x")
     dataset(classes=1).save_to_disk(str(tmp_path / "one"))
     datasets.DatasetDict({"night": dataset()}).save_to_disk(str(tmp_path / "night"))
+    datasets.DatasetDict({"train": dataset(), "test": dataset().select([])}).save_to_disk(str(tmp_path / "empty part"))
+    datasets.DatasetDict({"test": dataset()}).save_to_disk(str(tmp_path / "test alone"))
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives" / "train.tar").write_bytes(b"")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "state.json").write_text("{")
     for name, said in {
@@ -156,6 +160,9 @@ def test_data_sets_that_are_none(workspace: Path, tmp_path: Path) -> None:
         "one": "one class alone",
         "night": "splits that are not known: night",
         "damaged": "can't be read",
+        "empty part": "a split without rows",
+        "test alone": "has no training faces",
+        "archives": "holds archives",
     }.items():
         with pytest.raises(InputError, match=said):
             import_data(workspace, tmp_path / name, workspace / name, {}, ["scale=smoke"], "cc0-1.0")

@@ -22,7 +22,7 @@ from augment.translators import create_translator, save_translator
 from pipeline.cli import main
 from pipeline.core.workspace import Artifacts
 from pipeline.publishing.marks import mark_of
-from pipeline.publishing.trace import face_id_of, trace_face
+from pipeline.publishing.trace import face_id_of, remake_face_of, trace_face
 from pipeline.stages.folds import faces_of_fold
 
 SETTINGS = SynthesisSettings(per_class=12, block_size=5)
@@ -142,7 +142,23 @@ def test_a_picture_without_a_mark_is_none(run: Path) -> None:
     (run / "plain.png").write_bytes(face)
     with pytest.raises(InputError, match="has no mark"):
         face_id_of(str(run / "plain.png"))
-    assert face_id_of("plain.jpg") == "plain.jpg"
+    with pytest.raises(InputError, match="is not there"):
+        face_id_of("nowhere.png")
+    assert face_id_of("made/3/1") == "made/3/1"
+
+
+def test_nothing_is_overwritten_by_a_face_and_no_name_leads_out(run: Path, tmp_path: Path) -> None:
+    face_id = "stargan-f0-sad-000000"
+    notes = tmp_path / "notes.png"
+    notes.write_text("mine")
+    for out in (notes, run / "artifacts" / "faces" / "README.md", run / "artifacts" / "new.png", tmp_path):
+        with pytest.raises(InputError, match=r"not touched|run's own"):
+            remake_face_of(run, face_id, out)
+    assert notes.read_text() == "mine" and not (run / "artifacts" / "new.png").exists()
+    for _ in range(2):  # a face of its own may be made again
+        assert remake_face_of(run, face_id, tmp_path / "face.png")
+    with pytest.raises(InputError, match="looked in artifacts/faces \\("):
+        trace_face(run, "../../../elsewhere-f0-sad-000000")
 
 
 def test_ids_are_read_as_they_are_written() -> None:

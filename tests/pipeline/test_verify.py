@@ -224,6 +224,31 @@ def test_pictures_that_the_source_has_twice_are_described_and_no_fault(tmp_path:
     assert made.shared_pictures == 1 and verify_faces(tmp_path / "out") == made
 
 
+def test_synthetic_faces_in_test_are_found_without_real_ones_too(exported: Path, tmp_path: Path) -> None:
+    export_faces(exported.parent / "run", tmp_path / "out", ExportSettings())
+    about = json.loads((tmp_path / "out" / "dataset.json").read_text())
+    about["splits"] = {"test": about["splits"]["train"]}
+    about["files"] = {"test": about["files"]["train"]}
+    (tmp_path / "out" / "dataset.json").write_text(json.dumps(about))
+    seal_folder(tmp_path / "out")
+    with pytest.raises(InputError, match="in a split that is to test with"):
+        verify_faces(tmp_path / "out")
+
+
+def test_a_picture_in_another_classs_folder_is_found(exported: Path, tmp_path: Path) -> None:
+    made = export_faces(exported.parent / "run", tmp_path / "out", ExportSettings(format="imagefolder"))
+    metadata = tmp_path / "out" / made.files["train"][0]
+    table = pq.read_table(metadata)
+    names = table.column("file_name").to_pylist()
+    other = names[0].replace(names[0].split("/")[0], "sad" if not names[0].startswith("sad") else "happy")
+    (metadata.parent / names[0]).rename(metadata.parent / other)
+    changed = table.set_column(0, table.schema.field(0), pa.array([other, *names[1:]]))
+    pq.write_table(changed, metadata)
+    seal_folder(tmp_path / "out")
+    with pytest.raises(InputError, match="and its picture is"):
+        verify_faces(tmp_path / "out")
+
+
 def test_twenty_problems_are_listed_and_the_others_counted(copy: Path) -> None:
     def change(rows: Rows) -> None:
         for row in rows["train"]:
@@ -246,6 +271,7 @@ def test_twenty_problems_are_listed_and_the_others_counted(copy: Path) -> None:
         ({"licence": []}, "licence"),
         ({"columns": []}, "columns are not those"),
         ({"splits": {}}, "different splits"),
+        ({"files": {"train": ["data/a\0b"]}}, "has a name that there can't be"),
         ({"files": {"train": ["../../secret.parquet"]}}, "leads out of the folder"),
         ({"files": {"train": ["/etc/passwd"]}}, "leads out of the folder"),
         ({"files": {"train": ["C:\\secret"]}}, "leads out of the folder"),

@@ -157,6 +157,7 @@ def test_what_can_not_be_is_refused(folder: Path, tmp_path: Path, train: Faces) 
             Faces(copy)
     odd = [{"size": 0}, {"class_names": []}, {"files": 3}, {"size": "big"}, {"size": 1e400}, {"size": True}]
     odd += [{"class_names": "abc"}, {"class_names": ["a", "a"]}, {"files": {"train": []}}, {"files": {"train": [""]}}]
+    odd += [{"files": {"train": ["data"]}}, {"files": {"train": 2 * about["files"]["train"]}}]
     odd += [{"class_names": ["only", "two"]}]
     for change in odd:
         (copy / "dataset.json").write_text(json.dumps(about | change))
@@ -182,6 +183,26 @@ def test_a_damaged_picture_is_named(folder: Path, tmp_path: Path) -> None:
         faces[2]
     with pytest.raises(FacesError, match=r"picture 3 .*4000x4000 pixels, not 16x16"):
         faces[3]
+
+
+def test_words_and_numbers_that_are_none_are_refused(train: Faces) -> None:
+    for wrong in (
+        lambda: train.where(least_confidence=float("nan")),
+        lambda: train.where(least_confidence="0.5"),  # type: ignore[arg-type]
+        lambda: train.where(least_confidence=5),
+        lambda: train.with_share("a"),  # type: ignore[arg-type]
+        lambda: train.shard(0.5, 2),  # type: ignore[arg-type]
+        lambda: train.shard(0, 0),
+    ):
+        with pytest.raises(FacesError):
+            wrong()
+
+
+def test_a_face_that_is_changed_stays_as_it_is_in_the_set(folder: Path) -> None:
+    faces = Faces(folder, keep_pixels=True)
+    before = faces[0][0].copy()
+    faces[0][0][:] = 0
+    assert np.array_equal(faces[0][0], before)
 
 
 @pytest.mark.parametrize("size", [0, -3])

@@ -148,5 +148,5 @@ def test_a_run_gets_a_table_and_a_report(tmp_path: Path) -> None:
     report = write_identities(run, "warp", out, embedding="pixels", weights=None, fold=0, most=10)
     assert report.faces == 10 and {path.name for path in out.iterdir()} == {".s2l", "identity.csv", "identity.json"}
     assert len((out / "identity.csv").read_text().splitlines()) == 11
-    with pytest.raises(InputError, match="is missing"):
+    with pytest.raises(InputError, match="is no translator of"):
         write_identities(run, "stargan", out, embedding="pixels", weights=None, fold=0, most=10)
