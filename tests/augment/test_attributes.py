@@ -155,7 +155,7 @@ def test_lssl_learns_illuminations_as_it_learns_expressions(tmp_path: Path) -> N
     }
     translator = create_translator("lssl", num_classes=3, channels=1, size=32, settings=settings, seed=0)
     training = TrainingSettings(
-        steps=80,
+        steps=160,  # after 80 the lights were apart on one kind of processor and hardly on another
         batch_size=8,
         discriminator_steps=1,
         generator_learning_rate=0.004,
