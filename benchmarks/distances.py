@@ -18,7 +18,7 @@ from pytorch_fid.fid_score import calculate_frechet_distance, get_activations
 from pytorch_fid.inception import fid_inception_v3
 
 from augment.faces.images import encode_png
-from benchmarks.measurements import Row, embedded_faces, seconds_by_turns
+from benchmarks.measurements import Row, embedded_faces, seconds_by_turns, speed_row
 from reports.metrics.features import INCEPTION_DIMENSION, InceptionFeatures, build_inception
 from reports.metrics.fid import frechet_distance_of_features
 
@@ -95,12 +95,12 @@ def feature_rows(images: int, repeats: int) -> list[Row]:
             repeats,
         )
     return [
-        Row(
+        speed_row(
             f"Inception's features, {name}; bfloat16 is {chosen.bfloat16_speed or 0:.2g} times as fast as float32",
-            f"{images / seconds[name]:.1f} images/s",
+            images / seconds[name],
             "pytorch-fid, PNG files",
-            f"{images / seconds['theirs']:.1f} images/s",
-            seconds["theirs"] / seconds[name],
+            images / seconds["theirs"],
+            digits=1,
         )
         for name in extractors
     ]

@@ -2,9 +2,9 @@
 
 sudo python -m benchmarks.faults [--page FILE]
 
-Linux, as root (it mounts a small disk); the clock needs `faketime`. Each trial
-runs embedded faces with warp in a folder of its own, brings the fault, runs again without it and compares every output
-with those of an undisturbed run, but for times.
+Linux, as root (it mounts a small disk); the clock needs `faketime`. Each trial runs embedded faces with warp in a
+folder of its own, brings the fault, runs again without it and compares every output with those of an undisturbed run,
+but for times.
 """
 
 from __future__ import annotations
@@ -24,32 +24,21 @@ import psutil
 import yaml
 
 from augment.core.files import atomic_write_text
-from benchmarks.kills import ROOT, digests
+from benchmarks.kills import ROOT, digests, start, whole_run
 
-RUN = (
-    "from pathlib import Path; from pipeline.whole_run import run_whole; "
-    f"run_whole(Path.cwd(), Path({str(ROOT)!r}), ['scale=smoke'])"
-)
+RUN = whole_run(["scale=smoke"])
 MOST_MEMORY = 500 * 2**20
 
 
 def run(workspace: Path, *before: str, stage: str = "") -> tuple[int, str]:
     """Runs everything, or one stage by its command; returns the exit status and the last line of what it said."""
-    command = [sys.executable, "-m", "pipeline.cli", *stage.split()] if stage else [sys.executable, "-c", RUN]
+    command = [sys.executable, "-m", "pipeline.cli", *stage.split()] if stage else RUN
     environment = os.environ | {"PYTHONPATH": str(ROOT), "S2L_VERBOSITY": "normal"}
     done = subprocess.run(
         [*before, *command], cwd=workspace, env=environment, capture_output=True, text=True, errors="replace"
     )
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     return done.returncode, lines[-1].replace(f"{workspace}/", "") if lines else ""
-
-
-def start(folder: Path) -> subprocess.Popen[bytes]:
-    """Starts a whole run in a process group of its own, without a word."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    quiet = subprocess.DEVNULL
-    command = [sys.executable, "-c", RUN]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 @contextmanager
@@ -94,7 +83,7 @@ def clock_back(home: Path) -> tuple[str, Path]:
     """A clock that goes back by two days between a killed run and the next."""
     folder = home / "clock"
     folder.mkdir()
-    started = start(folder)
+    started = start(folder, RUN)
     time.sleep(8)
     os.killpg(started.pid, 9)
     started.wait()
@@ -125,7 +114,7 @@ def killed_for_memory(home: Path) -> tuple[str, Path]:
     """Processes that are killed as the kernel does where memory ends: without a word, once they hold so much."""
     folder = home / "memory"
     folder.mkdir()
-    started = start(folder)
+    started = start(folder, RUN)
     process = psutil.Process(started.pid)
     while started.poll() is None:
         if process.memory_info().rss > MOST_MEMORY:

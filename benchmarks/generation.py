@@ -18,7 +18,7 @@ import torch
 from augment.faces.tensors import to_unit_range
 from augment.synthesis.generate import SynthesisSettings, synthesize
 from augment.translators import create_translator
-from benchmarks.measurements import Row, embedded_faces, seconds_by_turns
+from benchmarks.measurements import Row, embedded_faces, seconds_by_turns, speed_row
 
 
 def measure(*, size: int = 48, width: int = 16, faces: int = 100, repeats: int = 2) -> list[Row]:
@@ -58,12 +58,11 @@ def measure(*, size: int = 48, width: int = 16, faces: int = 100, repeats: int =
     seconds = seconds_by_turns({"ours": ours, "forward": forward}, repeats)
     made = faces * len(names)
     return [
-        Row(
+        speed_row(
             f"synthesis by StarGAN, width {width}, {size} px, written",
-            f"{made / seconds['ours']:.0f} images/s",
+            made / seconds["ours"],
             f"bare forward pass, blocks of {block}",
-            f"{blocks * block / seconds['forward']:.0f} images/s",
-            (made / seconds["ours"]) / (blocks * block / seconds["forward"]),
+            blocks * block / seconds["forward"],
         )
     ]
 

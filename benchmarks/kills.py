@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -32,15 +33,17 @@ WORDS = [
     *("scale=smoke", "+recipe@translators.stargan=stargan", "+recipe/smoke@translators.stargan=stargan"),
     "+arms.synthetic.stargan={kind: synthetic, translator: stargan, per_class: 20, augmentation: classical}",
 ]
-RUN = "import sys; from pathlib import Path; from pipeline.whole_run import run_whole; " + (
-    f"run_whole(Path.cwd(), Path({str(ROOT)!r}), {WORDS!r})"
-)
 _TIMES = ("timings", "report")  # what is in them differs between equal runs
 
 
-def start(workspace: Path, through: str) -> subprocess.Popen[str]:
-    """Starts a run in a process group of its own."""
-    command = [sys.executable, "-c", RUN] if through == "stages" else [sys.executable, "-m", "dvc", "repro"]
+def whole_run(words: Sequence[str]) -> list[str]:
+    """The command of all stages of a profile in one process, in the folder that it is called in."""
+    code = f"run_whole(Path.cwd(), Path({str(ROOT)!r}), {list(words)!r})"
+    return [sys.executable, "-c", f"from pathlib import Path; from pipeline.whole_run import run_whole; {code}"]
+
+
+def start(workspace: Path, command: Sequence[str]) -> subprocess.Popen[str]:
+    """Starts a run in a process group of its own; what it says goes to `run.log`."""
     log = (workspace / "run.log").open("a")
     scripts = str(Path(sys.executable).parent)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": scripts + os.pathsep + os.environ["PATH"]}
@@ -78,13 +81,14 @@ def last_stage(workspace: Path) -> str:
     return found[-1].partition("@")[0] if found else "start"
 
 
-def trial(workspace: Path, through: str, after: float) -> tuple[str, list[str]]:
+def trial(workspace: Path, command: Sequence[str], after: float) -> tuple[str, list[str]]:
     """Kills a run after so many seconds and finishes it; returns where it was, and what is wrong."""
-    process = start(workspace, through)
+    process = start(workspace, command)
     time.sleep(after)
     ended = process.poll() is not None
     where = "the end" if ended else last_stage(workspace)
-    os.killpg(process.pid, signal.SIGKILL) if not ended else None
+    if not ended:
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     wrong = []
     time.sleep(0.3)
@@ -93,7 +97,7 @@ def trial(workspace: Path, through: str, after: float) -> tuple[str, list[str]]:
         wrong.append(f"{len(alive)} processes live on")
     for seal in workspace.rglob(f"artifacts/**/{SEAL}"):
         wrong += [str(problem) for problem in seal_problems(seal.parent, "")][:3]
-    again = start(workspace, through)
+    again = start(workspace, command)
     if again.wait() != 0:
         wrong.append(f"the second run failed: {(workspace / 'run.log').read_text(errors='replace')[-400:]}")
     left = [path for path in (workspace / "artifacts").rglob("*") if LEFTOVER.fullmatch(path.name)]
@@ -119,7 +123,8 @@ def main() -> None:
     chance, home = random.Random(options.seed), Path(tempfile.mkdtemp(prefix="s2l-kills-"))
     began = time.monotonic()
     whole = make(home / "whole", options.through)
-    if start(whole, options.through).wait() != 0:
+    command = whole_run(WORDS) if options.through == "stages" else [sys.executable, "-m", "dvc", "repro"]
+    if start(whole, command).wait() != 0:
         sys.exit((whole / "run.log").read_text()[-2000:])
     seconds, wanted = time.monotonic() - began, digests(whole)
     print(f"undisturbed: {seconds:.0f} s, {len(wanted)} files")
@@ -127,7 +132,7 @@ def main() -> None:
     problems: list[str] = []
     for number in range(options.trials):
         workspace = make(home / f"trial-{number}", options.through)
-        where, wrong = trial(workspace, options.through, chance.uniform(0.5, seconds))
+        where, wrong = trial(workspace, command, chance.uniform(0.5, seconds))
         found = digests(workspace)
         wrong += [f"{name} differs" for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)][:3]
         killed[where] += 1

@@ -12,7 +12,7 @@ import torch
 from augment.training.batches import BatchMaker
 from augment.translators import create_translator
 from benchmarks.classifier import loader_batches, our_batches
-from benchmarks.measurements import Row, embedded_faces, seconds_by_turns
+from benchmarks.measurements import Row, embedded_faces, seconds_by_turns, speed_row
 from benchmarks.training import Files
 
 BATCHES = 20
@@ -59,13 +59,7 @@ def classifier_row(size: int, batch: int, repeats: int) -> Row:
 def _row(what: str, ours: object, theirs: object, batch: int, repeats: int) -> Row:
     seconds = seconds_by_turns({"ours": ours, "theirs": theirs}, repeats)  # type: ignore[dict-item]
     speeds = {name: BATCHES * batch / value for name, value in seconds.items()}
-    return Row(
-        what,
-        f"{speeds['ours']:,.0f} images/s",
-        "DataLoader, PNG files",
-        f"{speeds['theirs']:,.0f} images/s",
-        speeds["ours"] / speeds["theirs"],
-    )
+    return speed_row(what, speeds["ours"], "DataLoader, PNG files", speeds["theirs"])
 
 
 def measure(*, size: int = 48, batch: int = 32, repeats: int = 3) -> list[Row]:

@@ -40,6 +40,11 @@ class Row:
         return self.what, self.ours, self.baseline, self.theirs, f"{self.ratio:.2f}"
 
 
+def speed_row(what: str, ours: float, baseline: str, theirs: float, *, unit: str = "images/s", digits: int = 0) -> Row:
+    """A row of two speeds."""
+    return Row(what, f"{ours:,.{digits}f} {unit}", baseline, f"{theirs:,.{digits}f} {unit}", ours / theirs)
+
+
 def seconds_by_turns(work: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
     """Processor seconds of each piece of work: the least of some repeats, by turns, after one that doesn't count."""
     for function in work.values():

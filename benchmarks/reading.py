@@ -18,7 +18,7 @@ from torchvision.transforms import Compose, Grayscale, PILToTensor
 
 from augment.faces.images import encode_png
 from augment.faces.tensors import FaceTensors
-from benchmarks.measurements import Row, embedded_faces, seconds_by_turns
+from benchmarks.measurements import Row, embedded_faces, seconds_by_turns, speed_row
 from pipeline.publishing.columns import DATA_NAMES
 from pipeline.publishing.formats import form_of
 
@@ -75,12 +75,12 @@ def measure(*, size: int = 48, batch: int = 64, repeats: int = 3) -> list[Row]:
         "kept": "its batches, pixels kept, from the second epoch on",
     }
     return [
-        Row(
+        speed_row(
             f"exported faces read, {size} px, batches of {batch}: {words}",
-            f"{speeds[name]:,.0f} faces/s",
+            speeds[name],
             "DataLoader, ImageFolder of PNG files",
-            f"{speeds['folder']:,.0f} faces/s",
-            speeds[name] / speeds["folder"],
+            speeds["folder"],
+            unit="faces/s",
         )
         for name, words in what.items()
     ]

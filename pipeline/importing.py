@@ -57,8 +57,6 @@ def import_data(
     settings: Mapping[str, Any],
     overrides: Sequence[str],
     licence: str | None = None,
-    *,
-    write: bool = True,
 ) -> Import:
     """Checks a data set whole, and composes a run that learns from it.
 
@@ -74,7 +72,6 @@ def import_data(
         settings: Of the source (`augment.sources.parquet`, `augment.sources.folder`), such as image_column.
         overrides: Further words of `s2l profile`.
         licence: Under which terms the pictures stand; None where the data set says it.
-        write: Whether params.yaml is written.
 
     Returns:
         What was found. With problems nothing is written, unless `overrides` names a quarantine.
@@ -121,9 +118,8 @@ def import_data(
     if not yaml.safe_load(composed)["translators"]:
         text += "no translator is left, so nothing will be synthesized: add one, such as\n"
         text += "  +recipe@translators.stargan=stargan, with an arm that learns from it, or scale=cpu\n"
-    if write:
-        atomic_write_text(root / "params.yaml", composed)
-    return Import(text, 0 if lenient else len(found.problems), words if write else [])
+    atomic_write_text(root / "params.yaml", composed)
+    return Import(text, 0 if lenient else len(found.problems), words)
 
 
 def _recognize(source: Path) -> str:
@@ -187,7 +183,7 @@ def convert_saved(source: Path, to: Path, licence: str | None = None) -> Path:
         (folder / "data").mkdir()
         for split, part in parts.items():
             word = _SPLIT_WORDS[str(split).lower()] if split else "all"
-            for number, start in enumerate(range(0, max(len(part), 1), _ROWS_PER_FILE)):
+            for number, start in enumerate(range(0, len(part), _ROWS_PER_FILE)):
                 rows = part.select(range(start, min(start + _ROWS_PER_FILE, len(part))))
                 rows.to_parquet(str(folder / "data" / f"{word}-{number:05d}.parquet"))
         title = first.info.dataset_name or source.name

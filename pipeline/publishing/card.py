@@ -11,7 +11,7 @@ import pandas as pd
 
 from augment.faces.licences import Licence, card_head
 from pipeline.publishing.columns import COLUMNS, card_features
-from pipeline.publishing.description import FILE, SCHEMA_FILE, Description
+from pipeline.publishing.description import FILE, REAL, SCHEMA_FILE, Description
 from reports.tables import markdown_table
 
 SHEET = "contact-sheet.png"
@@ -38,8 +38,12 @@ what is learned from them is to be tested on real faces of other people, as the 
 
 def plain(text: str) -> str:
     """Somebody's words for Markdown: nothing in them is a table, a heading, a link or HTML, and all is on one line."""
-    shown = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", shown)
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    """A text without line breaks and whatever else does not show."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def card_text(description: Description) -> str:
@@ -118,10 +122,10 @@ def _counts(description: Description) -> list[str]:
     names = [plain(name) for name in description.class_names]
     lines = [_row(["split", "faces", *names, "all"]), _row(["---", "---", *["--:"] * (len(names) + 1)])]
     for split, counts in description.splits.items():
-        parts: Sequence[tuple[str, Mapping[str, int]]] = [("real", counts.real), *counts.synthetic.items()]
+        parts: Sequence[tuple[str, Mapping[str, int]]] = [(REAL, counts.real), *counts.synthetic.items()]
         for maker, found in parts:
             if found:
-                who = "real" if found is counts.real else f"synthetic, by {plain(maker)}"
+                who = REAL if found is counts.real else f"synthetic, by {plain(maker)}"
                 numbers = [found.get(name, 0) for name in description.class_names]
                 lines.append(_row([split, who, *(f"{number:,}" for number in [*numbers, sum(numbers)])]))
     return lines
@@ -158,21 +162,17 @@ def _translators(description: Description) -> list[str]:
 
 def _provenance(description: Description) -> list[str]:
     made = description.provenance
+    command = _one_line(made.command).replace("`", "'")
     return [
         "## Provenance",
         "",
         f"- made by: {made.tool} {made.version}, code {made.commit}",
-        f"- command: `{_in_code(made.command)}`",
+        f"- command: `{command}`",
         f"- real faces: {plain(made.data)} (SHA-256 of their table's list of digests: {made.data_sha256[:16]})",
         f"- seed {made.seed}, fold {made.fold}",
         "- checksums: `sha256sum --check .s2l`; everything else: `s2l verify` on this folder",
         "",
     ]
-
-
-def _in_code(text: str) -> str:
-    shown = "".join(sign if sign.isprintable() else " " for sign in text)
-    return " ".join(shown.split()).replace("`", "'")
 
 
 def _permissions(description: Description) -> list[str]:

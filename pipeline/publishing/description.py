@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
 from augment.faces.licences import LicenceLine
-from pipeline.publishing.columns import COLUMNS, Column
+from pipeline.publishing.columns import COLUMNS, SCHEMA_VERSION, Column
 from pipeline.publishing.permissions import Permission
 
 FILE = "dataset.json"
+REAL = "real"  # who made a real face, beside the translators' names
 SCHEMA_FILE = "dataset.schema.json"
 Format = Literal["parquet", "imagefolder", "webdataset"]
 Split = Literal["train", "validation", "test"]
@@ -99,11 +100,16 @@ class Description(_Part):
     @classmethod
     def _stay_in_the_folder(cls, files: dict[Split, tuple[str, ...]]) -> dict[Split, tuple[str, ...]]:
         for name in (name for names in files.values() for name in names):
-            if "\0" in name or any("\ud800" <= sign <= "\udfff" for sign in name):
+            if "\0" in name or not encodes(name):
                 raise ValueError("a file has a name that there can't be")
             if "\\" in name or ":" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise ValueError(f"{name!r} leads out of the folder")
         return files
+
+
+def encodes(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair, which JSON lets through and no file takes."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def json_schema() -> str:
@@ -123,10 +129,9 @@ def read_description(folder: Path) -> Description:
         raise InputError(Problem(str(path), "is missing: the folder is no export, or no whole one", fix))
     values = read_json_object(path)
     version = values.get("schema_version")
-    if version != "1":
-        raise InputError(
-            Problem(str(path), f"schema_version is {version!r}, and this tool reads '1'", "update the tool")
-        )
+    if version != SCHEMA_VERSION:
+        why = f"schema_version is {version!r}, and this tool reads {SCHEMA_VERSION!r}"
+        raise InputError(Problem(str(path), why, "update the tool"))
     try:
         return Description.model_validate(values)
     except ValidationError as error:

@@ -15,11 +15,9 @@ def check_file(root: Path, file: Path) -> None:
     Raises:
         InputError: It would lie there.
     """
-    there = Path(file).resolve()
-    inside = next((name for name in _OWN if Path(root).resolve() / name in there.parents), None)
+    inside = _own_folder(root, Path(file).resolve())
     if inside is not None:
-        why = f"lies in {inside}/, which is the run's own"
-        raise InputError(Problem(str(file), why, "name a file elsewhere"))
+        raise InputError(Problem(str(file), f"lies in {inside.name}/, which is the run's own", "name a file elsewhere"))
 
 
 def check_destination(root: Path, destination: Path, marker: str, *, below: Path | None = None) -> None:
@@ -37,13 +35,18 @@ def check_destination(root: Path, destination: Path, marker: str, *, below: Path
     """
     there, home = Path(destination).resolve(), Path(root).resolve()
     fix = "name another folder"
-    own = [home / name for name in _OWN]
     if there == home or there in home.parents:
         raise InputError(Problem(str(destination), "is or contains this workspace", fix))
-    inside = next((folder for folder in own if there == folder or folder in there.parents), None)
+    inside = _own_folder(root, there)
     if inside is not None and not (below is not None and below.resolve() in there.parents):
         why = f"lies in {inside.name}/, which is the run's own; it would take the place of its results"
         raise InputError(Problem(str(destination), why, fix))
     if there.is_dir() and any(there.iterdir()) and not (there / marker).is_file():
         why = f"holds other files than this command writes (there is no {marker}); it is not touched"
         raise InputError(Problem(str(destination), why, fix))
+
+
+def _own_folder(root: Path, there: Path) -> Path | None:
+    """The workspace's own folder that a resolved path is or lies in; None: none of them."""
+    own = (Path(root).resolve() / name for name in _OWN)
+    return next((folder for folder in own if there == folder or folder in there.parents), None)

@@ -30,6 +30,7 @@ from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.publishing.card import SHEET, write_card
 from pipeline.publishing.description import (
     FILE,
+    REAL,
     SCHEMA_FILE,
     Description,
     Format,
@@ -50,8 +51,6 @@ from pipeline.stages.refusals import refusal_in
 from reports.code_version import describe_code
 from reports.figures import png_bytes
 from reports.inputs import read_json_lines
-
-REAL = "real"
 
 
 @dataclass(frozen=True)
@@ -167,13 +166,17 @@ def check_fold(folds: pa.Table, fold: int) -> None:
         raise InputError(Problem(f"--fold {fold}", "is no fold of this run", f"there are {', '.join(map(str, there))}"))
 
 
+def unknown_translator(parameters: Parameters, name: str) -> Problem:
+    """What is said of a translator that a run has not."""
+    there = ", ".join(parameters.translators) or "none"
+    return Problem(f"translator {name}", "is no translator of params.yaml", f"there are {there}")
+
+
 def _translators(parameters: Parameters, artifacts: Artifacts, wanted: Sequence[str]) -> tuple[str, ...]:
     """The translators whose faces are exported; what can't be is refused with the reason."""
-    problems = []
+    problems: list[Problem] = []
     unknown = [name for name in wanted if name not in parameters.translators]
-    for name in unknown:
-        there = ", ".join(parameters.translators) or "none"
-        problems.append(Problem(f"--translator {name}", "is no translator of params.yaml", f"there are {there}"))
+    problems += [unknown_translator(parameters, name) for name in unknown]
     names = tuple(dict.fromkeys(wanted)) or tuple(parameters.translators)
     refused = {name: refusal_in(artifacts.selected(name)) for name in names if name not in unknown}
     for name, refusal in refused.items():
@@ -241,8 +244,9 @@ def _watched(
 def _shared_pictures(artifacts: Artifacts, splits: Mapping[str, str]) -> int:
     """How many real faces of a later split have their picture in an earlier one too, as the source has it."""
     found = artifacts.faces / "duplicates.parquet"
-    table = pq.read_table(found) if found.is_file() else None
-    if table is None:
+    if found.is_file():
+        table = pq.read_table(found)
+    else:
         table = find_duplicates(read_faces(artifacts.faces, columns=["face_id", "image"]))
     exported = {face: split for face, split in splits.items() if split in SPLITS}
     return sum(entry.near for entry in duplicates_across(table, exported))

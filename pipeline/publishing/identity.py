@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-import torch
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
@@ -17,7 +16,7 @@ from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.parameters.whole import load_parameters
 from pipeline.publishing.destinations import check_destination
-from pipeline.publishing.export import check_fold
+from pipeline.publishing.export import check_fold, unknown_translator
 from pipeline.stages.folds import faces_of_fold
 from pipeline.stages.refusals import refusal_in
 from reports.identity import IdentityReport, SyntheticFaces, find_embedding, identity_report
@@ -43,11 +42,9 @@ def write_identities(
     Raises:
         InputError: The faces are not there, or were changed; or there is no such embedding.
     """
-    artifacts, known = Artifacts(root), load_parameters(root / "params.yaml").translators
-    if translator not in known:
-        raise InputError(
-            Problem(translator, "is no translator of params.yaml", f"there are {', '.join(known) or 'none'}")
-        )
+    parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
+    if translator not in parameters.translators:
+        raise InputError(unknown_translator(parameters, translator))
     check_destination(root, out, "identity.json", below=artifacts.home / "identity")
     embed = find_embedding(embedding, weights)
     check_inputs(
@@ -80,9 +77,7 @@ def _synthetic(folder: Path, size: int, channels: int, most: int) -> SyntheticFa
             break
     table = pa.Table.from_batches(parts)
     return SyntheticFaces(
-        images=torch.cat(
-            [face_tensors(pa.Table.from_batches([part]), size=size, channels=channels).images for part in parts]
-        ),
+        images=face_tensors(table, size=size, channels=channels).images,
         face_ids=tuple(table.column("face_id").to_pylist()),
         source_ids=tuple(table.column("source_id").to_pylist()),
         label_names=tuple(table.column("label_name").to_pylist()),

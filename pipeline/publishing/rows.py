@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,12 @@ class Part:
         chosen: bool [rows of the table], those that are exported.
         per_class: Class -> their number.
         translator: None for real faces.
-        weights: Of synthetic faces: the digests of the weights that made them.
     """
 
     table: Path
     chosen: np.ndarray
     per_class: dict[str, int]
     translator: str | None = None
-    weights: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
         return int(self.chosen.sum())
@@ -78,14 +76,11 @@ def choose_synthetic(table: Path, translator: str, class_names: Sequence[str], p
     chosen: list[bool] = []
     kept: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    weights: dict[str, None] = {}
-    for batch in iterate_faces(table, columns=["label_name", "kept", "weights_sha256"]):
-        for name, passed, digest in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+    for batch in iterate_faces(table, columns=["label_name", "kept"]):
+        for name, passed in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             kept[name] += bool(passed)
             wanted = bool(passed) and (per_class is None or counts[name] < per_class)
             counts[name] += wanted
-            if wanted and digest is not None:
-                weights[digest] = None
             chosen.append(wanted)
     few = {name: kept[name] for name in class_names if kept[name] < (per_class or 0)}
     if few:
@@ -95,7 +90,7 @@ def choose_synthetic(table: Path, translator: str, class_names: Sequence[str], p
     if not any(chosen):
         fix = "look at the report, or lower selection.min_confidence"
         raise InputError(Problem(str(table), "selection kept none of these faces", fix))
-    return Part(table, np.array(chosen, bool), _in_order(counts, class_names), translator, tuple(weights))
+    return Part(table, np.array(chosen, bool), _in_order(counts, class_names), translator)
 
 
 def _in_order(counts: Mapping[str, int], class_names: Sequence[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from matplotlib.figure import Figure
 
+from pipeline.publishing.description import REAL
 from reports.face_sheets import draw_face_sheet
 
 FACES = 2  # of each maker and class
@@ -37,7 +38,7 @@ class ContactSheet:
         some = next(face for found in self._faces.values() for faces in found.values() for face in faces)
         blank = torch.full_like(some, 255)
         rows, labels = [], []
-        for maker in sorted(self._faces, key=lambda maker: (maker != "real", maker)):
+        for maker in sorted(self._faces, key=lambda maker: (maker != REAL, maker)):
             for number in range(FACES):
                 faces = [self._faces[maker].get(label, [])[number:] for label in range(len(self.class_names))]
                 if any(faces):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.dataset
+from pydantic import TypeAdapter, ValidationError
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_bytes
@@ -21,6 +21,7 @@ from augment.faces.splits import fold_splits, read_folds
 from augment.synthesis.remake import parse_face_id, remake_face
 from augment.translators import load_translator
 from pipeline.core.devices import choose_device
+from pipeline.core.sections import Name
 from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.publishing.destinations import check_file
@@ -28,7 +29,7 @@ from pipeline.publishing.marks import mark_of, marked_png
 from pipeline.results import describe_data
 from pipeline.stages.folds import faces_of_fold, fold_numbers
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")  # as names of translators are
+_NAME = TypeAdapter(Name)  # what translators may be called
 _COLUMNS = [
     *("face_id", "label_name", "subject", "source", "synthetic", "source_id", "source_label", "translator"),
     *("weights_sha256", "seed", "fold", "confidence", "identity_shift", "kept", "reject_reason"),
@@ -41,13 +42,9 @@ class Trace:
 
     Attributes:
         facts: In words, by what each is of, in order.
-        row: The face's row, with its picture.
-        table: The folder of its table.
     """
 
     facts: dict[str, str]
-    row: dict[str, Any]
-    table: Path
 
 
 def face_id_of(face: str) -> str:
@@ -98,7 +95,7 @@ def trace_face(root: Path, face_id: str) -> Trace:
     facts |= {"data": f"{data}; {_data_digest(artifacts)}", "code": _code(artifacts)}
     if row["synthetic"]:
         facts |= {"made again by": f"s2l trace {face_id} --remake face.png"}
-    return Trace(facts, row, table)
+    return Trace(facts)
 
 
 def _of_synthetic(parameters: Parameters, artifacts: Artifacts, row: dict[str, Any]) -> dict[str, str]:
@@ -144,7 +141,7 @@ def _find(artifacts: Artifacts, face_id: str) -> tuple[dict[str, Any], Path]:
     """A face's row, and the folder of its table: of selection, or else of synthesis, or of the real faces."""
     name = parse_face_id(face_id)
     places: list[Path] = []
-    if name is not None and _PLAIN.fullmatch(name.translator):  # a name is part of a path
+    if name is not None and _is_name(name.translator):  # it is part of a path
         places = [
             fold_directory(home(name.translator), name.fold) for home in (artifacts.selected, artifacts.synthetic)
         ]
@@ -157,6 +154,13 @@ def _find(artifacts: Artifacts, face_id: str) -> tuple[dict[str, Any], Path]:
                 return {**dict.fromkeys(_COLUMNS), "synthetic": False, **found.to_pylist()[0]}, place
     looked = ", ".join(str(place.relative_to(artifacts.root)) for place in [*places, artifacts.faces])
     raise InputError(Problem(face_id, f"is no face of this run; looked in {looked}", "name a face of this workspace"))
+
+
+def _is_name(word: str) -> bool:
+    try:
+        return bool(_NAME.validate_python(word))
+    except ValidationError:
+        return False
 
 
 def remake_face_of(root: Path, face_id: str, out: Path) -> bool:
@@ -176,11 +180,10 @@ def remake_face_of(root: Path, face_id: str, out: Path) -> bool:
     if out.exists() and (not out.is_file() or mark_of(read_regular_file(out)) is None):
         raise InputError(Problem(str(out), "is there, and is no marked face; it is not touched", "name another file"))
     check_file(root, out)
-    trace, name = trace_face(root, face_id), parse_face_id(face_id)
-    row = trace.row
+    parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
+    (row, _), name = _find(artifacts, face_id), parse_face_id(face_id)
     if name is None or not row["synthetic"]:
         raise InputError(Problem(face_id, "is a real face, which nothing makes", "name a synthetic face"))
-    parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
     weights = fold_directory(artifacts.translator(name.translator), name.fold) / "weights.safetensors"
     if not weights.is_file() or file_digest(weights) != row["weights_sha256"]:
         why = f"was made by weights with the SHA-256 {row['weights_sha256']}, which are not at {weights}"

@@ -21,20 +21,22 @@ from pipeline.publishing.card import SHEET, card_configs
 from pipeline.publishing.columns import COLUMNS
 from pipeline.publishing.description import (
     FILE,
+    REAL,
     SCHEMA_FILE,
     Description,
     Split,
     SplitCounts,
+    encodes,
     json_schema,
     read_description,
 )
-from pipeline.publishing.export import REAL
 from pipeline.publishing.formats import form_of
 from pipeline.publishing.marks import MARKED, mark_of
 
 _FIX = "take the folder from where you have it, or export it again"
 _MOST_PROBLEMS = 20
-_PROVENANCE = ("translator", "source_id", "source_label", "weights_sha256", "seed")
+_NEEDED = ("translator", "source_id", "seed")  # of a synthetic face
+_PROVENANCE = (*_NEEDED, "source_label", "weights_sha256")
 _KINDS: dict[str, tuple[type, ...]] = {"int64": (int,), "string": (str,), "bool": (bool,), "float": (float, int)}
 
 
@@ -85,7 +87,7 @@ def verify_faces(folder: Path) -> Description:
     leak_matters = any(counts.real for split, counts in description.splits.items() if split != "train")
     for split, counts in description.splits.items():
         found: Counter[tuple[str, str]] = Counter()
-        rows = form.read(folder, description.files.get(split, ()))
+        rows = form.read(folder, description.files[split])
         for number, row in enumerate(_progress(rows, split, counts.rows)):
             where = f"{split} row {number}"
             if not _check_columns(row, where, problems):
@@ -153,16 +155,11 @@ def _check_columns(row: dict[str, Any], where: str, problems: _Problems) -> bool
                 problems.report(where, "image has no bytes")
         elif column.type == "float" and not (isinstance(value, (int, float)) and 0 <= value <= 1):
             problems.report(where, f"{column.name} is {str(value)[:60]}, not in 0..1")
-        elif column.type == "string" and isinstance(value, str) and not _encodes(value):
+        elif column.type == "string" and isinstance(value, str) and not encodes(value):
             problems.report(where, f"{column.name} is no text that can be written")
         elif not isinstance(value, _KINDS[column.type]) or (column.type == "int64" and isinstance(value, bool)):
             problems.report(where, f"{column.name} is {str(value)[:60]!r}, no {column.type}")
     return len(problems) + problems.more == before
-
-
-def _encodes(text: str) -> bool:
-    """Whether a text has no half of a surrogate pair, which JSON lets through and no file takes."""
-    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _check_row(row: dict[str, Any], where: str, description: Description, problems: _Problems) -> None:
@@ -181,7 +178,7 @@ def _check_row(row: dict[str, Any], where: str, description: Description, proble
         problems.report(where, f"its picture is {'x'.join(map(str, shape))}, not {'x'.join(map(str, wanted))}")
     mark = mark_of(picture)
     if row["synthetic"]:
-        missing = [name for name in _PROVENANCE if row[name] is None and name in ("translator", "source_id", "seed")]
+        missing = [name for name in _NEEDED if row[name] is None]
         if missing:
             problems.report(where, f"is synthetic and lacks {', '.join(missing)}")
         elif row["translator"] not in description.translators:
