@@ -170,8 +170,11 @@ def page(results: Path) -> None:
 )
 def site(results: Path, out: Path) -> None:
     """Write all experiments as a site that opens from disk: sorting tables, charts, galleries."""
+    from pipeline.publishing.destinations import check_destination
     from reports.experiments.catalogue import read_experiments
-    from reports.site.build import build_site
+    from reports.site.build import SCRIPT, build_site
 
+    root = Path.cwd()
     with refusals_as_errors():
-        click.echo(build_site(read_experiments(), Path.cwd() / results, Path.cwd() / out))
+        check_destination(root, root / out, SCRIPT, below=root / "artifacts")
+        click.echo(build_site(read_experiments(), root / results, root / out))

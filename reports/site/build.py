@@ -22,6 +22,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 STYLE = Path(__file__).parent.parent / "templates" / "style.css"
 PICTURES = ("nearest-", "hidden_units-", "parsing.", "losses-", "samples-")  # of which there is no chart and no sheet
 ASSETS = ("site.css", "site.js")
+SCRIPT = "assets/vega.js"  # which every site has, and no other folder of the tool
 
 
 def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) -> Path:
@@ -44,7 +45,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
     )
     environment.filters["script_json"] = _script_json
     with folder_in_place(out) as folder:
-        _write_assets(folder / "assets")
+        _write_assets(folder)
         filed = {name: filed_runs(experiment, results / name) for name, experiment in experiments.items()}
         index = experiments_table(experiments, {name: runs for name, (runs, _) in filed.items()})
         page = environment.get_template("index.html.j2").render(experiments=index.to_dict("records"))
@@ -68,13 +69,14 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
 def _write_assets(folder: Path) -> None:
     import vl_convert  # it holds Vega, Vega-Lite and Vega-Embed, and is slow to load
 
-    folder.mkdir(parents=True)
+    assets = folder / "assets"
+    assets.mkdir(parents=True)
     for name in ASSETS:
-        shutil.copyfile(TEMPLATES / name, folder / name)
-    shutil.copyfile(STYLE, folder / STYLE.name)
+        shutil.copyfile(TEMPLATES / name, assets / name)
+    shutil.copyfile(STYLE, assets / STYLE.name)
     # A classic script that sets one global: a module can't be loaded from file://.
     bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-    atomic_write_text(folder / "vega.js", bundle)
+    atomic_write_text(folder / SCRIPT, bundle)
 
 
 def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:

@@ -132,6 +132,21 @@ TINY = (
 )
 
 
+def test_the_site_takes_the_place_of_a_site_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's report is sealed by the tool as a site is, and has an index too."""
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "artifacts" / "report"
+    report.mkdir(parents=True)
+    (report / "index.html").write_text("the report")
+    seal_folder(report)
+    refused = experiments("--results", "none", "site", "--out", "artifacts/report")
+    assert refused.exit_code == 1 and "it is not touched" in refused.output
+    assert (report / "index.html").read_text() == "the report"
+    for _ in range(2):  # the second takes the first's place
+        assert experiments("--results", "none", "site").exit_code == 0
+    assert (tmp_path / "artifacts" / "site" / "index.html").is_file()
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("scale", ["smoke", "cpu"])
 def test_an_experiment_is_run_and_filed(tmp_path: Path, scale: str) -> None:
