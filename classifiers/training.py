@@ -20,6 +20,7 @@ from augment.core.seeding import derive_seed, seeded
 from augment.faces.tensors import FaceTensors
 from augment.networks.batch_norm import share_batch_norms
 from augment.training.ema import MovingAverage
+from augment.training.schedules import one_cycle
 from classifiers.augmentations import AugmentationSettings, augment_images, mix_batch
 from classifiers.evaluation import ScoreName, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier
@@ -361,16 +362,8 @@ def _optimizer(
     scheduler: torch.optim.lr_scheduler.LRScheduler
     if settings.schedule == "one_cycle":
         # one more than there are steps: the scheduler is stepped once after the last, and refuses beyond its end
-        total = settings.steps + 1
-        share = settings.warmup_share
-        if share * total == 1.0:
-            share *= 1 + 1e-9  # torch divides by the rise's length less 1
-        scheduler = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            max_lr=settings.learning_rate,
-            total_steps=total,
-            pct_start=share,
-            cycle_momentum=False,
+        scheduler = one_cycle(
+            optimizer, peak=settings.learning_rate, steps=settings.steps + 1, rise=settings.warmup_share
         )
     else:
         rise = round(settings.warmup_share * settings.steps)

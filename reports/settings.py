@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Metric = Literal["accuracy", "balanced_accuracy"]
 
-SCORES_VERSION = 3  # of scores.json; defined here so that reading one does not import torch
+SCORES_VERSION = 4  # of scores.json; defined here so that reading one does not import torch
 
 
 class BootstrapSettings(BaseModel):

@@ -319,6 +319,21 @@ def compare_arms(
     )
 
 
+def accuracy_interval(predictions: Predictions, settings: BootstrapSettings) -> Interval:
+    """The accuracy of one classifier (fold by fold, of one seed) with its percentile interval over people.
+
+    Subjects are drawn again where all are known and the settings say so, faces otherwise.
+    """
+    rows = predictions.rows
+    by_subject = settings.by_subject and bool(rows["subject"].notna().all())
+    clusters = pd.factorize(rows["subject"] if by_subject else rows["face_id"], sort=True)[0]
+    faces = np.bincount(clusters).astype(float)
+    hits = np.bincount(clusters, weights=rows["predicted"] == rows["label"])
+    random = np.random.default_rng(settings.seed)
+    drawn = random.multinomial(len(faces), np.full(len(faces), 1 / len(faces)), size=settings.resamples)
+    return _interval(hits.sum() / faces.sum(), (drawn @ hits) / (drawn @ faces), settings.level)
+
+
 def compare_with(
     baseline: Predictions,
     arms: Mapping[str, Predictions],

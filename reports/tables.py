@@ -11,11 +11,14 @@ import pandas as pd
 
 from augment.core.files import atomic_write_text
 from reports.inputs import ReportData
+from reports.metrics.judged_faces import translation_predictions
 from reports.papers.published import describe_published, published_for
-from reports.statistics import POWER, UNCLEAR, ArmSummary, Comparison, Interval
+from reports.statistics import POWER, UNCLEAR, ArmSummary, Comparison, Interval, accuracy_interval
 
 # Differences in points, and the ends of their intervals.
-_SIGNED = {f"{prefix}{end}" for prefix in ("", "accuracy_", "balanced_") for end in ("difference", "low", "high")}
+_SIGNED = {"low", "high"} | {
+    f"{prefix}difference{end}" for prefix in ("", "accuracy_", "balanced_") for end in ("", "_low", "_high")
+}
 
 
 def accuracy_table(data: ReportData) -> pd.DataFrame:
@@ -51,11 +54,11 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "p_holm": comparison.adjusted_p_value if comparison else None,
             "verdict": comparison.cautious_verdict if comparison else "baseline",
             "accuracy_difference": _percent(comparison.accuracy.value) if comparison else None,
-            "accuracy_low": _percent(comparison.accuracy.low) if comparison else None,
-            "accuracy_high": _percent(comparison.accuracy.high) if comparison else None,
+            "accuracy_difference_low": _percent(comparison.accuracy.low) if comparison else None,
+            "accuracy_difference_high": _percent(comparison.accuracy.high) if comparison else None,
             "balanced_difference": _percent(comparison.balanced_accuracy.value) if comparison else None,
-            "balanced_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
-            "balanced_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
+            "balanced_difference_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
+            "balanced_difference_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
         }
         row["data"] = data.inputs.data_name
         row["published"], row["published_data"] = describe_published(published_for(_published_key(name, data)))
@@ -109,10 +112,14 @@ def score_table(data: ReportData) -> pd.DataFrame:
             }
         recognition, moved = scores["recognition"] or {}, scores["movement"] or {}
         untranslated, lines = scores["untranslated"], scores["lines"] or {}
+        translations = translation_predictions(scores)
+        interval = None if translations is None else accuracy_interval(translations, data.settings.bootstrap)
         row |= {
             "translated_faces": scores["translated_faces"]["n"],
             "translated_of": scores["translated_faces"]["of"],
             "recognition": _percent(recognition.get("accuracy")),
+            "recognition_low": _percent(interval.low if interval else None),
+            "recognition_high": _percent(interval.high if interval else None),
             "recognition_changed": _percent(recognition.get("accuracy_changed")),
             "untranslated": _percent(untranslated["accuracy"]),
             "untranslated_changed": _percent(untranslated["accuracy_changed"]),

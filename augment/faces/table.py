@@ -7,7 +7,8 @@ provenance in the last columns, which are null in real ones. Missing is null, ne
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,10 @@ def class_names(schema: pa.Schema) -> tuple[str, ...]:
 
 def schema_metadata(schema: pa.Schema) -> dict[str, Any]:
     """Our own values in the schema metadata: schema version, configuration hash, row count ..."""
-    return json.loads((schema.metadata or {}).get(b"s2l", b"{}"))
+    found = json.loads((schema.metadata or {}).get(b"s2l", b"{}"))
+    if not isinstance(found, dict):
+        raise ValueError("the table's own metadata is no JSON object")
+    return found
 
 
 def faces_from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -245,10 +249,14 @@ def read_faces(directory: Path, *, columns: Sequence[str] | None = None) -> pa.T
         row count is that of the whole.
 
     Raises:
-        InputError: There is no data, two files name different classes, or a newer version wrote one.
+        InputError: There is no data, a file is damaged, two files name different classes, or a newer version wrote one.
     """
     files = data_files(directory)
-    tables = [_read_file(file, columns) for file in files]
+    tables = []
+    for file in files:
+        with _named(file):
+            tables.append(_read_file(file, columns))
+            tables[-1].validate(full=True)  # texts that are no UTF-8, offsets beyond the data
     first = tables[0].schema
     for file, table in zip(files, tables, strict=True):
         if class_names(table.schema) != class_names(first):
@@ -278,13 +286,33 @@ def _read_file(file: Path, columns: Sequence[str] | None) -> pa.Table:
 
 def read_class_names(directory: Path) -> tuple[str, ...]:
     """The class names of a dataset directory, from its first file's footer."""
-    return class_names(pq.read_schema(data_files(directory)[0]))
+    file = data_files(directory)[0]
+    with _named(file):
+        return class_names(pq.read_schema(file))
 
 
 def iterate_faces(
     directory: Path, *, columns: Sequence[str] | None = None, batch_size: int = 1000
 ) -> Iterable[pa.RecordBatch]:
-    """Streams a dataset directory in record batches, with bounded memory."""
+    """Streams a dataset directory in record batches, with bounded memory.
+
+    Raises:
+        InputError: There is no data, or a file is damaged.
+    """
     for file in data_files(directory):
-        with pq.ParquetFile(file) as parquet:
-            yield from parquet.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None)
+        with _named(file), pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(batch_size=batch_size, columns=list(columns) if columns else None):
+                batch.validate(full=True)
+                yield batch
+
+
+@contextmanager
+def _named(file: Path) -> Iterator[None]:
+    """Says which file is damaged, whatever Arrow says of it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, OverflowError, MemoryError, RecursionError, pa.ArrowException) as error:
+        why = f"can't be read as a table of faces: {error}"
+        raise InputError(Problem(str(file), why, "run the stage that writes it again")) from error

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from augment.core.errors import InputError, Problem
-from augment.faces.images import decode_image, fit_image
+from augment.faces.images import UndecodableImageError, decode_image, fit_image
 from augment.faces.landmark_bounds import LEAST_SPREAD, MARGIN, STILL_POINTS, landmarks_fault
 from augment.faces.table import LANDMARK_COUNT, MASK_CLASSES, MIRROR_ORDER, class_names
 
@@ -119,10 +119,12 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
         The faces on the CPU.
 
     Raises:
-        InputError: Landmarks are no face's (`augment.faces.landmark_bounds`).
+        InputError: Landmarks are no face's (`augment.faces.landmark_bounds`), or a picture can't be decoded.
     """
     names = class_names(table.schema)
-    pictures = [decode_image(value["bytes"]) for value in table.column("image").to_pylist()]
+    pictures = [
+        _decoded(table, row, "picture", value["bytes"]) for row, value in enumerate(table.column("image").to_pylist())
+    ]
     if size is None:
         size = pictures[0].shape[0] if pictures else 1
     if channels is None:
@@ -145,8 +147,7 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
             points[row] = np.array(value, np.float32).reshape(LANDMARK_COUNT, 2)
             fault = landmarks_fault(points[row])
             if fault is not None:
-                where = f"row {row} of the table of faces ({table.column('face_id')[row].as_py()})"
-                problems.append(Problem(where, f"landmarks {fault}", "prepare the faces again"))
+                problems.append(Problem(_where(table, row), f"landmarks {fault}", "prepare the faces again"))
         if problems:
             raise InputError(problems)
         landmarks = torch.from_numpy(points)
@@ -155,7 +156,7 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
         areas = np.full((len(found), size, size), 255, np.uint8)
         for row, value in enumerate(found):
             if value is not None:
-                areas[row] = _decode_mask(value, size)
+                areas[row] = _fit_mask(_decoded(table, row, "mask", value), size)
         masks = torch.from_numpy(areas)
     yaw = simulated = sources = None
     found = column("yaw")
@@ -166,7 +167,7 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
         frontal = np.zeros((len(found), size, size, channels), np.uint8)
         for row, value in enumerate(found):
             if value is not None:
-                frontal[row] = fit_image(decode_image(value), size, channels)
+                frontal[row] = fit_image(_decoded(table, row, "simulated face", value), size, channels)
         simulated = torch.from_numpy(frontal).permute(0, 3, 1, 2).contiguous()
     found = column("source")
     if found and all(value is not None for value in found):
@@ -185,8 +186,19 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
     )
 
 
-def _decode_mask(data: bytes, size: int) -> np.ndarray:
-    mask = decode_image(data)
+def _where(table: pa.Table, row: int) -> str:
+    return f"row {row} of the table of faces ({table.column('face_id')[row].as_py()})"
+
+
+def _decoded(table: pa.Table, row: int, what: str, data: bytes) -> np.ndarray:
+    try:
+        return decode_image(data)
+    except UndecodableImageError as error:
+        why = f"its {what} can't be decoded: {error}"
+        raise InputError(Problem(_where(table, row), why, "run the stage that wrote the table again")) from error
+
+
+def _fit_mask(mask: np.ndarray, size: int) -> np.ndarray:
     if mask.shape != (size, size):
         rows = np.minimum((np.arange(size) + 0.5) * mask.shape[0] / size, mask.shape[0] - 1).astype(int)
         columns = np.minimum((np.arange(size) + 0.5) * mask.shape[1] / size, mask.shape[1] - 1).astype(int)

@@ -23,6 +23,7 @@ from augment.faces.table import MASK_CLASSES
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.networks.layers import check_halvings
 from augment.parsing.augmentation import AppearanceAugmentation, augment_appearance
+from augment.training.schedules import one_cycle
 
 NO_MASK = 255
 # With less of a part than this share of the picture, P has not found it: of 48 px, 4 pixels of lips or eyes.
@@ -193,8 +194,8 @@ def train_parsing(
     generator = torch.Generator().manual_seed(seed)
     weights = _part_weights([_masks_of(teacher.faces) for teacher in usable], shares.tolist())
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=max(settings.steps, 2), pct_start=0.2
+    schedule = one_cycle(
+        optimizer, peak=settings.learning_rate, steps=max(settings.steps, 2), rise=0.2, cycle_momentum=True
     )
     losses: list[torch.Tensor] = []
     network.train()

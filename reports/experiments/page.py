@@ -13,7 +13,7 @@ from augment.core.seals import seal_problems
 from reports.cost import duration
 from reports.experiments.catalogue import SMALLER_IS_BETTER, Experiment
 from reports.experiments.order import Order, compare_order
-from reports.experiments.rows import FOLDER, ResultRow, RunFacts, read_rows
+from reports.experiments.rows import FOLDER, Difference, ResultRow, RunFacts, read_rows
 from reports.tables import format_p_value, markdown_table, signed
 
 PICTURES = (
@@ -29,6 +29,10 @@ TITLES = {
     "gallery": "Test faces translated by {}",
 }
 FIX = "run the experiment again, which files it anew, or take it from git: `git checkout` the folder"
+RECOGNIZED = (
+    "How much more of a row's pictures one judge recognizes than of the best published row's, people drawn again; "
+    "what another judge, or another training of the translators, would give is not in these intervals"
+)
 INTERVAL = "learned from: difference [95 % interval]"
 
 
@@ -122,6 +126,8 @@ def experiment_page(
         lines += [f"## {run.name}", "", *_facts(run), "", markdown_table(rows_table(experiment, run)), ""]
         for sentence in run.order_sentences(experiment):
             lines += [sentence, ""]
+        if len(differences := recognition_differences(experiment, run)):
+            lines += [f"{RECOGNIZED}:", "", markdown_table(differences), ""]
         for picture in run.pictures:
             lines += [f"![{picture_title(picture, experiment)}]({run.name}/{picture})", ""]
     others = experiment.unmatched()
@@ -199,36 +205,49 @@ def rows_table(experiment: Experiment, run: FiledRun | None) -> pd.DataFrame:
         ours = rows.get(name)
         cells: dict[str, object] = {"row": row.title}
         for measure in experiment.measures:
-            cells[f"ours: {measure}"] = None if ours is None else ours.figures.get(measure)
+            cells[f"ours: {measure}"] = _ours(ours, measure)
             published = experiment.published_values(measure)
             if published:
-                cells[f"published ({datasets}): {measure}"] = published.get(name)
+                value = published.get(name)
+                cells[f"published ({datasets}): {measure}"] = "–" if value is None else f"{value:.2f}"
         if any(other.difference for other in rows.values()):
             cells |= _difference_cells(ours, experiment)
         if any(other.refused for other in rows.values()):
             cells["refused"] = (ours.refused if ours else None) or ""
         shown.append(cells)
-    table = pd.DataFrame(shown)
-    for column in table.columns:
-        if column.startswith(("ours: ", "published ")):
-            table[column] = pd.to_numeric(table[column])
-            table[column] = [_figure(column, value) for value in table[column]]
-    return table
+    return pd.DataFrame(shown)
 
 
-def _figure(column: str, value: float) -> str:
-    digits = 2 if column.startswith("published") or column.endswith(SMALLER_IS_BETTER) else 1
-    return "–" if pd.isna(value) else f"{value:.{digits}f}"
+def _ours(row: ResultRow | None, measure: str) -> str:
+    if row is None or measure not in row.figures:
+        return "–"
+    digits = 2 if measure.endswith(SMALLER_IS_BETTER) else 1
+    bounds = [f"{bound:.{digits}f}" for bound in row.intervals.get(measure, ())]
+    return f"{row.figures[measure]:.{digits}f}" + (f" [{', '.join(bounds)}]" if bounds else "")
+
+
+def recognition_differences(experiment: Experiment, run: FiledRun) -> pd.DataFrame:
+    """How much more of each row's pictures are recognized than of the best published row's; empty without any."""
+    shown = []
+    for row in run.rows.values():
+        for measure, difference in row.recognized.items():
+            cells = _cells(difference, experiment, "difference [95 % interval]")
+            shown.append({"row": row.title, "measure": measure, **cells})
+    return pd.DataFrame(shown)
 
 
 def _difference_cells(row: ResultRow | None, experiment: Experiment) -> dict[str, str]:
     difference = row.difference if row else None
     if difference is None:
         return dict.fromkeys((INTERVAL, "from", "p (Holm)", "p (McNemar, seed by seed)", "verdict"), "–")
+    return _cells(difference, experiment, INTERVAL)
+
+
+def _cells(difference: Difference, experiment: Experiment, title: str) -> dict[str, str]:
     bounds = f"[{signed(difference.low)}, {signed(difference.high)}]"
     against = experiment.rows.get(difference.against)
     return {
-        INTERVAL: f"{signed(difference.value)} {bounds} points of {difference.metric}",
+        title: f"{signed(difference.value)} {bounds} points of {difference.metric}",
         "from": against.title if against else difference.against,
         "p (Holm)": "–" if difference.p_holm is None else format_p_value(difference.p_holm),
         "p (McNemar, seed by seed)": ", ".join(map(format_p_value, difference.p_mcnemar)) or "–",

@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import binomtest
-
 from augment.core.files import atomic_write_bytes
 from augment.core.json_files import read_json_object
-from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, Experiment
+from reports.experiments.catalogue import Experiment
+from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
+from reports.experiments.recognition import recognition_of_rows
 from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
 from reports.inputs import strongest_real_only
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
-from reports.statistics import Comparison, choose_metric, compare_with, summarize_arm
+from reports.statistics import choose_metric, compare_with, summarize_arm
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,17 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
     scores = {name: read_json_object(path) for name, path in results.scores.items()}
     found = read_all_predictions(dict(results.predictions), split=results.settings.split) if results.predictions else {}
     arms = _arm_figures(experiment, found, results)
+    recognized = recognition_of_rows(experiment, scores, results.settings.bootstrap)
     trainings = distance_figures(read_distances(results.distances))
     rows = []
     for name, row in experiment.rows.items():
         about: dict[str, Any] = {"experiment": experiment.name, "row": name, "title": row.title, "run": run}
-        figures = {**arms.get(name, ({}, {}))[0], **_score_figures(name, scores)}
+        recognition = recognized.get(name)
+        figures = {**arms.get(name, ({}, {}))[0], **(recognition.figures if recognition else {})}
+        figures |= _distances(name, scores)
         figures |= {key: round(value, 4) for key, value in trainings.get(name, {}).items()}
+        if recognition:
+            about |= {"intervals": recognition.intervals, "recognized": recognition.differences}
         if figures:
             confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
             if confusion is not None:
@@ -101,7 +105,7 @@ def _arm_figures(
         others = {name: arm for name, arm in rows.items() if name != baseline}
         compared = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric)
         differences = {
-            name: _difference(comparison, predictions[name], predictions[baseline])
+            name: difference_of(comparison, predictions[name], predictions[baseline])
             for name, comparison in compared.items()
         }
     figures = {}
@@ -120,73 +124,15 @@ def _arm_figures(
     return figures
 
 
-def _difference(comparison: Comparison, arm: Predictions, baseline: Predictions) -> Difference:
-    interval = comparison.main
-    p_value = comparison.adjusted_p_value
-    return Difference(
-        against=baseline.arm,
-        metric=comparison.metric.replace("_", " "),
-        value=round(100 * interval.value, 4),
-        low=round(100 * interval.low, 4),
-        high=round(100 * interval.high, 4),
-        p_holm=None if np.isnan(p_value) else float(f"{p_value:.6g}"),
-        verdict=comparison.cautious_verdict,
-        p_mcnemar=tuple(float(f"{value:.6g}") for value in mcnemar(arm, baseline)),
-    )
-
-
-def mcnemar(arm: Predictions, baseline: Predictions) -> list[float]:
-    """The exact McNemar test of two arms, seed by seed, over the faces that both were tested on (McNemar 1947).
-
-    Args:
-        arm: One arm.
-        baseline: The other.
-
-    Returns:
-        For each seed that both have, in order, the two-sided p-value that a face which one arm alone recognizes is
-        as likely of either arm; 1 where there is no such face.
-    """
-    key = ["fold", "seed", "face_id"]
-    paired = arm.rows.merge(baseline.rows, on=key, suffixes=("", "_baseline"))
-    right = paired["predicted"] == paired["label"]
-    right_baseline = paired["predicted_baseline"] == paired["label_baseline"]
-    values = []
-    for _, rows in paired.groupby("seed").indices.items():
-        gained = int((right & ~right_baseline).to_numpy()[rows].sum())
-        lost = int((~right & right_baseline).to_numpy()[rows].sum())
-        values.append(float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0)
-    return values
-
-
-def _score_figures(name: str, scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The figures of a translator, of the judge on real test faces, or of turned faces."""
+def _distances(name: str, scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """A translator's distances to real faces."""
     found: dict[str, float | None] = {}
-    if name == REAL_TEST_FACES:
-        for score in scores.values():  # one judge for all translators
-            found["recognition"] = _percent(score["judge_on_real"]["accuracy"])
-    elif name in TURNED_FACES:
-        for score in scores.values():
-            found |= _at_angles(score, name)
-    elif name in scores:
-        score = scores[name]
-        recognition = score["recognition"] or {}
-        found["recognition"] = _percent(recognition.get("accuracy"))
-        found["recognition, other classes"] = _percent(recognition.get("accuracy_changed"))
-        for space in score["distances"]:
-            for part, distances in [
-                ("", space["overall"]),
-                *((f" {c}", space["per_class"][c]) for c in score["class_names"]),
-            ]:
-                found[f"{space['frechet_name']}{part}"] = distances["frechet"]
-            found[f"{space['frechet_name']} floor"] = space["overall"]["frechet_floor"]
-        found |= _at_angles(score, "normalized")
+    score = scores.get(name) or {"distances": []}
+    for space in score["distances"]:
+        for part, distances in [
+            ("", space["overall"]),
+            *((f" {c}", space["per_class"][c]) for c in score["class_names"]),
+        ]:
+            found[f"{space['frechet_name']}{part}"] = distances["frechet"]
+        found[f"{space['frechet_name']} floor"] = space["overall"]["frechet_floor"]
     return {key: round(value, 4) for key, value in found.items() if value is not None}
-
-
-def _at_angles(score: Mapping[str, Any], kind: str) -> dict[str, float | None]:
-    by_yaw = score.get("by_yaw") or {}
-    return {f"accuracy at {angle} degrees": _percent(counts[kind]) for angle, counts in by_yaw.items()}
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value

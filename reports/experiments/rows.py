@@ -70,7 +70,13 @@ class ResultRow(_Part):
     row: str
     title: str
     figures: dict[str, float] = Field(description="By measure: per cent, distances unscaled.")
-    difference: Difference | None = None
+    intervals: dict[str, tuple[float, float]] = Field(
+        default={}, description="Of recognition, by measure: its interval, people drawn again."
+    )
+    difference: Difference | None = Field(default=None, description="Of what learns from the row's faces.")
+    recognized: dict[str, Difference] = Field(
+        default={}, description="By measure, how much more of the row's faces are recognized than of another row's."
+    )
     classes: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] | None = Field(
         default=None, description="Of translated test faces, by wanted class and by recognized one."

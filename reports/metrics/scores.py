@@ -29,9 +29,10 @@ from augment.faces.tensors import FaceTensors, face_tensors
 from augment.translators.base import CannotTranslateError, Translator
 from reports.metrics.features import InceptionFeatures, InceptionLookup, cached_features, find_inception_weights
 from reports.metrics.fid import SMALL_SAMPLE, frechet_distance_of_features
+from reports.metrics.judged_faces import NOT_ASKED, columns_of, judged_faces
 from reports.metrics.kid import kernel_distance
 from reports.metrics.patterns import line_scores
-from reports.metrics.poses import combine_yaws, recognition_by_yaw
+from reports.metrics.poses import judge_turned_faces
 from reports.metrics.reference_faces import in_both, split_in_halves, too_few_real
 from reports.settings import SCORES_VERSION, ScoreSettings
 
@@ -252,8 +253,8 @@ def score_translator(
         `lines` measures stripes and grids (`reports.metrics.patterns`), null for tiny images.
         `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
         `movement` are measured on the test faces of `translated_faces`: `n` of `of`, of which the translator accepts
-        `accepted`. `by_yaw` is of translators that normalize poses (`reports.metrics.poses`), null for others.
-        `gallery` is an image with its labels.
+        `accepted`. `judged_faces`, and `turned_faces` of translators that normalize poses, say what the judge saw in
+        each picture (`reports.metrics.judged_faces`). `gallery` is an image with its labels.
 
     Raises:
         InputError: A fold has no test faces or no synthetic faces.
@@ -334,14 +335,15 @@ def _score_fold(
     reference = test if settings.reference_split == "test" else face_tensors(tables[settings.reference_split], **shape)
     found = _compare_with_real(fold, names, reference, synthetic_dir, judge, inception, settings, cache, shape)
     judged = _judged(judge, test.images)
-    found["judge_on_real"] = (test.labels.cpu().numpy(), judged)
     usable = translator.usable_sources(test).cpu()
     # If none is usable, the translator's own message says why.
     positions = np.flatnonzero(usable.numpy()) if bool(usable.any()) else np.arange(len(test))
     accepted = test.take(positions)
     found.update(_recognition(fold, accepted, judged[positions], translator, judge, settings, device))
+    found["judged_faces"] = judged_faces(fold, test, judged, found.get("seen", {}))
     if "simulated" in translator.requires and "refused" not in found:
-        found["by_yaw"] = recognition_by_yaw(
+        found["turned_faces"] = judge_turned_faces(
+            fold,
             accepted,
             translator,
             judge,
@@ -432,6 +434,7 @@ def _recognition(
     labels = test.labels.cpu().numpy()
     found["untranslated"] = (labels, judged_real)
     by_source = np.zeros((num_classes, num_classes, num_classes), int)
+    seen = np.full((len(test), num_classes), NOT_ASKED)
     moved: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
     starts = range(0, len(test), settings.batch_size)
@@ -449,11 +452,12 @@ def _recognition(
                     outputs = translator.translate(sources, targets, generator)
                 judged = np.asarray(judge.probabilities(outputs.cpu())).argmax(axis=1)
                 np.add.at(by_source, (own, targets.cpu().numpy(), judged), 1)
+                seen[rows[asked], target] = judged
                 moved.append((own, targets.cpu().numpy(), movement(sources.images, outputs)))
     except CannotTranslateError as error:
         return {**found, "refused": str(error)}
     columns = tuple(np.concatenate(column) for column in zip(*moved, strict=True))
-    return {**found, "by_source": by_source, "moved": columns}
+    return {**found, "by_source": by_source, "moved": columns, "seen": dict(zip(test.face_ids, seen, strict=True))}
 
 
 def _judged(judge: Judge, images: torch.Tensor, batch_size: int = 512) -> np.ndarray:
@@ -594,8 +598,11 @@ def _combine(
         if all(lines)
         else None
     )
-    real, judged_real = (np.concatenate(column) for column in zip(*(f["judge_on_real"] for f in scored), strict=True))
-    result["judge_on_real"] = {"n": len(real), "accuracy": _ratio((real == judged_real).sum(), len(real))}
+    real = [row for fold in scored for row in fold["judged_faces"]]
+    result["judged_faces"] = columns_of(real)
+    result["turned_faces"] = columns_of([row for fold in scored for row in fold.get("turned_faces", [])])
+    right = sum(row["seen"] == row["label"] for row in real)
+    result["judge_on_real"] = {"n": len(real), "accuracy": _ratio(right, len(real))}
     labels, judged = (np.concatenate(column) for column in zip(*(f["untranslated"] for f in scored), strict=True))
     result["translated_faces"] = {
         "n": len(labels),
@@ -616,7 +623,6 @@ def _combine(
         result["movement"] = _movement_scores(source, target, distance, len(names), settings.moved_threshold)
         yardsticks = np.concatenate([fold["real_movement"] for fold in scored])
         result["movement"] |= {"real_pairs": _mean(yardsticks), "real_pairs_n": len(yardsticks)}
-    result["by_yaw"] = combine_yaws([fold.get("by_yaw") for fold in scored])
     sheet = scored[0].get("gallery")
     if sheet:
         sheet = {**sheet, "publishable": publishable, "sources": list(sources)}

@@ -14,7 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
 from reports.experiments.catalogue import Experiment
-from reports.experiments.page import FiledRun, experiments_table, filed_runs, picture_title, rows_table
+from reports.experiments.page import (
+    RECOGNIZED,
+    FiledRun,
+    experiments_table,
+    filed_runs,
+    picture_title,
+    recognition_differences,
+    rows_table,
+)
 from reports.experiments.rows import FOLDER, SHEETS
 from reports.site.charts import charts_of
 
@@ -61,6 +69,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
                 compared=_compared(experiment, runs),
                 empty=None if runs else _table(rows_table(experiment, None)),
                 others=experiment.unmatched().to_dict("records"),
+                recognized=RECOGNIZED,
             )
             atomic_write_text(folder / f"{name}.html", page)
     return out / "index.html"
@@ -85,6 +94,7 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
     shutil.copytree(run.folder / FOLDER, folder / place)
     table = rows_table(experiment, run)
     atomic_write_text(folder / place / "table.csv", table.to_csv(index=False, lineterminator="\n"))
+    differences = recognition_differences(experiment, run)
     sheets = []
     for name, row in run.rows.items():
         if row.gallery is not None:
@@ -105,6 +115,7 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
         "table": _table(table),
         "place": str(place),
         "orders": run.order_sentences(experiment),
+        "recognized": _table(differences) if len(differences) else None,
         "charts": [
             {"key": f"{run.name}-{number}", "title": spec["title"], "small": spec.get("mark") == "rect", "spec": spec}
             for number, spec in enumerate(charts_of(experiment, run))

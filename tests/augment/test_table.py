@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from small_faces import CLASSES, face_row, face_table
 
 from augment.core.errors import InputError
+from augment.core.seals import SEAL
 from augment.faces.shards import write_shard
 from augment.faces.table import (
     FIELDS,
@@ -90,6 +92,29 @@ def test_two_datasets_in_one_directory_are_refused(tmp_path: Path) -> None:
 def test_no_data_is_an_error_that_names_the_directory(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no data/\*\.parquet"):
         read_faces(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_faces,
+        read_class_names,
+        lambda folder: read_faces(folder, columns=["face_id"]),
+        lambda folder: list(iterate_faces(folder)),
+    ],
+)
+@pytest.mark.parametrize("cut", [0, 3, 200, -40])
+def test_a_damaged_file_is_named(tmp_path: Path, read: Callable[[Path], object], cut: int) -> None:
+    """No error of Arrow's own, which names no file and no remedy."""
+    file = tmp_path / "data" / "train-00000.parquet"
+    write_shard(file, [face_row(0), face_row(1)], face_schema(CLASSES))
+    read(tmp_path)
+    (tmp_path / SEAL).unlink()  # which alone would say that the file is not what was written
+    file.write_bytes(file.read_bytes()[:cut])
+    with pytest.raises(
+        InputError, match=r"train-00000\.parquet: can't be read as a table of faces: .*\n?.*run the stage"
+    ):
+        read(tmp_path)
 
 
 def test_synthetic_rows_carry_provenance() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_faces import CLASSES, face_row, face_table, noise
 
+from augment.core.errors import InputError
 from augment.faces.images import encode_png
 from augment.faces.tensors import MIRROR_LANDMARKS, face_tensors, mirror_landmarks, to_bytes_range, to_unit_range
 
@@ -34,6 +36,20 @@ def test_other_sizes_and_channels_are_fitted() -> None:
     assert faces.images.shape == (1, 3, 8, 8)
     assert faces.masks is not None
     assert faces.masks[0].tolist() == np.kron([[0, 1], [2, 3]], np.ones((4, 4), int)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        ({"image": {"bytes": b"no picture", "path": None}}, "its picture can't be decoded"),
+        ({"mask": b"no picture"}, "its mask can't be decoded"),
+        ({"simulated": b"no picture"}, "its simulated face can't be decoded"),
+    ],
+)
+def test_what_can_not_be_decoded_is_named_with_its_face(damaged: dict[str, object], said: str) -> None:
+    rows = [face_row(0), {**face_row(1), **damaged}]
+    with pytest.raises(InputError, match=rf"row 1 of the table of faces \({rows[1]['face_id']}\): {said}"):
+        face_tensors(face_table(rows))
 
 
 def test_take_keeps_everything_together() -> None:

@@ -17,6 +17,7 @@ from augment.synthesis.selection import SelectionReport
 from reports.code_version import CodeVersion
 from reports.cost import RunRecord, StageRecord
 from reports.inputs import Refusal, ReportInputs
+from reports.metrics.judged_faces import columns_of
 from reports.metrics.scores import feature_distances, recognition_scores, untranslated_baseline
 from reports.settings import SCORES_VERSION
 
@@ -131,11 +132,13 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
         sets = [centre + random.normal(0, 1, (count, 12)) + shift for shift in (0, 0, distance)]
         distances = feature_distances(*sets, labels, NAMES, kernel_subset_size=None, seed=0)
         by_source = np.zeros((7, 7, 7), int)
+        seen = np.zeros((210, 7), int)
         for source in range(7):
             for target in range(7):
-                for _ in range(30):
+                for number in range(30):
                     judged = target if random.random() < agreement else int(random.integers(7))
                     by_source[source, target, judged] += 1
+                    seen[30 * source + number, target] = judged
         real = np.repeat(np.arange(7), 30)
         judged_real = np.where(random.random(210) < 0.66, real, (real + 1) % 7)
         tiles = np.concatenate(
@@ -177,6 +180,20 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
             "untranslated": untranslated_baseline(real, judged_real, 7),
             "lines": {"excess": 0.2, "excess_floor": -0.03, "n": 210},
             "judge_on_real": {"n": 560, "accuracy": 0.655},
+            "judged_faces": columns_of(
+                [
+                    {
+                        "fold": number % 2,
+                        "face_id": f"face-{number:03d}",
+                        "subject": f"subject-{number % 30:02d}",
+                        "label": int(real[number]),
+                        "seen": int(judged_real[number]),
+                        "seen_in_translations": seen[number].tolist(),
+                    }
+                    for number in range(210)
+                ]
+            ),
+            "turned_faces": {},
             "translated_faces": {"n": 210, "accepted": 560, "of": 560},
             "movement": {
                 "mean": 0.03 + 0.01 * len(name),

@@ -15,9 +15,10 @@ from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from reports.build import build_report
 from reports.experiments.catalogue import Claim, Data, Experiment, Row, find_experiment, read_experiments
+from reports.experiments.differences import mcnemar
 from reports.experiments.order import compare_order
 from reports.experiments.page import experiment_page, experiments_table, filed_runs
-from reports.experiments.row_figures import RunResults, mcnemar, rows_of_run
+from reports.experiments.row_figures import RunResults, rows_of_run
 from reports.experiments.rows import ResultRow, RunFacts, read_rows, write_rows
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, ReportSettings
@@ -174,8 +175,9 @@ def test_a_translators_row(results: RunResults) -> None:
         },
     )
     real, lssl = rows_of_run(experiment, results, FACTS)
-    assert real.figures == {"recognition": 65.5}
     scores = json.loads(results.scores["lssl"].read_text())
+    seen, labels = (np.array(scores["judged_faces"][key]) for key in ("seen", "label"))
+    assert real.figures == {"recognition": pytest.approx(100 * (seen == labels).mean(), abs=1e-3)}
     assert lssl.figures["recognition"] == pytest.approx(100 * scores["recognition"]["accuracy"], abs=1e-3)
     assert lssl.figures["FCD disgust"] == pytest.approx(
         scores["distances"][0]["per_class"]["disgust"]["frechet"], abs=1e-3
@@ -183,9 +185,36 @@ def test_a_translators_row(results: RunResults) -> None:
     assert lssl.confusion is not None and np.array(lssl.confusion).sum() == scores["recognition"]["n"]
 
 
+def test_recognition_has_an_interval_and_a_paired_difference(results: RunResults) -> None:
+    """Of the made-up run LSSL's targets are seen in about half of its pictures, StarGAN's in a third."""
+    experiment = find_experiment("lssl_table2")
+    rows = {row.row: row for row in rows_of_run(experiment, results, FACTS)}
+    for name in ("real test faces", "lssl", "stargan"):
+        low, high = rows[name].intervals["recognition"]
+        assert low < rows[name].figures["recognition"] < high
+    assert rows["lssl"].recognized == {}, "the paper's best row is what the others are compared with"
+    assert rows["real test faces"].recognized == {}, "real faces are not the pictures that translators made"
+    difference = rows["stargan"].recognized["recognition"]
+    expected = rows["stargan"].figures["recognition"] - rows["lssl"].figures["recognition"]
+    assert difference.against == "lssl" and difference.value == pytest.approx(expected, abs=1e-3)
+    assert difference.high < 0 and difference.verdict == "recognized less often"
+    assert len(difference.p_mcnemar) == 1 and difference.p_mcnemar[0] < 0.001
+    # of pictures that are not paired the interval would be wider than this by far more than a tenth of a point
+    widths = [np.diff(rows[name].intervals["recognition"]).item() for name in ("lssl", "stargan")]
+    assert difference.high - difference.low < 1.2 * float(np.hypot(*widths))
+
+
 def test_turned_faces(results: RunResults, tmp_path: Path) -> None:
     content = json.loads(results.scores["lssl"].read_text())
-    content["by_yaw"] = {"15": {"n": 40, "profile": 0.5, "simulated": 0.55, "normalized": 0.6}}
+    right = {"profile": 20, "simulated": 22, "normalized": 24}  # of 40
+    content["turned_faces"] = {
+        "fold": [0] * 40,
+        "face_id": [f"turned-{number:02d}" for number in range(40)],
+        "subject": [None] * 40,
+        "label": [1] * 40,
+        "degrees": [15] * 40,
+        **{kind: [1] * count + [2] * (40 - count) for kind, count in right.items()},
+    }
     (tmp_path / "scores.json").write_text(json.dumps(content))
     rows = rows_of_run(
         find_experiment("lssl_table3"),
@@ -194,6 +223,9 @@ def test_turned_faces(results: RunResults, tmp_path: Path) -> None:
     )
     at = {row.row: row.figures["accuracy at 15 degrees"] for row in rows}
     assert at == {"profile": 50.0, "simulated": 55.0, "lssl_pose": 60.0}
+    differences = {row.row: row.recognized["accuracy at 15 degrees"] for row in rows if row.recognized}
+    assert {name: difference.value for name, difference in differences.items()} == {"profile": -10, "simulated": -5}
+    assert differences["profile"].p_mcnemar == (pytest.approx(0.125),), "four pictures, all of them one way"
 
 
 def test_differences_from_a_row_of_the_experiment(results: RunResults) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from augment.faces.tensors import FaceTensors
-from reports.metrics.poses import combine_yaws, recognition_by_yaw
+from reports.metrics.judged_faces import TURNED, columns_of, turned_predictions
+from reports.metrics.poses import judge_turned_faces
 
 LEVELS = (40, 120, 200)
 
@@ -54,14 +54,23 @@ def faces(labels: list[int], shown: list[int], simulated: list[int | None], yaw:
     )
 
 
-def measured(found: FaceTensors, painter: Painter | None = None) -> dict[str, dict[str, int]] | None:
-    return recognition_by_yaw(
+def measured(found: FaceTensors, painter: Painter | None = None) -> dict[int, dict[str, tuple[int, int]]]:
+    """By degrees and kind of picture: how many of how many were recognized."""
+    rows = judge_turned_faces(
+        0,
         found,
-        painter or Painter(),
+        painter or Painter(),  # type: ignore[arg-type]
         LevelJudge(),
         generator=torch.Generator(),
-        batch_size=2,  # type: ignore[arg-type]
+        batch_size=2,
     )
+    scores = {"translator": "painter", "class_names": ["a", "b", "c"], "turned_faces": columns_of(rows)}
+    shares: dict[int, dict[str, tuple[int, int]]] = {}
+    for kind in TURNED:
+        for degrees, seen in turned_predictions(scores, kind).items():
+            right = int((seen.rows["predicted"] == seen.rows["label"]).sum())
+            shares.setdefault(degrees, {})[kind] = (right, len(seen.rows))
+    return shares
 
 
 def test_counts_by_angle_to_either_side() -> None:
@@ -74,8 +83,8 @@ def test_counts_by_angle_to_either_side() -> None:
         )
     )
     assert counts == {
-        "15": {"n": 3, "profile": 1, "simulated": 2, "normalized": 2},
-        "45": {"n": 1, "profile": 0, "simulated": 1, "normalized": 1},
+        15: {"profile": (1, 3), "simulated": (2, 3), "normalized": (2, 3)},
+        45: {"profile": (0, 1), "simulated": (1, 1), "normalized": (1, 1)},
     }
 
 
@@ -84,23 +93,11 @@ def test_a_translator_is_never_given_the_true_class() -> None:
     painter = Painter()
     counts = measured(faces([0, 1, 2], [0, 1, 2], [1, 2, 0], [30.0, 30.0, 30.0]), painter)
     assert painter.asked == [1, 2, 0]
-    assert counts == {"30": {"n": 3, "profile": 3, "simulated": 0, "normalized": 0}}
+    assert counts == {30: {"profile": (3, 3), "simulated": (0, 3), "normalized": (0, 3)}}
 
 
 def test_faces_without_a_turn_or_of_unknown_turn_do_not_count() -> None:
-    assert measured(faces([0, 1], [0, 1], [0, 1], [0.0, float("nan")])) is None
+    assert measured(faces([0, 1], [0, 1], [0, 1], [0.0, float("nan")])) == {}
     bare = faces([0], [0], [0], [15.0])
-    assert measured(FaceTensors(**{**vars(bare), "yaw": None})) is None
-    assert measured(FaceTensors(**{**vars(bare), "simulated": None})) is None
-
-
-def test_folds_are_summed_before_shares_are_made() -> None:
-    one = {"15": {"n": 1, "profile": 1, "simulated": 0, "normalized": 1}}
-    other = {
-        "45": {"n": 2, "profile": 1, "simulated": 1, "normalized": 2},
-        "15": {"n": 3, "profile": 0, "simulated": 3, "normalized": 3},
-    }
-    combined = combine_yaws([one, None, other])
-    assert combined is not None and list(combined) == ["15", "45"]
-    assert combined["15"] == {"n": 4, "profile": 0.25, "simulated": pytest.approx(0.75), "normalized": 1.0}
-    assert combine_yaws([None, None]) is None
+    assert measured(FaceTensors(**{**vars(bare), "yaw": None})) == {}
+    assert measured(FaceTensors(**{**vars(bare), "simulated": None})) == {}
