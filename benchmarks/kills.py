@@ -27,6 +27,7 @@ import yaml
 
 from augment.core.files import LEFTOVER, atomic_write_text, sha256_of_file
 from augment.core.seals import SEAL, seal_problems
+from pipeline.core.stage_names import STAGES
 
 ROOT = Path(__file__).parents[1]
 WORDS = [
@@ -76,8 +77,7 @@ def digests(workspace: Path) -> dict[str, str]:
 def last_stage(workspace: Path) -> str:
     """The stage whose line was the last in the log, as far as it says."""
     words = (workspace / "run.log").read_text(errors="replace").split()
-    stages = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
-    found = [word.strip(":,'") for word in words if word.strip(":,'").partition("@")[0] in stages]
+    found = [word.strip(":,'") for word in words if word.strip(":,'").partition("@")[0] in STAGES]
     return found[-1].partition("@")[0] if found else "start"
 
 

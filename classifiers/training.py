@@ -19,8 +19,8 @@ from augment.core.ranks import current_ranks
 from augment.core.seeding import derive_seed, seeded
 from augment.faces.tensors import FaceTensors
 from augment.networks.batch_norm import share_batch_norms
+from augment.networks.schedules import one_cycle
 from augment.training.ema import MovingAverage
-from augment.training.schedules import one_cycle
 from classifiers.augmentations import AugmentationSettings, augment_images, mix_batch
 from classifiers.evaluation import ScoreName, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier

@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from pipeline.core.command_line import Group
-
-STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
+from pipeline.core.stage_names import STAGES
 
 
 def _commands() -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:

@@ -16,6 +16,7 @@ from augment.faces.licences import as_licence, card_head, says_something
 from augment.faces.table import SPLITS
 from augment.prepare.inventory import Inventory, take_inventory
 from augment.sources import open_source
+from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS
 from augment.sources.terms import licence_of
 from augment.translators import translator_class, translator_settings
 from pipeline.data_check import inventory_text, override_value
@@ -24,15 +25,7 @@ from pipeline.publishing.destinations import check_destination
 
 _IMPORTED = "IMPORTED.txt"  # a folder that has it is this command's to replace
 _ROWS_PER_FILE = 10_000
-_SPLIT_WORDS = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
 _NEEDED = {"side_input": "landmarks", "lambda_parsing": "masks"}  # what a setting of LSSL needs
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".avif"}
 
 
 @dataclass(frozen=True)
@@ -141,7 +134,7 @@ def _recognize(source: Path) -> str:
         return "parquet"
     if any(source.rglob("*.tar")):
         raise InputError(Problem(str(source), "holds archives, which are not read", "unpack them, or use Parquet"))
-    if any(path.suffix.lower() in _PICTURES for path in source.rglob("*")):
+    if any(path.suffix.lower() in IMAGE_EXTENSIONS for path in source.rglob("*")):
         return "folder"
     raise InputError(Problem(str(source), "holds no table and no picture", fix))
 
@@ -172,7 +165,7 @@ def convert_saved(source: Path, to: Path, licence: str | None = None) -> Path:
             why = "has a split without rows, which can't be read"
         raise InputError(Problem(str(source), why, "save it again, without empty splits")) from error
     parts = dict(found) if isinstance(found, datasets.DatasetDict) else {"": found}
-    unknown = [split for split in parts if split and str(split).lower() not in _SPLIT_WORDS]
+    unknown = [split for split in parts if split and str(split).lower() not in SPLIT_FOLDERS]
     if unknown:
         why = f"has splits that are not known: {', '.join(map(str, unknown))}"
         raise InputError(Problem(str(source), why, f"name them {', '.join(SPLITS)}, or save one alone"))
@@ -182,7 +175,7 @@ def convert_saved(source: Path, to: Path, licence: str | None = None) -> Path:
     with folder_in_place(to) as folder:
         (folder / "data").mkdir()
         for split, part in parts.items():
-            word = _SPLIT_WORDS[str(split).lower()] if split else "all"
+            word = SPLIT_FOLDERS[str(split).lower()] if split else "all"
             for number, start in enumerate(range(0, len(part), _ROWS_PER_FILE)):
                 rows = part.select(range(start, min(start + _ROWS_PER_FILE, len(part))))
                 rows.to_parquet(str(folder / "data" / f"{word}-{number:05d}.parquet"))

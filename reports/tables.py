@@ -11,7 +11,7 @@ import pandas as pd
 
 from augment.core.files import atomic_write_text
 from reports.inputs import ReportData
-from reports.metrics.judged_faces import translation_predictions
+from reports.judged_faces import translation_predictions
 from reports.papers.published import describe_published, published_for
 from reports.statistics import POWER, UNCLEAR, ArmSummary, Comparison, Interval, accuracy_interval
 

@@ -12,9 +12,9 @@ from xml.sax.saxutils import escape
 
 import grimp
 
+from pipeline.core.stage_names import STAGES
 from tools.code_dependencies import ROOMS as PACKAGES
 
-STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
 COLOURS = {"augment": "#dbeafe", "classifiers": "#dcfce7", "reports": "#fef3c7", "pipeline": "#f3e8ff"}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 132, 34, 22, 46, 20
 

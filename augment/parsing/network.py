@@ -22,8 +22,8 @@ from augment.core.sealed_tensors import load_tensors, save_tensors
 from augment.faces.table import MASK_CLASSES
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.networks.layers import check_halvings
+from augment.networks.schedules import one_cycle
 from augment.parsing.augmentation import AppearanceAugmentation, augment_appearance
-from augment.training.schedules import one_cycle
 
 NO_MASK = 255
 # With less of a part than this share of the picture, P has not found it: of 48 px, 4 pixels of lips or eyes.

@@ -26,14 +26,12 @@ from pipeline.core.workspace import Artifacts
 
 LOG = logging.getLogger(__name__)
 
-STAGES = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify", "report")
-
 
 def run_in_workspace(stage: str, root: Path, **arguments: Any) -> None:
     """Runs a stage as `s2l` does.
 
     Args:
-        stage: One of `STAGES`.
+        stage: One of `pipeline.core.stage_names`.
         root: The workspace.
         **arguments: `name` of the translator or arm for stages that have one.
 
@@ -60,7 +58,7 @@ def run_stage(stage: str, root: Path, **arguments: Any) -> None:
     """Runs a stage in a workspace.
 
     Args:
-        stage: One of `STAGES`; its module holds a function of the same name.
+        stage: One of `pipeline.core.stage_names`; its module holds a function of the same name.
         root: The workspace.
         **arguments: Of that function: `name` of the translator or arm for stages that have one.
     """

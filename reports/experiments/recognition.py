@@ -9,7 +9,7 @@ from typing import Any
 from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, Experiment
 from reports.experiments.differences import difference_of
 from reports.experiments.rows import Difference
-from reports.metrics.judged_faces import real_predictions, translation_predictions, turned_predictions
+from reports.judged_faces import real_predictions, translation_predictions, turned_predictions
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings
 from reports.statistics import HELPED, HURT, SEEMS, accuracy_interval, compare_with

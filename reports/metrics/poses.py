@@ -10,7 +10,7 @@ import torch
 from augment.faces.judge import Judge
 from augment.faces.tensors import FaceTensors
 from augment.translators.base import Translator
-from reports.metrics.judged_faces import turned_faces
+from reports.judged_faces import turned_faces
 
 FRONTAL = 5.0  # degrees below which a face is not turned
 

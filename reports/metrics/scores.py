@@ -27,9 +27,9 @@ from augment.faces.licences import read_card
 from augment.faces.table import class_names, data_files, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from augment.translators.base import CannotTranslateError, Translator
+from reports.judged_faces import NOT_ASKED, columns_of, judged_faces
 from reports.metrics.features import InceptionFeatures, InceptionLookup, cached_features, find_inception_weights
 from reports.metrics.fid import SMALL_SAMPLE, frechet_distance_of_features
-from reports.metrics.judged_faces import NOT_ASKED, columns_of, judged_faces
 from reports.metrics.kid import kernel_distance
 from reports.metrics.patterns import line_scores
 from reports.metrics.poses import judge_turned_faces
@@ -254,7 +254,7 @@ def score_translator(
         `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
         `movement` are measured on the test faces of `translated_faces`: `n` of `of`, of which the translator accepts
         `accepted`. `judged_faces`, and `turned_faces` of translators that normalize poses, say what the judge saw in
-        each picture (`reports.metrics.judged_faces`). `gallery` is an image with its labels.
+        each picture (`reports.judged_faces`). `gallery` is an image with its labels.
 
     Raises:
         InputError: A fold has no test faces or no synthetic faces.

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from augment.training.schedules import one_cycle
+from augment.networks.schedules import one_cycle
 
 
 def rates(steps: int, *, peak: float = 0.4, rise: float = 0.2) -> list[float]:

@@ -11,7 +11,7 @@ import yaml
 from dvc_workspaces import run, run_by_stand_in
 
 from pipeline.core.code import code_of_stage
-from pipeline.core.stage_runs import STAGES
+from pipeline.core.stage_names import STAGES
 from tools.code_dependencies import (
     DATA,
     NO_STAGES,

@@ -17,7 +17,7 @@ from augment.synthesis.selection import SelectionReport
 from reports.code_version import CodeVersion
 from reports.cost import RunRecord, StageRecord
 from reports.inputs import Refusal, ReportInputs
-from reports.metrics.judged_faces import columns_of
+from reports.judged_faces import columns_of
 from reports.metrics.scores import feature_distances, recognition_scores, untranslated_baseline
 from reports.settings import SCORES_VERSION
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from augment.faces.tensors import FaceTensors
-from reports.metrics.judged_faces import columns_of, judged_faces, real_predictions, translation_predictions
+from reports.judged_faces import columns_of, judged_faces, real_predictions, translation_predictions
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings
 from reports.statistics import accuracy_interval

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from augment.faces.tensors import FaceTensors
-from reports.metrics.judged_faces import TURNED, columns_of, turned_predictions
+from reports.judged_faces import TURNED, columns_of, turned_predictions
 from reports.metrics.poses import judge_turned_faces
 
 LEVELS = (40, 120, 200)
