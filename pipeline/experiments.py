@@ -25,6 +25,7 @@ from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.whole import load_parameters
 from pipeline.profile import compose_profile
 from pipeline.results import describe_data, keep_results, without_root
+from pipeline.run_record import read_run_record
 from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
 from reports.environment import describe_environment
@@ -35,6 +36,8 @@ from reports.experiments.pictures import draw_nearest_faces, draw_pictures
 from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
 from reports.experiments.rows import RunFacts, write_rows
 from reports.figures import png_bytes
+
+_WRITTEN_BY_RUNS = ("params.yaml", "metrics.json", "plots/", "docs/results/")  # files and folders that are no code
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,16 @@ class Wanted:
         open_data_set(DatasetSettings.model_validate(values["dataset"]), project)
 
 
+def _tree(artifacts: Artifacts, translators: Sequence[str], arms: Sequence[str]) -> str:
+    """Whether code differed from the commit in any stage; params.yaml follows from the command, as the row keeps it."""
+    record = read_run_record(artifacts, translators, arms)
+    found = [record.code.changed, *(stage.code.changed for stage in record.stages)]
+    if record.unmeasured or any(changed is None for changed in found):
+        return "unknown"
+    differing = [file for changed in found for file in changed or () if not file.startswith(_WRITTEN_BY_RUNS)]
+    return "changed" if differing else "unchanged"
+
+
 def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
     """Files the rows of a finished run, its report's text, and the experiment's page.
 
@@ -139,7 +152,7 @@ def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
         machine=environment["machine"],
         packages=environment["packages"],
         commit=run.get("commit", "unknown"),
-        tree=run.get("tree", "unknown"),
+        tree=_tree(artifacts, list(parameters.translators), list(parameters.arms.all())),
         seconds=run.get("seconds"),
         peak_memory_mib=run.get("peak_memory_mib"),
     )

@@ -12,14 +12,18 @@ import yaml
 from click.testing import CliRunner, Result
 from test_flow import prefect_environment
 
+import pipeline.experiments
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.sources import check_source_settings
 from pipeline.cli import main
+from pipeline.core.workspace import Artifacts
 from pipeline.experiments import Wanted
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.profile import compose_profile
 from pipeline.results import describe_data, without_root
+from reports.code_version import CodeVersion
+from reports.cost import RunRecord, StageRecord
 from reports.experiments.catalogue import find_experiment, read_experiments
 from reports.experiments.rows import read_rows
 
@@ -45,6 +49,24 @@ def test_an_unknown_experiment_is_refused_before_anything_runs(tmp_path: Path, m
     shown = experiments("run", "lssl_fig8", "lssl_table9")
     assert shown.exit_code == 1 and "lssl_table9: is no experiment of the papers" in shown.output
     assert "stargan_table2" in shown.output and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changed", "tree"),
+    [
+        ((), "unchanged"),
+        (("params.yaml", "plots/losses/lssl.csv", "docs/results/lssl_table1/README.md"), "unchanged"),
+        (("augment/translators/lssl.py", "params.yaml"), "changed"),
+        (None, "unknown"),
+    ],
+)
+def test_what_the_command_itself_writes_is_no_changed_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: tuple[str, ...] | None, tree: str
+) -> None:
+    stage = StageRecord(name="prepare", seconds=1.0, code=CodeVersion(commit="c" * 40, changed=changed))
+    record = RunRecord(code=CodeVersion(commit="c" * 40, changed=()), stages=(stage,))
+    monkeypatch.setattr(pipeline.experiments, "read_run_record", lambda *arguments: record)
+    assert pipeline.experiments._tree(Artifacts(tmp_path), [], []) == tree
 
 
 def test_a_damaged_row_is_named(tmp_path: Path) -> None:
