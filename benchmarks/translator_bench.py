@@ -58,7 +58,7 @@ FACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 # Which recipes or methods learn from the turned faces; all others from the rare ones.
-TURNED = ("lssl_pose", "simgan")
+TURNED = ("lssl_pose", "simgan", "cyclegan_pose")
 # The judge's people, as many of each class. A person is drawn from a seed and a number: other seeds, other people.
 JUDGE_FACES = {
     "preset": "rare",

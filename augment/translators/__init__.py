@@ -101,6 +101,7 @@ _BUILT_IN = {
     "ccyclegan": "augment.translators.ccyclegan:CCycleGan",
     "bicogan": "augment.translators.bicogan:Bicogan",
     "cyclegan": "augment.translators.cyclegan:CycleGan",
+    "cyclegan_pose": "augment.translators.cyclegan_pose:CycleGanPose",
     "simgan": "augment.translators.simgan:SimGan",
     "flow_matching": "augment.translators.flow_matching:FlowMatching",
 }

@@ -6,6 +6,7 @@ padding at the borders, normalization without gain and bias, the buffer's rule),
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
@@ -31,15 +32,14 @@ from augment.translators.base import (
 Part = TypeVar("Part", bound=nn.Module)
 
 
-class CycleGanSettings(TranslatorSettings):
-    """Settings of CycleGAN; the defaults are the published values.
+class CycleGanNetworkSettings(TranslatorSettings):
+    """Settings of CycleGAN's networks and losses; the defaults are the published values.
 
     Published besides (section 4, for the training loop): batch 1, Adam with 2e-4 and beta1 0.5, 200 epochs per pair
     with linear decay over the last 100, one discriminator step per generator step. A bundle needs a pair's steps times
     its pairs.
     """
 
-    hub: str = Field(default="neutral", description="the class that every pair has; each other class makes one pair")
     width: int = Field(default=64, ge=4, le=512, description="features of the generators' first convolution")
     downs: int = Field(default=2, ge=1, le=6, description="how often a generator halves the picture")
     residual_blocks: int | None = Field(
@@ -95,6 +95,12 @@ class CycleGanSettings(TranslatorSettings):
         default=0.0, description="R1's gamma on each discriminator's mean score of a face; not in the paper"
     )
     r1_every: int = Field(default=16, ge=1, description="R1 comes every so many steps, with its weight times as much")
+
+
+class CycleGanSettings(CycleGanNetworkSettings):
+    """Settings of a bundle of CycleGANs."""
+
+    hub: str = Field(default="neutral", description="the class that every pair has; each other class makes one pair")
 
 
 class ReflectedConvolution(nn.Module):
@@ -159,7 +165,7 @@ class CycleGanGenerator(nn.Module):
         UnsuitableSizeError: The size can't be halved `downs` times.
     """
 
-    def __init__(self, *, channels: int, size: int, settings: CycleGanSettings) -> None:
+    def __init__(self, *, channels: int, size: int, settings: CycleGanNetworkSettings) -> None:
         super().__init__()
         check_halvings(size, settings.downs, "downs")
         self.image_skip = settings.image_skip
@@ -198,7 +204,7 @@ class CycleGanDiscriminator(nn.Module):
         UnsuitableSizeError: Nothing would be left to score after `discriminator_downs` halvings.
     """
 
-    def __init__(self, *, channels: int, size: int, settings: CycleGanSettings) -> None:
+    def __init__(self, *, channels: int, size: int, settings: CycleGanNetworkSettings) -> None:
         super().__init__()
         downs = settings.discriminator_downs
         # The two convolutions of stride 1 take a pixel each, and a normalization needs more than one.
@@ -252,14 +258,11 @@ class Pair(nn.Module, Generic[Part]):
         self.returning = returning
 
 
-class CycleGan(AdversarialTranslator):
-    """K - 1 CycleGANs between a hub class and each other class, trained in turns, used as one translator.
-
-    A face of the hub is translated by one generator, a face that shall become the hub by one too, and any other face
-    by two: to the hub and on. A face that is asked for its own class goes to the hub and back, the cycle of the paper;
-    one of the hub goes to the first other class and back.
+class CycleGanModel(AdversarialTranslator):
+    """Pairs of generators between two sets of pictures, with their discriminators and image pools, trained in turns.
 
     Args:
+        pairs: How many.
         num_classes: Number of classes.
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
@@ -269,25 +272,23 @@ class CycleGan(AdversarialTranslator):
         UnsuitableSizeError: The size is too small or can't be halved as often as the settings ask.
     """
 
-    name: ClassVar[str] = "cyclegan"
-    Settings: ClassVar[type[TranslatorSettings]] = CycleGanSettings
-    settings: CycleGanSettings
+    settings: CycleGanNetworkSettings
 
-    def __init__(self, *, num_classes: int, channels: int, size: int, settings: CycleGanSettings) -> None:
+    def __init__(
+        self, *, pairs: int, num_classes: int, channels: int, size: int, settings: CycleGanNetworkSettings
+    ) -> None:
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
-        pairs = range(num_classes - 1)
         form: dict[str, Any] = {"channels": channels, "size": size, "settings": settings}
-        self.generator = nn.ModuleList(Pair(CycleGanGenerator(**form), CycleGanGenerator(**form)) for _ in pairs)
+        self.generator = nn.ModuleList(Pair(CycleGanGenerator(**form), CycleGanGenerator(**form)) for _ in range(pairs))
         self.discriminator = nn.ModuleList(
-            Pair(CycleGanDiscriminator(**form), CycleGanDiscriminator(**form)) for _ in pairs
+            Pair(CycleGanDiscriminator(**form), CycleGanDiscriminator(**form)) for _ in range(pairs)
         )
         self.image_pool = nn.ModuleList(
             Pair(
                 ImagePool(settings.image_pool_size, channels, size), ImagePool(settings.image_pool_size, channels, size)
             )
-            for _ in pairs
+            for _ in range(pairs)
         )
-        self._hub: int | None = None
 
     @property
     def generators(self) -> list[Pair[CycleGanGenerator]]:
@@ -312,33 +313,21 @@ class CycleGan(AdversarialTranslator):
         """All discriminators'."""
         return self.discriminator.parameters()
 
-    @classmethod
-    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
-        """The faces' own classes, which say by which pair they are translated."""
-        return frozenset({"own_class"})
+    @abstractmethod
+    def pair_of(self, batch: Batch) -> int:
+        """The number of the pair that a batch is of."""
 
-    def batch_classes(self, step: int) -> tuple[int, int]:
-        """The pairs take turns: the hub's faces, and the class of this step's pair.
-
-        Raises:
-            ValueError: `check` has not yet been called, which finds the hub among the class names.
-        """
-        if self._hub is None:
-            raise ValueError("cyclegan: call check(training faces) first; it says which class the hub is")
-        pair = step % len(self.generator)
-        return self._hub, pair + (pair >= self._hub)
-
-    def example_faces(self, faces: FaceTensors) -> torch.Tensor:
-        """All faces: a batch's examples are its pair's other class."""
-        return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
+    @abstractmethod
+    def sides_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The pictures of the pair's two sides, [N, C, H, W] in -1..1: what `leaving` leaves, and where it leads."""
 
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `leaving` and `returning`, of the discriminators of either direction's outputs, and `r1`.
 
         Eq. 1 for both directions, by least squares; `r1` is absent where its weight is 0.
         """
-        settings, pair = self.settings, self._pair(batch)
-        hub, other = batch.images, self._examples(batch)
+        settings, pair = self.settings, self.pair_of(batch)
+        hub, other = self.sides_of(batch)
         generators, judges, pools = self.generators[pair], self.discriminators[pair], self.pools[pair]
         terms: dict[str, torch.Tensor] = {}
         penalties = []
@@ -365,8 +354,8 @@ class CycleGan(AdversarialTranslator):
 
         Eq. 3: the two generators of a pair are trained together.
         """
-        settings, pair = self.settings, self._pair(batch)
-        hub, other = batch.images, self._examples(batch)
+        settings, pair = self.settings, self.pair_of(batch)
+        hub, other = self.sides_of(batch)
         generators, judges = self.generators[pair], self.discriminators[pair]
         leaving, returning = generators.leaving, generators.returning
         left, returned = leaving(hub), returning(other)
@@ -384,6 +373,54 @@ class CycleGan(AdversarialTranslator):
                 losses.identity(leaving(other), other) + losses.identity(returning(hub), hub)
             )
         return terms
+
+
+class CycleGan(CycleGanModel):
+    """K - 1 CycleGANs between a hub class and each other class, trained in turns, used as one translator.
+
+    A face of the hub is translated by one generator, a face that shall become the hub by one too, and any other face
+    by two: to the hub and on. A face that is asked for its own class goes to the hub and back, the cycle of the paper;
+    one of the hub goes to the first other class and back.
+
+    Args:
+        num_classes: Number of classes.
+        channels: 1 or 3.
+        size: Edge of the pictures in pixels.
+        settings: The method's settings.
+
+    Raises:
+        UnsuitableSizeError: The size is too small or can't be halved as often as the settings ask.
+    """
+
+    name: ClassVar[str] = "cyclegan"
+    Settings: ClassVar[type[TranslatorSettings]] = CycleGanSettings
+    settings: CycleGanSettings
+
+    def __init__(self, *, num_classes: int, channels: int, size: int, settings: CycleGanSettings) -> None:
+        super().__init__(
+            pairs=num_classes - 1, num_classes=num_classes, channels=channels, size=size, settings=settings
+        )
+        self._hub: int | None = None
+
+    @classmethod
+    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
+        """The faces' own classes, which say by which pair they are translated."""
+        return frozenset({"own_class"})
+
+    def batch_classes(self, step: int) -> tuple[int, int]:
+        """The pairs take turns: the hub's faces, and the class of this step's pair.
+
+        Raises:
+            ValueError: `check` has not yet been called, which finds the hub among the class names.
+        """
+        if self._hub is None:
+            raise ValueError("cyclegan: call check(training faces) first; it says which class the hub is")
+        pair = step % len(self.generator)
+        return self._hub, pair + (pair >= self._hub)
+
+    def example_faces(self, faces: FaceTensors) -> torch.Tensor:
+        """All faces: a batch's examples are its pair's other class."""
+        return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
 
     @torch.no_grad()
     def translate(
@@ -429,15 +466,20 @@ class CycleGan(AdversarialTranslator):
             )
         return names.index(self.settings.hub)
 
-    def _pair(self, batch: Batch) -> int:
-        """The number of the pair that a batch is of; all its faces are, as `batch_classes` asked."""
+    def pair_of(self, batch: Batch) -> int:
+        """All faces of a batch are of one pair, as `batch_classes` asked."""
         hub, other = int(batch.labels[0]), int(batch.targets[0])
         return other - (other > hub)
 
-    def _examples(self, batch: Batch) -> torch.Tensor:
+    def sides_of(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Faces of the hub, and of the pair's other class.
+
+        Raises:
+            CannotTranslateError: The batch has no examples.
+        """
         if batch.examples is None:
             raise CannotTranslateError("cyclegan: the batch has no examples, real faces of the pair's other class")
-        return batch.examples
+        return batch.images, batch.examples
 
     def _through_hub(self, images: torch.Tensor, own: torch.Tensor, targets: torch.Tensor, hub: int) -> torch.Tensor:
         """Translates uint8 [N, C, H, W]: all that are elsewhere to the hub, then all that shall be elsewhere on."""

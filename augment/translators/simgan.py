@@ -16,25 +16,20 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.nn import functional as F
 
-from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
+from augment.faces.tensors import FaceTensors, to_bytes_range
 from augment.networks import losses
 from augment.networks.image_pool import ImagePool
 from augment.networks.layers import ResidualBlock, concat_label_planes, one_hot, squash
-from augment.translators.base import (
-    AdversarialTranslator,
-    Batch,
-    CannotTranslateError,
-    Phase,
-    Requirement,
-    TranslatorSettings,
-    Weight,
-)
+from augment.translators.base import Batch, Phase, TranslatorSettings, Weight
+from augment.translators.simulated_faces import FromSimulatedFaces, SimulatedFacesSettings
 
 
-class SimGanSettings(TranslatorSettings):
+class SimGanSettings(SimulatedFacesSettings):
     """Settings of SimGAN; the defaults are the published values, for its eyes' networks.
 
-    Published besides (for the training loop): batches of 512 in public reimplementations, one discriminator step.
+    Where the paper takes all real pictures, whose simulated ones are turned as they are, real faces are frontal here
+    (`frontal_yaw`). Published besides (for the training loop): batches of 512 in public reimplementations, one
+    discriminator step.
     """
 
     attribute_loss: bool = Field(
@@ -59,13 +54,6 @@ class SimGanSettings(TranslatorSettings):
         default=False,
         description="output = clamp(input + residual, -1, 1) instead of tanh; the residual starts at 0, "
         "so that training starts from the identity; not in the paper",
-    )
-    frontal_yaw: float | None = Field(
-        default=10.0,
-        ge=0,
-        le=90,
-        description="real faces for the discriminator are those turned by at most so many degrees, and those whose "
-        "turn is not known; null = all, as in the paper, whose simulated pictures are turned as the real ones are",
     )
     lambda_adversarial: Weight = Field(default=1.0, description="adversarial loss, in both networks, eq. 1 and 2")
     lambda_reg: Weight = Field(
@@ -211,7 +199,7 @@ class LocalDiscriminator(nn.Module):
         return self.source(features), None if self.attributes is None else self.attributes(features).flatten(1)
 
 
-class SimGan(AdversarialTranslator):
+class SimGan(FromSimulatedFaces):
     """Refiner and local discriminator, self-regularization, an image pool of refined faces.
 
     Real faces are `Batch.examples`, simulated ones `Batch.side_input`; the photograph in `Batch.images` is not used.
@@ -233,11 +221,6 @@ class SimGan(AdversarialTranslator):
         self.refiner = Refiner(channels=channels, condition_size=classes, settings=settings)
         self.discriminator = LocalDiscriminator(channels=channels, size=size, classes=classes, settings=settings)
         self.image_pool = ImagePool(settings.image_pool_size, channels, size)
-
-    @classmethod
-    def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
-        """Simulated faces, which are refined."""
-        return frozenset({"simulated"})
 
     @property
     def keeps_class(self) -> bool:
@@ -262,25 +245,6 @@ class SimGan(AdversarialTranslator):
         )
         return tuple(phase for phase in phases if phase.share)
 
-    def side_input(self, faces: FaceTensors) -> torch.Tensor:
-        """The simulated frontal faces, float32 [N, C, H, W] in -1..1.
-
-        Raises:
-            CannotTranslateError: No face has one.
-        """
-        if faces.simulated is None:
-            self._refuse(len(faces), len(faces), faces.face_ids)
-        assert faces.simulated is not None
-        return to_unit_range(faces.simulated)
-
-    def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
-        """Faces with a simulated face (one that is black all over is none): bool [N]."""
-        return faces.has_simulated
-
-    def example_faces(self, faces: FaceTensors) -> torch.Tensor:
-        """The real faces that the discriminator may see, the frontal ones: bool [N]."""
-        return faces.turned_at_most(self.settings.frontal_yaw)
-
     def discriminator_losses(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Terms `adversarial` (eq. 2), with `attribute_loss` `classification` of real faces, `r1`, `r1_attributes`.
 
@@ -289,7 +253,7 @@ class SimGan(AdversarialTranslator):
         settings = self.settings
         if batch.phase != "discriminator" and batch.step % settings.refiner_steps:
             return {}
-        real, simulated = self._examples(batch), self._simulated(batch)
+        real, simulated = self.examples_of(batch), self.simulated_of(batch)
         with torch.no_grad():
             refined = self.refiner(simulated, self._condition(batch.targets)).to(simulated.dtype)
         shown = self.image_pool.mix(refined, batch.generator)
@@ -316,7 +280,7 @@ class SimGan(AdversarialTranslator):
 
         Those with weight 0 are absent; the phase `refiner` has self-regularization alone.
         """
-        settings, simulated = self.settings, self._simulated(batch)
+        settings, simulated = self.settings, self.simulated_of(batch)
         refined = self.refiner(simulated, self._condition(batch.targets))
         terms: dict[str, torch.Tensor] = {}
         if settings.lambda_reg:
@@ -354,51 +318,8 @@ class SimGan(AdversarialTranslator):
 
         return self.made_in_batches(len(faces), make)
 
-    def check(self, faces: FaceTensors) -> None:
-        """Refuses training faces of which none has a simulated face, or some class has no frontal one.
-
-        Raises:
-            CannotTranslateError: Says what is missing.
-        """
-        self.check_form(faces)
-        if not bool(self.usable_sources(faces).any()):
-            self._refuse(len(faces), len(faces), faces.face_ids)
-        if missing := faces.classes_without(self.example_faces(faces)):
-            raise CannotTranslateError(
-                f"simgan: no face is turned by at most {self.settings.frontal_yaw:g} degrees in {', '.join(missing)}. "
-                "Add frontal faces, or set the translator's frontal_yaw higher, or to null for all"
-            )
-
-    def check_sources(self, faces: FaceTensors) -> None:
-        """Refuses sources that lack a simulated face.
-
-        Raises:
-            CannotTranslateError: Says how many, and what would fix it.
-        """
-        self.check_form(faces)
-        lacking = torch.nonzero(~self.usable_sources(faces))[:, 0].tolist()
-        if lacking:
-            self._refuse(len(lacking), len(faces), [faces.face_ids[row] for row in lacking])
-
-    def _refuse(self, lacking: int, count: int, face_ids: tuple[str, ...] | list[str]) -> None:
-        first = f", the first is {face_ids[0]}" if len(face_ids) else ""
-        raise CannotTranslateError(
-            f"simgan refines simulated frontal faces, and {lacking} of {count} faces have none{first}. Use a source "
-            "that has them (embedded faces: dataset.settings.simulated=true), or the sources that usable_sources allows"
-        )
-
     def _condition(self, targets: torch.Tensor) -> torch.Tensor | None:
         return one_hot(targets, self.num_classes) if self.settings.attribute_loss else None
-
-    def _simulated(self, batch: Batch) -> torch.Tensor:
-        if batch.side_input is None:
-            raise CannotTranslateError("simgan: the batch has no simulated faces; give it side_input(faces)")
-        return batch.side_input
-
-    def _examples(self, batch: Batch) -> torch.Tensor:
-        if batch.examples is None:
-            raise CannotTranslateError("simgan: the batch has no examples, real faces of the wanted classes")
-        return batch.examples
 
     def _realness(self, images: torch.Tensor) -> torch.Tensor:
         """How real faces look, [N], over their patches: R1 of their sum would grow with the square of their number."""

@@ -90,7 +90,7 @@ def test_pose_normalization_has_both_works_and_their_faces(scale: str) -> None:
     assert values["dataset"]["settings"]["preset"] == "bu3dfe" and values["dataset"]["settings"]["simulated"] is True
     assert values["translators"]["simgan"]["settings"]["attribute_loss"] is True
     assert values["judge"]["frontal_yaw"] == 5.0
-    for name in ("lssl_pose", "simgan"):
+    for name in ("lssl_pose", "simgan", "cyclegan_pose"):
         assert values["translators"][name]["method"] == name
         assert values["arms"]["synthetic"][name]["translator"] == name
     whole = values["translators"]["lssl_pose"]

@@ -38,6 +38,7 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "bicogan, wasserstein": ("bicogan", {"width": 4, "adversarial": "wasserstein"}),
     "bicogan, gradient penalty": ("bicogan", {"width": 4, "adversarial": "gradient_penalty"}),
     "cyclegan": ("cyclegan", {"width": 4, "residual_blocks": 1}),
+    "cyclegan_pose": ("cyclegan_pose", {"width": 4, "residual_blocks": 1}),
     "simgan": ("simgan", {"width": 4}),
     "simgan, attribute loss": ("simgan", {"width": 4, "attribute_loss": True}),
     "stargan, warm start": (

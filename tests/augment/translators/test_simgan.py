@@ -284,11 +284,11 @@ def test_what_is_missing_is_said_with_its_fix() -> None:
     assert tiny().usable_sources(partly).tolist() == [True, False, True, True, False, True]
     assert not tiny().usable_sources(without).any() and tiny().usable_sources(faces).all()
     tiny().check(partly)
-    with pytest.raises(CannotTranslateError, match=r"6 of 6 faces have none.*dataset\.settings\.simulated=true"):
+    with pytest.raises(CannotTranslateError, match=r"6 of 6 faces have no .*dataset\.settings\.simulated=true"):
         tiny().check(without)
-    with pytest.raises(CannotTranslateError, match="6 of 6 faces have none"):
+    with pytest.raises(CannotTranslateError, match="6 of 6 faces have no simulated"):
         tiny().side_input(without)
-    with pytest.raises(CannotTranslateError, match="2 of 6 faces have none, the first is face-1"):
+    with pytest.raises(CannotTranslateError, match="2 of 6 faces have no simulated frontal face, the first is face-1"):
         tiny().translate(partly, faces.labels)
     with pytest.raises(CannotTranslateError, match="made for pictures of 16 px and 1 channels, got 32 px and 3"):
         tiny().translate(simulated_faces(size=32, channels=3), faces.labels)
