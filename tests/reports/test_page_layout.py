@@ -188,12 +188,17 @@ def lay_out(page: str, folder: Path, *, width: int, dark: bool = False) -> dict:
     page = page.replace("<details>", "<details open>")
     page = page.replace(DARK_MODE, "all" if dark else "not all")
     frame = f'<iframe style="border:0" width={width} height=900 srcdoc="{html.escape(page)}"></iframe>'
-    (folder / "frame.html").write_text(f"<!doctype html><title></title>{frame}{MEASURE}", encoding="utf-8")
+    shown = shown_by_browser(f"<!doctype html><title></title>{frame}{MEASURE}", folder)
+    return json.loads(html.unescape(re.search(r"<title>(.*?)</title>", shown, re.S).group(1)))
+
+
+def shown_by_browser(page: str, folder: Path) -> str:
+    """The document that a browser makes of a page, its scripts run."""
+    (folder / "frame.html").write_text(page, encoding="utf-8")
     flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
     flags += " --disable-component-update --disable-sync --hide-scrollbars --virtual-time-budget=5000 --dump-dom"
     command = [BROWSER, *flags.split(), f"--user-data-dir={folder / 'profile'}", (folder / "frame.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return json.loads(html.unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.S).group(1)))
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH lays the page out")
@@ -204,6 +209,20 @@ needs_browser = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrom
 def test_the_page_is_no_wider_than_the_screen(page, tmp_path, width) -> None:
     found = lay_out(page, tmp_path, width=width)
     assert found["texts"] > 500 and found["width"] <= width and found["wide"] == []
+
+
+@needs_browser
+def test_what_got_into_the_page_all_the_same_does_not_run(page, tmp_path) -> None:
+    """The content security policy, behind the escaping: no script, neither by an element nor by an attribute."""
+    script = '<script>document.body.dataset.ran = "element"</script>'
+    attribute = '<img src="data:," onerror="document.body.dataset.ran = \'attribute\'">'
+    policy = re.search(r'<meta http-equiv="Content-Security-Policy"[^>]*>', page).group(0)
+    for number, harm in enumerate((script, attribute)):
+        harmed = page.replace('<main id="main">', f'<main id="main">{harm}')
+        for place, text in (("kept", harmed), ("without", harmed.replace(policy, ""))):
+            folder = tmp_path / f"{place}-{number}"
+            folder.mkdir()
+            assert ("data-ran=" in shown_by_browser(text, folder)) == (place == "without")
 
 
 @needs_browser
