@@ -87,7 +87,7 @@ def trace(face: str, remake: Path | None) -> None:
     from pipeline.publishing.trace import face_id_of, remake_face_of, trace_face
 
     with refusals_as_errors():
-        face_id = face_id_of(face)
+        face_id = face_id_of(Path.cwd(), face)
         found = trace_face(Path.cwd(), face_id)
         width = max(map(len, found.facts))
         for name, words in found.facts.items():

@@ -53,20 +53,9 @@ def card_text(description: Description) -> str:
         description: What the folder says of itself.
     """
     licence = Licence(lines=description.licence)
-    synthetic = any(counts.synthetic for counts in description.splits.values())
-    front: dict[str, Any] = {
-        **licence.front_matter(),
-        "pretty_name": description.title,
-        "task_categories": ["image-classification"],
-        "size_categories": [_size_category(sum(counts.rows for counts in description.splits.values()))],
-        "tags": ["facial-expression-recognition", *(["synthetic"] if synthetic else [])],
-        "configs": card_configs(description),
-    }
-    if description.format != "imagefolder":  # whose pictures are found by their folders
-        front["dataset_info"] = {"features": _features(description)}
     kinds = {1: "grey", 3: "colour"}
     lines = [
-        *card_head(front, plain(description.title)),
+        *card_head(card_front(description), plain(description.title)),
         f"Faces of {description.size}x{description.size} pixels, {kinds[description.channels]}. "
         f"{_READ[description.format]}",
         "",
@@ -94,6 +83,27 @@ def card_text(description: Description) -> str:
         *_permissions(description),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def card_front(description: Description) -> dict[str, Any]:
+    """The YAML at the card's head."""
+    synthetic = any(counts.synthetic for counts in description.splits.values())
+    front: dict[str, Any] = {
+        **Licence(lines=description.licence).front_matter(),
+        "pretty_name": description.title,
+        "task_categories": ["image-classification"],
+        "size_categories": [_size_category(sum(counts.rows for counts in description.splits.values()))],
+        "tags": ["facial-expression-recognition", *(["synthetic"] if synthetic else [])],
+        "configs": card_configs(description),
+    }
+    if description.format != "imagefolder":  # whose pictures are found by their folders
+        front["dataset_info"] = {"features": _features(description)}
+    return front
+
+
+def card_facts(description: Description) -> list[str]:
+    """The lines of the card that say what the description says: counts, translators, provenance."""
+    return "\n".join([*_counts(description), *_translators(description), *_provenance(description)]).splitlines()
 
 
 def card_configs(description: Description) -> list[dict[str, Any]]:
@@ -166,7 +176,8 @@ def _provenance(description: Description) -> list[str]:
     return [
         "## Provenance",
         "",
-        f"- made by: {made.tool} {made.version}, code {made.commit}",
+        f"- made by: {made.tool} {made.version}, code {made.commit} (tree {made.tree})",
+        f"- exported by code {made.exported_by}",
         f"- command: `{command}`",
         f"- real faces: {plain(made.data)} (SHA-256 of their table's list of digests: {made.data_sha256[:16]})",
         f"- seed {made.seed}, fold {made.fold}",

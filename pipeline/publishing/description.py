@@ -13,9 +13,11 @@ from augment.core.json_files import read_json_object
 from augment.faces.licences import LicenceLine
 from pipeline.publishing.columns import COLUMNS, SCHEMA_VERSION, Column
 from pipeline.publishing.permissions import Permission
+from pipeline.publishing.run_code import Tree
 
 FILE = "dataset.json"
 REAL = "real"  # who made a real face, beside the translators' names
+SYNTHETIC = "synthetic"  # the `source` of every synthetic face
 SCHEMA_FILE = "dataset.schema.json"
 Format = Literal["parquet", "imagefolder", "webdataset"]
 Split = Literal["train", "validation", "test"]
@@ -56,7 +58,9 @@ class Provenance(_Part):
 
     tool: str = "synthesize-to-learn"
     version: str
-    commit: str = Field(description="of the code that ran, or `unknown`")
+    commit: str = Field(description="of the code that made the faces, or `unknown`")
+    tree: Tree = Field(default="unknown", description="whether files differed from that commit")
+    exported_by: str = Field(default="unknown", description="commit of the code that exported the folder")
     command: str = Field(description="that exported the folder")
     data: str = Field(description="the data set in words")
     data_sha256: str = Field(description="of the list of SHA-256 digests of the table of real faces")
@@ -127,8 +131,13 @@ def read_description(folder: Path) -> Description:
     fix = "export it again, or take the folder from where you have it"
     if not path.is_file():
         raise InputError(Problem(str(path), "is missing: the folder is no export, or no whole one", fix))
-    values = read_json_object(path)
+    try:
+        values = read_json_object(path)
+    except InputError as error:
+        raise InputError([Problem(found.where, found.why, fix) for found in error.problems]) from error
     version = values.get("schema_version")
+    if version is None:
+        raise InputError(Problem(str(path), "has no schema_version: it is no description, or no whole one", fix))
     if version != SCHEMA_VERSION:
         why = f"schema_version is {version!r}, and this tool reads {SCHEMA_VERSION!r}"
         raise InputError(Problem(str(path), why, "update the tool"))

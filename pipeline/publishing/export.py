@@ -44,6 +44,7 @@ from pipeline.publishing.destinations import check_destination
 from pipeline.publishing.formats import form_of
 from pipeline.publishing.permissions import Kind, Permission, check_permissions
 from pipeline.publishing.rows import Part, choose_real, choose_synthetic, stream_rows
+from pipeline.publishing.run_code import code_of_run
 from pipeline.publishing.sheets import ContactSheet
 from pipeline.results import describe_data
 from pipeline.stages.folds import fold_numbers
@@ -163,7 +164,9 @@ def check_fold(folds: pa.Table, fold: int) -> None:
     """
     there = fold_numbers(folds)
     if fold not in there:
-        raise InputError(Problem(f"--fold {fold}", "is no fold of this run", f"there are {', '.join(map(str, there))}"))
+        raise InputError(
+            Problem(f"--fold {fold}", "is no fold of this run", f"its folds: {', '.join(map(str, there))}")
+        )
 
 
 def unknown_translator(parameters: Parameters, name: str) -> Problem:
@@ -282,9 +285,12 @@ def _provenance(parameters: Parameters, artifacts: Artifacts, settings: ExportSe
         own_version = version("synthesize-to-learn")
     except PackageNotFoundError:  # a clone that is on the path, and not installed
         own_version = "unknown"
+    code = code_of_run(artifacts)
     return Provenance(
         version=own_version,
-        commit=describe_code().commit,
+        commit=code.commit,
+        tree=code.tree,
+        exported_by=describe_code().commit,
         command=settings.command,
         data=describe_data(parameters.dataset.source, parameters.dataset.settings),
         data_sha256=file_digest(artifacts.faces / SEAL),

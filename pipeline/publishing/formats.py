@@ -18,7 +18,9 @@ from pipeline.publishing.columns import DATA_NAMES, export_schema
 
 ROWS_PER_FILE = 10_000
 _ROW_GROUP = 500
+_LARGEST_MEMBER = 64 * 2**20  # bytes of a picture or a row in an archive
 _DICTIONARY = ["label", "label_name", "subject", "source", "translator", "source_label", "weights_sha256"]
+_FEATURES = b"huggingface"
 _FIX = "export it again, or take the folder from where you have it"
 
 
@@ -147,7 +149,7 @@ class WebDatasetForm:
             try:
                 with tarfile.open(where, "r:") as archive:
                     yield from self._faces(archive, where)
-            except (OSError, tarfile.TarError, EOFError) as error:
+            except (OSError, tarfile.TarError, EOFError, MemoryError, OverflowError) as error:
                 raise InputError(Problem(str(where), f"can't be read: {error}", _FIX)) from error
 
     def _faces(self, archive: tarfile.TarFile, where: Path) -> Iterator[dict[str, Any]]:
@@ -159,9 +161,12 @@ class WebDatasetForm:
                 if found:
                     yield self._face(found, f"{where} {current}")
                 found, current = {}, key
-            file = archive.extractfile(member) if member.isreg() else None
+            file = archive.extractfile(member) if member.isreg() and not member.issparse() else None
             if file is None:
                 raise InputError(Problem(f"{where} {member.name}", "is no plain file", _FIX))
+            if member.size > _LARGEST_MEMBER:  # by its header, before anything of it is read
+                why = f"is of {member.size:,} bytes, and no face has more than {_LARGEST_MEMBER:,}"
+                raise InputError(Problem(f"{where} {member.name}", why, _FIX))
             found[kind] = file.read()
         if found:
             yield self._face(found, f"{where} {current}")
@@ -211,6 +216,9 @@ def _parquet_rows(path: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
         with pq.ParquetFile(path) as parquet:
             if not parquet.schema_arrow.equals(schema, check_metadata=False):
                 raise InputError(Problem(str(path), "has other columns than an export has", _FIX))
+            if (parquet.schema_arrow.metadata or {}).get(_FEATURES) != (schema.metadata or {}).get(_FEATURES):
+                why = "has not the classes and types of an export in its metadata, by which Hugging Face's readers go"
+                raise InputError(Problem(str(path), why, _FIX))
             for batch in parquet.iter_batches(batch_size=_ROW_GROUP):
                 yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:

@@ -13,19 +13,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_bytes
-from augment.core.json_files import read_json_object
 from augment.core.regular_files import read_regular_file
 from augment.core.seals import SEAL, file_digest
-from augment.faces.images import decode_image, encode_png
+from augment.faces.images import UndecodableImageError, decode_image, encode_png
 from augment.faces.splits import fold_splits, read_folds
 from augment.synthesis.remake import parse_face_id, remake_face
 from augment.translators import load_translator
 from pipeline.core.devices import choose_device
 from pipeline.core.sections import Name
+from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.publishing.destinations import check_file
-from pipeline.publishing.marks import mark_of, marked_png
+from pipeline.publishing.marks import MARKED, mark_of, marked_png
+from pipeline.publishing.run_code import code_of_run
 from pipeline.results import describe_data
 from pipeline.stages.folds import faces_of_fold, fold_numbers
 
@@ -47,25 +48,40 @@ class Trace:
     facts: dict[str, str]
 
 
-def face_id_of(face: str) -> str:
-    """A face's id: the word itself, or what the mark of a picture says.
+def face_id_of(root: Path, face: str) -> str:
+    """A face's id: the word itself, or what the mark of a picture says, if it is a picture of this run.
 
     Args:
+        root: The workspace.
         face: An id, or the path of a PNG that an export or `s2l trace --remake` wrote.
 
     Raises:
-        InputError: It is a picture without a mark.
+        InputError: It is a picture without a mark, with the mark of another run's face (every run numbers its faces
+            alike), or with other pixels than the face of that mark has.
     """
     path = Path(face)
     if not path.is_file():
         if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
             raise InputError(Problem(face, "is not there", "name a face_id, or a PNG that there is"))
         return face
-    found = mark_of(read_regular_file(path))
+    picture = read_regular_file(path)
+    found = mark_of(picture)
     if found is None or not isinstance(found.get("face_id"), str):
         why = "has no mark that says which face it is: it is no synthetic face of this tool, or was saved anew"
         raise InputError(Problem(face, why, "name a face_id"))
-    return str(found["face_id"])
+    face_id = str(found["face_id"])
+    row, _ = _find(Artifacts(root), face_id)
+    if differing := [name for name in MARKED if found.get(name) != row[name]]:
+        why = f"is marked as {face_id} of another run: its mark says another {', '.join(differing)}"
+        raise InputError(Problem(face, why, "trace it in the workspace of the run that made it"))
+    try:
+        same = np.array_equal(decode_image(picture), decode_image(row["image"]["bytes"]))
+    except UndecodableImageError as error:
+        raise InputError(Problem(face, f"can't be decoded: {error}", "name a face_id")) from error
+    if not same:
+        why = f"is marked as {face_id}, and has not its pixels: the picture was changed, or the mark is borrowed"
+        raise InputError(Problem(face, why, f"to trace that face all the same, name it: `s2l trace {face_id}`"))
+    return face_id
 
 
 def trace_face(root: Path, face_id: str) -> Trace:
@@ -130,29 +146,34 @@ def _data_digest(artifacts: Artifacts) -> str:
 
 def _code(artifacts: Artifacts) -> str:
     """The commit that the run's report names."""
-    report = artifacts.report / "metrics.json"
-    run = read_json_object(report).get("run", {}) if report.is_file() else {}
-    if not run:
+    if not (artifacts.report / "metrics.json").is_file():
         return "unknown: there is no report"
-    return f"{run.get('commit', 'unknown')} (tree {run.get('tree', 'unknown')})"
+    code = code_of_run(artifacts)
+    return f"{code.commit} (tree {code.tree})"
 
 
 def _find(artifacts: Artifacts, face_id: str) -> tuple[dict[str, Any], Path]:
     """A face's row, and the folder of its table: of selection, or else of synthesis, or of the real faces."""
     name = parse_face_id(face_id)
-    places: list[Path] = []
+    places: list[tuple[Path, StageInput]] = []
     if name is not None and _is_name(name.translator):  # it is part of a path
         places = [
-            fold_directory(home(name.translator), name.fold) for home in (artifacts.selected, artifacts.synthetic)
+            (fold_directory(home(name.translator), name.fold), StageInput(home(name.translator), f"s2l {stage}"))
+            for home, stage in (
+                (artifacts.selected, f"assess {name.translator}"),
+                (artifacts.synthetic, f"synthesize {name.translator}"),
+            )
         ]
-    for place in [*places, artifacts.faces]:
+    places.append((artifacts.faces, StageInput(artifacts.faces, "s2l prepare")))
+    for place, written in places:
         if (place / "data").is_dir():
+            check_inputs([written])
             table = pyarrow.dataset.dataset(place / "data", format="parquet")
             columns = [column for column in [*_COLUMNS, "image"] if column in table.schema.names]
             found = table.to_table(columns=columns, filter=pc.field("face_id") == face_id)
             if len(found):
                 return {**dict.fromkeys(_COLUMNS), "synthetic": False, **found.to_pylist()[0]}, place
-    looked = ", ".join(str(place.relative_to(artifacts.root)) for place in [*places, artifacts.faces])
+    looked = ", ".join(str(place.relative_to(artifacts.root)) for place, _ in places)
     raise InputError(Problem(face_id, f"is no face of this run; looked in {looked}", "name a face of this workspace"))
 
 

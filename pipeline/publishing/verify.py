@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +12,20 @@ import pyarrow as pa
 
 from augment.core.errors import InputError, Problem
 from augment.core.progress import track
+from augment.core.regular_files import read_regular_file
 from augment.core.seals import folder_files, seal_problems
 from augment.faces.duplicates import find_duplicates
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.faces.leakage import LeakageError, check_leakage, duplicates_across
 from augment.faces.licences import card_values, read_card
 from augment.faces.table import IMAGE
-from pipeline.publishing.card import SHEET, card_configs
+from pipeline.publishing.card import SHEET, card_facts, card_front
 from pipeline.publishing.columns import COLUMNS
 from pipeline.publishing.description import (
     FILE,
     REAL,
     SCHEMA_FILE,
+    SYNTHETIC,
     Description,
     Split,
     SplitCounts,
@@ -87,10 +90,12 @@ def verify_faces(folder: Path) -> Description:
     leak_matters = any(counts.real for split, counts in description.splits.items() if split != "train")
     for split, counts in description.splits.items():
         found: Counter[tuple[str, str]] = Counter()
+        uncounted = 0  # whose columns can't be read
         rows = form.read(folder, description.files[split])
         for number, row in enumerate(_progress(rows, split, counts.rows)):
             where = f"{split} row {number}"
             if not _check_columns(row, where, problems):
+                uncounted += 1
                 continue
             _check_row(row, where, description, problems)
             if row["face_id"] in seen:
@@ -106,7 +111,8 @@ def verify_faces(folder: Path) -> Description:
             if leak_matters:
                 names = ("face_id", "subject", "source_id", "synthetic", "image")
                 kept.append({**{name: row[name] for name in names}, "split": split})
-        _check_counts(split, counts, found, problems)
+        if sum(found.values()) + uncounted != counts.rows or not uncounted:
+            _check_counts(split, counts, found, problems)
     for name in sorted(set(folder_files(folder)) - read):  # a reader that takes all files of a split would meet it
         problems.report(str(folder / name), f"is no file that {FILE} names")
     if leak_matters and not problems:
@@ -118,23 +124,41 @@ def verify_faces(folder: Path) -> Description:
 
 
 def _strange_files(folder: Path) -> list[Problem]:
-    """What is neither a folder nor a file: a pipe, a device, a link to a folder or to nothing."""
-    return [
-        Problem(str(path), "is neither a folder nor a file", "take it out")
-        for path in sorted(folder.rglob("*"))
-        if not path.is_file() and (path.is_symlink() or not path.is_dir())
-    ]
+    """What is neither a folder nor a file (a pipe, a device, a link to a folder or to nothing), or leads out."""
+    problems = []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() and (path.is_symlink() or not path.is_dir()):
+            problems.append(Problem(str(path), "is neither a folder nor a file", "take it out"))
+        elif path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            why = "is a link that leads out of the folder"
+            problems.append(Problem(str(path), why, "put the file itself there (`cp -rL` copies what links lead to)"))
+    return problems
 
 
 def _check_words(folder: Path, description: Description, problems: _Problems) -> None:
-    """Whether the schema is this version's, and the card names the same files and terms as the description."""
+    """Whether the schema is this version's, the card says what the description does, and the sheet is a picture."""
     if not (folder / SCHEMA_FILE).is_file() or (folder / SCHEMA_FILE).read_bytes() != json_schema().encode():
         problems.report(str(folder / SCHEMA_FILE), f"is not the schema of version {description.schema_version}")
-    if card_values(folder).get("configs") != card_configs(description):
-        problems.report(str(folder / "README.md"), f"does not name the files of each split as {FILE} does")
+    card = folder / "README.md"
+    found, expected = card_values(folder), card_front(description)
+    if found.get("configs") != expected["configs"]:
+        problems.report(str(card), f"does not name the files of each split as {FILE} does")
     licence = read_card(folder)
     if licence is None or licence.lines != description.licence:
-        problems.report(str(folder / "README.md"), f"does not name the terms that {FILE} names")
+        problems.report(str(card), f"does not name the terms that {FILE} names")
+    others = sorted(key for key in {*found, *expected} - {"configs"} if found.get(key) != expected.get(key))
+    if others:
+        problems.report(str(card), f"says another {', '.join(map(str, others))} at its head than {FILE} gives")
+    text = read_regular_file(card).decode("utf-8", errors="replace") if card.is_file() else ""
+    said = set(text.splitlines())
+    if missing := [line for line in card_facts(description) if line not in said]:
+        problems.report(str(card), f"does not say what {FILE} does; it lacks {missing[0][:120]!r}")
+    if markup := re.search(r"(?<!\\)<[a-zA-Z!/][^>]*>", re.sub(r"`[^`\n]*`", "", text)):
+        problems.report(str(card), f"holds {markup.group(0)[:60]!r}, and an export's card has no HTML")
+    try:
+        decode_image(read_regular_file(folder / SHEET))
+    except (OSError, UndecodableImageError) as error:
+        problems.report(str(folder / SHEET), f"is no picture: {error}")
 
 
 def _progress(rows: Iterator[dict[str, Any]], split: str, count: int) -> Iterator[dict[str, Any]]:
@@ -183,6 +207,10 @@ def _check_row(row: dict[str, Any], where: str, description: Description, proble
             problems.report(where, f"is synthetic and lacks {', '.join(missing)}")
         elif row["translator"] not in description.translators:
             problems.report(where, f"its translator {row['translator']!r} is not described")
+        elif row["weights_sha256"] != description.translators[row["translator"]].weights_sha256:
+            problems.report(where, f"its weights_sha256 is not that of {row['translator']} in {FILE}")
+        if row["source"] != SYNTHETIC:
+            problems.report(where, f"is synthetic, and of the source {row['source'][:60]!r}, not {SYNTHETIC!r}")
         if mark is None or mark.get("face_id") != row["face_id"]:
             problems.report(where, "is synthetic, and its picture is not marked so")
         elif differing := [name for name in MARKED if mark.get(name) != row[name]]:
@@ -230,6 +258,11 @@ def _check_leaks(rows: list[dict[str, Any]], description: Description, problems:
             "image": pa.array([row["image"] for row in made], IMAGE),
         }
     )
+    people = {row["face_id"]: row["subject"] for row in real}
+    for row in made:
+        if row["source_id"] in people and row["subject"] != people[row["source_id"]]:
+            why = f"is of {row['subject']}, and its source face {row['source_id']} of {people[row['source_id']]}"
+            problems.report(f"synthetic face {row['face_id']}", why)
     held_out = {row["subject"] for row in real if row["split"] != "train" and row["subject"] is not None}
     for row in made:
         if row["subject"] in held_out:

@@ -22,6 +22,7 @@ from augment.core.seals import seal_folder
 from augment.faces.images import decode_image, encode_png
 from augment.faces.licences import Licence, LicenceLine, card_values
 from pipeline.cli import main
+from pipeline.core.workspace import Artifacts
 from pipeline.publishing import formats
 from pipeline.publishing.card import card_text
 from pipeline.publishing.columns import COLUMNS, NAMES
@@ -32,6 +33,7 @@ from pipeline.publishing.marks import SOURCE_TYPE, mark_of, marked_png
 from pipeline.publishing.permissions import check_permissions
 from pipeline.publishing.rows import Part, stream_rows
 from pipeline.publishing.verify import verify_faces
+from reports.code_version import describe_code
 
 ROOT = Path(__file__).parent.parent.parent
 FORMATS = ("parquet", "imagefolder", "webdataset")
@@ -267,8 +269,21 @@ def test_a_link_into_the_run_is_followed_and_refused(tmp_path: Path) -> None:
         export_faces(root, tmp_path / "link", ExportSettings())
 
 
+def test_the_code_is_that_of_the_run_and_not_of_the_export(tmp_path: Path) -> None:
+    run = write_workspace(tmp_path / "run")
+    made = export_faces(run, tmp_path / "out", ExportSettings()).provenance
+    assert (made.commit, made.tree) == ("unknown", "unknown"), "there is no report"
+    report = Artifacts(run).report
+    report.mkdir(parents=True)
+    (report / "metrics.json").write_text(json.dumps({"run": {"commit": "a" * 40, "tree": "changed"}}))
+    made = export_faces(run, tmp_path / "out", ExportSettings()).provenance
+    assert (made.commit, made.tree) == ("a" * 40, "changed") and made.exported_by == describe_code().commit
+    assert f"code {'a' * 40} (tree changed)" in (tmp_path / "out" / "README.md").read_text()
+    verify_faces(tmp_path / "out")
+
+
 def test_a_fold_that_there_is_not(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--fold 7.*there are 0"):
+    with pytest.raises(InputError, match=r"--fold 7.*its folds: 0"):
         export_faces(run, tmp_path / "out", ExportSettings(fold=7))
 
 

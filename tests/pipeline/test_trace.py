@@ -14,14 +14,15 @@ from small_faces import CLASSES
 
 from augment.core.errors import InputError
 from augment.core.files import sha256_of_file
-from augment.faces.images import decode_image
+from augment.core.seals import seal_folder
+from augment.faces.images import decode_image, encode_png
 from augment.faces.table import read_faces
 from augment.synthesis.generate import SynthesisSettings, synthesize
 from augment.synthesis.remake import FaceName, parse_face_id
 from augment.translators import create_translator, save_translator
 from pipeline.cli import main
 from pipeline.core.workspace import Artifacts
-from pipeline.publishing.marks import mark_of
+from pipeline.publishing.marks import mark_of, marked_png
 from pipeline.publishing.trace import face_id_of, remake_face_of, trace_face
 from pipeline.stages.folds import faces_of_fold
 
@@ -55,6 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         class_names=CLASSES,
         licence="cc0-1.0",
     )
+    seal_folder(artifacts.synthetic("stargan"))
     return root
 
 
@@ -79,7 +81,7 @@ def test_a_face_comes_out_again_bit_for_bit(run: Path, s2l: object, tmp_path: Pa
     assert np.array_equal(decode_image(again), decode_image(stored[face_id]["image"]["bytes"]))
     assert stored[face_id]["source_id"] in result.output and stored[face_id]["weights_sha256"] in result.output
     mark = mark_of(again)
-    assert mark is not None and mark["face_id"] == face_id == face_id_of(str(tmp_path / "again.png"))
+    assert mark is not None and mark["face_id"] == face_id == face_id_of(run, str(tmp_path / "again.png"))
 
 
 def test_other_settings_make_another_face_which_is_said(run: Path, s2l: object, tmp_path: Path) -> None:
@@ -141,10 +143,50 @@ def test_a_picture_without_a_mark_is_none(run: Path) -> None:
     face = read_faces(Artifacts(run).faces).to_pylist()[0]["image"]["bytes"]
     (run / "plain.png").write_bytes(face)
     with pytest.raises(InputError, match="has no mark"):
-        face_id_of(str(run / "plain.png"))
+        face_id_of(run, str(run / "plain.png"))
     with pytest.raises(InputError, match="is not there"):
-        face_id_of("nowhere.png")
-    assert face_id_of("made/3/1") == "made/3/1"
+        face_id_of(run, "nowhere.png")
+    assert face_id_of(run, "made/3/1") == "made/3/1"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"weights_sha256": "0" * 64}, "of another run: its mark says another weights_sha256"),
+        ({"seed": 99, "source_id": "made/0/0"}, "of another run: its mark says another .*seed"),
+    ],
+)
+def test_the_mark_of_another_runs_face_is_not_taken_for_this_runs(
+    run: Path, s2l: object, tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    """Every run numbers its faces alike: the id alone says nothing."""
+    rows = {row["face_id"]: row for row in read_faces(Artifacts(run).synthetic("stargan") / "fold-0").to_pylist()}
+    row = rows["stargan-f0-sad-000003"]
+    picture = tmp_path / "face.png"
+    picture.write_bytes(marked_png(row["image"]["bytes"], row))
+    assert face_id_of(run, str(picture)) == row["face_id"]
+    picture.write_bytes(marked_png(row["image"]["bytes"], {**row, **change}))
+    with pytest.raises(InputError, match=said):
+        face_id_of(run, str(picture))
+    picture.write_bytes(marked_png(encode_png(np.zeros((16, 16), np.uint8)), row))
+    result = s2l("trace", str(picture), "--remake", str(tmp_path / "again.png"))  # type: ignore[operator]
+    assert result.exit_code == 1 and "has not its pixels" in result.output and not (tmp_path / "again.png").exists()
+
+
+@pytest.mark.parametrize("face", ["stargan-f0-sad-000003", "made/3/1"])
+def test_a_damaged_table_is_named_and_not_believed(run: Path, s2l: object, face: str) -> None:
+    artifacts = Artifacts(run)
+    table = artifacts.synthetic("stargan") / "fold-0" if face.startswith("stargan") else artifacts.faces
+    file = next((table / "data").glob("*.parquet"))
+    data = file.read_bytes()
+    try:
+        for damaged in (data[:200], data[:-300] + bytes([data[-300] ^ 1]) + data[-299:]):
+            file.write_bytes(damaged)
+            result = s2l("trace", face)  # type: ignore[operator]
+            assert result.exit_code == 1 and file.name in result.output and "SHA-256" in result.output
+            assert "again, or `dvc repro`" in result.output
+    finally:
+        file.write_bytes(data)
 
 
 def test_nothing_is_overwritten_by_a_face_and_no_name_leads_out(run: Path, tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,9 @@ def _set(name: str, value: Any, *, synthetic: bool = True) -> Callable[[Rows], N
         (_set("label_name", None), "label_name is null"),
         (_set("translator", "nobody"), "is not described"),
         (_set("source_id", None), "lacks source_id"),
+        (_set("source", "bogus"), "is synthetic, and of the source 'bogus'"),
+        (_set("subject", "person of nowhere"), "and its source face .* of person"),
+        (_set("weights_sha256", "0" * 64), "mark says another weights_sha256|weights_sha256 is not that of"),
         (_set("image", picture(size=8)), "8x8x1, not 16x16x1"),
         (_set("image", picture(channels=3)), "16x16x3, not 16x16x1"),
         (_set("image", {"bytes": b"\x89PNG no more", "path": None}), "can't be decoded"),
@@ -190,9 +195,60 @@ def _change_terms(folder: Path) -> None:
     (folder / "README.md").write_text(card.replace("line: cc0-1.0", "line: mit"))
 
 
+def _in_card(old: str, new: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        text = (folder / "README.md").read_text()
+        assert old in text
+        (folder / "README.md").write_text(text.replace(old, new, 1))
+
+    return change
+
+
+def _in_description(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def changed(folder: Path) -> None:
+        values = json.loads((folder / "dataset.json").read_text())
+        change(values)
+        (folder / "dataset.json").write_text(json.dumps(values))
+
+    return changed
+
+
+def _other_classes(folder: Path) -> None:
+    """In the metadata by which Hugging Face's readers go, and nowhere else."""
+    file = folder / "data" / "test-00000-of-00001.parquet"
+    table = pq.read_table(file)
+    metadata = {**table.schema.metadata, b"huggingface": table.schema.metadata[b"huggingface"].replace(b"sad", b"mad")}
+    pq.write_table(table.replace_schema_metadata(metadata), file)
+
+
+def _half_a_sheet(folder: Path) -> None:
+    sheet = folder / "contact-sheet.png"
+    sheet.write_bytes(sheet.read_bytes()[: sheet.stat().st_size // 2])
+
+
+def _lead_out(folder: Path) -> None:
+    """The file itself lies beside the folder."""
+    file = folder / "data" / "test-00000-of-00001.parquet"
+    outside = folder.parent / "outside.parquet"
+    shutil.move(file, outside)
+    file.symlink_to(outside)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        (_lead_out, "is a link that leads out of the folder"),
+        (_in_card("license: cc0-1.0", "license: mit"), "says another license at its head"),
+        (_in_card("| train | real |", "| train | real, all |"), "does not say what dataset.json does"),
+        (_in_card("## Columns", "<script>alert(1)</script>\n\n## Columns"), "has no HTML"),
+        (_in_description(lambda values: values.update(title="Another")), "says another pretty_name"),
+        (_in_description(lambda values: values["provenance"].update(commit="f" * 40)), "does not say what dataset"),
+        (
+            _in_description(lambda values: values["translators"]["lssl"].update(weights_sha256="0" * 64)),
+            "does not say what dataset.json does|weights_sha256 is not that of lssl",
+        ),
+        (_other_classes, "has not the classes and types of an export in its metadata"),
+        (_half_a_sheet, "contact-sheet.png: is no picture"),
         (_stray_shard, "train-00001-of-00002.parquet: is no file that dataset.json names"),
         (_swap_card, "does not name the files of each split"),
         (_change_terms, "does not name the terms"),
@@ -283,6 +339,53 @@ def test_a_description_that_is_none_is_refused(copy: Path, change: dict[str, Any
     seal_folder(copy)
     with pytest.raises(InputError, match=said):
         verify_faces(copy)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_broken_description_says_what_mends_it(copy: Path, text: str) -> None:
+    (copy / "dataset.json").write_text(text)
+    seal_folder(copy)
+    with pytest.raises(InputError, match="export it again") as caught:
+        verify_faces(copy)
+    assert "stage" not in str(caught.value) and "update" not in str(caught.value)
+
+
+def test_a_row_that_can_not_be_read_is_not_missed_too(copy: Path) -> None:
+    rewrite(copy, _set("identity_shift", 17.0))
+    with pytest.raises(InputError) as caught:
+        verify_faces(copy)
+    assert len(caught.value.problems) == 1
+
+
+def _archive(size: int, *, sparse: bool = False) -> bytes:
+    """An archive whose first member claims so many bytes."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("0000000.png"))
+    data = bytearray(sink.getvalue())
+    data[124:136] = b"\x80" + size.to_bytes(11, "big")  # base 256, as GNU writes what octal digits can't say
+    if sparse:
+        data[156:157] = b"S"
+        data[386:410] = b"%011o\0%011o\0" % (0, 0)
+        data[483:495] = b"%011o\0" % min(size, 8**11 - 1)
+        data[124:136] = b"%011o\0" % 0
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [(_archive(10**15), "bytes, and no face has more|can't be read"), (_archive(10**9, sparse=True), "no plain file")],
+)
+def test_members_that_claim_more_than_a_face_has_are_refused_by_their_header(
+    exported: Path, tmp_path: Path, archive: bytes, said: str
+) -> None:
+    made = export_faces(exported.parent / "run", tmp_path / "out", ExportSettings(format="webdataset"))
+    (tmp_path / "out" / made.files["train"][0]).write_bytes(archive)
+    seal_folder(tmp_path / "out")
+    with pytest.raises(InputError, match=said):
+        verify_faces(tmp_path / "out")
 
 
 def _leading_out(metadata: Path) -> bytes:
