@@ -10,7 +10,6 @@ from typing import Any
 import yaml
 
 from augment.core.errors import InputError, Problem
-from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
 from augment.faces.licences import as_licence, card_head, says_something
 from augment.faces.table import SPLITS
@@ -20,7 +19,7 @@ from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS
 from augment.sources.terms import licence_of
 from augment.translators import translator_class, translator_settings
 from pipeline.data_check import inventory_text, override_value
-from pipeline.profile import compose_profile
+from pipeline.profile import compose_profile, write_parameters
 from pipeline.publishing.destinations import check_destination
 
 _IMPORTED = "IMPORTED.txt"  # a folder that has it is this command's to replace
@@ -111,7 +110,7 @@ def import_data(
     if not yaml.safe_load(composed)["translators"]:
         text += "no translator is left, so nothing will be synthesized: add one, such as\n"
         text += "  +recipe@translators.stargan=stargan, with an arm that learns from it, or scale=cpu\n"
-    atomic_write_text(root / "params.yaml", composed)
+    write_parameters(root, composed)
     return Import(text, 0 if lenient else len(found.problems), words)
 
 

@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 
 from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
 from pipeline.core.groups import GROUPS
 from pipeline.core.project import is_project, where_to_run
 
+READ_WHOLE = ("arms", "scores", "selected", "translators")  # below artifacts/
 HEADER = "# Written by `s2l profile {overrides}`; conf/ and the settings classes say what each key means.\n"
 
 
@@ -41,6 +43,18 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     )  # a line break would end the comment
     header = HEADER.format(overrides=shown).replace(" `;", "`;")
     return header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+
+
+def write_parameters(root: Path, text: str) -> None:
+    """Writes params.yaml, and makes the folders that the report reads whole, which stay empty without translators.
+
+    Args:
+        root: The workspace.
+        text: What `compose_profile` gave.
+    """
+    atomic_write_text(Path(root) / "params.yaml", text)
+    for name in READ_WHOLE:  # DVC asks that what a stage depends on is there
+        (Path(root) / "artifacts" / name).mkdir(parents=True, exist_ok=True)
 
 
 def profile_groups(root: Path) -> dict[str, list[str]]:

@@ -51,8 +51,7 @@ def complete_override(context: click.Context, parameter: click.Parameter, incomp
 @click.option("--show", is_flag=True, help="Print the parameters instead of writing params.yaml.")
 def profile(overrides: tuple[str, ...], show: bool) -> None:
     """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=500`."""
-    from augment.core.files import atomic_write_text
-    from pipeline.profile import compose_profile
+    from pipeline.profile import compose_profile, write_parameters
     from pipeline.readiness import missing_prerequisites
 
     with refusals_as_errors():
@@ -60,7 +59,7 @@ def profile(overrides: tuple[str, ...], show: bool) -> None:
         if show:
             click.echo(text, nl=False)
             return
-        atomic_write_text(Path("params.yaml"), text)
+        write_parameters(Path.cwd(), text)
         missing = missing_prerequisites(Path.cwd())
     if missing:
         click.echo("params.yaml is written. Before `dvc repro` can run it:")

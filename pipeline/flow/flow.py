@@ -25,7 +25,6 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from augment.core.errors import InputError, Problem
-from augment.core.files import atomic_write_text
 from augment.core.processes import processors
 from pipeline.core.project import is_project
 from pipeline.core.workspace import Artifacts
@@ -42,7 +41,7 @@ from pipeline.flow.records import forget_old_records, read_records, stage_table
 from pipeline.flow.run_artifacts import publish_report
 from pipeline.flow.temporary_server import end_server_with_process
 from pipeline.flow.worker import current_run, end_with_worker, is_whole_process
-from pipeline.profile import compose_profile
+from pipeline.profile import compose_profile, write_parameters
 
 RETRIES = 2
 
@@ -129,7 +128,7 @@ def synthesize_to_learn(
     with _only_flow(root), _server(logger.warning) as server:
         forget_old_records(root)
         if overrides:
-            atomic_write_text(root / "params.yaml", compose_profile(root, overrides))
+            write_parameters(root, compose_profile(root, overrides))
         if remove_broken_list(root):
             logger.warning("DVC's list of files in use (.dvc/tmp/rwlock) could not be read, and was removed")
         graph, stale = read_changes(root)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from dvc_workspaces import commit, run, run_by_stand_in
 
 from pipeline import cli
+from pipeline.profile import write_parameters
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +65,16 @@ def test_dvc_yaml_ends_every_output_of_a_users_name_in_s2l() -> None:
     outs = [out for stage in stages.values() for out in stage.get("do", stage)["outs"]]
     named = [out for out in outs if "${" in str(out)]
     assert len(named) == 7 and all(out.endswith("${key}.s2l") for out in named)
+
+
+def test_what_the_report_reads_whole_is_there_without_translators(tmp_path: Path) -> None:
+    """DVC refuses a stage of which a dependency is missing, and translators' folders are made by translators alone."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    always = {out for stage in stages.values() if "do" not in stage for out in stage["outs"] if isinstance(out, str)}
+    read = {dep for dep in stages["report"]["deps"] if dep.startswith("artifacts/")}
+    write_parameters(tmp_path, "seed: 0\n")
+    assert {place for place in read - always if not (tmp_path / place).is_dir()} == set()
+    assert (tmp_path / "params.yaml").read_text() == "seed: 0\n"
 
 
 @pytest.mark.parametrize(
