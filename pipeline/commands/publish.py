@@ -84,16 +84,16 @@ def trace(face: str, remake: Path | None) -> None:
     Source face, translator, weights, settings, data, code. With --remake, exit status 1 if a pixel is another one.
     """
     from pipeline.core.messages import RESULT
-    from pipeline.publishing.trace import face_id_of, remake_face_of, trace_face
+    from pipeline.publishing.trace import find_face, remake_face_of, trace_face
 
     with refusals_as_errors():
-        face_id = face_id_of(Path.cwd(), face)
-        found = trace_face(Path.cwd(), face_id)
+        traced = find_face(Path.cwd(), face)
+        found = trace_face(Path.cwd(), traced)
         width = max(map(len, found.facts))
         for name, words in found.facts.items():
             click.echo(f"{name:{width}}  {words}")
         if remake is not None:
-            if not remake_face_of(Path.cwd(), face_id, Path.cwd() / remake):
+            if not remake_face_of(Path.cwd(), traced, Path.cwd() / remake):
                 why = "it was made on another machine, with another version of torch, or its pictures were changed"
                 raise click.ClickException(f"{remake}: not every pixel is as it was: {why}")
             logging.getLogger(__name__).log(RESULT, "%s: the same face, bit for bit", remake)

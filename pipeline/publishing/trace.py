@@ -38,6 +38,21 @@ _COLUMNS = [
 
 
 @dataclass(frozen=True)
+class FoundFace:
+    """A face of a run.
+
+    Attributes:
+        face_id: Its id.
+        row: Its row, with its picture.
+        table: The folder of its table.
+    """
+
+    face_id: str
+    row: dict[str, Any]
+    table: Path
+
+
+@dataclass(frozen=True)
 class Trace:
     """What a run says of a face.
 
@@ -48,55 +63,55 @@ class Trace:
     facts: dict[str, str]
 
 
-def face_id_of(root: Path, face: str) -> str:
-    """A face's id: the word itself, or what the mark of a picture says, if it is a picture of this run.
+def find_face(root: Path, face: str) -> FoundFace:
+    """A face by its id, or by what the mark of a picture says, if it is a picture of this run.
 
     Args:
         root: The workspace.
         face: An id, or the path of a PNG that an export or `s2l trace --remake` wrote.
 
     Raises:
-        InputError: It is a picture without a mark, with the mark of another run's face (every run numbers its faces
-            alike), or with other pixels than the face of that mark has.
+        InputError: The run has no such face, or its tables are damaged; or it is a picture without a mark, with the
+            mark of another run's face (every run numbers its faces alike), or with other pixels than the face of that
+            mark has.
     """
     path = Path(face)
     if not path.is_file():
         if path.suffix.lower() in (".png", ".jpg", ".jpeg"):
             raise InputError(Problem(face, "is not there", "name a face_id, or a PNG that there is"))
-        return face
+        return _find(Artifacts(root), face)
     picture = read_regular_file(path)
     found = mark_of(picture)
     if found is None or not isinstance(found.get("face_id"), str):
         why = "has no mark that says which face it is: it is no synthetic face of this tool, or was saved anew"
         raise InputError(Problem(face, why, "name a face_id"))
-    face_id = str(found["face_id"])
-    row, _ = _find(Artifacts(root), face_id)
-    if differing := [name for name in MARKED if found.get(name) != row[name]]:
-        why = f"is marked as {face_id} of another run: its mark says another {', '.join(differing)}"
+    marked = _find(Artifacts(root), found["face_id"])
+    if differing := [name for name in MARKED if found.get(name) != marked.row[name]]:
+        why = f"is marked as {marked.face_id} of another run: its mark says another {', '.join(differing)}"
         raise InputError(Problem(face, why, "trace it in the workspace of the run that made it"))
     try:
-        same = np.array_equal(decode_image(picture), decode_image(row["image"]["bytes"]))
+        same = np.array_equal(decode_image(picture), decode_image(marked.row["image"]["bytes"]))
     except UndecodableImageError as error:
         raise InputError(Problem(face, f"can't be decoded: {error}", "name a face_id")) from error
     if not same:
-        why = f"is marked as {face_id}, and has not its pixels: the picture was changed, or the mark is borrowed"
-        raise InputError(Problem(face, why, f"to trace that face all the same, name it: `s2l trace {face_id}`"))
-    return face_id
+        why = f"is marked as {marked.face_id}, and has not its pixels: the picture was changed, or the mark is borrowed"
+        raise InputError(Problem(face, why, f"to trace that face all the same, name it: `s2l trace {marked.face_id}`"))
+    return marked
 
 
-def trace_face(root: Path, face_id: str) -> Trace:
+def trace_face(root: Path, face: FoundFace) -> Trace:
     """Says where a face of a run comes from.
 
     Args:
         root: The workspace.
-        face_id: Of a real or synthetic face.
+        face: Of it, real or synthetic.
 
     Raises:
-        InputError: The run has no such face.
+        InputError: Parameters or tables of the run can't be read.
     """
     parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
-    row, table = _find(artifacts, face_id)
-    facts = {"face": face_id, "class": row["label_name"], "table": str(table.relative_to(root))}
+    face_id, row = face.face_id, face.row
+    facts = {"face": face_id, "class": row["label_name"], "table": str(face.table.relative_to(root))}
     if not row["synthetic"]:
         folds = read_folds(artifacts.folds)
         splits = {fold: fold_splits(folds, fold).get(face_id, "none") for fold in fold_numbers(folds)}
@@ -152,8 +167,8 @@ def _code(artifacts: Artifacts) -> str:
     return f"{code.commit} (tree {code.tree})"
 
 
-def _find(artifacts: Artifacts, face_id: str) -> tuple[dict[str, Any], Path]:
-    """A face's row, and the folder of its table: of selection, or else of synthesis, or of the real faces."""
+def _find(artifacts: Artifacts, face_id: str) -> FoundFace:
+    """A face in the table of selection, or else of synthesis, or of the real faces; tables by their digests."""
     name = parse_face_id(face_id)
     places: list[tuple[Path, StageInput]] = []
     if name is not None and _is_name(name.translator):  # it is part of a path
@@ -172,7 +187,8 @@ def _find(artifacts: Artifacts, face_id: str) -> tuple[dict[str, Any], Path]:
             columns = [column for column in [*_COLUMNS, "image"] if column in table.schema.names]
             found = table.to_table(columns=columns, filter=pc.field("face_id") == face_id)
             if len(found):
-                return {**dict.fromkeys(_COLUMNS), "synthetic": False, **found.to_pylist()[0]}, place
+                row = {**dict.fromkeys(_COLUMNS), "synthetic": False, **found.to_pylist()[0]}
+                return FoundFace(face_id, row, place)
     looked = ", ".join(str(place.relative_to(artifacts.root)) for place, _ in places)
     raise InputError(Problem(face_id, f"is no face of this run; looked in {looked}", "name a face of this workspace"))
 
@@ -184,25 +200,26 @@ def _is_name(word: str) -> bool:
         return False
 
 
-def remake_face_of(root: Path, face_id: str, out: Path) -> bool:
+def remake_face_of(root: Path, face: FoundFace, out: Path) -> bool:
     """Makes a synthetic face again and writes it as a marked PNG.
 
     Args:
         root: The workspace.
-        face_id: Of a synthetic face.
+        face: Of it, a synthetic one.
         out: The file.
 
     Returns:
         Whether every pixel is as it was. On another machine or version of torch a network rounds otherwise.
 
     Raises:
-        InputError: It is no synthetic face of this run, or its weights or settings are not there any more.
+        InputError: It is no synthetic face, or its weights or settings are not there any more.
     """
     if out.exists() and (not out.is_file() or mark_of(read_regular_file(out)) is None):
         raise InputError(Problem(str(out), "is there, and is no marked face; it is not touched", "name another file"))
     check_file(root, out)
     parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
-    (row, _), name = _find(artifacts, face_id), parse_face_id(face_id)
+    face_id, row = face.face_id, face.row
+    name = parse_face_id(face_id)
     if name is None or not row["synthetic"]:
         raise InputError(Problem(face_id, "is a real face, which nothing makes", "name a synthetic face"))
     weights = fold_directory(artifacts.translator(name.translator), name.fold) / "weights.safetensors"

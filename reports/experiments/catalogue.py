@@ -16,7 +16,7 @@ FILE = Path(__file__).parent / "catalogue.yaml"
 SMALLER_IS_BETTER = ("FID", "FCD", "distance")  # of every other measure more is better
 # Rows that are no arm and no translator.
 REAL_TEST_FACES = "real test faces"
-TURNED_FACES = ("profile", "simulated")  # what a pose is normalized from (`reports.metrics.poses`)
+TURNED_FACES = ("profile", "simulated")  # what a pose is normalized from (`reports.judged_faces`)
 
 
 class _Part(BaseModel):

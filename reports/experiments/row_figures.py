@@ -13,7 +13,7 @@ from augment.core.json_files import read_json_object
 from reports.experiments.catalogue import Experiment
 from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
-from reports.experiments.recognition import recognition_of_rows
+from reports.experiments.recognition import Recognition, recognition_of_rows
 from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
 from reports.inputs import strongest_real_only
 from reports.predictions import Predictions, read_all_predictions
@@ -56,12 +56,10 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
     rows = []
     for name, row in experiment.rows.items():
         about: dict[str, Any] = {"experiment": experiment.name, "row": name, "title": row.title, "run": run}
-        recognition = recognized.get(name)
-        figures = {**arms.get(name, ({}, {}))[0], **(recognition.figures if recognition else {})}
-        figures |= _distances(name, scores)
+        recognition = recognized.get(name, Recognition())
+        figures = {**arms.get(name, ({}, {}))[0], **recognition.figures, **_distances(name, scores)}
         figures |= {key: round(value, 4) for key, value in trainings.get(name, {}).items()}
-        if recognition:
-            about |= {"intervals": recognition.intervals, "recognized": recognition.differences}
+        about |= {"intervals": recognition.intervals, "recognized": recognition.differences}
         if figures:
             confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
             if confusion is not None:

@@ -23,7 +23,7 @@ from augment.translators import create_translator, save_translator
 from pipeline.cli import main
 from pipeline.core.workspace import Artifacts
 from pipeline.publishing.marks import mark_of, marked_png
-from pipeline.publishing.trace import face_id_of, remake_face_of, trace_face
+from pipeline.publishing.trace import find_face, remake_face_of, trace_face
 from pipeline.stages.folds import faces_of_fold
 
 SETTINGS = SynthesisSettings(per_class=12, block_size=5)
@@ -81,7 +81,7 @@ def test_a_face_comes_out_again_bit_for_bit(run: Path, s2l: object, tmp_path: Pa
     assert np.array_equal(decode_image(again), decode_image(stored[face_id]["image"]["bytes"]))
     assert stored[face_id]["source_id"] in result.output and stored[face_id]["weights_sha256"] in result.output
     mark = mark_of(again)
-    assert mark is not None and mark["face_id"] == face_id == face_id_of(run, str(tmp_path / "again.png"))
+    assert mark is not None and mark["face_id"] == face_id == find_face(run, str(tmp_path / "again.png")).face_id
 
 
 def test_other_settings_make_another_face_which_is_said(run: Path, s2l: object, tmp_path: Path) -> None:
@@ -104,26 +104,29 @@ def test_other_weights_are_refused(run: Path, s2l: object, tmp_path: Path) -> No
         weights.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         result = s2l("trace", "stargan-f0-sad-000006", "--remake", str(tmp_path / "x.png"))  # type: ignore[operator]
         assert result.exit_code == 1 and "which are not at" in result.output
-        assert "the file there now is another one" in trace_face(run, "stargan-f0-sad-000006").facts["weights"]
+        assert (
+            "the file there now is another one"
+            in trace_face(run, find_face(run, "stargan-f0-sad-000006")).facts["weights"]
+        )
     finally:
         weights.write_bytes(data)
 
 
 def test_a_real_face_has_its_split_and_is_not_made(run: Path, s2l: object, tmp_path: Path) -> None:
-    found = trace_face(run, "made/3/1").facts
+    found = trace_face(run, find_face(run, "made/3/1")).facts
     assert found["kind"] == "real, of made" and found["person"] == "person 3" and "(fold 0)" in found["split"]
     result = s2l("trace", "made/3/1", "--remake", str(tmp_path / "x.png"))  # type: ignore[operator]
     assert result.exit_code == 1 and "nothing makes" in result.output and not (tmp_path / "x.png").exists()
 
 
 def test_selection_and_the_report_are_told_where_they_are(run: Path) -> None:
-    found = trace_face(run, "warp-f0-sad-000007").facts  # made up, and not kept
+    found = trace_face(run, find_face(run, "warp-f0-sad-000007")).facts  # made up, and not kept
     assert found["selection"].startswith("rejected") and "none of that name any more" in found["translator"]
     assert found["code"] == "unknown: there is no report"
     report = Artifacts(run).report
     report.mkdir()
     (report / "metrics.json").write_text(json.dumps({"run": {"commit": "abc", "tree": "unchanged"}}))
-    assert trace_face(run, "warp-f0-sad-000000").facts["code"] == "abc (tree unchanged)"
+    assert trace_face(run, find_face(run, "warp-f0-sad-000000")).facts["code"] == "abc (tree unchanged)"
 
 
 @pytest.mark.parametrize(
@@ -136,17 +139,17 @@ def test_selection_and_the_report_are_told_where_they_are(run: Path) -> None:
 )
 def test_faces_that_there_are_not(run: Path, face: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        trace_face(run, face)
+        trace_face(run, find_face(run, face))
 
 
 def test_a_picture_without_a_mark_is_none(run: Path) -> None:
     face = read_faces(Artifacts(run).faces).to_pylist()[0]["image"]["bytes"]
     (run / "plain.png").write_bytes(face)
     with pytest.raises(InputError, match="has no mark"):
-        face_id_of(run, str(run / "plain.png"))
+        find_face(run, str(run / "plain.png"))
     with pytest.raises(InputError, match="is not there"):
-        face_id_of(run, "nowhere.png")
-    assert face_id_of(run, "made/3/1") == "made/3/1"
+        find_face(run, "nowhere.png")
+    assert find_face(run, "made/3/1").face_id == "made/3/1"
 
 
 @pytest.mark.parametrize(
@@ -164,10 +167,10 @@ def test_the_mark_of_another_runs_face_is_not_taken_for_this_runs(
     row = rows["stargan-f0-sad-000003"]
     picture = tmp_path / "face.png"
     picture.write_bytes(marked_png(row["image"]["bytes"], row))
-    assert face_id_of(run, str(picture)) == row["face_id"]
+    assert find_face(run, str(picture)).face_id == row["face_id"]
     picture.write_bytes(marked_png(row["image"]["bytes"], {**row, **change}))
     with pytest.raises(InputError, match=said):
-        face_id_of(run, str(picture))
+        find_face(run, str(picture))
     picture.write_bytes(marked_png(encode_png(np.zeros((16, 16), np.uint8)), row))
     result = s2l("trace", str(picture), "--remake", str(tmp_path / "again.png"))  # type: ignore[operator]
     assert result.exit_code == 1 and "has not its pixels" in result.output and not (tmp_path / "again.png").exists()
@@ -195,12 +198,12 @@ def test_nothing_is_overwritten_by_a_face_and_no_name_leads_out(run: Path, tmp_p
     notes.write_text("mine")
     for out in (notes, run / "artifacts" / "faces" / "README.md", run / "artifacts" / "new.png", tmp_path):
         with pytest.raises(InputError, match=r"not touched|run's own"):
-            remake_face_of(run, face_id, out)
+            remake_face_of(run, find_face(run, face_id), out)
     assert notes.read_text() == "mine" and not (run / "artifacts" / "new.png").exists()
     for _ in range(2):  # a face of its own may be made again
-        assert remake_face_of(run, face_id, tmp_path / "face.png")
+        assert remake_face_of(run, find_face(run, face_id), tmp_path / "face.png")
     with pytest.raises(InputError, match="looked in artifacts/faces \\("):
-        trace_face(run, "../../../elsewhere-f0-sad-000000")
+        trace_face(run, find_face(run, "../../../elsewhere-f0-sad-000000"))
 
 
 def test_ids_are_read_as_they_are_written() -> None:
