@@ -10,8 +10,10 @@ its words:
 With a data set that brings validation faces of its own, those score, and its test faces are not even decoded:
 
     python -m benchmarks.classifier_tuning dataset=fer2013 dataset.root=/data/fer2013.csv classifier.steps=800
+    python -m benchmarks.classifier_tuning experiment=rare dataset.root=/data/fer2013.csv classifier.steps=800
 
-Prints the accuracy of each draw, their mean, and the processor seconds of a training, of one thread.
+Prints the accuracy of each draw, their mean, and the processor seconds of a training, of one thread; of validation
+faces the balanced accuracy, too.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from augment.faces.tensors import FaceTensors, face_tensors
 from augment.sources import open_source
 from augment.translators import create_translator
 from benchmarks.translator_bench import ROOT, embedded_faces, key_of, prepared_tables
-from classifiers.evaluation import predict
+from classifiers.evaluation import predict, score_predictions
 from classifiers.training import ClassifierSettings, train_classifier
 from pipeline.profile import compose_profile
 
@@ -68,6 +70,7 @@ def tuning_faces(cache: Path, dataset: Mapping[str, Any]) -> dict[str, FaceTenso
         FoldSettings(kind="source"),
         image_size=size,
         channels=channels,
+        rare=dataset.get("rare"),
     )
     return {split: face_tensors(tables[split]) for split in ("train", "validation") if len(tables[split])}
 
@@ -98,6 +101,8 @@ def main(
     embedded = values["dataset"]["source"] == "rig"
     if not embedded and (arms != ("real",) or curve):
         raise click.UsageError("--arm warp and --curve are for embedded faces; leave them out for another data set")
+    if embedded and values["dataset"].get("rare"):
+        raise click.UsageError("dataset.rare is for another data set; the draws of embedded people are of preset rare")
     if embedded and (tested := values["dataset"].get("settings", {}).get("seed")) in draws:
         raise click.UsageError(f"draw {tested} is the people of the run itself; tune on others")
     if not embedded:
@@ -105,13 +110,18 @@ def main(
             own = tuning_faces(cache, values["dataset"])
         except InputError as error:
             raise click.UsageError(str(error)) from error
-        found, seconds = [], []
+        found, balanced, seconds = [], [], []
+        labels = own["validation"].labels.numpy()
         for seed in seeds:
             trained = train_classifier(settings, real=own["train"], validation=own["validation"], seed=seed)
-            right = predict(trained.model, own["validation"]).argmax(axis=1) == own["validation"].labels.numpy()
-            found.append(100 * float(right.mean()))
+            scores = score_predictions(
+                labels, predict(trained.model, own["validation"]).argmax(axis=1), own["train"].class_names
+            )
+            found.append(100 * scores.accuracy)
+            balanced.append(100 * scores.balanced_accuracy)
             seconds.append(trained.processor_seconds)
         print_scores("real, validation faces", found, seconds)
+        print_scores("real, validation faces, balanced accuracy", balanced, seconds)
         return
     for arm in arms:
         found, seconds = [], []

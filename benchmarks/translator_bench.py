@@ -28,8 +28,9 @@ from filelock import FileLock
 
 from augment.core.errors import InputError, Problem
 from augment.core.seeding import derive_seed
+from augment.faces.rare import set_aside_rare
 from augment.faces.splits import FoldSettings, assign_folds, fold_tables
-from augment.faces.table import read_faces
+from augment.faces.table import class_names, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing, train_parsing
 from augment.prepare.prepare import prepare_faces
@@ -88,16 +89,28 @@ def cpu_scale() -> dict[str, Any]:
 
 
 def prepared_tables(
-    folder: Path, open_faces: Callable[[], Source], folds: FoldSettings, *, image_size: int, channels: int
+    folder: Path,
+    open_faces: Callable[[], Source],
+    folds: FoldSettings,
+    *,
+    image_size: int,
+    channels: int,
+    rare: Mapping[str, int | None] | None = None,
 ) -> dict[str, pa.Table]:
-    """The rows of a data set by split, prepared once in a folder and split as a run does it; pictures undecoded."""
+    """The rows of a data set by split, prepared once in a folder and split as a run does it; pictures undecoded.
+
+    With `rare` only so many training faces of each class, those that a run of seed 0 keeps.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "report.json").is_file():
             prepare_faces(open_faces(), folder, image_size=image_size, channels=channels)
     faces = read_faces(folder)
     duplicates = pq.read_table(folder / "duplicates.parquet")
-    return fold_tables(faces, assign_folds(faces, folds, 0, duplicates=duplicates), 0)
+    assigned = assign_folds(faces, folds, 0, duplicates=duplicates)
+    if rare is not None:
+        assigned = set_aside_rare(faces, assigned, rare, class_names(faces.schema), 0)
+    return fold_tables(faces, assigned, 0)
 
 
 def embedded_faces(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from click.testing import CliRunner
 
 from augment.faces.tensors import FaceTensors
@@ -74,10 +75,8 @@ def write_fer2013(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def test_fer2013_is_scored_on_public_test_and_private_test_is_not_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_fer2013(tmp_path / "fer2013.csv")
+def recorded_faces(monkeypatch: pytest.MonkeyPatch) -> list[FaceTensors]:
+    """The sets of faces whose pictures are decoded from now on."""
     decoded: list[FaceTensors] = []
     decode = classifier_tuning.face_tensors
 
@@ -86,12 +85,36 @@ def test_fer2013_is_scored_on_public_test_and_private_test_is_not_decoded(
         return decoded[-1]
 
     monkeypatch.setattr(classifier_tuning, "face_tensors", record)
+    return decoded
+
+
+def test_fer2013_is_scored_on_public_test_and_private_test_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_fer2013(tmp_path / "fer2013.csv")
+    decoded = recorded_faces(monkeypatch)
     chosen = ("dataset=fer2013", f"dataset.root={tmp_path / 'fer2013.csv'}")
     code, output = call(tmp_path / "cache", *chosen, *SMALL)
     assert code == 0, output
     assert "real, validation faces: " in output
     assert [len(faces) for faces in decoded] == [14, 14]
     assert all(int(faces.images.max()) < 230 for faces in decoded)  # PrivateTest is brighter
+
+
+def test_rare_classes_are_as_rare_as_in_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_fer2013(tmp_path / "fer2013.csv")
+    decoded = recorded_faces(monkeypatch)
+    chosen = ("dataset=fer2013", f"dataset.root={tmp_path / 'fer2013.csv'}", "dataset.rare={happy: 1, default: null}")
+    code, output = call(tmp_path / "cache", *chosen, *SMALL)
+    assert code == 0, output
+    assert "balanced accuracy" in output
+    train = decoded[0]
+    assert torch.bincount(train.labels).tolist() == [1 if name == "happy" else 2 for name in train.class_names]
+
+
+def test_rare_classes_of_embedded_draws_are_refused(tmp_path: Path) -> None:
+    code, output = call(tmp_path, "dataset.rare=5")
+    assert code == 2 and "dataset.rare" in output
 
 
 def test_what_only_embedded_faces_have_is_refused_for_others(tmp_path: Path) -> None:
