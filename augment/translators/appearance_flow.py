@@ -35,6 +35,7 @@ from augment.translators.base import (
     TranslatorSettings,
     Weight,
 )
+from augment.translators.embedded_people import check_taught, embedded_people
 from augment.translators.expression_shapes import ExpressionShapes, neutral_label
 from augment.translators.flow_head import (
     DETAIL_WIDTH,
@@ -58,6 +59,10 @@ class AppearanceFlowSettings(TranslatorSettings):
     """Settings of the appearance flow.
 
     Attributes:
+        teacher: Whose pairs teach: `own`, the training faces' people, or `embedded`, drawn people who show every class,
+            framed as the training faces are (`augment.translators.embedded_people`): for photographs that show nobody
+            twice. The training faces are then sources alone.
+        teacher_people: How many embedded people.
         neutral_class: The class that expressions are measured from; see `ExpressionShapes`.
         initial_flow: `thin_plate` begins with the spline that takes the source's landmarks to the wanted ones, and
             learns what it lacks; `none` learns the whole flow, as in the paper.
@@ -89,6 +94,8 @@ class AppearanceFlowSettings(TranslatorSettings):
         lambda_mask: Weight of the mask's mean.
     """
 
+    teacher: Literal["own", "embedded"] = "own"
+    teacher_people: int = Field(default=400, ge=10, le=10_000)
     neutral_class: str = "neutral"
     initial_flow: Literal["thin_plate", "none"] = "thin_plate"
     width: int = Field(default=32, ge=8, multiple_of=8)
@@ -244,8 +251,9 @@ class AppearanceFlow(LearnedTranslator):
     To make a face, the displacement is drawn: what a regression expects of the class on that resting shape, plus the
     style of one or two other people (`augment.translators.expression_shapes`).
 
-    **What it needs.** Landmarks; people who are known by name and show two classes, among them every class as a target.
-    Where that is missing it refuses. Sources may be of any class; neutral ones are best, see `preferred_sources`.
+    **What it needs.** Landmarks; people who are known by name and show two classes, among them every class as a target,
+    or embedded people as teachers (`teacher`). Where that is missing it refuses. Sources may be of any class; neutral
+    ones are best, see `preferred_sources`.
 
     **Noise.** A pair's displacement carries the landmarks' noise of two faces; learned from as it is, it teaches to
     blur. So the noise is estimated and taken out of the shapes before a pair is laid, and out of every source
@@ -294,6 +302,9 @@ class AppearanceFlow(LearnedTranslator):
             CannotTranslateError: Says what is missing, and what would fix it.
         """
         self.check_form(faces)
+        if self.settings.teacher == "embedded":
+            check_taught(faces, self.name)
+            return
         pairs = check_pairs(faces, self.name, pose_difference=self.settings.pose_difference)
         missing = sorted(set(faces.labels.tolist()) - set(faces.labels[pairs[:, 1]].tolist()))
         if missing:
@@ -322,12 +333,14 @@ class AppearanceFlow(LearnedTranslator):
 
     @torch.no_grad()
     def prepare_training(self, faces: FaceTensors) -> Mapping[str, Any]:
-        """Fits the shape model, and lays the pairs on each other.
+        """Fits the shape model, and lays the pairs on each other: the faces' own, or embedded people's.
 
         Returns:
             The number of pairs, and what `ExpressionShapes.fit` tells.
         """
         settings = self.settings
+        if settings.teacher == "embedded":
+            faces = embedded_people(faces, people=settings.teacher_people)
         neutral = neutral_label(faces.class_names, settings.neutral_class)
         facts = self.shapes.fit(faces, neutral)
         assert faces.landmarks is not None

@@ -84,8 +84,8 @@ def check_pairs(faces: FaceTensors, method: str, *, pose_difference: float = POS
     if all(subject is None for subject in faces.subjects):
         raise CannotTranslateError(
             f"{needs}, and of no training face the person is known (FER2013, for one, names no subjects). "
-            "Name the subjects, for a folder by `subject_pattern`, or use a translator that needs no pairs "
-            "(warp, stargan, lssl)."
+            "Name the subjects, for a folder by `subject_pattern`, let embedded people teach (appearance_flow with "
+            "teacher: embedded), or use a translator that needs no pairs (warp, stargan, lssl)."
         )
     found = find_pairs(faces, pose_difference=pose_difference)
     if not len(found):

@@ -1,0 +1,158 @@
+"""Embedded people as teachers for photographs that show nobody twice.
+
+Most collections of photographs (FER2013, RAF-DB, AffectNet) know no person in two expressions, and without such pairs a
+translator must guess what an expression changes. The embedded head (`augment.rig`) shows it: every person with every
+class, with exact landmarks. What is learned from it is how pixels move, not what skin looks like, so it carries over
+to photographs; their own pixels are moved. Nothing of it is in the papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from augment.core.seeding import derive_seed
+from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range
+from augment.translators.base import CannotTranslateError
+
+_DRAWN = 1.5  # edge of the drawing, in edges of the picture that is cut from it
+_SMALLEST_DRAWING = 32
+_CHUNK = 512
+_YAW, _LARGEST_YAW = 12.0, 35.0  # degrees: its spread over people, and its bound
+_WEAK_LIGHT = 0.25  # share of the people
+# Independent noise of each landmark, as a share of the eyes' distance, so that what a translator takes for noise
+# (`ExpressionShapes.clean`) is there as in detected points. Half a pixel or less of 48.
+_LANDMARK_NOISE = 0.02
+_GAMMA = 0.25  # standard deviation of its logarithm over people
+_DARKEST, _BRIGHTEST = 0.02, 0.98  # quantiles that become black and white: photographs use their whole range
+_FIRST_SUBJECT = 900_000_000  # beyond those of every preset, so that no run's embedded faces are of these people
+_EYES, _NOSE = slice(36, 48), slice(31, 36)
+
+
+def check_taught(faces: FaceTensors, method: str) -> None:
+    """Refuses photographs that embedded people can't teach a translator for.
+
+    Args:
+        faces: Training faces.
+        method: Who is to be taught, for the message.
+
+    Raises:
+        CannotTranslateError: A class is none that embedded people show, or no face has landmarks.
+    """
+    from augment.rig import EXPRESSIONS  # the renderer is slow to import, and other teachers have no need of it
+
+    unknown = sorted(set(faces.class_names) - set(EXPRESSIONS))
+    if unknown:
+        raise CannotTranslateError(
+            f"{method} is to be taught by embedded people (settings.teacher: embedded), who show "
+            f"{', '.join(EXPRESSIONS)}, and not {', '.join(unknown)}. Leave the class out, or set teacher: own."
+        )
+    if faces.landmarks is None or not bool(has_valid_landmarks(faces.landmarks).any()):
+        raise CannotTranslateError(
+            f"{method} moves pixels by 68 landmarks, and no training face has any. Let them be found "
+            "(`s2l profile landmarks=dlib`), or use a learned translator that needs none (stargan, or lssl with "
+            "side_input=false)."
+        )
+
+
+def embedded_people(like: FaceTensors, *, people: int) -> FaceTensors:
+    """Draws people who show every class, framed as some photographs frame their faces.
+
+    A person's pictures are cut so that the place and the size of the resting face are those of one of the photographs,
+    drawn at random; the head is turned by a normal angle, the same in all. Each is stretched to its whole range of
+    brightness, with a gamma that is the person's.
+
+    Args:
+        like: The photographs: their classes, size and channels, and the frames of those that have landmarks.
+        people: How many.
+
+    Returns:
+        people x K faces with noisy landmarks on the photographs' device, person by person, class by class; the same for
+        the same arguments.
+    """
+    from augment.rig import FaceSpec, render
+
+    assert like.landmarks is not None  # `check_taught` has accepted them
+    classes, size, channels = like.class_names, like.size, like.channels
+    seed = derive_seed("embedded people")
+    random = np.random.default_rng(seed)
+    yaws = random.normal(0.0, _YAW, people).clip(-_LARGEST_YAW, _LARGEST_YAW).round(1)
+    weak = random.random(people) < _WEAK_LIGHT
+    specs = [
+        FaceSpec(
+            face_id=f"embedded-people/{person:05d}/{name}",
+            subject=_FIRST_SUBJECT + person,
+            expression=name,
+            label=name,
+            take=0,
+            yaw=float(yaws[person]),
+            illumination="weak" if weak[person] else "normal",
+            intensity=None,
+            split=None,
+            subject_name=f"embedded-people-{person:05d}",
+        )
+        for person in range(people)
+        for name in classes
+    ]
+    drawn = render(specs, size=max(_SMALLEST_DRAWING, round(_DRAWN * size)), channels=channels, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    origin, edge = _frames(torch.from_numpy(drawn.landmarks), like, classes, generator)
+    images = _cut(torch.from_numpy(drawn.images).permute(0, 3, 1, 2), origin, edge, size)
+    gamma = torch.exp(_GAMMA * torch.randn(people, generator=generator)).repeat_interleave(len(classes))
+    landmarks = (torch.from_numpy(drawn.landmarks) - origin[:, None]) / edge[:, None, None]
+    between = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=1)
+    landmarks += _LANDMARK_NOISE * between[:, None, None] * torch.randn(landmarks.shape, generator=generator)
+    return FaceTensors(
+        images=to_bytes_range(2 * _stretched(images) ** gamma[:, None, None, None] - 1),
+        labels=torch.arange(len(classes)).repeat(people),
+        landmarks=landmarks,
+        masks=None,
+        face_ids=tuple(spec.face_id for spec in specs),
+        subjects=tuple(spec.subject_name for spec in specs),
+        class_names=classes,
+    ).to(like.images.device)
+
+
+def _frame(landmarks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Place [N, 2] and size [N] of faces: between eyes and nose, whose distance no expression changes by much."""
+    eyes, nose = landmarks[:, _EYES].mean(1), landmarks[:, _NOSE].mean(1)
+    return (eyes + nose) / 2, (nose - eyes)[:, 1]
+
+
+def _frames(
+    drawn: torch.Tensor, like: FaceTensors, classes: Sequence[str], generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The cuts' upper left corners [N, 2] and edges [N], in 0..1 of the drawings with landmarks [N, 68, 2]."""
+    assert like.landmarks is not None
+    points = like.landmarks[has_valid_landmarks(like.landmarks)].float().cpu()
+    places, sizes = _frame(points)
+    # Heads that lie or look down have next to no such distance; a cut by it would show nothing but a nose.
+    least, most = sizes.quantile(0.1), sizes.quantile(0.9)
+    resting = classes.index("neutral") if "neutral" in classes else 0
+    own_places, own_sizes = (part[resting :: len(classes)] for part in _frame(drawn))
+    rows = torch.randint(len(points), (len(own_sizes),), generator=generator)
+    edge = own_sizes / sizes[rows].clamp(least, most)
+    origin = own_places - places[rows] * edge[:, None]
+    return origin.repeat_interleave(len(classes), 0), edge.repeat_interleave(len(classes))
+
+
+def _cut(images: torch.Tensor, origin: torch.Tensor, edge: torch.Tensor, size: int) -> torch.Tensor:
+    """Squares of pictures uint8 [N, C, H, W], the edge repeated beyond it: float32 [N, C, size, size] in 0..1."""
+    centres = (torch.arange(size) + 0.5) / size
+    unit = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)
+    parts = []
+    for rows in torch.arange(len(images)).split(_CHUNK):
+        places = origin[rows, None, None] + unit * edge[rows, None, None, None]
+        parts.append(
+            F.grid_sample(images[rows].float() / 255, 2 * places - 1, padding_mode="border", align_corners=False)
+        )
+    return torch.cat(parts)
+
+
+def _stretched(images: torch.Tensor) -> torch.Tensor:
+    """Pictures [N, C, H, W] whose dark and bright quantiles are 0 and 1."""
+    low, high = images.flatten(1).quantile(torch.tensor([_DARKEST, _BRIGHTEST]), dim=1)[:, :, None, None, None]
+    return ((images - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
