@@ -100,13 +100,17 @@ def embedded_people(like: FaceTensors, *, people: int) -> FaceTensors:
     drawn = render(specs, size=max(_SMALLEST_DRAWING, round(_DRAWN * size)), channels=channels, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     origin, edge = _frames(torch.from_numpy(drawn.landmarks), like, classes, generator)
-    images = _cut(torch.from_numpy(drawn.images).permute(0, 3, 1, 2), origin, edge, size)
     gamma = torch.exp(_GAMMA * torch.randn(people, generator=generator)).repeat_interleave(len(classes))
+    images = torch.from_numpy(drawn.images).permute(0, 3, 1, 2)
+    pictures = [
+        _cut(images[rows], origin[rows], edge[rows], gamma[rows], size)
+        for rows in torch.arange(len(images)).split(_CHUNK)
+    ]
     landmarks = (torch.from_numpy(drawn.landmarks) - origin[:, None]) / edge[:, None, None]
     between = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=1)
     landmarks += _LANDMARK_NOISE * between[:, None, None] * torch.randn(landmarks.shape, generator=generator)
     return FaceTensors(
-        images=to_bytes_range(2 * _stretched(images) ** gamma[:, None, None, None] - 1),
+        images=torch.cat(pictures),
         labels=torch.arange(len(classes)).repeat(people),
         landmarks=landmarks,
         masks=None,
@@ -139,20 +143,17 @@ def _frames(
     return origin.repeat_interleave(len(classes), 0), edge.repeat_interleave(len(classes))
 
 
-def _cut(images: torch.Tensor, origin: torch.Tensor, edge: torch.Tensor, size: int) -> torch.Tensor:
-    """Squares of pictures uint8 [N, C, H, W], the edge repeated beyond it: float32 [N, C, size, size] in 0..1."""
+def _cut(
+    images: torch.Tensor, origin: torch.Tensor, edge: torch.Tensor, gamma: torch.Tensor, size: int
+) -> torch.Tensor:
+    """Squares of drawings uint8 [N, C, H, W], whose edge is repeated beyond it, as photographs: uint8 of that size.
+
+    Their dark and bright quantiles become 0 and 1, before gamma.
+    """
     centres = (torch.arange(size) + 0.5) / size
     unit = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)
-    parts = []
-    for rows in torch.arange(len(images)).split(_CHUNK):
-        places = origin[rows, None, None] + unit * edge[rows, None, None, None]
-        parts.append(
-            F.grid_sample(images[rows].float() / 255, 2 * places - 1, padding_mode="border", align_corners=False)
-        )
-    return torch.cat(parts)
-
-
-def _stretched(images: torch.Tensor) -> torch.Tensor:
-    """Pictures [N, C, H, W] whose dark and bright quantiles are 0 and 1."""
-    low, high = images.flatten(1).quantile(torch.tensor([_DARKEST, _BRIGHTEST]), dim=1)[:, :, None, None, None]
-    return ((images - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
+    places = origin[:, None, None] + unit * edge[:, None, None, None]
+    cut = F.grid_sample(images.float() / 255, 2 * places - 1, padding_mode="border", align_corners=False)
+    low, high = cut.flatten(1).quantile(torch.tensor([_DARKEST, _BRIGHTEST]), dim=1)[:, :, None, None, None]
+    stretched = ((cut - low) / (high - low).clamp_min(1e-3)).clamp(0, 1)
+    return to_bytes_range(2 * stretched ** gamma[:, None, None, None] - 1)
