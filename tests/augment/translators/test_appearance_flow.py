@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from small_flow import NEUTRAL, SIZE, SMALL, flow_translator, train_briefly
 
 from augment.faces.landmark_shapes import to_picture_range
 from augment.faces.tensors import FaceTensors
 from augment.rig import preset, render
-from augment.training.loop import train_translator
-from augment.training.settings import TrainingSettings
-from augment.translators import create_translator, load_translator
+from augment.translators import load_translator
 from augment.translators.appearance_flow import (
-    AppearanceFlow,
     AppearanceFlowSettings,
     FlowNetwork,
 )
@@ -28,9 +25,6 @@ from augment.translators.expression_shapes import ExpressionShapes
 from augment.translators.flow_head import gradient_distance, smoothness
 
 pytestmark = pytest.mark.slow
-
-SIZE, NEUTRAL = 32, 4
-SMALL = {"width": 16, "residual_blocks": 1, "detail_width": 12, "condition_width": 32}
 
 
 @cache
@@ -48,14 +42,6 @@ def embedded(split: str, channels: int = 1) -> FaceTensors:
         subjects=tuple(spec.subject_name for spec in specs),
         class_names=tuple(population.class_names),
     )
-
-
-def flow_translator(channels: int = 1, **settings: Any) -> AppearanceFlow:
-    made = create_translator(
-        "appearance_flow", num_classes=7, channels=channels, size=SIZE, settings={**SMALL, **settings}
-    )
-    assert isinstance(made, AppearanceFlow)
-    return made
 
 
 def batch(count: int = 16, seed: int = 0) -> Batch:
@@ -235,20 +221,7 @@ def test_it_moves_faces_of_other_people_towards_their_own_expressions(tmp_path: 
     """Trained for seconds; on people of another split, what it makes is nearer to the class's mean face than before."""
     train, others = embedded("train", channels), embedded("test", channels)
     translator = flow_translator(channels)
-    settings = TrainingSettings(
-        steps=60,
-        batch_size=16,
-        generator_learning_rate=4e-3,
-        betas=(0.9, 0.99),
-        ema_decay=0.9,
-        log_every=20,
-        sample_every=60,
-        sample_faces=2,
-        checkpoint_every=60,
-    )
-    result = train_translator(
-        translator, train, None, settings, out=tmp_path / "out", scratch=tmp_path / "scratch", seed=0
-    )
+    result = train_briefly(translator, train, tmp_path)
     assert result.facts["pairs"] == 4 * 7 * 6 and result.facts["people_happy"] == 4
     neutral = torch.nonzero(others.labels == NEUTRAL)[:, 0]
     sources = others.take(neutral.repeat_interleave(7))

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_flow import NEUTRAL, SIZE, flow_translator, train_briefly
 
 from augment.faces.tensors import FaceTensors
 from augment.rig import preset, preset_names
-from augment.training.loop import train_translator
-from augment.training.settings import TrainingSettings
-from augment.translators import create_translator, load_translator
+from augment.translators import load_translator
 from augment.translators.appearance_flow import AppearanceFlow
 from augment.translators.base import CannotTranslateError
 from augment.translators.embedded_people import check_taught, embedded_people
 
-SIZE, NEUTRAL = 32, 4
 SEVEN = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 
@@ -51,7 +49,6 @@ def test_resting_faces_are_framed_as_the_photographs_are(channels: int) -> None:
     # The points have noise of 2 % of the eyes' distance, which five or twelve of them average.
     torch.testing.assert_close((eyes + nose) / 2, torch.tensor([0.5, 0.4]).expand(10, 2), atol=0.02, rtol=0)
     torch.testing.assert_close((nose - eyes)[:, 1], torch.full((10,), 0.2), atol=0.02, rtol=0)
-    # The pictures are cut with their points: a neutral face's pupils are darker than the skin between them.
     grey = faces.images.float().mean(1)[NEUTRAL::7]
     assert float(grey.std(dim=(1, 2)).min()) > 20  # there is something to see, over the whole range
 
@@ -86,39 +83,21 @@ def test_what_embedded_people_can_not_teach_is_named() -> None:
             check_taught(replace(photographs(), landmarks=landmarks), "appearance_flow")
 
 
-def flow_translator(teacher: str) -> AppearanceFlow:
-    small = {"width": 16, "residual_blocks": 1, "detail_width": 12, "condition_width": 32, "teacher_people": 10}
-    made = create_translator(
-        "appearance_flow", num_classes=7, channels=1, size=SIZE, settings={**small, "teacher": teacher}
-    )
-    assert isinstance(made, AppearanceFlow)
-    return made
+def taught_by(teacher: str) -> AppearanceFlow:
+    return flow_translator(teacher=teacher, teacher_people=10)
 
 
 def test_photographs_of_unknown_people_name_the_way_out() -> None:
     with pytest.raises(CannotTranslateError, match="teacher: embedded"):
-        flow_translator("own").check(photographs())
-    flow_translator("embedded").check(photographs())
+        taught_by("own").check(photographs())
+    taught_by("embedded").check(photographs())
 
 
 @pytest.mark.slow
 def test_it_learns_from_embedded_people_alone(tmp_path: Path) -> None:
     """Trained for a second on photographs that are noise, it opens the mouth of a drawn face that it never saw."""
-    translator = flow_translator("embedded")
-    settings = TrainingSettings(
-        steps=60,
-        batch_size=16,
-        generator_learning_rate=4e-3,
-        betas=(0.9, 0.99),
-        ema_decay=0.9,
-        log_every=20,
-        sample_every=60,
-        sample_faces=2,
-        checkpoint_every=60,
-    )
-    result = train_translator(
-        translator, photographs(), None, settings, out=tmp_path / "out", scratch=tmp_path / "scratch", seed=0
-    )
+    translator = taught_by("embedded")
+    result = train_briefly(translator, photographs(), tmp_path)
     assert result.facts["people_surprise"] == 10
     faces = embedded_people(photographs(), people=14).take(range(70 + NEUTRAL, 98, 7))  # four whom it has not met
     loaded = load_translator(result.weights)
