@@ -1,0 +1,94 @@
+"""The command that tries an arm's settings on a run's validation faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from striped_faces import write_dataset, write_synthetic
+
+from benchmarks import arm_tuning
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run of three classes with six synthetic faces of each."""
+    artifacts = tmp_path / "artifacts"
+    write_dataset(artifacts, folds=1)
+    write_synthetic(artifacts, fold=0, per_class=6)
+    (artifacts / "selected").mkdir()
+    (artifacts / "synthetic").rename(artifacts / "selected" / "stripes.s2l")
+    classifier = {
+        "model": {"name": "resnet18_narrow", "stem": "half", "width": 4},
+        **{"steps": 6, "batch_size": 8, "learning_rate": 0.01, "augmentation": "flip", "validate_every": 3},
+        "precision": "float32",
+    }
+    arms = {
+        "real": {"real": {"kind": "real"}, "hog": {"kind": "hog"}},
+        "synthetic": {"stripes": {"kind": "synthetic", "translator": "stripes", "per_class": 4}},
+    }
+    values = {"seed": 0, "seeds": [0], "classifier": classifier, "arms": arms}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return tmp_path
+
+
+def call(run: Path, *arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(arm_tuning.main, ["--root", str(run), *arguments])
+    return done.exit_code, done.output
+
+
+def test_arms_are_tried_with_the_settings_that_are_said_and_no_test_face_is_decoded(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[set[str]] = []
+    decode, train, calls = arm_tuning.face_tensors, arm_tuning.train_classifier, []
+
+    def record_faces(table: Any) -> Any:
+        decoded.append({name.split("-")[0] for name in table.column("face_id").to_pylist()})
+        return decode(table)
+
+    def record_training(settings: Any, **options: Any) -> Any:
+        calls.append(options)
+        return train(settings, **options)
+
+    monkeypatch.setattr(arm_tuning, "face_tensors", record_faces)
+    monkeypatch.setattr(arm_tuning, "train_classifier", record_training)
+    code, output = call(run, "real", "stripes", "stripes:share=0.25,per_class=2", "--seed", "0", "--seed", "1")
+    assert code == 0, output
+    assert decoded == [{"a", "b"}, {"validation"}, {"synthetic"}, {"synthetic"}]
+    assert [None if one["synthetic"] is None else len(one["synthetic"]) for one in calls[::2]] == [None, 12, 6]
+    assert [one["synthetic_share"] for one in calls[::2]] == [0.5, 0.5, 0.25]
+    assert all({name.split("-")[0] for name in one["validation"].face_ids} == {"validation"} for one in calls)
+    assert calls[0]["seed"] == calls[2]["seed"] != calls[1]["seed"]  # paired, as in a run
+    assert "stripes:share=0.25,per_class=2: balanced accuracy " in output
+    assert "48 training and 9 validation faces, float32" in output
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("stripez", "stripez"),
+        ("stripes:shared=0.2", "shared: Extra inputs are not permitted"),
+        ("stripes:share=2", "share: Input should be less than 1"),
+        ("stripes:per_class=9", "has 6 faces of a class, and 9 are asked for"),
+        ("hog", "kind hog trains no network"),
+        ("real:share=0.2", "kind real uses no synthetic faces"),
+    ],
+)
+def test_what_is_no_arm_is_refused(run: Path, said: str, message: str) -> None:
+    code, output = call(run, said)
+    assert code == 2 and message in " ".join(output.split())
+
+
+def test_faces_made_from_a_test_face_are_refused(run: Path) -> None:
+    place = run / "artifacts"
+    write_synthetic(place, fold=0, per_class=6, source="test-0000")
+    (place / "selected" / "stripes.s2l" / "fold-0").rename(place / "selected" / "kept-elsewhere")
+    (place / "synthetic" / "fold-0").rename(place / "selected" / "stripes.s2l" / "fold-0")
+    code, output = call(run, "stripes")
+    assert code == 2 and "test-0000" in output
