@@ -21,6 +21,7 @@ from augment.translators import translator_class, translator_settings
 from pipeline.data_check import inventory_text, override_value
 from pipeline.profile import compose_profile, write_parameters
 from pipeline.publishing.destinations import check_destination
+from pipeline.requirements import classes_not_taught
 
 _IMPORTED = "IMPORTED.txt"  # a folder that has it is this command's to replace
 _ROWS_PER_FILE = 10_000
@@ -227,10 +228,12 @@ def _fitted(
             changed.append((name, "side_input", "false"))
         if getattr(settings, "lambda_parsing", 0) and not taught and not (pictures and pictures.masks):
             changed.append((name, "lambda_parsing", "0.0"))
-        needs = kind.requires_for(settings) - there
+        needs: list[str] = sorted(kind.requires_for(settings) - there)
+        if classes_not_taught(settings, values["dataset"]["classes"] or found.class_names):
+            needs.append("classes that embedded people show")
         if needs:
             changed = [change for change in changed if change[0] != name]
-            lacking[name] = " and ".join(sorted(needs)).replace("simulated", "simulated frontal faces")
+            lacking[name] = " and ".join(needs).replace("simulated", "simulated frontal faces")
     return changed, lacking
 
 
@@ -239,6 +242,6 @@ def _arms_without(values: Mapping[str, Any], lacking: Mapping[str, str]) -> Iter
     for kind, arms in values["arms"].items():
         for arm, entry in arms.items():
             if {entry.get("translator"), entry.get("second_translator")} & set(lacking) or (
-                entry.get("kind") == "landmark_lda" and lacking
+                entry.get("kind") == "landmark_lda" and any("landmarks" in needs for needs in lacking.values())
             ):
                 yield f"arms.{kind}.{arm}=null"

@@ -37,6 +37,7 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     if not is_project(root):
         raise InputError(Problem(str((Path(root) / "conf").resolve()), "is not there", where_to_run(root)))
     values = _compose(Path(root), overrides)
+    _refuse_settings_of_nothing(Path(root), values, overrides)
     parse_parameters(values, where="profile")
     shown = "".join(
         sign if sign.isprintable() else " " for sign in " ".join(overrides)
@@ -129,6 +130,25 @@ def _refuse_unknown_options(root: Path, overrides: Sequence[str]) -> None:
         close = difflib.get_close_matches(name, options, n=1)
         fix = f"did you mean {close[0]}? There is {', '.join(options)}" if close else f"there is {', '.join(options)}"
         problems.append(Problem(override, f"there is no {name!r} in conf/{group}", fix))
+    if problems:
+        raise InputError(problems)
+
+
+def _refuse_settings_of_nothing(root: Path, values: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Refuses settings of a translator that the profile does not have, such as `+translators.lssl.settings.width=8`.
+
+    Raises:
+        InputError: A translator has settings and no method.
+    """
+    group = "recipe/smoke" if "scale=smoke" in overrides else "recipe"
+    problems = []
+    for name, entry in (values.get("translators") or {}).items():
+        if not isinstance(entry, Mapping) or "method" in entry:
+            continue
+        fix = f"say which: +translators.{name}.method=..."
+        if (root / "conf" / group / f"{name}.yaml").is_file():
+            fix = f"add it: +{group}@translators.{name}={name}; write its settings with ++"
+        problems.append(Problem(f"translators.{name}", "has settings, but this profile has no such translator", fix))
     if problems:
         raise InputError(problems)
 

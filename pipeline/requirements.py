@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from augment.core.errors import InputError, Problem
 from augment.sources import Source
@@ -52,33 +54,66 @@ def available_annotations(dataset: DatasetSettings, source: Source) -> frozenset
     return frozenset(found)
 
 
+def classes_not_taught(settings: BaseModel, classes: Sequence[str]) -> list[str]:
+    """Classes that a translator is to learn from embedded people (`teacher: embedded`), and that these do not show.
+
+    Args:
+        settings: Of the translator.
+        classes: Names of the run's classes.
+
+    Returns:
+        Their names; empty for a translator that learns from the training faces.
+    """
+    if getattr(settings, "teacher", "own") != "embedded":
+        return []
+    from augment.rig import EXPRESSIONS  # the renderer is slow to import, and most runs have no need of it
+
+    return [name for name in classes if name not in EXPRESSIONS]
+
+
+def _teach_problem(where: str, method: str, unknown: Sequence[str]) -> Problem:
+    """Says which classes embedded people do not show, and under which name they may."""
+    from augment.rig import EXPRESSIONS
+
+    pairs = [(name, difflib.get_close_matches(name.lower(), EXPRESSIONS, n=1, cutoff=0.8)) for name in unknown]
+    renamed = [f"{name} to {close[0]}" for name, close in pairs if close]
+    why = (
+        f"{method} is to be taught by embedded people (settings.teacher: embedded), "
+        f"who show {', '.join(EXPRESSIONS)}, and not {', '.join(unknown)}"
+    )
+    rename = f"rename {', '.join(renamed)}" if renamed else "give the classes those names if they are the same"
+    return Problem(where, why, f"{rename}, or choose among theirs (dataset.classes)")
+
+
 def unmet_requirements(parameters: Parameters, source: Source) -> dict[str, list[Problem]]:
-    """The requirements of each translator that no face of the data set can meet.
+    """The requirements of each translator that no face of the data set can meet, and classes that nobody can teach it.
 
     Args:
         parameters: The run's parameters; translators with invalid settings are skipped.
         source: The open source; no picture of it is read.
 
     Returns:
-        Problems by the translator's name in the run, only for translators that have some. Empty if it can't be known
-        without reading the faces.
+        Problems by the translator's name in the run, only for translators that have some. What can't be known without
+        reading the faces is left out.
     """
     available = available_annotations(parameters.dataset, source)
-    if available is None:
-        return {}
     unmet: dict[str, list[Problem]] = {}
     for name, entry in parameters.translators.items():
         try:
             method = translator_class(entry.method)
-            required = method.requires_for(method.Settings.model_validate(entry.settings))
+            settings = method.Settings.model_validate(entry.settings)
         except (InputError, ValidationError):  # reported by the check of the parameters
             continue
-        missing = [requirement for requirement in _MISSING if requirement in required - available]
-        if missing:
-            unmet[name] = [
-                Problem(f"params.yaml: translators.{name}", f"{entry.method} {_MISSING[item][0]}", _MISSING[item][1])
-                for item in missing
-            ]
+        where = f"params.yaml: translators.{name}"
+        required = method.requires_for(settings) - available if available is not None else frozenset()
+        problems = [
+            Problem(where, f"{entry.method} {why}", fix) for item, (why, fix) in _MISSING.items() if item in required
+        ]
+        unknown = classes_not_taught(settings, parameters.dataset.classes or source.class_names)
+        if unknown:
+            problems.append(_teach_problem(where, entry.method, unknown))
+        if problems:
+            unmet[name] = problems
     return unmet
 
 

@@ -126,6 +126,17 @@ def test_class_folders_stay_where_they_are_and_lssl_goes_without_landmarks(works
         workspace, tmp_path / "mine", workspace / "data" / "x", {}, ["scale=cpu", "landmarks=dlib"], "all agreed"
     )
     assert "warp" in params(workspace)["translators"]
+    words = [
+        "scale=cpu",
+        "landmarks=dlib",
+        "experiment=baselines",
+        "+translators.appearance_flow.settings.teacher=embedded",
+    ]
+    found = import_data(workspace, tmp_path / "mine", workspace / "data" / "x", {}, words, "all agreed")
+    assert "left out: appearance_flow" in found.text and "classes that embedded people show" in found.text
+    values = params(workspace)
+    assert "appearance_flow" not in values["translators"] and "warp" in values["translators"]
+    assert any(arm["kind"] == "landmark_lda" for arm in values["arms"]["real"].values())
 
 
 def test_what_can_not_be_read_is_listed_and_nothing_is_written(workspace: Path, tmp_path: Path) -> None:

@@ -83,6 +83,32 @@ def test_what_is_lacking_is_known_without_reading_a_face(
     assert {name: found[name] for name in found if name in TRANSLATORS} == expected
 
 
+@pytest.mark.parametrize(
+    ("classes", "chosen", "told"),
+    [
+        (("happy", "neutral"), None, None),
+        (("Happy", "neutral", "bored"), None, "rename Happy to happy"),
+        (("froh", "neutral"), None, "give the classes those names"),
+        (("Happy", "happy", "neutral"), ["happy", "neutral"], None),
+    ],
+)
+def test_classes_that_embedded_people_do_not_show_are_known_beforehand(
+    classes: tuple[str, ...], chosen: list[str] | None, told: str | None
+) -> None:
+    values = yaml.safe_load(compose_profile(ROOT, ["scale=smoke"]))
+    taught = {"method": "appearance_flow", "settings": {"teacher": "embedded"}}
+    values["translators"] |= {"taught": taught, "own": {"method": "appearance_flow"}}
+    values["dataset"]["classes"] = chosen
+    source = Faces(known=False)
+    source.class_names = classes  # type: ignore[assignment]
+    found = unmet_requirements(parse_parameters(values, where="params.yaml"), source)  # type: ignore[arg-type]
+    assert ("taught" in found) == bool(told) and "own" not in found
+    if told:
+        (problem,) = found["taught"]
+        assert told in problem.fix and "who show angry" in problem.why
+        assert not problem.why.endswith("neutral")
+
+
 def test_stop_is_a_problem_and_report_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING), pytest.raises(InputError) as refused:
         check_requirements(parameters(), Faces())  # type: ignore[arg-type]
