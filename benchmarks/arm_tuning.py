@@ -17,28 +17,24 @@ from pathlib import Path
 
 import click
 import numpy as np
-import pyarrow as pa
 import torch
 import yaml
 from pydantic import ValidationError
 
 from augment.core.errors import InputError
-from augment.core.seeding import derive_seed
-from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
-from augment.faces.table import read_faces
+from augment.faces.table import class_names, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
+from classifiers.arms import COLUMNS, read_synthetic, train_network
 from classifiers.evaluation import predict, score_predictions
 from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm
-from classifiers.training import train_classifier
 from pipeline.core.sections import load_sections
 from pipeline.core.workspace import Artifacts
 from pipeline.stages.classify import ClassifyParameters
 
 FOLD = 0
-_COLUMNS = ("image", "label", "label_name", "face_id", "subject")
 
 
 def changed_arm(said: str, parameters: ClassifyParameters) -> Arm:
@@ -62,31 +58,6 @@ def changed_arm(said: str, parameters: ClassifyParameters) -> Arm:
     return arm
 
 
-def synthetic_faces(arm: Arm, artifacts: Artifacts, faces: pa.Table, folds: pa.Table) -> FaceTensors | None:
-    """The arm's synthetic faces; None where it has none.
-
-    Raises:
-        InputError: They are not there, or too few.
-        augment.faces.leakage.LeakageError: One was made from a face of another split.
-    """
-    if not arm.is_synthetic:
-        return None
-    tables = []
-    for translator, amount in zip(arm.translators, arm.amounts(), strict=True):
-        folder = artifacts.selected(translator) / f"fold-{FOLD}"
-        table = read_kept(folder, amount, columns=(*_COLUMNS, "source_id", "fold"), only_kept=arm.selected)
-        counts = np.bincount(table.column("label").to_numpy(), minlength=1)
-        if counts.min() < amount:
-            raise click.UsageError(
-                f"{folder} has {counts.min()} faces of a class, and {amount} are asked for; lower per_class,"
-                " or raise synthesis.per_class and run `dvc repro` again"
-            )
-        tables.append(table)
-    whole = pa.concat_tables(tables)
-    check_leakage(faces, folds, fold=FOLD, synthetic=whole)
-    return face_tensors(whole)
-
-
 @click.command(help=__doc__)
 @click.argument("arms", nargs=-1, required=True)
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), help="Seeds of the training.")
@@ -97,12 +68,18 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
     try:
         parameters = load_sections(root / "params.yaml", ClassifyParameters)
         chosen = {said: changed_arm(said, parameters) for said in arms}
-        faces, folds = read_faces(artifacts.faces, columns=_COLUMNS), read_folds(artifacts.folds)
+        faces, folds = read_faces(artifacts.faces, columns=COLUMNS), read_folds(artifacts.folds)
         tables = fold_tables(faces, folds, FOLD)
         train, validation = (face_tensors(tables[split]) for split in ("train", "validation"))
         if not len(validation):
             raise click.UsageError("the run has no validation faces; change the folds' shares")
-        synthetic = {said: synthetic_faces(arm, artifacts, faces, folds) for said, arm in chosen.items()}
+        synthetic: dict[str, FaceTensors | None] = {}
+        for said, arm in chosen.items():
+            folders = [artifacts.selected(translator) for translator in arm.translators]
+            name = said.partition(":")[0]
+            table = read_synthetic(name, arm, folders, fold=FOLD, names=class_names(faces.schema))
+            check_leakage(faces, folds, fold=FOLD, synthetic=table)
+            synthetic[said] = None if table is None else face_tensors(table, size=train.size, channels=train.channels)
     except InputError as error:
         raise click.UsageError(str(error)) from error
     settings, choice = chosen_precision(
@@ -118,16 +95,14 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
     for said, arm in chosen.items():
         scores, seconds = [], []
         for seed in seeds:
-            trained = train_classifier(
+            trained = train_network(
+                arm,
                 settings,
-                real=None if arm.kind == "synthetic_only" else train,
+                train=train,
                 synthetic=synthetic[said],
                 validation=validation,
-                synthetic_share=arm.share,
-                class_balanced=arm.balanced(settings),
-                augmentation=arm.augmentation,
-                steps=arm.steps(settings),
-                seed=derive_seed(seed, "arm", FOLD),
+                fold=FOLD,
+                seed=seed,
             )
             predicted = predict(trained.model, validation).argmax(axis=1)
             scores.append(score_predictions(labels, predicted, train.class_names))

@@ -42,13 +42,13 @@ from classifiers.evaluation import (
 from classifiers.models import save_classifier
 from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm, ClassicalKind
-from classifiers.training import ClassifierSettings, train_classifier
+from classifiers.training import ClassifierSettings, TrainedClassifier, train_classifier
 
 if TYPE_CHECKING:
     from classifiers.baselines import BaselineSettings
 
 
-_COLUMNS = ("image", "label", "label_name", "face_id", "subject")
+COLUMNS = ("image", "label", "label_name", "face_id", "subject")  # of real faces, which an arm reads
 
 
 class ArmCell(BaseModel):
@@ -252,7 +252,84 @@ def run_arm(
 
 
 def _columns(arm: Arm) -> tuple[str, ...]:
-    return (*_COLUMNS, "landmarks") if arm.kind == "landmark_lda" else _COLUMNS
+    return (*COLUMNS, "landmarks") if arm.kind == "landmark_lda" else COLUMNS
+
+
+def read_synthetic(
+    name: str, arm: Arm, directories: Sequence[Path], *, fold: int, names: tuple[str, ...]
+) -> pa.Table | None:
+    """Reads an arm's synthetic faces of a fold: the first of each class by each of its translators.
+
+    Args:
+        name: The arm's name, for errors.
+        arm: Its settings.
+        directories: The folders of its translators, in their order.
+        fold: The fold.
+        names: The classes of the real faces.
+
+    Returns:
+        The rows, with `source_id` and `fold`; None for an arm without synthetic faces.
+
+    Raises:
+        InputError: Files are missing, the classes are others, or there are fewer faces than `per_class`.
+    """
+    if not arm.is_synthetic:
+        return None
+    columns = (*COLUMNS, "source_id", "fold")
+    tables = {
+        translator: read_kept(directory / f"fold-{fold}", amount, columns=columns, only_kept=arm.selected)
+        for translator, directory, amount in zip(arm.translators, directories, arm.amounts(), strict=True)
+    }
+    for (translator, table), amount in zip(tables.items(), arm.amounts(), strict=True):
+        _check_enough(name, arm, translator, amount, table, names, fold)
+    return pa.concat_tables(list(tables.values()))
+
+
+def train_network(
+    arm: Arm,
+    settings: ClassifierSettings,
+    *,
+    train: FaceTensors,
+    synthetic: FaceTensors | None,
+    validation: FaceTensors,
+    fold: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    progress: bool = True,
+) -> TrainedClassifier:
+    """Trains an arm's network on one fold.
+
+    Args:
+        arm: Its settings; of a kind with a network.
+        settings: Of the classifier, with the precision to compute in (`classifiers.precision`).
+        train: Real training faces.
+        synthetic: Of `read_synthetic`; None for an arm without synthetic faces.
+        validation: The fold's validation faces.
+        fold: The fold.
+        seed: As the user gave it; with the fold it decides the start and the order of real faces, for all arms alike.
+        device: Where to train.
+        progress: Whether to show a bar on stderr.
+
+    Returns:
+        The network of the step that is kept, and its course.
+    """
+    return train_classifier(
+        settings,
+        real=None if arm.kind == "synthetic_only" else train,
+        synthetic=synthetic,
+        validation=validation,
+        synthetic_share=arm.share,
+        class_balanced=arm.balanced(settings),
+        augmentation=arm.augmentation,
+        steps=arm.steps(settings),
+        seed=_cell_seed(seed, fold),
+        device=device,
+        progress=progress,
+    )
+
+
+def _cell_seed(seed: int, fold: int) -> int:
+    return derive_seed(seed, "arm", fold)
 
 
 def _fold_faces(
@@ -266,16 +343,7 @@ def _fold_faces(
     guard: bool = True,
 ) -> _FoldFaces:
     splits = fold_tables(faces, folds, fold)
-    synthetic_table = None
-    if arm.is_synthetic:
-        columns = (*_COLUMNS, "source_id", "fold")
-        tables = {
-            translator: read_kept(directory / f"fold-{fold}", amount, columns=columns, only_kept=arm.selected)
-            for translator, directory, amount in zip(arm.translators, synthetic_dirs, arm.amounts(), strict=True)
-        }
-        for (translator, table), amount in zip(tables.items(), arm.amounts(), strict=True):
-            _check_enough(name, arm, translator, amount, table, class_names(faces.schema), fold)
-        synthetic_table = pa.concat_tables(list(tables.values()))
+    synthetic_table = read_synthetic(name, arm, synthetic_dirs, fold=fold, names=class_names(faces.schema))
     if guard:
         # Here, where they are trained on: what lies on disk may have changed since it was assessed.
         check_leakage(faces, folds, fold=fold, synthetic=synthetic_table, pictures="synthetic")
@@ -384,23 +452,20 @@ def _run_cell(
     progress: bool,
 ) -> ArmCell | None:
     started = time.perf_counter()
-    cell_seed = derive_seed(seed, "arm", fold)
     test_labels = data.test.labels.numpy()
     history: list[dict[str, float]] = []
     best_step: int | None = None
     if arm.kind in CLASSICAL_KINDS:
-        probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, cell_seed)
+        probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, _cell_seed(seed, fold))
     else:
-        trained = train_classifier(
+        trained = train_network(
+            arm,
             settings,
-            real=None if arm.kind == "synthetic_only" else data.train,
+            train=data.train,
             synthetic=data.synthetic,
             validation=data.validation,
-            synthetic_share=arm.share,
-            class_balanced=arm.balanced(settings),
-            augmentation=arm.augmentation,
-            steps=arm.steps(settings),
-            seed=cell_seed,
+            fold=fold,
+            seed=seed,
             device=device,
             progress=progress,
         )

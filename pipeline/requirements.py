@@ -66,23 +66,20 @@ def classes_not_taught(settings: BaseModel, classes: Sequence[str]) -> list[str]
     """
     if getattr(settings, "teacher", "own") != "embedded":
         return []
-    from augment.rig import EXPRESSIONS  # the renderer is slow to import, and most runs have no need of it
+    from augment.translators.embedded_people import classes_not_shown  # torch, which most runs have no need of here
 
-    return [name for name in classes if name not in EXPRESSIONS]
+    return classes_not_shown(classes)
 
 
 def _teach_problem(where: str, method: str, unknown: Sequence[str]) -> Problem:
     """Says which classes embedded people do not show, and under which name they may."""
     from augment.rig import EXPRESSIONS
+    from augment.translators.embedded_people import not_shown
 
     pairs = [(name, difflib.get_close_matches(name.lower(), EXPRESSIONS, n=1, cutoff=0.8)) for name in unknown]
     renamed = [f"{name} to {close[0]}" for name, close in pairs if close]
-    why = (
-        f"{method} is to be taught by embedded people (settings.teacher: embedded), "
-        f"who show {', '.join(EXPRESSIONS)}, and not {', '.join(unknown)}"
-    )
     rename = f"rename {', '.join(renamed)}" if renamed else "give the classes those names if they are the same"
-    return Problem(where, why, f"{rename}, or choose among theirs (dataset.classes)")
+    return Problem(where, not_shown(method, unknown), f"{rename}, or choose among theirs (dataset.classes)")
 
 
 def unmet_requirements(parameters: Parameters, source: Source) -> dict[str, list[Problem]]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from augment.core.seeding import derive_seed
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range
 from augment.translators.base import CannotTranslateError
+from augment.translators.pairs import LANDMARK_ADVICE
 
 _DRAWN = 1.5  # edge of the drawing, in edges of the picture that is cut from it
 _SMALLEST_DRAWING = 32
@@ -32,6 +33,23 @@ _FIRST_SUBJECT = 900_000_000  # beyond those of every preset, so that no run's e
 _EYES, _NOSE = slice(36, 48), slice(31, 36)
 
 
+def classes_not_shown(names: Sequence[str]) -> list[str]:
+    """Which of these classes embedded people do not show, in their order."""
+    from augment.rig import EXPRESSIONS  # the renderer is slow to import, and other teachers have no need of it
+
+    return [name for name in names if name not in EXPRESSIONS]
+
+
+def not_shown(method: str, unknown: Sequence[str]) -> str:
+    """Says that a method is to be taught by embedded people, and which classes these do not show."""
+    from augment.rig import EXPRESSIONS
+
+    return (
+        f"{method} is to be taught by embedded people (settings.teacher: embedded), who show "
+        f"{', '.join(EXPRESSIONS)}, and not {', '.join(unknown)}"
+    )
+
+
 def check_taught(faces: FaceTensors, method: str) -> None:
     """Refuses photographs that embedded people can't teach a translator for.
 
@@ -42,19 +60,12 @@ def check_taught(faces: FaceTensors, method: str) -> None:
     Raises:
         CannotTranslateError: A class is none that embedded people show, or no face has landmarks.
     """
-    from augment.rig import EXPRESSIONS  # the renderer is slow to import, and other teachers have no need of it
-
-    unknown = sorted(set(faces.class_names) - set(EXPRESSIONS))
+    unknown = classes_not_shown(sorted(faces.class_names))
     if unknown:
-        raise CannotTranslateError(
-            f"{method} is to be taught by embedded people (settings.teacher: embedded), who show "
-            f"{', '.join(EXPRESSIONS)}, and not {', '.join(unknown)}. Leave the class out, or set teacher: own."
-        )
+        raise CannotTranslateError(f"{not_shown(method, unknown)}. Leave the class out, or set teacher: own.")
     if faces.landmarks is None or not bool(has_valid_landmarks(faces.landmarks).any()):
         raise CannotTranslateError(
-            f"{method} moves pixels by 68 landmarks, and no training face has any. Let them be found "
-            "(`s2l profile landmarks=dlib`), or use a learned translator that needs none (stargan, or lssl with "
-            "side_input=false)."
+            f"{method} moves pixels by 68 landmarks, and no training face has any. {LANDMARK_ADVICE}"
         )
 
 

@@ -32,6 +32,10 @@ from augment.translators.thin_plate_spline import pixel_centres, warp_to
 
 BLUR = 8 / 48  # standard deviation of the blur that takes a picture for its light, as a share of the edge
 POSE_DIFFERENCE = 0.15  # in face widths (`augment.faces.landmark_shapes.pose`): about 15 degrees of yaw
+LANDMARK_ADVICE = (  # to users of faces without any
+    "Let them be found (`s2l profile landmarks=dlib`), or use a learned translator that needs none "
+    "(stargan, or lssl with side_input=false)."
+)
 _MASK_SOFTNESS = 0.12  # of the face's outline, in units of half an edge
 _RATIO_BOUNDS = (0.35, 2.8)
 _CHUNK = 64
@@ -77,9 +81,7 @@ def check_pairs(faces: FaceTensors, method: str, *, pose_difference: float = POS
     needs = f"{method} learns from pairs of one person's faces that show two classes"
     if faces.landmarks is None or not bool(has_valid_landmarks(faces.landmarks).any()):
         raise CannotTranslateError(
-            f"{needs}, laid on each other by 68 landmarks, and no training face has landmarks. "
-            "Let them be found (`s2l profile landmarks=dlib`), or use a learned translator that needs none "
-            "(stargan, or lssl with side_input=false)."
+            f"{needs}, laid on each other by 68 landmarks, and no training face has landmarks. {LANDMARK_ADVICE}"
         )
     if all(subject is None for subject in faces.subjects):
         raise CannotTranslateError(

@@ -10,6 +10,7 @@ import yaml
 from click.testing import CliRunner
 from striped_faces import write_dataset, write_synthetic
 
+import classifiers.arms as arms
 from benchmarks import arm_tuning
 
 pytestmark = pytest.mark.slow
@@ -46,18 +47,18 @@ def test_arms_are_tried_with_the_settings_that_are_said_and_no_test_face_is_deco
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[set[str]] = []
-    decode, train, calls = arm_tuning.face_tensors, arm_tuning.train_classifier, []
+    decode, train, calls = arm_tuning.face_tensors, arms.train_classifier, []
 
-    def record_faces(table: Any) -> Any:
+    def record_faces(table: Any, **shape: int) -> Any:
         decoded.append({name.split("-")[0] for name in table.column("face_id").to_pylist()})
-        return decode(table)
+        return decode(table, **shape)
 
     def record_training(settings: Any, **options: Any) -> Any:
         calls.append(options)
         return train(settings, **options)
 
     monkeypatch.setattr(arm_tuning, "face_tensors", record_faces)
-    monkeypatch.setattr(arm_tuning, "train_classifier", record_training)
+    monkeypatch.setattr(arms, "train_classifier", record_training)
     code, output = call(run, "real", "stripes", "stripes:share=0.25,per_class=2", "--seed", "0", "--seed", "1")
     assert code == 0, output
     assert decoded == [{"a", "b"}, {"validation"}, {"synthetic"}, {"synthetic"}]
@@ -75,7 +76,7 @@ def test_arms_are_tried_with_the_settings_that_are_said_and_no_test_face_is_deco
         ("stripez", "stripez"),
         ("stripes:shared=0.2", "shared: Extra inputs are not permitted"),
         ("stripes:share=2", "share: Input should be less than 1"),
-        ("stripes:per_class=9", "has 6 faces of a class, and 9 are asked for"),
+        ("stripes:per_class=9", "arms.synthetic.stripes.per_class asks for 9 faces of each class by stripes"),
         ("hog", "kind hog trains no network"),
         ("real:share=0.2", "kind real uses no synthetic faces"),
     ],

@@ -53,6 +53,9 @@ def test_embedded_people_show_every_class_of_theirs(data: str) -> None:
 def test_settings_of_a_translator_that_is_not_there_are_refused(words: list[str], told: str) -> None:
     with pytest.raises(InputError, match=told):
         compose_profile(ROOT, words)
+
+
+def test_the_translator_can_be_added_as_the_refusal_says() -> None:
     added = [
         "scale=smoke",
         "+recipe/smoke@translators.appearance_flow=appearance_flow",
