@@ -7,12 +7,13 @@ the choice of its step (validation).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,7 +35,47 @@ from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
 from classifiers.precision import chosen_precision
-from classifiers.training import ClassifierSettings, train_classifier
+from classifiers.pretraining import PretrainedClassifier, hold_out
+from classifiers.training import ClassifierSettings, TrainedClassifier, train_classifier
+
+Report = TypeVar("Report", bound=BaseModel)
+
+
+class PretrainedJudge(BaseModel):
+    """What all folds' judges learned before, from another data set.
+
+    Attributes:
+        title: Which data set.
+        steps: Optimizer steps.
+        class_names: Its classes.
+        training_faces: Faces that it learned from.
+        held_out: Scores on people, or faces, that it did not learn from.
+        seconds: Wall time of training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    steps: int
+    class_names: tuple[str, ...]
+    training_faces: int
+    held_out: Scores
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Another data set that the judges learn from first.
+
+    Attributes:
+        faces_dir: Its faces, in the run's size and channels.
+        steps: Optimizer steps; the schedule is the judge's own, stretched to them. The last step is kept.
+        title: What to call it.
+    """
+
+    faces_dir: Path
+    steps: int
+    title: str
 
 
 class JudgeFold(BaseModel):
@@ -49,6 +90,7 @@ class JudgeFold(BaseModel):
         validation: Its scores on the fold's validation faces, at that step.
         seconds: Wall time of training.
         precision: In which it was trained, and why.
+        pretraining: What it learned before, from another data set; None: nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +103,7 @@ class JudgeFold(BaseModel):
     validation: Scores
     seconds: float
     precision: PrecisionChoice | None = None
+    pretraining: PretrainedJudge | None = None
 
 
 class JudgeReport(BaseModel):
@@ -107,15 +150,18 @@ def train_judge(
     progress: bool = True,
     precision_cache: Path | None = None,
     frontal_yaw: float | None = None,
+    pretraining: Pretraining | None = None,
 ) -> JudgeReport:
     """Trains a judge for every fold: class-balanced, classical augmentation, real training faces only.
+
+    With a pretraining, one network learns from another data set first, and every fold's judge starts from it.
 
     Args:
         faces_dir: Dataset of real faces.
         folds_path: Table of folds.
         settings: How to train; its `class_balanced` and `augmentation` do not count here.
         seed: Seeds all folds.
-        out_dir: Gets fold-<k>/weights.safetensors and fold-<k>/judge.json.
+        out_dir: Gets fold-<k>/weights.safetensors and fold-<k>/judge.json, and pretraining/weights.safetensors.
         device: Where to train.
         scratch: Where finished folds are kept for a run that was killed; None trains all folds again.
         processes: How many folds are trained at once; no result depends on it.
@@ -124,17 +170,35 @@ def train_judge(
         progress: Whether to show bars on stderr.
         precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision`).
         frontal_yaw: Learn from faces turned by at most so many degrees, and choose the step by such; None: from all.
+            It holds for the pretraining, too.
+        pretraining: What to learn from first; None: nothing.
 
     Returns:
         The judges' scores on validation faces.
 
     Raises:
-        InputError: Files are missing, or a fold has no training or validation faces.
+        InputError: Files are missing, a fold has no training or validation faces, or the other data set holds pictures
+            of this one.
         augment.faces.leakage.LeakageError: A subject lies in two splits of a fold.
     """
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
     alone = processes == 1 or len(numbers) == 1
+    before, pretrained = None, None
+    if pretraining is not None:
+        pretrained = Path(out_dir) / "pretraining" / "weights.safetensors"
+        before = _pretrain(
+            pretraining,
+            Path(faces_dir),
+            settings,
+            seed,
+            pretrained.parent,
+            None if scratch is None else Path(scratch) / "pretraining",
+            str(device),
+            progress,
+            precision_cache,
+            frontal_yaw,
+        )
     calls = [
         {
             "faces_dir": Path(faces_dir),
@@ -148,6 +212,8 @@ def train_judge(
             "progress": progress and alone,
             "precision_cache": precision_cache,
             "frontal_yaw": frontal_yaw,
+            "pretrained": pretrained,
+            "pretraining": before,
         }
         for fold in numbers
     ]
@@ -173,13 +239,16 @@ def _judge_of_fold(
     progress: bool,
     precision_cache: Path | None,
     frontal_yaw: float | None,
+    pretrained: Path | None,
+    pretraining: PretrainedJudge | None,
 ) -> JudgeFold:
     faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject", "yaw"))
     folds = read_folds(folds_path)
     check_leakage(faces, folds, fold=fold)
     splits = fold_tables(faces, folds, fold)
     train, validation = (
-        _frontal(face_tensors(splits[split]), frontal_yaw, fold, split) for split in ("train", "validation")
+        _frontal(face_tensors(splits[split]), frontal_yaw, f"fold {fold}", f"{split} ")
+        for split in ("train", "validation")
     )
     if not len(train):
         raise InputError(Problem(f"fold {fold}", "has no train faces", "change the folds' shares"))
@@ -191,7 +260,117 @@ def _judge_of_fold(
         device=device,
         cache=precision_cache,
     )
-    about = {
+    about = _about(train, validation, settings, seed, device)
+    start = None
+    if pretrained is not None:
+        start = _load_pretrained(pretrained)
+        about["pretrained"] = hashlib.sha256(pretrained.read_bytes()).hexdigest()
+    report = None if kept is None else _finished(kept, about, JudgeFold)
+    if report is None:
+        place = out if kept is None else kept
+        trained, validated = _train(
+            train, validation, settings, derive_seed(seed, "judge", fold), place, device, progress, start
+        )
+        report = JudgeFold(
+            fold=fold,
+            seed=seed,
+            settings=settings.model_copy(update={"class_balanced": True, "augmentation": "classical"}),
+            training_faces=len(train),
+            best_step=trained.best_step,
+            validation=validated,
+            seconds=trained.seconds,
+            precision=choice,
+            pretraining=pretraining,
+        )
+        if kept is not None:
+            _keep(kept, about, report)
+    _publish(kept, out, report)
+    return report
+
+
+def _pretrain(
+    pretraining: Pretraining,
+    faces_dir: Path,
+    settings: ClassifierSettings,
+    seed: int,
+    out: Path,
+    kept: Path | None,
+    device: str,
+    progress: bool,
+    precision_cache: Path | None,
+    frontal_yaw: float | None,
+) -> PretrainedJudge:
+    """Trains a network on another data set; it goes to `out`, and to `kept` for a run that was killed.
+
+    Raises:
+        InputError: The other data set has pictures of the run's own, too few people, or no frontal face of a class.
+    """
+    read = read_faces(pretraining.faces_dir, columns=("image", "label", "label_name", "face_id", "subject", "yaw"))
+    own = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id"))
+    _check_other_pictures(face_tensors(read), face_tensors(own), pretraining.title)
+    faces = _frontal(face_tensors(read), frontal_yaw, "judge.pretraining", "")
+    train, held_out = hold_out(faces)
+    settings, _ = chosen_precision(
+        # Nobody of the run's own faces has a say here, and of the others none shall pick a step.
+        settings.model_copy(update={"steps": pretraining.steps, "select_by": "last"}),
+        num_classes=len(train.class_names),
+        channels=train.channels,
+        size=train.size,
+        device=device,
+        cache=precision_cache,
+    )
+    about = _about(train, held_out, settings, seed, device)
+    report = None if kept is None else _finished(kept, about, PretrainedJudge)
+    if report is None:
+        place = out if kept is None else kept
+        trained, scores = _train(
+            train, held_out, settings, derive_seed(seed, "judge", "pretraining"), place, device, progress, None
+        )
+        report = PretrainedJudge(
+            title=pretraining.title,
+            steps=pretraining.steps,
+            class_names=train.class_names,
+            training_faces=len(train),
+            held_out=scores,
+            seconds=trained.seconds,
+        )
+        if kept is not None:
+            _keep(kept, about, report)
+    _publish(kept, out, report)
+    return report
+
+
+def _check_other_pictures(other: FaceTensors, own: FaceTensors, title: str) -> None:
+    """Refuses another data set that has a picture of the run's, which may be a test face.
+
+    Raises:
+        InputError: Names the pictures.
+    """
+    if (other.channels, other.size) != (own.channels, own.size):
+        found, wanted = f"{other.channels} x {other.size} px", f"{own.channels} x {own.size} px"
+        raise InputError(Problem("judge.pretraining", f"has faces of {found}, and the run {wanted}", "read both alike"))
+    known = {
+        hashlib.sha256(image.numpy().tobytes()).digest(): name
+        for image, name in zip(own.images, own.face_ids, strict=True)
+    }
+    twice = [
+        (name, known[digest])
+        for image, name in zip(other.images, other.face_ids, strict=True)
+        if (digest := hashlib.sha256(image.numpy().tobytes()).digest()) in known
+    ]
+    if twice:
+        raise InputError(
+            [Problem(f"face {name}", f"is the picture of {same}") for name, same in twice],
+            f"judge.pretraining: {title} has {len(twice)} pictures of the run's own, which may be test faces; choose "
+            "another data set:",
+        )
+
+
+def _about(
+    train: FaceTensors, validation: FaceTensors, settings: ClassifierSettings, seed: int, device: str
+) -> dict[str, Any]:
+    """What a training depends on."""
+    return {
         "settings": settings.model_dump(mode="json"),
         "seed": seed,
         "device": torch.device(device).type,
@@ -201,23 +380,24 @@ def _judge_of_fold(
         "train": hash_faces(train),
         "validation": hash_faces(validation),
     }
-    report = None if kept is None else _finished(kept, about)
-    if report is None:
-        place = out if kept is None else kept
-        report = _train_fold(train, validation, settings, choice, seed, fold, place, device, progress)
-        if kept is not None:
-            # Last, as it is what says that the fold is finished.
-            record = {"about": about, "judge": report.model_dump(mode="json")}
-            atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
-            seal_folder(kept)
+
+
+def _keep(kept: Path, about: dict[str, Any], report: BaseModel) -> None:
+    """Says that a training is finished; the last thing that is written of it."""
+    record = {"about": about, "judge": report.model_dump(mode="json")}
+    atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
+    seal_folder(kept)
+
+
+def _publish(kept: Path | None, out: Path, report: BaseModel) -> None:
+    """Copies what was kept, and writes the report beside it."""
     if kept is not None:
         with atomic_path(out / "weights.safetensors") as part:
             shutil.copyfile(kept / "weights.safetensors", part)
     atomic_write_text(out / "judge.json", json.dumps(report.model_dump(mode="json"), indent=1) + "\n")
-    return report
 
 
-def _frontal(faces: FaceTensors, frontal_yaw: float | None, fold: int, split: str) -> FaceTensors:
+def _frontal(faces: FaceTensors, frontal_yaw: float | None, where: str, kind: str) -> FaceTensors:
     """The faces that are turned by at most so many degrees.
 
     Raises:
@@ -227,8 +407,8 @@ def _frontal(faces: FaceTensors, frontal_yaw: float | None, fold: int, split: st
         return faces
     allowed = faces.turned_at_most(frontal_yaw)
     if missing := faces.classes_without(allowed):
-        why = f"no {split} face of {', '.join(missing)} is turned by at most {frontal_yaw:g} degrees"
-        raise InputError(Problem(f"fold {fold}: judge.frontal_yaw", why, "allow more, or set it to null"))
+        why = f"no {kind}face of {', '.join(missing)} is turned by at most {frontal_yaw:g} degrees"
+        raise InputError(Problem(f"{where}: judge.frontal_yaw", why, "allow more, or set it to null"))
     return faces.take(allowed.nonzero().flatten())
 
 
@@ -242,48 +422,45 @@ def load_judge(out_dir: Path, fold: int, device: torch.device | str = "cpu") -> 
     return Judge(model=model, class_names=tuple(about["class_names"]))
 
 
-def _train_fold(
+def _load_pretrained(path: Path) -> PretrainedClassifier:
+    model, about = load_classifier(path)
+    return PretrainedClassifier(model, tuple(about["class_names"]))
+
+
+def _train(
     train: FaceTensors,
     validation: FaceTensors,
     settings: ClassifierSettings,
-    choice: PrecisionChoice,
     seed: int,
-    fold: int,
     place: Path,
     device: torch.device | str,
     progress: bool,
-) -> JudgeFold:
+    pretrained: PretrainedClassifier | None,
+) -> tuple[TrainedClassifier, Scores]:
+    """Trains a network and saves it in `place`; returns its scores on validation faces, too."""
     trained = train_classifier(
         settings,
         real=train,
         validation=validation,
         class_balanced=True,
         augmentation="classical",
-        seed=derive_seed(seed, "judge", fold),
+        seed=seed,
         device=device,
+        pretrained=pretrained,
         progress=progress,
     )
     predicted = predict(trained.model, validation).argmax(axis=1)
     save_classifier(trained.model, place / "weights.safetensors", class_names=train.class_names, size=train.size)
-    return JudgeFold(
-        fold=fold,
-        seed=seed,
-        settings=settings.model_copy(update={"class_balanced": True, "augmentation": "classical"}),
-        training_faces=len(train),
-        best_step=trained.best_step,
-        validation=score_predictions(validation.labels.numpy(), predicted, validation.class_names),
-        seconds=trained.seconds,
-        precision=choice,
-    )
+    return trained, score_predictions(validation.labels.numpy(), predicted, validation.class_names)
 
 
-def _finished(kept: Path, about: dict[str, Any]) -> JudgeFold | None:
-    """The fold's judge that lies in scratch, if it is whole and was made from the same things."""
+def _finished(kept: Path, about: dict[str, Any], form: type[Report]) -> Report | None:
+    """The report of a judge that lies in scratch, if it is whole and was made from the same things."""
     if not is_sealed(kept):
         return None
     try:
         record = json.loads((kept / "judge.json").read_text(encoding="utf-8"))
-        report = JudgeFold(**record["judge"])
+        report = form(**record["judge"])
         if record["about"] != about:
             return None
         load_classifier(kept / "weights.safetensors")

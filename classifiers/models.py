@@ -1,4 +1,4 @@
-"""The networks that learn from faces: timm's residual networks and a plain one, grey or colour, large or small."""
+"""The networks that learn from faces: timm's residual networks, its VGG16 and a plain one, grey or colour."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class ModelSettings(BaseModel):
         stem: `standard` is the published 7x7 stride 2 and max-pool (an eighth of the edge is left after the second
             stage: for 96 px and more); `small` is 3x3 stride 1 without max-pool (the usual one for 32 to 64 px);
             `half` is 3x3 stride 2 without max-pool, four times cheaper than `small`, for small pictures on a CPU.
-            plain_cnn has no `standard`; there these are the stride of its first convolution.
+            plain_cnn has no `standard`; there these are the stride of its first convolution. vgg16_bn has its own,
+            which is `small`, and no other.
         width: Channels of the first stage; the next ones double. Only for networks named narrow; 16 by default.
         widths: Channels of each stage. Only for plain_cnn; 32, 64, 128, 128 by default. Each stage halves the picture.
         convolutions: Convolutions in each stage. Only for plain_cnn; one each by default. 1, 2, 2, 2 suits tens of
@@ -98,6 +99,8 @@ class ModelSettings(BaseModel):
             stages, counts = len(self.widths or PLAIN_WIDTHS), len(self.convolutions or PLAIN_CONVOLUTIONS)
             if stages != counts:
                 raise ValueError(f"convolutions: {counts} numbers for {stages} stages; give one for each of widths")
+        if self.name == "vgg16_bn" and self.stem == "half":
+            raise ValueError("stem: vgg16_bn has its own alone, which is small")
         if (narrow or plain) and (self.pretrained or self.weights is not None):
             raise ValueError(f"no weights of {self.name} are published; set pretrained to false, or use resnet18")
         if self.weights is not None and self.weights.suffix != ".safetensors":
@@ -268,7 +271,7 @@ def _replace_stem(network: Any, stem: Stem, channels: int, width: int) -> None:
     network.conv1 = convolution
 
 
-def _published_resnet(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
+def _published_network(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
     wanted = settings.pretrained or settings.weights is not None
     timm = _import_timm(pretrained=settings.pretrained and settings.weights is None)
     overlay = None if settings.weights is None else {"file": str(settings.weights)}
@@ -293,19 +296,25 @@ def _published_resnet(settings: ModelSettings, num_classes: int, channels: int) 
                 " HF_HUB_OFFLINE), or set pretrained to false",
             )
         ) from error
-    if settings.stem != "standard":
+    if settings.name.startswith("resnet") and settings.stem != "standard":
         _replace_stem(network, settings.stem, channels, network.conv1.out_channels)
     return cast(nn.Module, network)
 
 
 @register_classifier("resnet18")
 def _resnet18(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
-    return _published_resnet(settings, num_classes, channels)
+    return _published_network(settings, num_classes, channels)
 
 
 @register_classifier("resnet50")
 def _resnet50(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
-    return _published_resnet(settings, num_classes, channels)
+    return _published_network(settings, num_classes, channels)
+
+
+@register_classifier("vgg16_bn")
+def _vgg16(settings: ModelSettings, num_classes: int, channels: int) -> nn.Module:
+    """timm's VGG16 with batch normalization, without which its 134 million weights hardly learn."""
+    return _published_network(settings, num_classes, channels)
 
 
 @register_classifier("resnet18_narrow")

@@ -73,7 +73,8 @@ class PlainNetwork(nn.Module):
         """
         if pre_logits:
             return maps.mean(dim=(2, 3))
-        return cast(torch.Tensor, self.fc(self.dropout(self.pool(maps).flatten(1))))
+        cells = maps if maps.shape[2:] == (_CELLS, _CELLS) else self.pool(maps)  # of 48 px there is nothing to pool
+        return cast(torch.Tensor, self.fc(self.dropout(cells.flatten(1))))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits [N, num_classes] of normalised pictures float [N, C, H, W]."""

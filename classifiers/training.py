@@ -25,6 +25,7 @@ from classifiers.augmentations import AugmentationSettings, augment_images, mix_
 from classifiers.evaluation import ScoreName, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier
 from classifiers.precision import chosen_precision
+from classifiers.pretraining import PretrainedClassifier, start_from
 from classifiers.sampling import DrawStream
 from classifiers.settings import AugmentationName
 
@@ -121,6 +122,7 @@ def train_classifier(
     steps: int | None = None,  # None: as the settings say
     seed: int = 0,
     device: torch.device | str = "cpu",
+    pretrained: PretrainedClassifier | None = None,  # what to start from; None: from drawn weights
     progress: bool = True,
     on_validation: Callable[[dict[str, float]], None] | None = None,
 ) -> TrainedClassifier:
@@ -144,6 +146,7 @@ def train_classifier(
         steps: Overrides the settings; the schedule stretches with it.
         seed: Seeds initial weights, draws and augmentation.
         device: Where to train.
+        pretrained: A classifier of another data set, of the same network, whose weights are started from.
         progress: Whether to show a bar on stderr.
         on_validation: Called with each new row of the history.
 
@@ -151,8 +154,8 @@ def train_classifier(
         The network at its best or last step, and its history.
 
     Raises:
-        InputError: Nothing to train on, no validation faces, sets that do not fit together, or ranks that can't divide
-            a batch.
+        InputError: Nothing to train on, no validation faces, sets that do not fit together, ranks that can't divide a
+            batch, or a pretrained network of another form.
         ClassifierDivergedError: The loss was not finite.
     """
     started, started_processor = time.perf_counter(), time.process_time()
@@ -183,7 +186,10 @@ def train_classifier(
         num_classes=len(first.class_names),
         channels=first.channels,
         seed=derive_seed(seed, "initial weights"),
-    ).to(device)
+    )
+    if pretrained is not None:
+        start_from(model, pretrained, first.class_names)
+    model = model.to(device)
     if not ranks.alone:
         share_batch_norms(model)
     settings, choice = ranks.from_first(

@@ -11,10 +11,11 @@ from augment.faces.fold_choice import choose_folds
 from augment.faces.rare import rare_problems
 from augment.faces.splits import FoldSettings
 from augment.prepare.annotation import check_annotation
-from augment.sources import Source, open_source
+from augment.sources import Source, open_source, source_names
 from augment.sources.base import known_splits, reading_notes
 from augment.sources.terms import licence_of
 from pipeline.parameters.dataset import DatasetSettings
+from pipeline.parameters.pretraining import PretrainingSettings
 
 LOG = logging.getLogger(__name__)
 
@@ -36,6 +37,30 @@ def open_data_set(dataset: DatasetSettings, root: Path) -> Source:
     if dataset.source == "rig":
         return open_source("rig", None, **settings)
     return open_source(dataset.source, root / dataset.root, **settings)
+
+
+def pretraining_data_set(pretraining: PretrainingSettings, dataset: DatasetSettings) -> DatasetSettings | None:
+    """The data set that the judge learns from first, read as the run's own is; None where it learns from none.
+
+    Raises:
+        InputError: There is no such source.
+    """
+    if not pretraining.steps:
+        return None
+    if pretraining.source not in source_names():
+        why = f"{pretraining.source!r} is no source"
+        fix = f"use one of {', '.join(source_names())}"
+        raise InputError(Problem("params.yaml: judge.pretraining.source", why, fix))
+    return DatasetSettings(
+        source=pretraining.source,
+        root=pretraining.root,
+        image_size=dataset.image_size,
+        channels=dataset.channels,
+        classes=pretraining.classes,
+        licence=pretraining.licence,
+        annotation=dataset.annotation.model_copy(update={"simulated": False}),
+        settings=pretraining.settings,
+    )
 
 
 def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source) -> None:

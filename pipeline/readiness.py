@@ -26,6 +26,8 @@ def missing_prerequisites(folder: Path) -> list[Problem]:
     roots = {"dataset.root": parameters.dataset.root}
     if parameters.parsing.enabled and parameters.parsing.teacher.has_helen:
         roots["parsing.teacher.root"] = parameters.parsing.teacher.root
+    if parameters.judge.pretraining.steps:
+        roots["judge.pretraining.root"] = parameters.judge.pretraining.root
     for key, root in roots.items():
         if not _exists(folder / root):
             fix = f"put the data there, or set its path: {key}=..."

@@ -98,7 +98,7 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
     metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
     atomic_write_text(folder / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     shutil.copy2(root / "params.yaml", folder / "params.yaml")
-    for path in (parameters.dataset.root, parameters.parsing.teacher.root):
+    for path in (parameters.dataset.root, parameters.parsing.teacher.root, parameters.judge.pretraining.root):
         _hide_root(folder / "params.yaml", path)
     if _may_show(report / "data.json", parameters.dataset.source):
         for file in sorted((report / "figures").glob("*.png")):

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import nn
 
 from augment.core import row_draws
@@ -48,6 +48,7 @@ from augment.translators.flow_head import (
     weak_modulation,
 )
 from augment.translators.pairs import check_pairs, find_pairs, lay_on_sources
+from augment.translators.strength import StrengthRange
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced
 
 _HEAT = 0.025  # standard deviation of a landmark in the network's input, as a share of the edge
@@ -108,8 +109,8 @@ class AppearanceFlowSettings(TranslatorSettings):
     ridge: float = Field(default=10.0, gt=0)
     donors: int = Field(default=64, ge=1)
     mixed_styles: float = Field(default=0.5, ge=0, le=1)
-    gain: tuple[float, float] = (0.8, 1.15)
-    detail_gain: tuple[float, float] = (0.9, 1.6)
+    gain: StrengthRange = (0.8, 1.15)
+    detail_gain: StrengthRange = (0.9, 1.6)
     neutral_variation: float = Field(default=0.12, ge=0, le=1)
     pose_difference: float = Field(default=0.15, gt=0)
     max_pairs: int = Field(default=4096, ge=1)
@@ -123,13 +124,6 @@ class AppearanceFlowSettings(TranslatorSettings):
     lambda_landmark: Weight = 1.0
     lambda_smooth: Weight = 2.0
     lambda_mask: Weight = 0.002
-
-    @field_validator("gain", "detail_gain")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= value[0] <= value[1]:
-            raise ValueError("must be two numbers, the smaller first, none below 0; for example [0.8, 1.15]")
-        return value
 
 
 class _ModulatedBlock(nn.Module):

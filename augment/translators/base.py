@@ -201,11 +201,20 @@ class Translator(nn.Module, ABC):
         return None
 
     def check_form(self, faces: FaceTensors) -> None:
-        """Refuses pictures of another form than the networks are made for.
+        """Refuses pictures of another form than the networks are made for, and a neutral class that nobody shows.
 
         Raises:
-            CannotTranslateError: Says which form they must have.
+            CannotTranslateError: Says which form they must have, or which classes there are.
         """
+        # The default names a class that data may do without; one that was set is meant.
+        neutral = getattr(self.settings, "neutral_class", None)
+        if neutral is not None and neutral not in faces.class_names:
+            default = type(self.settings).model_fields["neutral_class"].default
+            if neutral != default:
+                raise CannotTranslateError(
+                    f"{self.name}: settings.neutral_class is {neutral!r}, and the classes are "
+                    f"{', '.join(faces.class_names)}. Name one of these, or leave the setting out."
+                )
         if len(faces) and (faces.channels, faces.size) != (self.channels, self.size):
             raise CannotTranslateError(
                 f"{self.name}: made for pictures of {self.size} px and {self.channels} channels, got {faces.size} px "

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from augment.core.progress import track
 from augment.core.seeding import derive_seed
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range
 from augment.translators.base import CannotTranslateError
@@ -108,16 +109,21 @@ def embedded_people(like: FaceTensors, *, people: int) -> FaceTensors:
         for person in range(people)
         for name in classes
     ]
-    drawn = render(specs, size=max(_SMALLEST_DRAWING, round(_DRAWN * size)), channels=channels, seed=seed)
+    edge_drawn = max(_SMALLEST_DRAWING, round(_DRAWN * size))
+    drawings = [
+        render(specs[first : first + len(classes)], size=edge_drawn, channels=channels, seed=seed)
+        for first in track(range(0, len(specs), len(classes)), desc="embedded teachers", unit="people")
+    ]
+    images = torch.from_numpy(np.concatenate([drawing.images for drawing in drawings])).permute(0, 3, 1, 2)
+    points = torch.from_numpy(np.concatenate([drawing.landmarks for drawing in drawings]))
     generator = torch.Generator().manual_seed(seed)
-    origin, edge = _frames(torch.from_numpy(drawn.landmarks), like, classes, generator)
+    origin, edge = _frames(points, like, classes, generator)
     gamma = torch.exp(_GAMMA * torch.randn(people, generator=generator)).repeat_interleave(len(classes))
-    images = torch.from_numpy(drawn.images).permute(0, 3, 1, 2)
     pictures = [
         _cut(images[rows], origin[rows], edge[rows], gamma[rows], size)
         for rows in torch.arange(len(images)).split(_CHUNK)
     ]
-    landmarks = (torch.from_numpy(drawn.landmarks) - origin[:, None]) / edge[:, None, None]
+    landmarks = (points - origin[:, None]) / edge[:, None, None]
     between = (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=1)
     landmarks += _LANDMARK_NOISE * between[:, None, None] * torch.randn(landmarks.shape, generator=generator)
     return FaceTensors(

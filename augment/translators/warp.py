@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from augment.faces.landmark_shapes import (
     INNER_LIPS,
@@ -35,6 +35,7 @@ from augment.faces.landmark_shapes import (
 )
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.translators.base import CannotTranslateError, FittedTranslator, Requirement, TranslatorSettings
+from augment.translators.strength import StrengthRange
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced, warp_to
 
 _CHUNK = 32
@@ -66,7 +67,7 @@ class WarpSettings(TranslatorSettings):
     components: int = Field(default=8, ge=0, le=40)
     ridge: float = Field(default=10.0, gt=0)
     residual: float = Field(default=1.0, ge=0, le=2)
-    gain: tuple[float, float] = (0.8, 1.15)
+    gain: StrengthRange = (0.8, 1.15)
     neutral_variation: float = Field(default=0.12, ge=0, le=1)
     texture: Literal["difference", "none"] = "difference"
     texture_donors: int = Field(default=5, ge=1)
@@ -76,13 +77,6 @@ class WarpSettings(TranslatorSettings):
     max_donors: int = Field(default=64, ge=1)
     min_pairs: int = Field(default=3, ge=1)
     regularization: float = Field(default=1e-3, ge=0)
-
-    @field_validator("gain")
-    @classmethod
-    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 <= value[0] <= value[1]:
-            raise ValueError("must be two numbers, the smaller first, none below 0; for example [0.8, 1.15]")
-        return value
 
 
 def _subject_key(subject: str | None) -> int:
@@ -143,6 +137,7 @@ class WarpTranslator(FittedTranslator):
         Raises:
             CannotTranslateError: No landmarks, or a class without a face that has them.
         """
+        self.check_form(faces)
         if faces.landmarks is None or not bool(has_valid_landmarks(faces.landmarks).any()):
             raise CannotTranslateError(
                 "warp needs 68 landmarks on its faces, and these have none (FER2013, for one, comes without). "

@@ -74,7 +74,7 @@ def stage_results(artifacts: Artifacts, stage: str, name: str | None) -> tuple[P
     """The paths that a stage writes."""
     named = str(name)
     return {
-        "prepare": (artifacts.faces, artifacts.folds),
+        "prepare": (artifacts.faces, artifacts.folds, artifacts.pretraining),
         "parsing": (artifacts.parsing,),
         "judge": (artifacts.judge,),
         "train": (artifacts.translator(named),),

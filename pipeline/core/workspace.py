@@ -60,6 +60,11 @@ class Artifacts:
         return self.home / "faces"
 
     @property
+    def pretraining(self) -> Path:
+        """The faces that the judge learns from first: `faces`, and `about.json`; without `faces` there are none."""
+        return self.home / "pretraining"
+
+    @property
     def folds(self) -> Path:
         """Which split of which fold each face belongs to."""
         return self.home / "folds.parquet"

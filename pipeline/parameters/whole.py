@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from augment.core.errors import InputError, Problem
 from augment.core.ranks import Ranks
 from augment.faces.splits import FoldSettings
+from augment.sources import source_names
 from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.selection import SelectionSettings
 from augment.translators import translator_class, translator_names
@@ -122,6 +123,9 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
             methods[name] = translator_class(entry.method)
         except InputError as error:  # a plug-in that can't be loaded
             problems.append(Problem(f"{where}: translators.{name}.method", str(error)))
+    if (source := parameters.judge.pretraining.source) not in source_names():
+        fix = f"use one of {', '.join(source_names())}"
+        problems.append(Problem(f"{where}: judge.pretraining.source", f"{source!r} is no source", fix))
     problems += _mirrored_poses(parameters, methods, where)
     problems += _undivided_batches(parameters, methods, where)
     for name, method in methods.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, Field
 
 from augment.core.errors import InputError
 from augment.faces.fold_choice import SET_ASIDE, report_folds
@@ -15,12 +16,14 @@ from augment.faces.rare import set_aside_rare
 from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import SPLITS, read_faces
 from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
+from augment.sources import Source
 from pipeline.core.devices import processes_for
-from pipeline.core.stage import CommonParameters, stage_scratch, start
+from pipeline.core.stage import CommonParameters, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import check_inputs
-from pipeline.core.workspace import move_into_place
-from pipeline.data_set import check_data_set, open_data_set
+from pipeline.core.workspace import Artifacts, move_into_place
+from pipeline.data_set import check_data_set, open_data_set, pretraining_data_set
 from pipeline.parameters.dataset import DatasetSettings
+from pipeline.parameters.pretraining import PretrainingSettings
 from pipeline.stages.folds import fold_numbers
 from reports.metrics.reference_faces import check_reference_faces
 from reports.settings import ScoreSettings
@@ -28,11 +31,18 @@ from reports.settings import ScoreSettings
 LOG = logging.getLogger(__name__)
 
 
+class _PretrainingOfJudge(BaseModel):
+    """What this stage reads of the judge's section."""
+
+    pretraining: PretrainingSettings = Field(default_factory=PretrainingSettings)
+
+
 class PrepareParameters(CommonParameters):
     """The parameters that this stage reads."""
 
     dataset: DatasetSettings
     folds: FoldSettings
+    judge: _PretrainingOfJudge
     scores: ScoreSettings
 
 
@@ -44,8 +54,10 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     check_data_set(dataset, parameters.folds, source)
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
-    check_inputs([], [artifacts.faces])
-    values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds"})
+    first = pretraining_data_set(parameters.judge.pretraining, dataset)
+    other_source = None if first is None else open_data_set(first, root)
+    check_inputs([], [artifacts.faces, artifacts.pretraining])
+    values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds", "judge"})
     with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
         report = prepare_faces(
             source,
@@ -72,8 +84,36 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         _report_folds(report, faces, folds, parameters, scratch / "faces")
         for fold in fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
+        _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, parameters)
+        move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
+
+
+def _prepare_pretraining(
+    data_set: DatasetSettings | None,
+    source: Source | None,
+    out: Path,
+    artifacts: Artifacts,
+    parameters: PrepareParameters,
+) -> None:
+    """Converts the faces that the judge learns from first; of none it writes that there are none."""
+    out.mkdir(parents=True, exist_ok=True)
+    title = None
+    if data_set is not None and source is not None:
+        title = getattr(source, "title", data_set.source)
+        prepare_faces(
+            source,
+            out / "faces",
+            image_size=data_set.image_size,
+            channels=data_set.channels,
+            classes=data_set.classes,
+            licence=data_set.licence,
+            annotation=data_set.annotation,
+            annotation_cache=artifacts.scratch / "annotation",
+            workers=processes_for(parameters.runtime.processes, "cpu"),
+        )
+    write_json(out / "about.json", {"title": title})
 
 
 def _report_folds(

@@ -28,6 +28,7 @@ from reports.build import build_report
 from reports.environment import describe_environment
 from reports.inputs import Refusal, ReportInputs
 from reports.parsing import parsing_notes
+from reports.pretraining import pretraining_notes
 from reports.settings import ReportSettings
 
 LOG = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def report(root: Path) -> None:
             selections={name: artifacts.selected(name) for name in ran},
             refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
             refused_arms=refused_arms,
-            notes=parsing_notes(artifacts.parsing),
+            notes=(*parsing_notes(artifacts.parsing), *pretraining_notes(artifacts.judge)),
             params=read_values(root / "params.yaml"),
             environment=describe_environment(name_of(str(device))),
             command="dvc repro",

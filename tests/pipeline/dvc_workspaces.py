@@ -29,7 +29,11 @@ STAND_IN = """#!/bin/sh
 name="${DVC_STAGE##*@}"
 echo "$DVC_STAGE: $*" >> "$S2L_CALLS"
 case "$1" in
-prepare) out=artifacts/faces; mkdir -p artifacts; cp params.yaml artifacts/folds.parquet ;;
+prepare)
+    mkdir -p artifacts/pretraining
+    cp params.yaml artifacts/pretraining
+    cp params.yaml artifacts/folds.parquet
+    out=artifacts/faces ;;
 parsing | judge | report) out="artifacts/$1" ;;
 train) out="artifacts/translators/$name.s2l" ;;
 synthesize) out="artifacts/synthetic/$name.s2l" ;;

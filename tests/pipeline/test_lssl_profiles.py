@@ -9,9 +9,12 @@ import pytest
 import torch
 import yaml
 
+from augment.core.errors import InputError
 from augment.faces.tensors import FaceTensors
 from augment.translators import create_translator
+from pipeline.check import check
 from pipeline.profile import compose_profile
+from pipeline.readiness import missing_prerequisites
 
 ROOT = Path(__file__).parent.parent.parent
 SCALES = ["smoke", "cpu", "long", "gpu", "paper"]
@@ -90,9 +93,44 @@ def test_pose_normalization_has_both_works_and_their_faces(scale: str) -> None:
     assert values["dataset"]["settings"]["preset"] == "bu3dfe" and values["dataset"]["settings"]["simulated"] is True
     assert values["translators"]["simgan"]["settings"]["attribute_loss"] is True
     assert values["judge"]["frontal_yaw"] == 5.0
+    first = values["judge"]["pretraining"]
+    assert (first["source"], first["settings"]["preset"]) == ("rig", "rafd")
+    assert first["steps"] == values["judge"]["classifier"]["steps"] > 0
+    assert (values["judge"]["classifier"]["model"]["name"] == "vgg16_bn") == (scale in ("gpu", "paper"))
     for name in ("lssl_pose", "simgan", "cyclegan_pose"):
         assert values["translators"][name]["method"] == name
         assert values["arms"]["synthetic"][name]["translator"] == name
     whole = values["translators"]["lssl_pose"]
     without = whole | {"settings": whole.get("settings", {}) | {"lambda_parsing": 0.0}}
     assert values["translators"]["lssl_pose_without_parsing"] == without
+
+
+def test_a_copy_of_rafd_for_the_judge(tmp_path: Path) -> None:
+    words = [
+        "judge.pretraining.source=rafd",
+        f"judge.pretraining.root={tmp_path}",
+        "~judge.pretraining.settings.preset",
+    ]
+    first = composed("experiment=lssl_table3", "scale=cpu", *words)["judge"]["pretraining"]
+    assert (first["source"], first["root"], first["settings"]) == ("rafd", str(tmp_path), {})
+
+
+def test_a_copy_that_is_not_there_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    first = "judge.pretraining"
+    words = [
+        f"{first}.source=rafd",
+        f"{first}.root=nowhere",
+        f"~{first}.settings.preset",
+        f"~{first}.settings.subjects",
+    ]
+    text = compose_profile(ROOT, ["experiment=lssl_table3", "scale=smoke", *words])
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match="nowhere"):
+        check(tmp_path)
+    problems = missing_prerequisites(tmp_path)
+    assert any("judge.pretraining.root: nowhere is not there" in str(problem) for problem in problems)
+
+
+def test_an_unknown_source_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"judge\.pretraining\.source: 'rafdd' is no source \(use one of .*rafd"):
+        composed("experiment=lssl_table3", "scale=cpu", "judge.pretraining.source=rafdd")

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 # Each command, and the outputs of earlier stages that it needs with the commands that make them.
 NEEDS = {
     "parsing": {"faces": "prepare", "folds.parquet": "prepare"},
-    "judge": {"faces": "prepare", "folds.parquet": "prepare"},
+    "judge": {"faces": "prepare", "folds.parquet": "prepare", "pretraining": "prepare"},
     "train warp": {"faces": "prepare", "folds.parquet": "prepare", "judge": "judge", "parsing": "parsing"},
     "synthesize warp": {"faces": "prepare", "folds.parquet": "prepare", "translators/warp.s2l": "train warp"},
     "assess warp": {
@@ -52,6 +52,7 @@ NEEDS = {
 FILES = {
     "faces": "report.json",
     "judge": "fold-0/judge.json",
+    "pretraining": "about.json",
     "parsing": "fold-0/report.json",
     "translators/warp.s2l": "licence.json",
     "synthetic/warp.s2l": "fold-0/data/train-00000.parquet",

@@ -204,7 +204,7 @@ def test_what_is_missing_is_named() -> None:
     )
     with pytest.raises(CannotTranslateError, match="nobody does so for happy"):
         translator.check(replace(faces, subjects=alone))
-    with pytest.raises(ValidationError, match="the smaller first"):
+    with pytest.raises(ValidationError, match="lowest <= highest"):
         AppearanceFlowSettings(gain=(1.0, 0.5))
 
 
