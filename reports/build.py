@@ -19,6 +19,7 @@ from reports.tables import (
     accuracy_against_n,
     accuracy_table,
     class_distance_table,
+    mixture_table,
     published_table,
     recall_table,
     score_table,
@@ -95,6 +96,8 @@ def _write_report(data: ReportData, folder: Path, date: str) -> None:
         "accuracy_against_n": accuracy_against_n(data),
         "published": published_table(),
     }
+    if data.mixtures:
+        tables["mixtures"] = mixture_table(data)
     if data.scores:
         tables |= {"scores": score_table(data), "distances": class_distance_table(data)}
     write_tables(tables, folder / "tables")

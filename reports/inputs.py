@@ -15,6 +15,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
 from augment.core.precision import PrecisionChoice
 from reports.cost import RunRecord
+from reports.mixtures import compare_mixtures
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import SCORES_VERSION, Metric, ReportSettings
 from reports.statistics import (
@@ -81,6 +82,7 @@ class ReportData:
         predictions: By arm, in the order of the arms' settings.
         summaries: By arm.
         comparisons: By arm, all but the baseline arm.
+        mixtures: By arm of two translators and arm of one of them: the difference of the first from the second.
         baseline: The baseline arm's name.
         not_run: Arms without predictions, and why.
         faces: The preparation's report; empty if there is none.
@@ -98,6 +100,7 @@ class ReportData:
     predictions: dict[str, Predictions]
     summaries: dict[str, ArmSummary]
     comparisons: dict[str, Comparison]
+    mixtures: dict[tuple[str, str], Comparison]
     baseline: str
     not_run: dict[str, str]
     faces: dict[str, Any]
@@ -168,6 +171,7 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
         predictions=predictions,
         summaries=summaries,
         comparisons=comparisons,
+        mixtures=compare_mixtures(predictions, inputs.arms, settings.bootstrap, metric=metric),
         baseline=baseline,
         not_run=_not_run(inputs),
         faces=read_json_object(inputs.faces_report) if inputs.faces_report else {},

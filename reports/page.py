@@ -108,6 +108,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "headline": _headline(data, headline),
         "forest": _forest(data),
         "accuracy": _accuracy_rows(data),
+        "mixtures": _mixture_rows(data),
         "against_n": _picture(figures.get("accuracy_against_n")),
         "single_n": _series_of_one_n(data),
         "published_amount": (
@@ -351,6 +352,22 @@ def _accuracy_rows(data: ReportData) -> list[dict[str, Any]]:
         shown["detectable"] = "" if pd.isna(row["detectable"]) else f"{row['detectable']:.1f}"
         rows.append(shown)
     return rows
+
+
+def _mixture_rows(data: ReportData) -> list[dict[str, str]]:
+    return [
+        {
+            "arm": mixture,
+            "than": part,
+            "difference": signed(100 * comparison.main.value),
+            "low": signed(100 * comparison.main.low),
+            "high": signed(100 * comparison.main.high),
+            "detectable": f"{100 * comparison.main.detectable:.1f}",
+            "p": format_p_value(comparison.adjusted_p_value),
+            "verdict": comparison.cautious_verdict,
+        }
+        for (mixture, part), comparison in data.mixtures.items()
+    ]
 
 
 def _recall_rows(data: ReportData) -> list[dict[str, Any]]:

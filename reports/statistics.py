@@ -11,8 +11,9 @@ rejective multiple test procedure", 1979 (verdicts about several arms).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,8 @@ from scipy.stats import norm
 from augment.core.errors import InputError, Problem
 from reports.predictions import Predictions, confusion_counts
 from reports.settings import BootstrapSettings, Metric, ReportSettings
+
+Key = TypeVar("Key", bound=Hashable)
 
 HELPED = "helped"
 HURT = "hurt"
@@ -352,12 +355,34 @@ def compare_with(
     Raises:
         InputError: See `compare_arms`.
     """
-    count = len(arms)
-    found = {name: compare_arms(arm, baseline, settings, candidates=count, metric=metric) for name, arm in arms.items()}
+    return compare_pairs({name: (arm, baseline) for name, arm in arms.items()}, settings, metric=metric)
+
+
+def compare_pairs(
+    pairs: Mapping[Key, tuple[Predictions, Predictions]],
+    settings: BootstrapSettings,
+    *,
+    metric: Metric = "accuracy",
+) -> dict[Key, Comparison]:
+    """Compares the first of each pair with its second, with verdicts adjusted for the number of pairs (`holm`).
+
+    Args:
+        pairs: An arm and the one that it is compared with.
+        settings: Of the bootstrap.
+        metric: What verdicts are of.
+
+    Raises:
+        InputError: See `compare_arms`.
+    """
+    count = len(pairs)
+    found = {
+        key: compare_arms(arm, baseline, settings, candidates=count, metric=metric)
+        for key, (arm, baseline) in pairs.items()
+    }
     adjusted = holm([comparison.main.p_value for comparison in found.values()])
     return {
-        name: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level))
-        for (name, comparison), p in zip(found.items(), adjusted, strict=True)
+        key: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level))
+        for (key, comparison), p in zip(found.items(), adjusted, strict=True)
     }
 
 

@@ -90,6 +90,26 @@ def recall_table(data: ReportData) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def mixture_table(data: ReportData) -> pd.DataFrame:
+    """One row per arm of two translators and arm of one of them: the paired difference of the first from the second."""
+    return pd.DataFrame(
+        [
+            {
+                "arm": mixture,
+                "than": part,
+                "metric": data.metric,
+                "difference": _percent(comparison.main.value),
+                "low": _percent(comparison.main.low),
+                "high": _percent(comparison.main.high),
+                "detectable": _percent(comparison.main.detectable),
+                "p_holm": comparison.adjusted_p_value,
+                "verdict": comparison.cautious_verdict,
+            }
+            for (mixture, part), comparison in data.mixtures.items()
+        ]
+    )
+
+
 def score_table(data: ReportData) -> pd.DataFrame:
     """One row per translator: distances and their floors, recognition with and without translation, movement, lines.
 
