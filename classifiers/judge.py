@@ -71,11 +71,13 @@ class Pretraining:
         faces_dir: Its faces, in the run's size and channels.
         steps: Optimizer steps; the schedule is the judge's own, stretched to them. The last step is kept.
         title: What to call it.
+        left_out: Faces that are not learned from, as their pictures are the run's own.
     """
 
     faces_dir: Path
     steps: int
     title: str
+    left_out: frozenset[str] = frozenset()
 
 
 class JudgeFold(BaseModel):
@@ -307,8 +309,10 @@ def _pretrain(
     """
     read = read_faces(pretraining.faces_dir, columns=("image", "label", "label_name", "face_id", "subject", "yaw"))
     own = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id"))
-    _check_other_pictures(face_tensors(read), face_tensors(own), pretraining.title)
-    faces = _frontal(face_tensors(read), frontal_yaw, "judge.pretraining", "")
+    kept_rows = [face not in pretraining.left_out for face in read.column("face_id").to_pylist()]
+    others = face_tensors(read.filter(kept_rows))
+    _check_other_pictures(others, face_tensors(own), pretraining.title)
+    faces = _frontal(others, frontal_yaw, "judge.pretraining", "")
     train, held_out = hold_out(faces)
     settings, _ = chosen_precision(
         # Nobody of the run's own faces has a say here, and of the others none shall pick a step.
@@ -359,11 +363,9 @@ def _check_other_pictures(other: FaceTensors, own: FaceTensors, title: str) -> N
         if (digest := hashlib.sha256(image.numpy().tobytes()).digest()) in known
     ]
     if twice:
-        raise InputError(
-            [Problem(f"face {name}", f"is the picture of {same}") for name, same in twice],
-            f"judge.pretraining: {title} has {len(twice)} pictures of the run's own, which may be test faces; choose "
-            "another data set:",
-        )
+        name, same = twice[0]
+        why = f"{len(twice):,} pictures of {title} are the run's own, which may be test faces; {name} is {same}"
+        raise InputError(Problem("judge.pretraining", why, "choose another data set, or run s2l prepare"))
 
 
 def _about(

@@ -61,7 +61,7 @@ def start_from(model: FaceClassifier, pretrained: PretrainedClassifier, class_na
         if found is None or found.shape[1:] != values.shape[1:] or (name not in last and found.shape != values.shape):
             before = "absent" if found is None else str(list(found.shape))
             why = f"{name} is {list(values.shape)}, and {before} in the network that was trained before"
-            raise InputError(Problem("pretraining", why, "use one network for both"))
+            raise InputError(Problem("judge.pretraining", why, "use one network for both"))
         if name in last:
             values[into] = found[out].to(values)
         else:
@@ -87,5 +87,5 @@ def hold_out(faces: FaceTensors) -> tuple[FaceTensors, FaceTensors]:
     apart = set(sorted(set(names))[::_HELD_OUT])
     held = torch.tensor([name in apart for name in names], dtype=torch.bool)
     if not len(faces) or bool(held.all()):
-        raise InputError(Problem("pretraining", "has faces of fewer than two people", "use a larger data set"))
+        raise InputError(Problem("judge.pretraining", "has faces of fewer than two people", "use a larger data set"))
     return faces.take(torch.nonzero(~held)[:, 0]), faces.take(torch.nonzero(held)[:, 0])

@@ -11,7 +11,7 @@ from augment.sources import open_source
 from pipeline.core.devices import choose_device
 from pipeline.core.messages import RESULT
 from pipeline.core.project import git_advice
-from pipeline.data_set import check_data_set, open_data_set, pretraining_data_set
+from pipeline.data_set import check_data_set, open_data_set, open_pretraining, pretraining_data_set
 from pipeline.parameters.whole import load_parameters
 from pipeline.requirements import check_requirements
 
@@ -30,7 +30,7 @@ def check(root: Path) -> None:
     if parameters.parsing.enabled and teacher.has_helen:
         open_source("helen", root / teacher.root, **teacher.settings)
     if (first := pretraining_data_set(parameters.judge.pretraining, parameters.dataset)) is not None:
-        open_data_set(first, root)
+        open_pretraining(first, root)
     counts = ", ".join(
         _count(number, unit)
         for number, unit in ((len(parameters.translators), "translator"), (len(parameters.arms.all()), "arm"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +63,36 @@ def pretraining_data_set(pretraining: PretrainingSettings, dataset: DatasetSetti
         annotation=dataset.annotation.model_copy(update={"simulated": False}),
         settings=pretraining.settings,
     )
+
+
+@contextmanager
+def naming_pretraining() -> Iterator[None]:
+    """Says of problems of the block that they are the pretraining's, not the run's own data set's."""
+    try:
+        yield
+    except InputError as error:
+        problems = [replace(problem, where=f"judge.pretraining: {problem.where}") for problem in error.problems]
+        raise InputError(problems or f"judge.pretraining: {error}") from error
+
+
+def open_pretraining(pretraining: DatasetSettings, root: Path) -> Source:
+    """Opens the data set that the judge learns from first, and refuses what can be refused before a picture is read.
+
+    Raises:
+        InputError: It can't be opened, its licence is unknown, or fewer than two of its classes are wanted.
+    """
+    with naming_pretraining():
+        source = open_data_set(pretraining, root)
+        licence_of(source, pretraining.licence, where="licence")
+        classes = source.class_names if pretraining.classes is None else pretraining.classes
+        unknown = [name for name in classes if name not in source.class_names]
+        if unknown:
+            fix = f"use some of {', '.join(source.class_names)}"
+            raise InputError(Problem("classes", f"unknown: {', '.join(unknown)}", fix))
+        if len(classes) < 2:
+            why = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}, of which nothing can be told apart"
+            raise InputError(Problem("classes", why, "name two or more, or null for all"))
+    return source
 
 
 def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source) -> None:

@@ -23,11 +23,13 @@ def missing_prerequisites(folder: Path) -> list[Problem]:
     """
     parameters = load_parameters(folder / "params.yaml")
     problems = []
-    roots = {"dataset.root": parameters.dataset.root}
+    # `dvc.yaml` depends on both, whether the judge learns from the second or not.
+    roots = {
+        "dataset.root": parameters.dataset.root,
+        "judge.pretraining.root": parameters.judge.pretraining.root,
+    }
     if parameters.parsing.enabled and parameters.parsing.teacher.has_helen:
         roots["parsing.teacher.root"] = parameters.parsing.teacher.root
-    if parameters.judge.pretraining.steps:
-        roots["judge.pretraining.root"] = parameters.judge.pretraining.root
     for key, root in roots.items():
         if not _exists(folder / root):
             fix = f"put the data there, or set its path: {key}=..."

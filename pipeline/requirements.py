@@ -13,6 +13,7 @@ from augment.core.errors import InputError, Problem
 from augment.sources import Source
 from augment.sources.base import known_annotations
 from augment.translators import translator_class
+from augment.translators.base import unknown_neutral_class
 from pipeline.data_set import open_data_set
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.whole import Parameters, load_parameters
@@ -106,9 +107,13 @@ def unmet_requirements(parameters: Parameters, source: Source) -> dict[str, list
         problems = [
             Problem(where, f"{entry.method} {why}", fix) for item, (why, fix) in _MISSING.items() if item in required
         ]
-        unknown = classes_not_taught(settings, parameters.dataset.classes or source.class_names)
+        names = parameters.dataset.classes or source.class_names
+        unknown = classes_not_taught(settings, names)
         if unknown:
             problems.append(_teach_problem(where, entry.method, unknown))
+        # Classes of another attribute are known once the faces are read.
+        if parameters.dataset.attribute == "expression" and (why := unknown_neutral_class(settings, names)):
+            problems.append(Problem(where, why, "name one of these, or leave the setting out"))
         if problems:
             unmet[name] = problems
     return unmet

@@ -24,6 +24,17 @@ Requirement = Literal["landmarks", "own_class", "simulated"]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # of a loss term; 0 turns it off
 
 
+def unknown_neutral_class(settings: BaseModel, class_names: Sequence[str]) -> str | None:
+    """Says that a translator's setting `neutral_class` is none of the classes; None where nothing is wrong.
+
+    The default names a class that data may do without; one that was set is meant.
+    """
+    neutral = getattr(settings, "neutral_class", None)
+    if neutral is None or neutral in class_names or neutral == type(settings).model_fields["neutral_class"].default:
+        return None
+    return f"settings.neutral_class is {neutral!r}, and the classes are {', '.join(class_names)}"
+
+
 class TranslatorSettings(BaseModel):
     """Settings of a translator; each method declares its own subclass. Unknown keys are refused."""
 
@@ -206,15 +217,8 @@ class Translator(nn.Module, ABC):
         Raises:
             CannotTranslateError: Says which form they must have, or which classes there are.
         """
-        # The default names a class that data may do without; one that was set is meant.
-        neutral = getattr(self.settings, "neutral_class", None)
-        if neutral is not None and neutral not in faces.class_names:
-            default = type(self.settings).model_fields["neutral_class"].default
-            if neutral != default:
-                raise CannotTranslateError(
-                    f"{self.name}: settings.neutral_class is {neutral!r}, and the classes are "
-                    f"{', '.join(faces.class_names)}. Name one of these, or leave the setting out."
-                )
+        if why := unknown_neutral_class(self.settings, faces.class_names):
+            raise CannotTranslateError(f"{self.name}: {why}. Name one of these, or leave the setting out.")
         if len(faces) and (faces.channels, faces.size) != (self.channels, self.size):
             raise CannotTranslateError(
                 f"{self.name}: made for pictures of {self.size} px and {self.channels} channels, got {faces.size} px "

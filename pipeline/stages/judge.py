@@ -72,7 +72,7 @@ def _pretraining(artifacts: Artifacts, steps: int) -> Pretraining | None:
     """
     if not steps:
         return None
-    title = read_json_object(artifacts.pretraining / "about.json").get("title")
-    if title is None:
+    about = read_json_object(artifacts.pretraining / "about.json")
+    if about["title"] is None:
         raise InputError(Problem(str(artifacts.pretraining), "has no faces to learn from first", "run s2l prepare"))
-    return Pretraining(artifacts.pretraining / "faces", steps, str(title))
+    return Pretraining(artifacts.pretraining / "faces", steps, str(about["title"]), frozenset(about["left_out"]))

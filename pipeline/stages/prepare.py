@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
-from augment.core.errors import InputError
+from augment.core.errors import InputError, Problem
 from augment.faces.fold_choice import SET_ASIDE, report_folds
 from augment.faces.leakage import check_leakage
+from augment.faces.other_data_set import people_of_both, pictures_of_both
 from augment.faces.rare import set_aside_rare
 from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import SPLITS, read_faces
@@ -21,7 +22,13 @@ from pipeline.core.devices import processes_for
 from pipeline.core.stage import CommonParameters, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import Artifacts, move_into_place
-from pipeline.data_set import check_data_set, open_data_set, pretraining_data_set
+from pipeline.data_set import (
+    check_data_set,
+    naming_pretraining,
+    open_data_set,
+    open_pretraining,
+    pretraining_data_set,
+)
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.pretraining import PretrainingSettings
 from pipeline.stages.folds import fold_numbers
@@ -55,7 +62,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
     first = pretraining_data_set(parameters.judge.pretraining, dataset)
-    other_source = None if first is None else open_data_set(first, root)
+    other_source = None if first is None else open_pretraining(first, root)
     check_inputs([], [artifacts.faces, artifacts.pretraining])
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds", "judge"})
     with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
@@ -84,7 +91,9 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         _report_folds(report, faces, folds, parameters, scratch / "faces")
         for fold in fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
-        _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, parameters)
+        _prepare_pretraining(
+            first, other_source, scratch / "pretraining", artifacts, parameters, scratch / "faces", quarantine
+        )
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
@@ -96,12 +105,20 @@ def _prepare_pretraining(
     out: Path,
     artifacts: Artifacts,
     parameters: PrepareParameters,
+    own: Path,
+    quarantine: Path | None,
 ) -> None:
-    """Converts the faces that the judge learns from first; of none it writes that there are none."""
+    """Converts the faces that the judge learns from first; of none it writes that there are none.
+
+    Raises:
+        InputError: A face can't be read and there is no quarantine, or people or all pictures are the run's own.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    title = None
-    if data_set is not None and source is not None:
-        title = getattr(source, "title", data_set.source)
+    if data_set is None or source is None:
+        write_json(out / "about.json", {"title": None})
+        return
+    title = getattr(source, "title", f"{data_set.source}: {Path(data_set.root).name}")
+    with naming_pretraining():
         prepare_faces(
             source,
             out / "faces",
@@ -112,8 +129,24 @@ def _prepare_pretraining(
             annotation=data_set.annotation,
             annotation_cache=artifacts.scratch / "annotation",
             workers=processes_for(parameters.runtime.processes, "cpu"),
+            quarantine=None if quarantine is None else quarantine.with_name(f"pretraining-{quarantine.name}"),
         )
-    write_json(out / "about.json", {"title": title})
+    columns = ["face_id", "image", "subject", "source"]
+    other, faces = read_faces(out / "faces", columns=columns), read_faces(own, columns=columns)
+    if people := people_of_both(other, faces):
+        shown = ", ".join(people[:3]) + (", ..." if len(people) > 3 else "")
+        why = f"{len(people):,} people are the run's own ({shown}), whose test faces must not be learned"
+        raise InputError(Problem("params.yaml: judge.pretraining", why, "choose another data set"))
+    both = pictures_of_both(other, faces)
+    if len(both) == len(other):
+        why = f"all of its {len(other):,} pictures are the run's own, whose test faces must not be learned"
+        raise InputError(Problem("params.yaml: judge.pretraining", why, "choose another data set"))
+    if both:
+        LOG.warning(
+            f"judge.pretraining: {len(both):,} of {len(other):,} pictures of {title} are left out, as they are the "
+            f"same as pictures of the run's own, or look so; {next(iter(both))} looks like {next(iter(both.values()))}"
+        )
+    write_json(out / "about.json", {"title": title, "left_out": both})
 
 
 def _report_folds(

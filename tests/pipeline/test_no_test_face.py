@@ -81,6 +81,7 @@ def made(untouched: Path) -> dict[str, object]:
 def changed_copy(untouched: Path, folder: Path, split: str) -> Path:
     shutil.copytree(untouched / "artifacts" / "faces", folder / "artifacts" / "faces")
     shutil.copy2(untouched / "artifacts" / "folds.parquet", folder / "artifacts")
+    shutil.copytree(untouched / "artifacts" / "pretraining", folder / "artifacts" / "pretraining")
     shutil.copy2(untouched / "params.yaml", folder)
     assert replace_pictures(folder, split) > 10
     return folder

@@ -152,3 +152,12 @@ def test_a_run_that_can_not_serve_its_translators_is_told_before_it_prepares(
         with pytest.raises(InputError, match=r"params\.yaml: translators\.warp: warp needs landmarks"):
             refuse(tmp_path)
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_neutral_class_that_is_none_of_the_classes_is_known_beforehand() -> None:
+    values = yaml.safe_load(compose_profile(ROOT, ["scale=smoke"]))
+    values["translators"]["warp"]["settings"] = {"neutral_class": "calm"}
+    found = unmet_requirements(parse_parameters(values, where="params.yaml"), Faces("landmarks"))  # type: ignore[arg-type]
+    assert "neutral_class is 'calm', and the classes are happy, neutral" in found["warp"][0].why
+    values["translators"]["warp"]["settings"] = {"neutral_class": "happy"}
+    assert "warp" not in unmet_requirements(parse_parameters(values, where="params.yaml"), Faces("landmarks"))  # type: ignore[arg-type]

@@ -1,0 +1,44 @@
+"""Another data set beside the run's own: which of its pictures are the run's, and which people both name.
+
+What learns from another data set must not learn from this one's test faces by it.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from augment.faces.duplicates import fingerprint_faces, near_pairs
+
+
+def pictures_of_both(other: pa.Table, own: pa.Table) -> dict[str, str]:
+    """Faces of another data set whose picture is one of the run's own: the same, moved a little, or saved again.
+
+    Args:
+        other: The other faces, with `face_id` and `image`.
+        own: The run's, likewise, of any split.
+
+    Returns:
+        The other faces' ids, each with the id of one of the run's.
+    """
+    first, second = fingerprint_faces(other), fingerprint_faces(own)
+    return {first.face_ids[left]: second.face_ids[right] for left, right in near_pairs(first, second).tolist()}
+
+
+def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
+    """People whom both name, as one source names them; sorted.
+
+    Args:
+        other: The other faces, with `subject` and `source`.
+        own: The run's, likewise.
+    """
+    named = [
+        {
+            (source, subject)
+            for source, subject in zip(
+                table.column("source").to_pylist(), table.column("subject").to_pylist(), strict=True
+            )
+            if subject is not None
+        }
+        for table in (other, own)
+    ]
+    return sorted({subject for _, subject in named[0] & named[1]})
