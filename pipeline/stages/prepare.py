@@ -66,20 +66,8 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     check_inputs([], [artifacts.faces, artifacts.pretraining])
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds", "judge"})
     with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
-        report = prepare_faces(
-            source,
-            scratch / "faces",
-            image_size=dataset.image_size,
-            channels=dataset.channels,
-            classes=dataset.classes,
-            attribute=dataset.attribute,
-            pose_step=dataset.pose_step,
-            licence=dataset.licence,
-            annotation=dataset.annotation,
-            annotation_cache=artifacts.scratch / "annotation",
-            workers=processes_for(parameters.runtime.processes, "cpu"),
-            quarantine=quarantine,
-        )
+        workers = processes_for(parameters.runtime.processes, "cpu")
+        report = _convert(source, dataset, scratch / "faces", artifacts, workers, quarantine)
         for name, others in report.subject_spellings.items():
             LOG.info(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
         faces = read_faces(scratch / "faces")
@@ -92,11 +80,30 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         for fold in fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
         _prepare_pretraining(
-            first, other_source, scratch / "pretraining", artifacts, parameters, scratch / "faces", quarantine
+            first, other_source, scratch / "pretraining", artifacts, workers, scratch / "faces", quarantine
         )
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
+
+
+def _convert(
+    source: Source, data_set: DatasetSettings, out: Path, artifacts: Artifacts, workers: int, quarantine: Path | None
+) -> PreparationReport:
+    return prepare_faces(
+        source,
+        out,
+        image_size=data_set.image_size,
+        channels=data_set.channels,
+        classes=data_set.classes,
+        attribute=data_set.attribute,
+        pose_step=data_set.pose_step,
+        licence=data_set.licence,
+        annotation=data_set.annotation,
+        annotation_cache=artifacts.scratch / "annotation",
+        workers=workers,
+        quarantine=quarantine,
+    )
 
 
 def _prepare_pretraining(
@@ -104,7 +111,7 @@ def _prepare_pretraining(
     source: Source | None,
     out: Path,
     artifacts: Artifacts,
-    parameters: PrepareParameters,
+    workers: int,
     own: Path,
     quarantine: Path | None,
 ) -> None:
@@ -118,19 +125,10 @@ def _prepare_pretraining(
         write_json(out / "about.json", {"title": None})
         return
     title = getattr(source, "title", f"{data_set.source}: {Path(data_set.root).name}")
+    if quarantine is not None:
+        quarantine = quarantine.with_name(f"pretraining-{quarantine.name}")
     with naming_pretraining():
-        prepare_faces(
-            source,
-            out / "faces",
-            image_size=data_set.image_size,
-            channels=data_set.channels,
-            classes=data_set.classes,
-            licence=data_set.licence,
-            annotation=data_set.annotation,
-            annotation_cache=artifacts.scratch / "annotation",
-            workers=processes_for(parameters.runtime.processes, "cpu"),
-            quarantine=None if quarantine is None else quarantine.with_name(f"pretraining-{quarantine.name}"),
-        )
+        _convert(source, data_set, out / "faces", artifacts, workers, quarantine)
     columns = ["face_id", "image", "subject", "source"]
     other, faces = read_faces(out / "faces", columns=columns), read_faces(own, columns=columns)
     if people := people_of_both(other, faces):
