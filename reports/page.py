@@ -40,6 +40,7 @@ from reports.tables import (
     format_detectable,
     format_difference,
     format_p_value,
+    mixture_table,
     score_table,
     signed,
 )
@@ -356,17 +357,8 @@ def _accuracy_rows(data: ReportData) -> list[dict[str, Any]]:
 
 def _mixture_rows(data: ReportData) -> list[dict[str, str]]:
     return [
-        {
-            "arm": mixture,
-            "than": part,
-            "difference": signed(100 * comparison.main.value),
-            "low": signed(100 * comparison.main.low),
-            "high": signed(100 * comparison.main.high),
-            "detectable": f"{100 * comparison.main.detectable:.1f}",
-            "p": format_p_value(comparison.adjusted_p_value),
-            "verdict": comparison.cautious_verdict,
-        }
-        for (mixture, part), comparison in data.mixtures.items()
+        {str(key): format_cell(str(key), value) for key, value in row.items()}
+        for row in mixture_table(data).to_dict("records")
     ]
 
 

@@ -79,9 +79,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         _report_folds(report, faces, folds, parameters, scratch / "faces")
         for fold in fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
-        _prepare_pretraining(
-            first, other_source, scratch / "pretraining", artifacts, workers, scratch / "faces", quarantine
-        )
+        _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, workers, faces, quarantine)
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
@@ -112,7 +110,7 @@ def _prepare_pretraining(
     out: Path,
     artifacts: Artifacts,
     workers: int,
-    own: Path,
+    own: pa.Table,
     quarantine: Path | None,
 ) -> None:
     """Converts the faces that the judge learns from first; of none it writes that there are none.
@@ -129,13 +127,12 @@ def _prepare_pretraining(
         quarantine = quarantine.with_name(f"pretraining-{quarantine.name}")
     with naming_pretraining():
         _convert(source, data_set, out / "faces", artifacts, workers, quarantine)
-    columns = ["face_id", "image", "subject", "source"]
-    other, faces = read_faces(out / "faces", columns=columns), read_faces(own, columns=columns)
-    if people := people_of_both(other, faces):
+    other = read_faces(out / "faces", columns=["face_id", "image", "subject", "source"])
+    if people := people_of_both(other, own):
         shown = ", ".join(people[:3]) + (", ..." if len(people) > 3 else "")
         why = f"{len(people):,} people are the run's own ({shown}), whose test faces must not be learned"
         raise InputError(Problem("params.yaml: judge.pretraining", why, "choose another data set"))
-    both = pictures_of_both(other, faces)
+    both = pictures_of_both(other, own)
     if len(both) == len(other):
         why = f"all of its {len(other):,} pictures are the run's own, whose test faces must not be learned"
         raise InputError(Problem("params.yaml: judge.pretraining", why, "choose another data set"))
