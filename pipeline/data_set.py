@@ -13,6 +13,7 @@ from augment.faces.fold_choice import choose_folds
 from augment.faces.rare import rare_problems
 from augment.faces.splits import FoldSettings
 from augment.prepare.annotation import check_annotation
+from augment.prepare.prepare import wanted_classes
 from augment.sources import Source, open_source, source_names
 from augment.sources.base import known_splits, reading_notes
 from augment.sources.terms import licence_of
@@ -79,16 +80,12 @@ def open_pretraining(pretraining: DatasetSettings, root: Path) -> Source:
     """Opens the data set that the judge learns from first, and refuses what can be refused before a picture is read.
 
     Raises:
-        InputError: It can't be opened, its licence is unknown, or fewer than two of its classes are wanted.
+        InputError: It can't be opened, its licence is unknown, a wanted class is unknown, or fewer than two are wanted.
     """
     with naming_pretraining():
         source = open_data_set(pretraining, root)
         licence_of(source, pretraining.licence, where="licence")
-        classes = source.class_names if pretraining.classes is None else pretraining.classes
-        unknown = [name for name in classes if name not in source.class_names]
-        if unknown:
-            fix = f"use some of {', '.join(source.class_names)}"
-            raise InputError(Problem("classes", f"unknown: {', '.join(unknown)}", fix))
+        classes = wanted_classes(source, pretraining.classes)
         if len(classes) < 2:
             why = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}, of which nothing can be told apart"
             raise InputError(Problem("classes", why, "name two or more, or null for all"))
@@ -99,9 +96,9 @@ def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source
     """Checks the data set before any picture is read, and logs which splits will be used.
 
     Raises:
-        InputError: The licence of the faces is unknown, the packages that find landmarks are not installed, there is
-            only one class, `rare` names an unknown one, the source's own splits can't be kept, or there are more folds
-            than subjects (where the source knows its splits and subjects beforehand).
+        InputError: The licence of the faces is unknown, the packages that find landmarks are not installed, a class of
+            `classes` is unknown, there is only one class, `rare` names an unknown one, the source's own splits can't be
+            kept, or there are more folds than subjects (where the source knows its splits and subjects beforehand).
     """
     problems: list[Problem] = []
     try:
@@ -112,15 +109,8 @@ def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source
         check_annotation(dataset.annotation)
     except InputError as error:
         problems += error.problems
-    classes = dataset.classes or source.class_names
-    if dataset.attribute == "expression" and len(classes) < 2:
-        why = f"{dataset.source} has one class, {', '.join(classes)}: nothing to translate or classify"
-        fix = getattr(source, "purpose", "use faces of two or more classes")
-        problems.append(Problem("params.yaml: dataset.source", why, fix))
-    if dataset.rare is not None and dataset.attribute == "expression":  # other classes are known once faces are read
-        problems += [
-            replace(problem, where=f"params.yaml: {problem.where}") for problem in rare_problems(dataset.rare, classes)
-        ]
+    if dataset.attribute == "expression":  # classes of another attribute are known once faces are read
+        problems += _class_problems(dataset, source)
     for note in reading_notes(source):
         LOG.info(f"{dataset.source}: {note}")
     choice = None
@@ -139,3 +129,24 @@ def check_data_set(dataset: DatasetSettings, folds: FoldSettings, source: Source
             problems.append(Problem("params.yaml: folds.folds", why, f"use at most {len(subjects)}, or more subjects"))
     if problems:
         raise InputError(problems)
+
+
+def _class_problems(dataset: DatasetSettings, source: Source) -> list[Problem]:
+    """What is wrong with the classes of the run, and with those that it makes rare."""
+    try:
+        classes = wanted_classes(source, dataset.classes, where="params.yaml: dataset.classes")
+    except InputError as error:
+        return list(error.problems)
+    problems = []
+    if len(classes) < 2 and dataset.classes is None:
+        why = f"{dataset.source} has one class, {', '.join(classes)}: nothing to translate or classify"
+        fix = getattr(source, "purpose", "use faces of two or more classes")
+        problems.append(Problem("params.yaml: dataset.source", why, fix))
+    elif len(classes) < 2:
+        why = f"one class, {classes[0]}: nothing to translate or classify"
+        problems.append(Problem("params.yaml: dataset.classes", why, "name two or more, or null for all"))
+    if dataset.rare is not None:
+        problems += [
+            replace(problem, where=f"params.yaml: {problem.where}") for problem in rare_problems(dataset.rare, classes)
+        ]
+    return problems

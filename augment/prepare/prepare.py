@@ -265,7 +265,7 @@ def prepare_faces(
         stop_at_problem=quarantine is None,
     )
     source = with_attribute(looked_at, attribute, pose_step=pose_step)
-    wanted = _wanted_classes(source, classes)
+    wanted = wanted_classes(source, classes)
     if image_size < 8:
         raise InputError(Problem("image_size", f"{image_size} pixels are too few for a face", "use at least 8"))
     if channels not in (1, 3):
@@ -332,18 +332,28 @@ def _present(splits: Any) -> list[str]:
     return [split for split in (*SPLITS, "none") if split in found]
 
 
-def _wanted_classes(source: Source, classes: Sequence[str] | None) -> tuple[str, ...]:
+def wanted_classes(source: Source, classes: Sequence[str] | None, where: str = "classes") -> tuple[str, ...]:
+    """The classes that will be kept, in the new label order: all of the source where `classes` is None.
+
+    Args:
+        source: The data set.
+        classes: Names of its classes.
+        where: What a problem is to name: the setting that holds `classes`.
+
+    Raises:
+        InputError: A class is unknown to the source or named twice, or none is named.
+    """
     if classes is None:
         return tuple(source.class_names)
     problems = []
     unknown = [name for name in classes if name not in source.class_names]
     if unknown:
         fix = f"the source {source.name} has {', '.join(source.class_names)}"
-        problems.append(Problem("classes", f"unknown: {', '.join(unknown)}", fix))
+        problems.append(Problem(where, f"unknown: {', '.join(unknown)}", fix))
     if len(set(classes)) != len(classes):
-        problems.append(Problem("classes", "a class is named twice", "name each once"))
+        problems.append(Problem(where, "a class is named twice", "name each once"))
     if not classes:
-        problems.append(Problem("classes", "no class is left", "name some, or leave it out for all"))
+        problems.append(Problem(where, "no class is left", "name some, or leave it out for all"))
     if problems:
         raise InputError(problems)
     return tuple(classes)

@@ -96,8 +96,8 @@ def test_the_same_people_and_the_same_pictures_are_refused(tmp_path: Path) -> No
     ("change", "said"),
     [
         ("classes=[happy]", r"judge\.pretraining: classes: 1 class, .*two or more"),
-        ("classes=[]", r"judge\.pretraining: classes: 0 classes"),
-        ("classes=[happy, bogus]", r"judge\.pretraining: classes: unknown: bogus \(use some of .*happy"),
+        ("classes=[]", r"judge\.pretraining: classes: no class is left"),
+        ("classes=[happy, bogus]", r"judge\.pretraining: classes: unknown: bogus \(the source rig has .*happy"),
         ("settings={preset: nope}", r"judge\.pretraining: preset: 'nope' is no preset"),
         ("settings={preset: mug, foo: 3}", r"judge\.pretraining: preset mug: refuses its settings"),
     ],

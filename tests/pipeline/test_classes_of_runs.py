@@ -49,3 +49,21 @@ def test_a_run_of_one_class_is_refused_before_a_picture_is_read(
         with pytest.raises(InputError, match=message):
             stage(tmp_path)
     assert not (tmp_path / "artifacts" / "faces").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("[happy, bogus]", r"params\.yaml: dataset\.classes: unknown: bogus \(the source rig has .*happy"),
+        ("[happy, sad, happy]", r"params\.yaml: dataset\.classes: a class is named twice"),
+        ("[]", r"params\.yaml: dataset\.classes: no class is left"),
+        ("[happy]", r"params\.yaml: dataset\.classes: one class, happy: .*name two or more"),
+    ],
+)
+def test_wrong_classes_are_refused_before_a_face_is_drawn(tmp_path: Path, classes: str, message: str) -> None:
+    text = compose_profile(ROOT, ["scale=smoke", f"dataset.classes={classes}"])
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    for stage in (check, prepare):
+        with pytest.raises(InputError, match=message):
+            stage(tmp_path)
+    assert not (tmp_path / "artifacts" / "faces").exists()
