@@ -153,6 +153,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         for anchor, name, shown in (
             ("differences", "Differences", True),
             ("arms", "All arms", True),
+            ("mixtures", "Two translators", bool(context["mixtures"])),
             ("amount", "Accuracy against n", bool(context["against_n"])),
             ("classes", "Classes", True),
             ("galleries", "Galleries", bool(context["galleries"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_the_page_has_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     page = (tmp_path / "report" / "index.html").read_text()
     section = page[page.index('<section id="mixtures">') :].partition("</section>")[0]
     assert "warp-lssl-400" in section and f"{table['difference'][0]:+.1f}" in section
+    assert re.findall(r'<section id="(\w+)"', page) == re.findall(r'<li><a href="#(\w+)">', page)
 
 
 def test_a_run_without_mixtures_has_no_table(tmp_path: Path) -> None:
