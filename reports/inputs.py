@@ -200,6 +200,11 @@ def real_only_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) 
     return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in others]
 
 
+def landmark_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
+    """Those of the arms that are given the landmarks of a test face in place of its picture."""
+    return [name for name in names if arms.get(name, {}).get("kind") in LANDMARK_KINDS]
+
+
 def strongest_real_only(
     arms: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, ArmSummary], metric: Metric = "accuracy"
 ) -> str | None:

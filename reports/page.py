@@ -17,7 +17,7 @@ from augment.core.precision import PrecisionChoice
 from reports.colours import heat_step, heat_style
 from reports.cost import record_facts, record_rows
 from reports.figures import RenderedFigure, render_figures, row_shares
-from reports.inputs import Headline, ReportData, find_headline, real_only_arms
+from reports.inputs import Headline, ReportData, find_headline, landmark_arms, real_only_arms
 from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
 from reports.shortfalls import describe_sample, find_shortfalls
@@ -257,6 +257,12 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
         points.append(
             f"{headline.reference} is the strongest of {len(rivals)} arms without synthetic faces, and so the "
             "reference."
+        )
+    if given := landmark_arms(data.inputs.arms, data.summaries):
+        verb = "is" if len(given) == 1 else "are"
+        points.append(
+            f"{' and '.join(given)} {verb} given the landmarks of a test face in place of its picture (of embedded "
+            "faces exact ones), and so no reference for arms that see pictures."
         )
     if headline.reference != data.baseline:
         points.append(

@@ -68,6 +68,8 @@ def test_an_arm_that_is_given_landmarks_is_no_measure_of_pictures(inputs) -> Non
     data = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
     assert find_headline(data).reference == data.baseline == "classical"
     assert "warp-400" in data.summaries
+    said = "warp-400 is given the landmarks of a test face in place of its picture"
+    assert said in render_page(data) and said not in render_page(strongest)
     # Negative control: as a row of pictures it is the reference.
     arms["warp-400"] = {"kind": "hog"}
     assert load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS).baseline == "warp-400"
