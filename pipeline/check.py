@@ -31,6 +31,10 @@ def check(root: Path) -> None:
         open_source("helen", root / teacher.root, **teacher.settings)
     if (first := pretraining_data_set(parameters.judge.pretraining, parameters.dataset)) is not None:
         open_pretraining(first, root)
+    if parameters.classifier.class_balanced:
+        for name in (name for name, arm in parameters.arms.all().items() if arm.kind == "oversampled"):
+            why = "draws every class alike, and so do all arms by classifier.class_balanced"
+            LOG.warning(f"arm {name}: {why}; it is a `real` arm over again (leave one out)")
     counts = ", ".join(
         _count(number, unit)
         for number, unit in ((len(parameters.translators), "translator"), (len(parameters.arms.all()), "arm"))

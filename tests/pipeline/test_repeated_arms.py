@@ -1,0 +1,39 @@
+"""An arm that draws every class alike, where all arms do, is the real arm over again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.check import check
+from pipeline.profile import compose_profile
+
+ROOT = Path(__file__).parents[2]
+SAID = "arm oversampled: draws every class alike, and so do all arms"
+
+
+@pytest.mark.parametrize(("balanced", "warned"), [("true", True), ("false", False)])
+def test_check_names_an_arm_that_repeats_another(
+    balanced: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["scale=smoke", f"+classifier.class_balanced={balanced}", "+arms.real.oversampled={kind: oversampled}"]
+    (tmp_path / "params.yaml").write_text(compose_profile(ROOT, words), encoding="utf-8")
+    check(tmp_path)
+    assert (SAID in caplog.text) == warned
+
+
+@pytest.mark.parametrize("dataset", ["rig", "fer2013"])
+@pytest.mark.parametrize("experiment", ["standard", "baselines"])
+@pytest.mark.parametrize("scale", ["cpu", "long", "gpu", "paper"])
+def test_profiles_have_the_arm_where_it_differs(scale: str, experiment: str, dataset: str) -> None:
+    values: dict[str, Any] = yaml.safe_load(
+        compose_profile(ROOT, [f"scale={scale}", f"experiment={experiment}", f"dataset={dataset}"])
+    )
+    there = any(arm["kind"] == "oversampled" for arm in values["arms"]["real"].values())
+    if values["classifier"].get("class_balanced"):
+        assert not there
+    elif experiment == "baselines":
+        assert there
