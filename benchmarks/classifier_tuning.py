@@ -40,7 +40,9 @@ from pipeline.profile import compose_profile
 
 def warped_faces(train: FaceTensors, per_class: int, seed: int) -> FaceTensors:
     """As many faces of each class by `warp`, from random faces of the class that it prefers."""
-    translator = create_translator("warp", num_classes=len(train.class_names), channels=train.channels, size=train.size)
+    translator: Any = create_translator(
+        "warp", num_classes=len(train.class_names), channels=train.channels, size=train.size
+    )
     translator.fit(train)
     preferred = translator.preferred_sources(train.labels, train.class_names)
     allowed = np.arange(len(train)) if preferred is None else torch.nonzero(preferred)[:, 0].numpy()
@@ -67,7 +69,7 @@ def tuning_faces(cache: Path, dataset: Mapping[str, Any]) -> dict[str, FaceTenso
     tables = prepared_tables(
         folder,
         lambda: open_source(dataset["source"], root, **settings),
-        FoldSettings(kind="source"),
+        FoldSettings.model_validate({"kind": "source"}),
         image_size=size,
         channels=channels,
         rare=dataset.get("rare"),

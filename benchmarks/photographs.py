@@ -249,8 +249,8 @@ def crops_sheet(size: int = 128) -> Image.Image:
     """Photographs, what is found in them, and their crops by several settings."""
     detector = LandmarkDetector(LandmarkSettings(detector="dlib"))
     rows, names = [], []
-    for subject, expression, *how in PHOTOGRAPHS:
-        picture = photograph_of(subject, expression, *how, size=2 * size)
+    for subject, expression, yaw, middle, share, degrees in PHOTOGRAPHS:
+        picture = photograph_of(subject, expression, yaw, middle, share, degrees, 2 * size)
         small = np.asarray(Image.fromarray(picture).resize((size, size), Image.Resampling.LANCZOS))
         found = detector.detect(picture)
         shown = Image.fromarray(small)

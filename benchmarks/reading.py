@@ -9,6 +9,7 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from s2l_data import Faces
@@ -40,7 +41,12 @@ def write_exports(faces: FaceTensors, folder: Path) -> None:
     ]
     files = form_of("parquet", names).write(folder / "parquet", "train", rows, len(rows))
     form_of("imagefolder", names).write(folder / "imagefolder", "train", rows, len(rows))
-    about = {"schema_version": "1", "format": "parquet", "class_names": names, "files": {"train": files}}
+    about: dict[str, Any] = {
+        "schema_version": "1",
+        "format": "parquet",
+        "class_names": names,
+        "files": {"train": files},
+    }
     about |= {"size": faces.size, "channels": faces.channels}
     (folder / "parquet" / "dataset.json").write_text(json.dumps(about), encoding="utf-8")
 
@@ -53,7 +59,7 @@ def measure(*, size: int = 48, batch: int = 64, repeats: int = 3) -> list[Row]:
         kept = Faces(Path(home) / "parquet", keep_pixels=True)
         read = Compose([Grayscale(), PILToTensor()])
         loader = DataLoader(ImageFolder(f"{home}/imagefolder/train", transform=read), batch, shuffle=True)
-        mapped = DataLoader(decoded, batch, shuffle=True)  # type: ignore[arg-type]
+        mapped: DataLoader[Any] = DataLoader(decoded, batch, shuffle=True)  # type: ignore[arg-type]
 
         def epoch(faces: Faces) -> None:
             for images, labels in faces.batches(batch, shuffle=True):

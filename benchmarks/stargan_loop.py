@@ -21,6 +21,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from augment.core.precision import ComputedPrecision
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.training.loop import Run
 from augment.training.settings import TrainingSettings
@@ -35,6 +37,7 @@ from augment.translators import create_translator
 from benchmarks.measurements import Row, embedded_faces, seconds_by_turns
 
 DISCRIMINATOR_STEPS = 5  # of StarGAN's authors
+PRECISIONS: tuple[ComputedPrecision, ...] = ("float32", "bfloat16")
 PRODUCT_EDGES = (256, 512, 1024, 2048)
 
 
@@ -42,7 +45,7 @@ class Operations(TorchDispatchMode):
     """Counts floating-point operations; `FlopCounterMode` does so by module, which gradients of gradients forbid."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -53,7 +56,9 @@ class Operations(TorchDispatchMode):
         return found
 
 
-def our_round(faces: FaceTensors, size: int, width: int, batch: int, precision: str) -> tuple[Callable[[], None], int]:
+def our_round(
+    faces: FaceTensors, size: int, width: int, batch: int, precision: ComputedPrecision
+) -> tuple[Callable[[], None], int]:
     """A function that makes one generator step with its discriminator steps, and the number of parameters."""
     translator: Any = create_translator(
         "stargan",
@@ -74,7 +79,7 @@ def our_round(faces: FaceTensors, size: int, width: int, batch: int, precision: 
     )
     nowhere = Path(tempfile.gettempdir())  # nothing is written before the first log line
     run = Run(translator, faces, settings, nowhere, nowhere, 0, None, {})
-    return run.trial_step, sum(parameter.numel() for parameter in translator.parameters())
+    return partial(run.trial_step, precision), sum(parameter.numel() for parameter in translator.parameters())
 
 
 def authors_round(
@@ -107,7 +112,7 @@ def authors_round(
     return step, sum(parameter.numel() for network in networks for parameter in network.parameters())
 
 
-def product_speed(precision: str) -> float:
+def product_speed(precision: ComputedPrecision) -> float:
     """Operations a second of the fastest square matrix product; edges that would take a second or more are left out."""
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     best = 0.0
@@ -133,9 +138,10 @@ def measure(authors: Path | None, *, size: int = 64, width: int = 64, batch: int
     """The rows of the table; without the authors' code those against the ceiling alone."""
     faces = embedded_faces(size, 3)
     operations = operations_of_a_face(faces, size, width)
-    ceilings = {name: product_speed(name) for name in ("float32", "bfloat16")}
+    ceilings = {name: product_speed(name) for name in PRECISIONS}
     rows = []
-    for name, ceiling in ceilings.items():
+    for name in PRECISIONS:
+        ceiling = ceilings[name]
         # Where bfloat16 is emulated it is ten times slower, and one face says so.
         if ceiling < ceilings["float32"] / 2:
             batch, repeats = 1, 1

@@ -174,7 +174,7 @@ def with_figures(page: str, results: Sequence[Mapping[str, Any]], costs: Sequenc
     if not begin or not end:
         raise ValueError(f"the page lacks the marks {BEGIN} and {END}")
     by_recipe = {row["name"]: row for row in costs if row["settings"] == "recipe"}
-    rows = [by_recipe.get(row["name"], {}) | row for row in translation_rows(results)]
+    rows = [{**by_recipe.get(row["name"], {}), **row} for row in translation_rows(results)]
     columns = {
         "recipe": lambda row: f"`{row['name']}`",
         "untranslated": percent("recognition_untranslated"),

@@ -27,10 +27,10 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import pandas as pd
@@ -313,7 +313,10 @@ def main() -> None:
     """Shows for every translator, at one small budget, that it translates."""
 
 
-def folder_option(name: str, default: str, text: str) -> Any:
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def folder_option(name: str, default: str, text: str) -> Callable[[Command], Command]:
     return click.option(
         name,
         type=click.Path(file_okay=False, path_type=Path),
@@ -382,7 +385,7 @@ def cost(names: tuple[str, ...], cache: Path, results: Path, limit: float) -> No
             rows.append(cost_of(name, cache, published=True, limit=limit))
             click.echo(json.dumps(rows[-1]))
     # Rows of others stay, in the order of the recipes.
-    kept = pd.read_csv(results / "cost.csv").to_dict("records") if (results / "cost.csv").is_file() else []
+    kept: Any = pd.read_csv(results / "cost.csv").to_dict("records") if (results / "cost.csv").is_file() else []
     mine = {cost_key(row) for row in rows}
     order = list(recipes())
     rows = sorted(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import grimp
 
-from tools.imports_picture import PACKAGES, room_of
+from tools.code_dependencies import ROOMS as PACKAGES
+from tools.imports_picture import room_of
 
 PURPOSES = {
     "augment.core": "files, seeds, processes, errors",

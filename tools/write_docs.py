@@ -15,11 +15,11 @@ def generated(root: Path = ROOT) -> dict[Path, str]:
     reference = Path("docs/reference")
     texts = {reference / "parameters.md": parameters_page.page(root)}
     texts |= {reference / "api" / name: text for name, text in api_pages.pages().items()}
-    for page, write in (
-        (reference / "command-line.md", lambda text: command_line_page.page(root, text)),
-        (Path("docs/architecture.md"), lambda text: architecture_page.page(root, text)),
+    for page, renewed in (
+        (reference / "command-line.md", command_line_page.page),
+        (Path("docs/architecture.md"), architecture_page.page),
     ):
-        texts[page] = write((root / page).read_text(encoding="utf-8"))
+        texts[page] = renewed(root, (root / page).read_text(encoding="utf-8"))
     texts[Path("docs/imports.svg")] = architecture_page.picture_of_imports()
     return texts
 
