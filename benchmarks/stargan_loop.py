@@ -125,6 +125,12 @@ def product_speed(precision: ComputedPrecision) -> float:
     return best
 
 
+def speed_words(operations: float) -> str:
+    """Of operations a second."""
+    billions = operations / 1e9
+    return f"{billions:,.0f} Gflop/s" if billions >= 10 else f"{billions:.2g} Gflop/s"
+
+
 def operations_of_a_face(faces: FaceTensors, size: int, width: int) -> int:
     """Operations of a round for each face of its batches."""
     step, _ = our_round(faces, size, width, 1, "float32")
@@ -167,9 +173,9 @@ def measure(authors: Path | None, *, size: int = 64, width: int = 64, batch: int
         rows.append(
             Row(
                 f"StarGAN step, {name}, share of the ceiling",
-                f"{done / 1e9:.2g} Gflop/s",
+                speed_words(done),
                 f"matrix product, {name}",
-                f"{ceiling / 1e9:.2g} Gflop/s",
+                speed_words(ceiling),
                 done / ceiling,
             )
         )
