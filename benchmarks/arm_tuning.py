@@ -5,6 +5,7 @@ its synthetic faces, arms of `params.yaml` are trained as they are there, or wit
 
     python -m benchmarks.arm_tuning real_double_steps appearance_flow appearance_flow:share=0.25 --seed 0 --seed 1
     python -m benchmarks.arm_tuning warp:share=0.25,per_class=500 --root /data/run
+    python -m benchmarks.arm_tuning warp:per_class=null,fill_to=1000,share=0.5 --root /data/run
 
 Prints accuracy and balanced accuracy on the validation faces of the first fold, of each seed and their mean, and the
 processor seconds of a training, of one thread. Test faces are not even decoded. Where the classifier's settings choose
@@ -24,7 +25,7 @@ from pydantic import ValidationError
 from augment.core.errors import InputError
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
-from augment.faces.table import class_names, read_faces
+from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.arms import COLUMNS, read_synthetic, train_network
 from classifiers.evaluation import predict, score_predictions
@@ -77,7 +78,7 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
         for said, arm in chosen.items():
             folders = [artifacts.selected(translator) for translator in arm.translators]
             name = said.partition(":")[0]
-            table = read_synthetic(name, arm, folders, fold=FOLD, names=class_names(faces.schema))
+            table = read_synthetic(name, arm, folders, fold=FOLD, train=train)
             check_leakage(faces, folds, fold=FOLD, synthetic=table)
             synthetic[said] = None if table is None else face_tensors(table, size=train.size, channels=train.channels)
     except InputError as error:

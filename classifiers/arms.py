@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ from classifiers.evaluation import (
     score_predictions,
     write_predictions,
 )
+from classifiers.filling import class_counts, fill_classes, first_of_each_class
 from classifiers.models import save_classifier
 from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm, ClassicalKind
@@ -169,8 +171,9 @@ def run_arm(
         What was done, with the scores of every cell.
 
     Raises:
-        ArmRefusedError: The arm is `landmark_lda`, and faces have no landmarks.
-        InputError: Files are missing, or there are fewer synthetic faces than `per_class`.
+        ArmRefusedError: The arm is `landmark_lda`, and faces have no landmarks, or it fills classes up that all have
+            as many faces.
+        InputError: Files are missing, or there are fewer synthetic faces than the arm asks for.
         augment.faces.leakage.LeakageError: Something of a validation or test face would reach training.
     """
     if not seeds or len(set(seeds)) != len(seeds):
@@ -256,7 +259,7 @@ def _columns(arm: Arm) -> tuple[str, ...]:
 
 
 def read_synthetic(
-    name: str, arm: Arm, directories: Sequence[Path], *, fold: int, names: tuple[str, ...]
+    name: str, arm: Arm, directories: Sequence[Path], *, fold: int, train: FaceTensors
 ) -> pa.Table | None:
     """Reads an arm's synthetic faces of a fold: the first of each class by each of its translators.
 
@@ -265,24 +268,26 @@ def read_synthetic(
         arm: Its settings.
         directories: The folders of its translators, in their order.
         fold: The fold.
-        names: The classes of the real faces.
+        train: The fold's real training faces, whose classes are filled up where the arm does that.
 
     Returns:
         The rows, with `source_id` and `fold`; None for an arm without synthetic faces.
 
     Raises:
-        InputError: Files are missing, the classes are others, or there are fewer faces than `per_class`.
+        ArmRefusedError: The arm fills classes up, and none has fewer faces.
+        InputError: Files are missing, the classes are others, or there are fewer faces than the arm asks for.
     """
+    real = class_counts(train)
+    _check_something_to_fill(name, arm, real, fold)
     if not arm.is_synthetic:
         return None
     columns = (*COLUMNS, "source_id", "fold")
-    tables = {
-        translator: read_kept(directory / f"fold-{fold}", amount, columns=columns, only_kept=arm.selected)
-        for translator, directory, amount in zip(arm.translators, directories, arm.amounts(), strict=True)
-    }
-    for (translator, table), amount in zip(tables.items(), arm.amounts(), strict=True):
-        _check_enough(name, arm, translator, amount, table, names, fold)
-    return pa.concat_tables(list(tables.values()))
+    tables = []
+    for translator, directory, amounts in zip(arm.translators, directories, arm.amounts(real), strict=True):
+        table = read_kept(directory / f"fold-{fold}", max(amounts), columns=columns, only_kept=arm.selected)
+        _check_enough(name, arm, translator, amounts, table, train, fold)
+        tables.append(table.filter(first_of_each_class(table.column("label").to_numpy(), amounts)))
+    return pa.concat_tables(tables)
 
 
 def train_network(
@@ -313,6 +318,8 @@ def train_network(
     Returns:
         The network of the step that is kept, and its course.
     """
+    if arm.fill_to is not None:
+        train, synthetic = fill_classes(train, synthetic, arm.fill_to), None
     return train_classifier(
         settings,
         real=None if arm.kind == "synthetic_only" else train,
@@ -343,11 +350,11 @@ def _fold_faces(
     guard: bool = True,
 ) -> _FoldFaces:
     splits = fold_tables(faces, folds, fold)
-    synthetic_table = read_synthetic(name, arm, synthetic_dirs, fold=fold, names=class_names(faces.schema))
+    train = face_tensors(splits["train"])
+    synthetic_table = read_synthetic(name, arm, synthetic_dirs, fold=fold, train=train)
     if guard:
         # Here, where they are trained on: what lies on disk may have changed since it was assessed.
         check_leakage(faces, folds, fold=fold, synthetic=synthetic_table, pictures="synthetic")
-    train = face_tensors(splits["train"])
     shape = {"size": train.size, "channels": train.channels} if len(train) else {}
     validation, test = (face_tensors(splits[split], **shape) for split in ("validation", "test"))
     for split, found in (("train", train), ("validation", validation), ("test", test)):
@@ -363,31 +370,57 @@ def _fold_faces(
     return _FoldFaces(train=train, synthetic=synthetic, validation=validation, test=test)
 
 
+def _check_something_to_fill(name: str, arm: Arm, real: Sequence[int], fold: int) -> None:
+    """Refuses an arm that would be one of real faces over again."""
+    if arm.fill_to is not None and min(real) >= arm.fill_to:
+        has = f"({min(real):,} to {max(real):,})"
+        why = f"no class of fold {fold} has fewer than {arm.fill_to:,} real training faces {has}"
+        fix = f"raise it above {min(real):,}, or leave the arm out"
+        raise ArmRefusedError(Problem(f"arms.{arm.group}.{name}.fill_to", why, fix))
+
+
 def _check_enough(
-    name: str, arm: Arm, translator: str, amount: int, synthetic: pa.Table, names: tuple[str, ...], fold: int
+    name: str,
+    arm: Arm,
+    translator: str,
+    amounts: Sequence[int],
+    synthetic: pa.Table,
+    train: FaceTensors,
+    fold: int,
 ) -> None:
     """Refuses an arm that would silently train on fewer faces of a translator than it says."""
-    path = f"arms.{arm.group}.{name}"
+    path, names = f"arms.{arm.group}.{name}", train.class_names
     found = class_names(synthetic.schema)
     if found != names:
         why = f"the faces of {translator} have the classes {found}, the real ones {names}"
         raise InputError(Problem(f"{path}.translator", why, "synthesize again"))
     counts = np.bincount(synthetic.column("label").to_numpy(), minlength=len(names))
     kept = "kept " if arm.selected else ""
-    problems = [
-        Problem(f"fold {fold}, {class_name}", f"{count} {kept}synthetic faces by {translator}")
-        for class_name, count in zip(names, counts, strict=True)
-        if count < amount
-    ]
-    if problems:
-        enough = int(counts.min()) * len(arm.translators)
-        fix = f"lower {path}.per_class to {enough}" if enough else f"leave out {path}"
-        loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
-        raise InputError(
-            problems,
-            f"{path}.per_class asks for {amount} faces of each class by {translator}, and there are fewer;"
-            f" {fix}, raise synthesis.per_class{loosen}:",
+    wanted = "" if arm.fill_to is None else " of {:,} that it lacks"
+    short = {
+        label: Problem(
+            f"fold {fold}, {names[label]}",
+            f"{count} {kept}synthetic faces by {translator}" + wanted.format(amounts[label]),
         )
+        for label, count in enumerate(counts)
+        if count < amounts[label]
+    }
+    if not short:
+        return
+    loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
+    if arm.fill_to is None:
+        enough = int(counts.min()) * len(arm.translators)
+        said = f"per_class asks for {amounts[0]} faces of each class by {translator}"
+        fix = f"lower {path}.per_class to {enough}" if enough else f"leave out {path}"
+    else:
+        real = class_counts(train)
+        given = {label: math.floor(int(counts[label]) * len(arm.translators) / arm.share) for label in short}
+        said = f"fill_to asks for more faces by {translator}"
+        fix = f"lower {path}.fill_to to {min(real[label] + given[label] for label in short)}"
+    raise InputError(
+        list(short.values()),
+        f"{path}.{said}, and there are fewer; {fix}, raise synthesis.per_class{loosen}:",
+    )
 
 
 @lru_cache(maxsize=1)

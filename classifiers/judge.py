@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -267,13 +267,12 @@ def _judge_of_fold(
     if pretrained is not None:
         start = _load_pretrained(pretrained)
         about["pretrained"] = hashlib.sha256(pretrained.read_bytes()).hexdigest()
-    report = None if kept is None else _finished(kept, about, JudgeFold)
-    if report is None:
-        place = out if kept is None else kept
+
+    def train_in(place: Path) -> JudgeFold:
         trained, validated = _train(
             train, validation, settings, derive_seed(seed, "judge", fold), place, device, progress, start
         )
-        report = JudgeFold(
+        return JudgeFold(
             fold=fold,
             seed=seed,
             settings=settings.model_copy(update={"class_balanced": True, "augmentation": "classical"}),
@@ -284,10 +283,8 @@ def _judge_of_fold(
             precision=choice,
             pretraining=pretraining,
         )
-        if kept is not None:
-            _keep(kept, about, report)
-    _publish(kept, out, report)
-    return report
+
+    return _once(train_in, JudgeFold, about, kept, out)
 
 
 def _pretrain(
@@ -324,13 +321,12 @@ def _pretrain(
         cache=precision_cache,
     )
     about = _about(train, held_out, settings, seed, device)
-    report = None if kept is None else _finished(kept, about, PretrainedJudge)
-    if report is None:
-        place = out if kept is None else kept
+
+    def train_in(place: Path) -> PretrainedJudge:
         trained, scores = _train(
             train, held_out, settings, derive_seed(seed, "judge", "pretraining"), place, device, progress, None
         )
-        report = PretrainedJudge(
+        return PretrainedJudge(
             title=pretraining.title,
             steps=pretraining.steps,
             class_names=train.class_names,
@@ -338,10 +334,8 @@ def _pretrain(
             held_out=scores,
             seconds=trained.seconds,
         )
-        if kept is not None:
-            _keep(kept, about, report)
-    _publish(kept, out, report)
-    return report
+
+    return _once(train_in, PretrainedJudge, about, kept, out)
 
 
 def _check_other_pictures(other: FaceTensors, own: FaceTensors, title: str) -> None:
@@ -384,19 +378,31 @@ def _about(
     }
 
 
-def _keep(kept: Path, about: dict[str, Any], report: BaseModel) -> None:
-    """Says that a training is finished; the last thing that is written of it."""
-    record = {"about": about, "judge": report.model_dump(mode="json")}
-    atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
-    seal_folder(kept)
+def _once(
+    train_in: Callable[[Path], Report], form: type[Report], about: dict[str, Any], kept: Path | None, out: Path
+) -> Report:
+    """The report of a training that lies finished in `kept`, or of one that is done now; its files go to `out`.
 
-
-def _publish(kept: Path | None, out: Path, report: BaseModel) -> None:
-    """Copies what was kept, and writes the report beside it."""
-    if kept is not None:
+    Args:
+        train_in: Trains, and saves the weights in the folder that it is given.
+        form: Of the report.
+        about: What the training depends on.
+        kept: Where it is kept for a run that was killed; None: nowhere.
+        out: Where the run reads it.
+    """
+    if kept is None:
+        report = train_in(out)
+    else:
+        found = _finished(kept, about, form)
+        report = train_in(kept) if found is None else found
+        if found is None:
+            record = {"about": about, "judge": report.model_dump(mode="json")}
+            atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
+            seal_folder(kept)  # last, as it is what says that the training is finished
         with atomic_path(out / "weights.safetensors") as part:
             shutil.copyfile(kept / "weights.safetensors", part)
     atomic_write_text(out / "judge.json", json.dumps(report.model_dump(mode="json"), indent=1) + "\n")
+    return report
 
 
 def _frontal(faces: FaceTensors, frontal_yaw: float | None, where: str, kind: str) -> FaceTensors:

@@ -255,10 +255,17 @@ def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = Fa
     per_class = settings.get("per_class")
     amount = f"{per_class:,} per class" if isinstance(per_class, int) else "synthetic"
     makers = " and ".join(str(settings[key]) for key in ("translator", "second_translator") if settings.get(key))
+    filled, share = settings.get("fill_to"), settings.get("share", 0.5)
+    repeated = "rare classes repeated to balance"
+    added = f"real faces + {amount} by {makers}"
+    if filled is not None:
+        repeated = f"classes of fewer than {filled:,} repeated up to it"
+        alone = "" if share == 1 else f" ({share:.0%}) and by repeated ones"
+        added = f"real faces, classes of fewer than {filled:,} filled up to it by {makers}{alone}"
     words = {
         "real": "real faces",
-        "oversampled": "real faces, rare classes repeated to balance",
-        "synthetic": f"real faces + {amount} by {makers}",
+        "oversampled": f"real faces, {repeated}",
+        "synthetic": added,
         "synthetic_only": f"{amount} by {makers}, no real faces",
         "hog": "real faces; HOG features, support vector machine",
         "lbp": "real faces; LBP features, support vector machine",

@@ -187,14 +187,15 @@ def class_distance_table(data: ReportData) -> pd.DataFrame:
 def accuracy_against_n(data: ReportData) -> pd.DataFrame:
     """The accuracy for each number of synthetic faces, one series per translator and kind of mixing.
 
-    Every series begins with the baseline arm at n = 0. Columns: series, arm, n, and for accuracy and balanced accuracy
+    Every series begins with the baseline arm at n = 0. Arms that fill classes up have no one number, and stand in none.
+    Columns: series, arm, n, and for accuracy and balanced accuracy
     the value, its difference from the baseline arm, and a low and a high end: the baseline's value plus the ends of the
     difference's interval.
     """
     baseline = data.summaries[data.baseline]
     rows: list[dict[str, Any]] = []
     series: dict[str, list[str]] = {}
-    for name in data.synthetic_arms():
+    for name in (name for name in data.synthetic_arms() if data.arm(name).get("fill_to") is None):
         series.setdefault(_series_name(data.arm(name), data), []).append(name)
     for label, names in series.items():
         rows.append({"series": label, "arm": data.baseline, "n": 0} | _scores_against_n(baseline, baseline, None))

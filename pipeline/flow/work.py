@@ -218,7 +218,7 @@ def _arm(name: str, parameters: Mapping[str, Any], counts: FaceCounts | None) ->
         settings=[_per_step(classifier), arm.get("augmentation")],
         factors=[*_amounts(classifier), _number(arm, "steps_factor"), number, _folds(counts)],
         tasks=number * (_folds(counts) or 1),
-        synthetic_per_class=int(_number(arm, "per_class", 0)),
+        synthetic_per_class=int(_number(arm, "per_class", 0) or _number(arm, "fill_to", 0)),
     )
 
 

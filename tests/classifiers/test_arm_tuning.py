@@ -75,7 +75,7 @@ def test_arms_are_tried_with_the_settings_that_are_said_and_no_test_face_is_deco
     [
         ("stripez", "stripez"),
         ("stripes:shared=0.2", "shared: Extra inputs are not permitted"),
-        ("stripes:share=2", "share: Input should be less than 1"),
+        ("stripes:share=2", "share: Input should be less than or equal to 1"),
         ("stripes:per_class=9", "arms.synthetic.stripes.per_class asks for 9 faces of each class by stripes"),
         ("hog", "kind hog trains no network"),
         ("real:share=0.2", "kind real uses no synthetic faces"),

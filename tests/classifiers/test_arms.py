@@ -243,7 +243,7 @@ def test_faces_of_two_translators_are_half_and_half(data: Path, monkeypatch: pyt
     for fold, source in ((0, "a-0000"), (1, "test-0000")):
         write_synthetic(data / "other", fold=fold, per_class=6, source=source)
     mixed = BESIDE.model_copy(update={"second_translator": "dots", "per_class": 5})
-    assert mixed.translators == ("stripes", "dots") and mixed.amounts() == (3, 2)
+    assert mixed.translators == ("stripes", "dots") and mixed.amounts([16, 16, 16]) == ((3, 3, 3), (2, 2, 2))
     folders = [data / "synthetic", data / "other" / "synthetic"]
     report = run(data, "mixed", mixed, synthetic_dirs=folders, seeds=(0,))
     assert report.cells[0].synthetic_faces == 15
@@ -368,7 +368,7 @@ def test_good_arms(settings: dict) -> None:
         ({"kind": "synthetic", "per_class": 5}, "translator: kind synthetic needs one"),
         ({"kind": "synthetic", "translator": "warp"}, "per_class: kind synthetic needs a number"),
         ({"kind": "synthetic", "translator": "warp", "per_class": 0}, "greater than or equal to 1"),
-        ({"kind": "synthetic", "translator": "warp", "per_class": 5, "share": 1.0}, "less than 1"),
+        ({"kind": "synthetic", "translator": "warp", "per_class": 5, "share": 1.1}, "less than or equal to 1"),
         ({"kind": "synthetic_only", "translator": "warp", "per_class": 5, "share": 0.5}, "leave it out"),
         ({"kind": "real", "translator": "warp"}, "translator: kind real uses no synthetic faces"),
         ({"kind": "real", "share": 0.4}, "share: kind real uses no synthetic faces"),

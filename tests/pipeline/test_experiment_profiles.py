@@ -68,3 +68,14 @@ def test_the_first_of_more_faces_are_those_of_fewer() -> None:
         assert amounts[-1]["per_class"] <= values["synthesis"]["per_class"]
         if scale != "smoke":
             assert [arm["per_class"] for arm in amounts] == [500, 1000, 2000, 5000, 10000]
+
+
+@pytest.mark.parametrize("dataset", ["rig", "fer2013"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_arms_that_fill_classes_up_differ_in_what_fills_them(scale: str, dataset: str) -> None:
+    values = yaml.safe_load(compose_profile(ROOT, ["experiment=fill", f"scale={scale}", f"dataset={dataset}"]))
+    filling = [arm for arm in arms_of(values).values() if "fill_to" in arm]
+    assert len(filling) == 4 and len({(arm["fill_to"], arm["augmentation"]) for arm in filling}) == 1
+    assert {arm.get("share") for arm in filling} == {None, 0.5, 1.0}
+    assert set(values["translators"]) == {"warp", "appearance_flow"}
+    assert not values["classifier"]["class_balanced"]  # else a class is repeated anyway

@@ -80,6 +80,30 @@ def test_arms_are_described_by_what_sets_them_apart() -> None:
     assert describe_arm("longer", longer) == "real faces, classical augmentation, 2 times the steps"
     assert describe_arm("real", {**longer, "steps_factor": 1.0}) == "real faces, classical augmentation"
     assert "landmarks alone" in describe_arm("lda", {"kind": "landmark_lda"})
+    assert describe_arm("all", {"kind": "oversampled"}) == "real faces, rare classes repeated to balance"
+    repeated = {"kind": "oversampled", "fill_to": 1400, "share": 0.5}
+    assert describe_arm("repeated", repeated) == "real faces, classes of fewer than 1,400 repeated up to it"
+    filled = "real faces, classes of fewer than 1,400 filled up to it by warp"
+    half = {"kind": "synthetic", "translator": "warp", "per_class": None, "fill_to": 1400, "share": 0.5}
+    assert describe_arm("half", half) == f"{filled} (50%) and by repeated ones"
+    assert describe_arm("filled", half | {"share": 1.0}) == filled
+
+
+def test_arms_that_fill_classes_up_have_no_one_number_of_faces(inputs, tmp_path) -> None:
+    """They are compared like any, the repeated one as an arm of real faces; no line over n has them."""
+    arms = {
+        **inputs.arms,
+        "oversampled": {"kind": "oversampled", "fill_to": 500},
+        "lssl-400": {"kind": "synthetic", "translator": "lssl", "fill_to": 500, "share": 1.0},
+    }
+    filling = only(inputs.model_copy(update={"arms": arms}), "real", "oversampled", "lssl-400")
+    data = load_report_data(filling, SETTINGS)
+    assert data.baseline in ("real", "oversampled") and data.synthetic_arms() == ["lssl-400"]
+    assert accuracy_against_n(data).empty and draw_accuracy_against_n(data, LIGHT) is None
+    assert "filled up to it by lssl" in text_of(render_page(data))
+    build_report(filling, SETTINGS, tmp_path / "report")
+    beside = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
+    assert "lssl-400" not in set(accuracy_against_n(beside).arm) and "warp-400" in set(accuracy_against_n(beside).arm)
 
 
 def test_a_refused_arm_is_a_limitation_with_its_reason(inputs) -> None:
