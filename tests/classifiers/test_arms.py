@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
+from recorded_trainings import recorded_calls
 from striped_faces import NAMES, write_dataset, write_synthetic
 
 import classifiers.arms as arms
@@ -82,18 +83,6 @@ def test_every_fold_and_seed_is_tested_on_its_own_test_faces(data: Path) -> None
     assert [(row["fold"], row["seed"], row["step"]) for row in curve] == [
         (fold, seed, step) for fold in (0, 1) for seed in (0, 1) for step in (3, 6)
     ]
-
-
-def recorded_calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = []
-    train = arms.train_classifier
-
-    def record(settings: ClassifierSettings, **options: Any) -> Any:
-        calls.append(options)
-        return train(settings, **options)
-
-    monkeypatch.setattr(arms, "train_classifier", record)
-    return calls
 
 
 def test_what_reaches_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

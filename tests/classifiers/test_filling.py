@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
+from recorded_trainings import recorded_calls
 from striped_faces import NAMES, tensors, write_dataset, write_synthetic
 
-import classifiers.arms as arms
 from augment.core.errors import InputError
 from augment.faces.fold_choice import SET_ASIDE
 from classifiers.arms import ArmRefusedError, ArmReport, run_arm
@@ -149,27 +149,15 @@ def run(data: Path, arm: Arm) -> ArmReport:
     )
 
 
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    calls: list[dict[str, Any]] = []
-    train = arms.train_classifier
-
-    def record(settings: ClassifierSettings, **options: Any) -> Any:
-        calls.append(options)
-        return train(settings, **options)
-
-    monkeypatch.setattr(arms, "train_classifier", record)
-    return calls
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("share", "made", "again"), [(None, 0, 10), (0.3, 3, 7), (0.8, 8, 2)])
 def test_arms_differ_in_what_fills_a_class(
-    data: Path, seen: list[dict[str, Any]], share: float | None, made: int, again: int
+    data: Path, monkeypatch: pytest.MonkeyPatch, share: float | None, made: int, again: int
 ) -> None:
+    calls = recorded_calls(monkeypatch)
     arm = Arm(kind="oversampled", fill_to=16) if share is None else Arm(**FILLED, share=share)
     report = run(data, arm)
-    (call,) = seen
+    (call,) = calls
     assert call["synthetic"] is None and call["class_balanced"] is False
     assert class_counts(call["real"]) == [16, 16, 16]
     names = call["real"].face_ids
