@@ -7,9 +7,14 @@ its synthetic faces, arms of `params.yaml` are trained as they are there, or wit
     python -m benchmarks.arm_tuning warp:share=0.25,per_class=500 --root /data/run
     python -m benchmarks.arm_tuning warp:per_class=null,fill_to=1000,share=0.5 --root /data/run
 
-Prints accuracy and balanced accuracy on the validation faces of the first fold, of each seed and their mean, and the
-processor seconds of a training, of one thread. Test faces are not even decoded. Where the classifier's settings choose
-its step on validation faces, too (`classifier.select_by`), all arms' figures are a little high, alike.
+Prints accuracy and balanced accuracy on the validation faces of the first fold, of each seed and their mean, the recall
+of each class, and the processor seconds of a training, of one thread. Test faces are not even decoded. Where the
+classifier's settings choose its step on validation faces, too (`classifier.select_by`), all arms' figures are a little
+high, alike.
+
+Where a translator's faces fill some classes up (`fill_to`), what it leaves in a picture may become the mark of these
+classes. So its faces of the other classes, which nobody learned from, are shown to the classifier: how many does it
+take for one of the classes that were filled, and how many of the real validation faces of the same classes?
 """
 
 from __future__ import annotations
@@ -23,12 +28,15 @@ import yaml
 from pydantic import ValidationError
 
 from augment.core.errors import InputError
+from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.arms import COLUMNS, read_synthetic, train_network
 from classifiers.evaluation import predict, score_predictions
+from classifiers.filling import class_counts
+from classifiers.models import FaceClassifier
 from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm
 from pipeline.core.sections import load_sections
@@ -36,6 +44,7 @@ from pipeline.core.workspace import Artifacts
 from pipeline.stages.classify import ClassifyParameters
 
 FOLD = 0
+SHOWN = 200  # faces of each class that was not filled
 
 
 def changed_arm(said: str, parameters: ClassifyParameters) -> Arm:
@@ -57,6 +66,35 @@ def changed_arm(said: str, parameters: ClassifyParameters) -> Arm:
     if arm.kind in CLASSICAL_KINDS:
         raise click.UsageError(f"{said}: kind {arm.kind} trains no network; choose another arm")
     return arm
+
+
+def taken_for_filled(
+    model: FaceClassifier, arm: Arm, folders: list[Path], train: FaceTensors, validation: FaceTensors
+) -> tuple[float, float] | None:
+    """Which shares of the faces of classes that were not filled are taken for one that was.
+
+    Returns:
+        Of the translators' faces and of real validation faces; None where no class or every class is filled by them.
+    """
+    amounts = np.array(arm.amounts(class_counts(train))).sum(axis=0) if arm.fill_to is not None else np.zeros(0)
+    filled = np.flatnonzero(amounts)
+    others = [name for label, name in enumerate(train.class_names) if label not in filled]
+    if not len(filled) or not others:
+        return None
+    made = [
+        face_tensors(
+            read_kept(folder / f"fold-{FOLD}", SHOWN, classes=others, columns=COLUMNS),
+            size=train.size,
+            channels=train.channels,
+        )
+        for folder in folders
+    ]
+    real = validation.take(np.flatnonzero(~np.isin(validation.labels.numpy(), filled)))
+    shares = [
+        float(np.isin(np.concatenate([predict(model, faces).argmax(axis=1) for faces in sets]), filled).mean())
+        for sets in (made, [real])
+    ]
+    return shares[0], shares[1]
 
 
 @click.command(help=__doc__)
@@ -94,7 +132,8 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
     click.echo(f"{len(train):,} training and {len(validation):,} validation faces, {choice.sentence}")
     labels = validation.labels.numpy()
     for said, arm in chosen.items():
-        scores, seconds = [], []
+        scores, seconds, taken = [], [], []
+        folders = [artifacts.selected(translator) for translator in arm.translators]
         for seed in seeds:
             trained = train_network(
                 arm,
@@ -108,10 +147,20 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
             predicted = predict(trained.model, validation).argmax(axis=1)
             scores.append(score_predictions(labels, predicted, train.class_names))
             seconds.append(trained.processor_seconds)
+            if (shares := taken_for_filled(trained.model, arm, folders, train, validation)) is not None:
+                taken.append(shares)
         for name in ("accuracy", "balanced_accuracy"):
             found = [100 * getattr(score, name) for score in scores]
             each = ", ".join(f"{value:.1f}" for value in found)
             click.echo(f"{said}: {name.replace('_', ' ')} {np.mean(found):.1f} % ({each})")
+        known = {name for name, recall in scores[0].recall.items() if recall is not None}
+        recalls = {name: 100 * np.mean([score.recall[name] for score in scores]) for name in known}
+        each = ", ".join(f"{name} {recalls[name]:.1f}" for name in train.class_names if name in known)
+        click.echo(f"{said}: recall % {each}")
+        if taken:
+            made, real = 100 * np.mean(taken, axis=0)
+            faces = f"{made:.1f} % of its faces and {real:.1f} % of real ones"
+            click.echo(f"{said}: of the other classes, {faces} are taken for one that was filled")
         click.echo(f"{said}: {np.mean(seconds):.0f} processor seconds each")
 
 

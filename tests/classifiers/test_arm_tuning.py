@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
 from striped_faces import write_dataset, write_synthetic
 
 import classifiers.arms as arms
+from augment.faces.fold_choice import SET_ASIDE
 from benchmarks import arm_tuning
 
 pytestmark = pytest.mark.slow
@@ -93,3 +97,22 @@ def test_faces_made_from_a_test_face_are_refused(run: Path) -> None:
     (place / "synthetic" / "fold-0").rename(place / "selected" / "stripes.s2l" / "fold-0")
     code, output = call(run, "stripes")
     assert code == 2 and "test-0000" in output
+
+
+def test_a_translators_faces_of_classes_that_were_not_filled_are_shown_to_the_classifier(run: Path) -> None:
+    folds = pq.read_table(run / "artifacts" / "folds.parquet").to_pylist()
+    happy = [row for row in folds if row["split"] == "train" and int(row["face_id"][-4:]) % 3 == 1]
+    for row in happy[6:]:
+        row["split"] = SET_ASIDE
+    pq.write_table(pa.Table.from_pylist(folds), run / "artifacts" / "folds.parquet")
+    code, output = call(run, "stripes:per_class=null,fill_to=10,share=1", "real:kind=oversampled,fill_to=10")
+    assert code == 0, output
+    said = re.findall(
+        r"^(\S+): of the other classes, ([\d.]+) % of its faces and ([\d.]+) % of real ones", output, re.M
+    )
+    assert [name for name, *_ in said] == ["stripes:per_class=null,fill_to=10,share=1"]  # nobody's faces in the other
+    assert all(0 <= float(share) <= 100 for share in said[0][1:])
+    assert output.count(": recall % angry ") == 2
+    # Every class is short of 20: none is left whose faces nobody learned from.
+    code, output = call(run, "stripes:per_class=null,fill_to=20,share=0.2")
+    assert code == 0 and "of the other classes" not in output
