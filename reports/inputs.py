@@ -260,7 +260,7 @@ def describe_arm(name: str, settings: Mapping[str, Any], *, selection: bool = Fa
     added = f"real faces + {amount} by {makers}"
     if filled is not None:
         repeated = f"classes of fewer than {filled:,} repeated up to it"
-        alone = "" if share == 1 else f" ({share:.0%}) and by repeated ones"
+        alone = "" if share == 1 else f" ({100 * share:g} %) and by repeated ones"
         added = f"real faces, classes of fewer than {filled:,} filled up to it by {makers}{alone}"
     words = {
         "real": "real faces",

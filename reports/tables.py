@@ -312,8 +312,8 @@ def published_variant(name: str) -> str:
 def _published_key(name: str, data: ReportData) -> str:
     settings = data.arm(name)
     kind = settings.get("kind")
-    if kind == "synthetic" and settings.get("second_translator"):
-        return ""
+    if kind == "synthetic" and (settings.get("second_translator") or settings.get("fill_to")):
+        return ""  # nobody has published any
     if kind == "synthetic":
         return f"utility:{published_variant(str(settings.get('translator')))}"
     if kind in ("hog", "lbp"):

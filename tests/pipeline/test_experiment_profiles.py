@@ -79,3 +79,4 @@ def test_arms_that_fill_classes_up_differ_in_what_fills_them(scale: str, dataset
     assert {arm.get("share") for arm in filling} == {None, 0.5, 1.0}
     assert set(values["translators"]) == {"warp", "appearance_flow"}
     assert not values["classifier"]["class_balanced"]  # else a class is repeated anyway
+    assert filling[0]["fill_to"] <= 2 * values["synthesis"]["per_class"]  # half of what is lacking is always there

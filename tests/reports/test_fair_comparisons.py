@@ -17,7 +17,7 @@ from reports.page import render_page
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.shortfalls import find_shortfalls
 from reports.statistics import HELPED, HURT
-from reports.tables import accuracy_against_n, signed
+from reports.tables import accuracy_against_n, accuracy_table, signed
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +85,7 @@ def test_arms_are_described_by_what_sets_them_apart() -> None:
     assert describe_arm("repeated", repeated) == "real faces, classes of fewer than 1,400 repeated up to it"
     filled = "real faces, classes of fewer than 1,400 filled up to it by warp"
     half = {"kind": "synthetic", "translator": "warp", "per_class": None, "fill_to": 1400, "share": 0.5}
-    assert describe_arm("half", half) == f"{filled} (50%) and by repeated ones"
+    assert describe_arm("half", half) == f"{filled} (50 %) and by repeated ones"
     assert describe_arm("filled", half | {"share": 1.0}) == filled
 
 
@@ -99,6 +99,7 @@ def test_arms_that_fill_classes_up_have_no_one_number_of_faces(inputs, tmp_path)
     filling = only(inputs.model_copy(update={"arms": arms}), "real", "oversampled", "lssl-400")
     data = load_report_data(filling, SETTINGS)
     assert data.baseline in ("real", "oversampled") and data.synthetic_arms() == ["lssl-400"]
+    assert accuracy_table(data).set_index("arm").published["lssl-400"] == ""  # of LSSL's faces, 87.40 are of other arms
     assert accuracy_against_n(data).empty and draw_accuracy_against_n(data, LIGHT) is None
     assert "filled up to it by lssl" in text_of(render_page(data))
     build_report(filling, SETTINGS, tmp_path / "report")
