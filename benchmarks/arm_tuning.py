@@ -68,33 +68,29 @@ def changed_arm(said: str, parameters: ClassifyParameters) -> Arm:
     return arm
 
 
-def taken_for_filled(
-    model: FaceClassifier, arm: Arm, folders: list[Path], train: FaceTensors, validation: FaceTensors
-) -> tuple[float, float] | None:
-    """Which shares of the faces of classes that were not filled are taken for one that was.
+def faces_of_other_classes(
+    arm: Arm, folders: list[Path], train: FaceTensors, validation: FaceTensors
+) -> tuple[np.ndarray, list[FaceTensors], FaceTensors] | None:
+    """What tells whether a translator's traces became the mark of the classes that it filled.
 
     Returns:
-        Of the translators' faces and of real validation faces; None where no class or every class is filled by them.
+        The labels that were filled, and faces of the others: each translator's, and the real validation faces. None
+        where no class or every class is filled by them.
     """
     amounts = np.array(arm.amounts(class_counts(train))).sum(axis=0) if arm.fill_to is not None else np.zeros(0)
     filled = np.flatnonzero(amounts)
     others = [name for label, name in enumerate(train.class_names) if label not in filled]
     if not len(filled) or not others:
         return None
-    made = [
-        face_tensors(
-            read_kept(folder / f"fold-{FOLD}", SHOWN, classes=others, columns=COLUMNS),
-            size=train.size,
-            channels=train.channels,
-        )
-        for folder in folders
-    ]
-    real = validation.take(np.flatnonzero(~np.isin(validation.labels.numpy(), filled)))
-    shares = [
-        float(np.isin(np.concatenate([predict(model, faces).argmax(axis=1) for faces in sets]), filled).mean())
-        for sets in (made, [real])
-    ]
-    return shares[0], shares[1]
+    tables = [read_kept(folder / f"fold-{FOLD}", SHOWN, classes=others, columns=COLUMNS) for folder in folders]
+    made = [face_tensors(table, size=train.size, channels=train.channels) for table in tables]
+    return filled, made, validation.take(np.flatnonzero(~np.isin(validation.labels.numpy(), filled)))
+
+
+def share_taken(model: FaceClassifier, faces: list[FaceTensors], labels: np.ndarray) -> float:
+    """Which share of the faces is taken for one of these classes."""
+    predicted = np.concatenate([predict(model, some).argmax(axis=1) for some in faces])
+    return float(np.isin(predicted, labels).mean())
 
 
 @click.command(help=__doc__)
@@ -113,12 +109,14 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
         if not len(validation):
             raise click.UsageError("the run has no validation faces; change the folds' shares")
         synthetic: dict[str, FaceTensors | None] = {}
+        others = {}
         for said, arm in chosen.items():
             folders = [artifacts.selected(translator) for translator in arm.translators]
             name = said.partition(":")[0]
             table = read_synthetic(name, arm, folders, fold=FOLD, train=train)
             check_leakage(faces, folds, fold=FOLD, synthetic=table)
             synthetic[said] = None if table is None else face_tensors(table, size=train.size, channels=train.channels)
+            others[said] = faces_of_other_classes(arm, folders, train, validation)
     except InputError as error:
         raise click.UsageError(str(error)) from error
     settings, choice = chosen_precision(
@@ -133,7 +131,6 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
     labels = validation.labels.numpy()
     for said, arm in chosen.items():
         scores, seconds, taken = [], [], []
-        folders = [artifacts.selected(translator) for translator in arm.translators]
         for seed in seeds:
             trained = train_network(
                 arm,
@@ -147,20 +144,20 @@ def main(arms: tuple[str, ...], seeds: tuple[int, ...], root: Path) -> None:
             predicted = predict(trained.model, validation).argmax(axis=1)
             scores.append(score_predictions(labels, predicted, train.class_names))
             seconds.append(trained.processor_seconds)
-            if (shares := taken_for_filled(trained.model, arm, folders, train, validation)) is not None:
-                taken.append(shares)
+            if (shown := others[said]) is not None:
+                filled, made, real = shown
+                taken.append([share_taken(trained.model, faces, filled) for faces in (made, [real])])
         for name in ("accuracy", "balanced_accuracy"):
             found = [100 * getattr(score, name) for score in scores]
             each = ", ".join(f"{value:.1f}" for value in found)
             click.echo(f"{said}: {name.replace('_', ' ')} {np.mean(found):.1f} % ({each})")
-        known = {name for name, recall in scores[0].recall.items() if recall is not None}
-        recalls = {name: 100 * np.mean([score.recall[name] for score in scores]) for name in known}
-        each = ", ".join(f"{name} {recalls[name]:.1f}" for name in train.class_names if name in known)
+        known = [name for name, recall in scores[0].recall.items() if recall is not None]
+        each = ", ".join(f"{name} {100 * np.mean([score.recall[name] for score in scores]):.1f}" for name in known)
         click.echo(f"{said}: recall % {each}")
         if taken:
-            made, real = 100 * np.mean(taken, axis=0)
-            faces = f"{made:.1f} % of its faces and {real:.1f} % of real ones"
-            click.echo(f"{said}: of the other classes, {faces} are taken for one that was filled")
+            of_made, of_real = 100 * np.mean(taken, axis=0)
+            shares = f"{of_made:.1f} % of its faces and {of_real:.1f} % of real ones"
+            click.echo(f"{said}: of the other classes, {shares} are taken for one that was filled")
         click.echo(f"{said}: {np.mean(seconds):.0f} processor seconds each")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +39,7 @@ from classifiers.evaluation import (
     score_predictions,
     write_predictions,
 )
-from classifiers.filling import class_counts, fill_classes, first_of_each_class
+from classifiers.filling import class_counts, fill_classes
 from classifiers.models import save_classifier
 from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm, ClassicalKind
@@ -284,9 +283,10 @@ def read_synthetic(
     columns = (*COLUMNS, "source_id", "fold")
     tables = []
     for translator, directory, amounts in zip(arm.translators, directories, arm.amounts(real), strict=True):
-        table = read_kept(directory / f"fold-{fold}", max(amounts), columns=columns, only_kept=arm.selected)
+        wanted = dict(zip(train.class_names, amounts, strict=True))
+        table = read_kept(directory / f"fold-{fold}", wanted, columns=columns, only_kept=arm.selected)
         _check_enough(name, arm, translator, amounts, table, train, fold)
-        tables.append(table.filter(first_of_each_class(table.column("label").to_numpy(), amounts)))
+        tables.append(table)
     return pa.concat_tables(tables)
 
 
@@ -394,32 +394,32 @@ def _check_enough(
     if found != names:
         why = f"the faces of {translator} have the classes {found}, the real ones {names}"
         raise InputError(Problem(f"{path}.translator", why, "synthesize again"))
-    counts = np.bincount(synthetic.column("label").to_numpy(), minlength=len(names))
+    counts = np.bincount(synthetic.column("label").to_numpy(), minlength=len(names)).tolist()
     kept = "kept " if arm.selected else ""
-    wanted = "" if arm.fill_to is None else " of {:,} that it lacks"
-    short = {
-        label: Problem(
-            f"fold {fold}, {names[label]}",
-            f"{count} {kept}synthetic faces by {translator}" + wanted.format(amounts[label]),
-        )
-        for label, count in enumerate(counts)
-        if count < amounts[label]
-    }
+    short = [label for label, count in enumerate(counts) if count < amounts[label]]
     if not short:
         return
-    loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
     if arm.fill_to is None:
-        enough = int(counts.min()) * len(arm.translators)
-        said = f"per_class asks for {amounts[0]} faces of each class by {translator}"
-        fix = f"lower {path}.per_class to {enough}" if enough else f"leave out {path}"
+        key, least = "per_class", 1
+        asked = f"{amounts[0]} faces of each class by {translator}"
+        enough = min(counts) * len(arm.translators)
     else:
         real = class_counts(train)
-        given = {label: math.floor(int(counts[label]) * len(arm.translators) / arm.share) for label in short}
-        said = f"fill_to asks for more faces by {translator}"
-        fix = f"lower {path}.fill_to to {min(real[label] + given[label] for label in short)}"
+        key, least = "fill_to", min(real) + 1  # up to fewer, nothing is filled
+        asked = f"more faces by {translator}"
+        enough = min(arm.most_to_fill(real[label], counts[label]) for label in short)
+    fix = f"lower {path}.{key} to {enough}" if enough >= least else f"leave out {path}"
+    loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
     raise InputError(
-        list(short.values()),
-        f"{path}.{said}, and there are fewer; {fix}, raise synthesis.per_class{loosen}:",
+        [
+            Problem(
+                f"fold {fold}, {names[label]}",
+                f"{counts[label]} {kept}synthetic faces by {translator}"
+                + ("" if arm.fill_to is None else f" of {amounts[label]:,} that it lacks"),
+            )
+            for label in short
+        ],
+        f"{path}.{key} asks for {asked}, and there are fewer; {fix}, raise synthesis.per_class{loosen}:",
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 
@@ -13,22 +11,6 @@ from augment.faces.tensors import FaceTensors
 def class_counts(faces: FaceTensors) -> list[int]:
     """How many faces of each class there are, in label order."""
     return torch.bincount(faces.labels, minlength=len(faces.class_names)).tolist()
-
-
-def first_of_each_class(labels: np.ndarray, amounts: Sequence[int]) -> np.ndarray:
-    """Which rows are among the first of their class.
-
-    Args:
-        labels: int [N].
-        amounts: How many of each class; one number a label.
-
-    Returns:
-        bool [N].
-    """
-    chosen = np.zeros(len(labels), bool)
-    for label, amount in enumerate(amounts):
-        chosen[np.flatnonzero(labels == label)[:amount]] = True
-    return chosen
 
 
 def fill_classes(real: FaceTensors, synthetic: FaceTensors | None, fill_to: int) -> FaceTensors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -136,9 +137,23 @@ class Arm(BaseModel):
         if self.fill_to is None:
             totals = [self.per_class or 0] * len(real)
         else:
-            totals = [math.ceil(self.share * max(self.fill_to - count, 0)) for count in real]
+            totals = [math.ceil(self._exact_share * max(self.fill_to - count, 0)) for count in real]
         makers = len(self.translators)
         return tuple(tuple(total // makers + (place < total % makers) for total in totals) for place in range(makers))
+
+    def most_to_fill(self, real: int, made: int) -> int:
+        """The greatest `fill_to` for which a class needs no more of each translator's faces than there are.
+
+        Args:
+            real: Real training faces of the class.
+            made: Faces of it by each translator.
+        """
+        return real + math.floor(made * len(self.translators) / self._exact_share)
+
+    @property
+    def _exact_share(self) -> Fraction:
+        """As it was written: 0.17 of 300 is 51, where floats round up to 52."""
+        return Fraction(str(self.share))
 
     def steps(self, settings: ClassifierSettings) -> int | None:
         """Optimizer steps of its classifier, at least 1; None for kinds without a network."""

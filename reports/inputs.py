@@ -62,7 +62,7 @@ class ReportInputs(BaseModel):
     )
     precisions: dict[str, PrecisionChoice] = Field(default={}, description="Arm -> precision of its networks.")
     refused: tuple[Refusal, ...] = ()
-    refused_arms: dict[str, str] = Field(default={}, description="Arm that was refused for itself -> reason.")
+    refused_arms: dict[str, str] = Field(default={}, description="Arm that was refused -> reason.")
     notes: tuple[str, ...] = Field(default=(), description="Further limitations to list on the page.")
     params: dict[str, Any] = Field(default={}, description="All parameters of the run.")
     environment: dict[str, str] = Field(default={}, description="Machine and versions; see `reports.environment`.")

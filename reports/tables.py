@@ -25,6 +25,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
     """One row per arm: its training set, results, the paired difference, and published results.
 
     `difference`, `low`, `high`, `p_holm` and `verdict` are of the metric that the report leads with, named in `metric`.
+    `synthetic_per_class` is empty where classes were filled up, each by another number.
     `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`);
     `p_holm` is the p-value of the difference, adjusted for the number of arms (`reports.statistics.holm`).
     """
@@ -34,7 +35,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
         row: dict[str, Any] = {
             "arm": name,
             "training": data.describe(name),
-            "synthetic_per_class": settings.get("per_class") or 0,
+            "synthetic_per_class": None if settings.get("fill_to") else settings.get("per_class") or 0,
             "runs": summary.runs,
             "test_faces": data.predictions[name].rows["face_id"].nunique(),
             "accuracy": _percent(summary.accuracy),
@@ -63,7 +64,8 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
         row["data"] = data.inputs.data_name
         row["published"], row["published_data"] = describe_published(published_for(_published_key(name, data)))
         rows.append(row)
-    return pd.DataFrame(rows)
+    # As objects, whole numbers stay so beside a missing one.
+    return pd.DataFrame(rows).astype({"synthetic_per_class": object})
 
 
 def recall_table(data: ReportData) -> pd.DataFrame:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from augment.faces.table import data_files, read_class_names
 
 def read_kept(
     directory: Path,
-    per_class: int | None = None,
+    per_class: int | Mapping[str, int] | None = None,
     *,
     classes: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
@@ -29,7 +30,7 @@ def read_kept(
     Args:
         directory: A dataset directory written by synthesis or by selection. Where selection never ran (`kept` is
             null), every face counts as kept.
-        per_class: How many of each class; all by default.
+        per_class: How many of each class, or of each by its name; all by default. Of a class that isn't named, none.
         classes: Which classes; all by default.
         columns: Which columns; all by default.
         only_kept: False reads rejected faces too.
@@ -45,15 +46,16 @@ def read_kept(
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise InputError(Problem(str(directory), f"has no class {', '.join(unknown)}", f"it has {', '.join(names)}"))
+    enough = _amounts(per_class, wanted)
     parts: dict[str, list[pa.Table]] = {name: [] for name in wanted}
     counts: Counter[str] = Counter()
     files = data_files(directory)
     for file in files:
         with pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
-                if per_class is not None and all(counts[name] >= per_class for name in wanted):
+                if all(counts[name] >= enough[name] for name in wanted):
                     break
-                if per_class is not None and _is_satisfied(parquet, group, names, counts, wanted, per_class):
+                if _is_satisfied(parquet, group, names, counts, enough):
                     continue
                 marks = parquet.read_row_group(group, columns=["label_name", "kept"])
                 labels = np.asarray(marks.column("label_name").to_pylist(), dtype=object)
@@ -61,7 +63,7 @@ def read_kept(
                 chosen: dict[str, np.ndarray] = {}
                 for name in wanted:
                     rows = np.flatnonzero((labels == name) & (kept if only_kept else True))
-                    rows = rows if per_class is None else rows[: max(per_class - counts[name], 0)]
+                    rows = rows[: max(enough[name] - counts[name], 0)]
                     if len(rows):
                         chosen[name] = rows
                         counts[name] += len(rows)
@@ -77,8 +79,15 @@ def read_kept(
     return pa.concat_tables(tables)
 
 
+def _amounts(per_class: int | Mapping[str, int] | None, wanted: Sequence[str]) -> dict[str, int]:
+    """How many faces of each wanted class are enough."""
+    if isinstance(per_class, Mapping):
+        return {name: per_class.get(name, 0) for name in wanted}
+    return dict.fromkeys(wanted, sys.maxsize if per_class is None else per_class)
+
+
 def _is_satisfied(
-    parquet: pq.ParquetFile, group: int, names: Sequence[str], counts: Counter[str], wanted: Sequence[str], enough: int
+    parquet: pq.ParquetFile, group: int, names: Sequence[str], counts: Counter[str], enough: Mapping[str, int]
 ) -> bool:
     """Whether a row group can be skipped: its statistics say that it holds one class, of which there are enough."""
     metadata = parquet.metadata.row_group(group)
@@ -86,5 +95,5 @@ def _is_satisfied(
         column = metadata.column(index)
         if column.path_in_schema == "label" and column.is_stats_set and column.statistics.has_min_max:
             low, high = column.statistics.min, column.statistics.max
-            return low == high and (names[low] not in wanted or counts[names[low]] >= enough)
+            return low == high and counts[names[low]] >= enough.get(names[low], 0)
     return False

@@ -62,12 +62,6 @@ def report(root: Path) -> None:
     ran = [name for name, refusal in refusals.items() if refusal is None]
     arm_refusals = {name: refusal_in(artifacts.arm(name)) for name in arms}
     ran_arms = [name for name, refusal in arm_refusals.items() if refusal is None]
-    # An arm without a translator was refused for itself.
-    refused_arms = {
-        name: refusal["reason"]
-        for name, refusal in arm_refusals.items()
-        if refusal is not None and arms[name].translator is None
-    }
     build_report(
         ReportInputs(
             data_name=_data_name(parameters.dataset),
@@ -81,7 +75,7 @@ def report(root: Path) -> None:
             precisions=_precisions(artifacts, ran_arms),
             selections={name: artifacts.selected(name) for name in ran},
             refused=tuple(Refusal.model_validate(refusal) for refusal in refusals.values() if refusal is not None),
-            refused_arms=refused_arms,
+            refused_arms={name: refusal["reason"] for name, refusal in arm_refusals.items() if refusal is not None},
             notes=(*parsing_notes(artifacts.parsing), *pretraining_notes(artifacts.judge)),
             params=read_values(root / "params.yaml"),
             environment=describe_environment(name_of(str(device))),

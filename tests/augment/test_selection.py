@@ -225,6 +225,10 @@ def test_read_kept_reads_the_first_kept_faces_of_each_class(tmp_path: Path) -> N
     assert read_kept(directory, 12, only_kept=False).column("kept").null_count == 0
     assert len(read_kept(directory)) == sum(map(len, expected.values()))
     assert len(read_kept(tmp_path / "synthetic", 25)) == 75
+    first, second, _ = CLASSES
+    of_each = read_kept(directory, {first: 2, second: 5}, columns=["face_id"]).column("face_id").to_pylist()
+    assert of_each == expected[first][:2] + expected[second][:5]
+    assert len(read_kept(directory, {name: 10_000 for name in CLASSES})) == sum(map(len, expected.values()))
     with pytest.raises(InputError, match="bored"):
         read_kept(directory, 3, classes=["bored"])
 
@@ -241,6 +245,9 @@ def test_read_kept_stops_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
     read_kept(tmp_path / "synthetic", 5)
     assert len(groups) == 2 * len(CLASSES)
+    groups.clear()
+    read_kept(tmp_path / "synthetic", {CLASSES[-1]: 5})  # classes of which none is wanted are not read
+    assert len(groups) == 2
 
 
 def test_a_class_without_kept_faces_gives_an_empty_table(tmp_path: Path) -> None:

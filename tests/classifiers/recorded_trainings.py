@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-import classifiers.arms as arms
 from classifiers.training import ClassifierSettings
 
 
-def recorded_calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The options of each training that arms do from now on, which are trained as ever."""
+def recorded_calls(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> list[dict[str, Any]]:
+    """The options of each training that a module does from now on, which are trained as ever."""
     calls: list[dict[str, Any]] = []
-    train = arms.train_classifier
+    train = module.train_classifier
 
     def record(settings: ClassifierSettings, **options: Any) -> Any:
         calls.append(options)
         return train(settings, **options)
 
-    monkeypatch.setattr(arms, "train_classifier", record)
+    monkeypatch.setattr(module, "train_classifier", record)
     return calls

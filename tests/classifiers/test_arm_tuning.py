@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
+from recorded_trainings import recorded_calls
 from striped_faces import write_dataset, write_synthetic
 
 import classifiers.arms as arms
@@ -51,18 +52,14 @@ def test_arms_are_tried_with_the_settings_that_are_said_and_no_test_face_is_deco
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[set[str]] = []
-    decode, train, calls = arm_tuning.face_tensors, arms.train_classifier, []
+    decode = arm_tuning.face_tensors
+    calls = recorded_calls(monkeypatch, arms)
 
     def record_faces(table: Any, **shape: int) -> Any:
         decoded.append({name.split("-")[0] for name in table.column("face_id").to_pylist()})
         return decode(table, **shape)
 
-    def record_training(settings: Any, **options: Any) -> Any:
-        calls.append(options)
-        return train(settings, **options)
-
     monkeypatch.setattr(arm_tuning, "face_tensors", record_faces)
-    monkeypatch.setattr(arms, "train_classifier", record_training)
     code, output = call(run, "real", "stripes", "stripes:share=0.25,per_class=2", "--seed", "0", "--seed", "1")
     assert code == 0, output
     assert decoded == [{"a", "b"}, {"validation"}, {"synthetic"}, {"synthetic"}]

@@ -86,7 +86,7 @@ def test_every_fold_and_seed_is_tested_on_its_own_test_faces(data: Path) -> None
 
 
 def test_what_reaches_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = recorded_calls(monkeypatch)
+    calls = recorded_calls(monkeypatch, arms)
     report = run(data, "beside", BESIDE)
     assert report.cells[0].synthetic_faces == 12
     for call, fold in zip(calls, (0, 0, 1, 1), strict=True):
@@ -113,7 +113,7 @@ def test_what_reaches_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_rejected_faces_are_passed_over(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for fold, source in ((0, "a-0000"), (1, "test-0000")):
         write_synthetic(data, fold=fold, per_class=6, rejected=2, source=source)
-    calls = recorded_calls(monkeypatch)
+    calls = recorded_calls(monkeypatch, arms)
     run(data, "kept", BESIDE)
     assert calls[0]["synthetic"].face_ids[0] == "synthetic-angry-0002"
     run(data, "all", BESIDE.model_copy(update={"selected": False}))
@@ -147,7 +147,7 @@ def test_leaks_are_refused(data: Path) -> None:
 def test_a_test_picture_put_into_a_shard_after_it_was_assessed_is_refused(
     data: Path, monkeypatch: pytest.MonkeyPatch, mirrored: bool, source_id: str | None
 ) -> None:
-    recorded_calls(monkeypatch)
+    recorded_calls(monkeypatch, arms)
     shard = next((data / "synthetic" / "fold-0" / "data").glob("*happy*"))
     table = pq.read_table(shard)
     rows = table.to_pylist()
@@ -183,7 +183,7 @@ def test_test_faces_change_nothing_but_their_own_predictions(data: Path) -> None
 def test_finished_cells_are_kept_and_changed_ones_made_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(data)
     expected = (data / "out" / "real.parquet").read_bytes()
-    calls = recorded_calls(monkeypatch)
+    calls = recorded_calls(monkeypatch, arms)
     (data / "out" / "real.parquet").unlink()
     again = run(data)
     assert not calls and again.resumed == 4 and again.cells == first.cells
@@ -228,7 +228,7 @@ def test_a_killed_run_goes_on_to_the_same_result(data: Path) -> None:
 
 
 def test_faces_of_two_translators_are_half_and_half(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = recorded_calls(monkeypatch)
+    calls = recorded_calls(monkeypatch, arms)
     for fold, source in ((0, "a-0000"), (1, "test-0000")):
         write_synthetic(data / "other", fold=fold, per_class=6, source=source)
     mixed = BESIDE.model_copy(update={"second_translator": "dots", "per_class": 5})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,10 +12,11 @@ from pydantic import ValidationError
 from recorded_trainings import recorded_calls
 from striped_faces import NAMES, tensors, write_dataset, write_synthetic
 
+import classifiers.arms as arms
 from augment.core.errors import InputError
 from augment.faces.fold_choice import SET_ASIDE
 from classifiers.arms import ArmRefusedError, ArmReport, run_arm
-from classifiers.filling import class_counts, fill_classes, first_of_each_class
+from classifiers.filling import class_counts, fill_classes
 from classifiers.models import ModelSettings
 from classifiers.settings import Arm
 from classifiers.training import ClassifierSettings
@@ -58,12 +58,6 @@ def test_a_class_without_a_real_face_has_synthetic_ones_alone() -> None:
     assert class_counts(filled) == [3, 3, 2]
 
 
-def test_the_first_of_each_class_are_chosen() -> None:
-    labels = np.array([2, 0, 0, 1, 0, 2, 1])
-    assert first_of_each_class(labels, [2, 0, 1]).tolist() == [True, True, True, False, False, False, False]
-    assert first_of_each_class(labels, [9, 9, 9]).all()
-
-
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -75,6 +69,19 @@ def test_the_first_of_each_class_are_chosen() -> None:
 )
 def test_amounts_are_what_classes_lack(changes: dict[str, Any], expected: tuple[tuple[int, ...], ...]) -> None:
     assert Arm(**FILLED, **changes).amounts([20, 10, 3]) == expected
+
+
+def test_a_share_is_taken_as_it_is_written() -> None:
+    """0.17 of 300 is 51, where floats make it a little more, and a face more would be asked for."""
+    for hundredths in range(1, 101):
+        for makers in (1, 2):
+            second = {"second_translator": "dots"} if makers == 2 else {}
+            for made in (1, 20, 51, 255):
+                arm = Arm(**FILLED, share=hundredths / 100, **second)
+                most = arm.most_to_fill(4, made)
+                asked = [arm.model_copy(update={"fill_to": most + more}).amounts([4]) for more in (0, 1)]
+                assert max(amounts[0] for amounts in asked[0]) <= made < max(amounts[0] for amounts in asked[1])
+    assert Arm(**FILLED | {"fill_to": 300}, share=0.17).amounts([0]) == ((51,),)
 
 
 def test_without_filling_amounts_are_the_same_for_every_class() -> None:
@@ -154,7 +161,7 @@ def run(data: Path, arm: Arm) -> ArmReport:
 def test_arms_differ_in_what_fills_a_class(
     data: Path, monkeypatch: pytest.MonkeyPatch, share: float | None, made: int, again: int
 ) -> None:
-    calls = recorded_calls(monkeypatch)
+    calls = recorded_calls(monkeypatch, arms)
     arm = Arm(kind="oversampled", fill_to=16) if share is None else Arm(**FILLED, share=share)
     report = run(data, arm)
     (call,) = calls
@@ -179,6 +186,13 @@ def test_too_few_synthetic_faces_are_refused_with_the_number_that_is_enough(data
         run(data, Arm(**FILLED | {"fill_to": 40}, share=0.8))  # all classes: angry and neutral lack 24, can have 10
     # the advice is kept: 16 is 8 of 10 for happy, and nothing for the others
     assert run(data, Arm(**FILLED | {"fill_to": 16}, share=0.8)).cells[0].synthetic_faces == 8
+
+
+@pytest.mark.slow
+def test_where_no_face_of_a_class_was_kept_no_lower_number_is_advised(data: Path) -> None:
+    write_synthetic(data, fold=0, per_class=8, rejected=8)
+    with pytest.raises(InputError, match=r"leave out arms\.synthetic\.arm, raise synthesis\.per_class"):
+        run(data, Arm(**FILLED))
 
 
 @pytest.mark.slow

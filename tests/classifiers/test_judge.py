@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from recorded_trainings import recorded_calls
 from striped_faces import NAMES, tensors, write_dataset
 
 import classifiers.judge as judges
@@ -44,21 +44,8 @@ def train(root: Path, **options: object) -> judges.JudgeReport:
     )
 
 
-def recorded_trainings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What every classifier is trained with from here on, beside its settings."""
-    calls: list[dict[str, Any]] = []
-    original = judges.train_classifier
-
-    def record(settings: ClassifierSettings, **options: Any) -> object:
-        calls.append(options)
-        return original(settings, **options)
-
-    monkeypatch.setattr(judges, "train_classifier", record)
-    return calls
-
-
 def test_a_judge_for_each_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = recorded_trainings(monkeypatch)
+    calls = recorded_calls(monkeypatch, judges)
     write_dataset(tmp_path)
     report = train(tmp_path, scratch=tmp_path / "scratch")
     for fold, parts in enumerate(({"a", "b"}, {"a", "test"})):
@@ -124,7 +111,7 @@ def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
 
 
 def test_a_judge_of_frontal_faces_sees_no_turned_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = recorded_trainings(monkeypatch)
+    seen = recorded_calls(monkeypatch, judges)
     write_dataset(tmp_path, folds=1)
     file = tmp_path / "faces" / "data" / "all.parquet"
     table = pq.read_table(file)

@@ -69,6 +69,22 @@ def test_the_run_goes_on_and_the_report_says_why(workspace: Path) -> None:
     )
 
 
+def test_an_arm_of_synthetic_faces_that_is_refused_for_itself_says_why(tmp_path: Path) -> None:
+    overrides = ["experiment=fill", "scale=smoke", "arms.synthetic.warp_half.fill_to=4"]
+    overrides += [f"arms.synthetic.{name}=null" for name in ("appearance_flow_half", "appearance_flow_filled")]
+    overrides += ["translators.appearance_flow=null", "arms.real.real_double_steps=null", "arms.real.repeated=null"]
+    (tmp_path / "params.yaml").write_text(compose_profile(ROOT, overrides), encoding="utf-8")
+    for stage in ("prepare", "parsing", "judge"):
+        run_stage(stage, tmp_path)
+    for stage in ("train", "synthesize", "assess"):
+        run_stage(stage, tmp_path, name="warp")
+    for arm in ("real", "warp_half"):
+        run_stage("classify", tmp_path, name=arm)
+    run_stage("report", tmp_path)
+    page = (tmp_path / "artifacts" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Arm warp_half was not run: arms.synthetic.warp_half.fill_to: no class of fold 0 has fewer than 4" in page
+
+
 def test_a_refusal_can_stop_the_run(workspace: Path) -> None:
     file = workspace / "params.yaml"
     before = file.read_text(encoding="utf-8")
