@@ -409,13 +409,13 @@ def _check_enough(
         asked = f"more faces by {translator}"
         enough = min(arm.most_to_fill(real[label], counts[label]) for label in short)
     fix = f"lower {path}.{key} to {enough}" if enough >= least else f"leave out {path}"
-    loosen = ", loosen the selection, or set selected to false" if arm.selected else ""
+    loosen = ", loosen the selection (if it is on), or set selected to false" if arm.selected else ""
     raise InputError(
         [
             Problem(
                 f"fold {fold}, {names[label]}",
                 f"{counts[label]} {kept}synthetic faces by {translator}"
-                + ("" if arm.fill_to is None else f" of {amounts[label]:,} that it lacks"),
+                + ("" if arm.fill_to is None else f" of {amounts[label]:,} asked for"),
             )
             for label in short
         ],

@@ -73,11 +73,14 @@ class Arm(BaseModel):
     @model_validator(mode="after")
     def _fits_kind(self) -> Arm:
         problems = []
+        filling = ", or fill_to a number up to which classes are filled" if self.kind in FILLING_KINDS else ""
         if self.kind in SYNTHETIC_KINDS:
             if not self.translator:
                 problems.append(f"translator: kind {self.kind} needs one (for example warp)")
             if self.per_class is None and self.fill_to is None:
-                problems.append(f"per_class: kind {self.kind} needs a number of faces per class (for example 500)")
+                problems.append(
+                    f"per_class: kind {self.kind} needs a number of faces per class (for example 500){filling}"
+                )
             if self.per_class is not None and self.fill_to is not None:
                 problems.append("per_class: fill_to says how many; leave one of them out")
             if self.kind == "synthetic" and self.share == 1 and self.fill_to is None:

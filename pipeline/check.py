@@ -31,10 +31,15 @@ def check(root: Path) -> None:
         open_source("helen", root / teacher.root, **teacher.settings)
     if (first := pretraining_data_set(parameters.judge.pretraining, parameters.dataset)) is not None:
         open_pretraining(first, root)
-    if parameters.classifier.class_balanced:
-        for name in (name for name, arm in parameters.arms.all().items() if arm.kind == "oversampled"):
+    for name, arm in parameters.arms.all().items():
+        if arm.kind == "oversampled" and parameters.classifier.class_balanced:
             why = "draws every class alike, and so do all arms by classifier.class_balanced"
             LOG.warning(f"arm {name}: {why}; it is a `real` arm over again (leave one out)")
+        elif arm.fill_to is not None and arm.balanced(parameters.classifier):
+            why = "fills classes up, and by class_balanced draws every class alike however many faces it has"
+            LOG.warning(
+                f"arm {name}: {why}; what it shows is not what comes of more faces of a class (set it to false)"
+            )
     counts = ", ".join(
         _count(number, unit)
         for number, unit in ((len(parameters.translators), "translator"), (len(parameters.arms.all()), "arm"))

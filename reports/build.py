@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ def report_metrics(data: ReportData) -> dict[str, Any]:
     """Metrics for `dvc metrics show`, by arm and by translator, as shares in 0..1 (distances unscaled).
 
     `metric` names what `difference`, `low`, `high` and `detectable` are of: accuracy or balanced accuracy.
-    `run` contains the commit, wall time and memory, if they are known.
+    `run` contains the commit, wall time and memory, if they are known. What has no number, as the smallest difference
+    that a design without any spread detects, is left out: NaN is not JSON.
     """
     arms: dict[str, dict[str, float]] = {}
     for name, summary in data.summaries.items():
@@ -116,7 +118,7 @@ def _write_report(data: ReportData, folder: Path, date: str) -> None:
     _write_plots(data, folder / "plots")
     facts = {key: data.faces.get(key) for key in ("source", "licence")}
     atomic_write_text(folder / "data.json", json.dumps(facts, indent=1) + "\n")
-    atomic_write_text(folder / "metrics.json", json.dumps(report_metrics(data), indent=1) + "\n")
+    atomic_write_text(folder / "metrics.json", json.dumps(report_metrics(data), indent=1, allow_nan=False) + "\n")
     atomic_write_text(folder / "index.html", render_page(data, date=date, figures=figures))
 
 
@@ -146,5 +148,6 @@ def _write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _rounded(inner) for key, inner in value.items()}
+        rounded = {key: _rounded(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in rounded.items() if isinstance(inner, dict) or math.isfinite(inner)}
     return round(float(value), 6)

@@ -54,6 +54,11 @@ def rare_problems(rare: Mapping[str, int | None], classes: Sequence[str]) -> lis
     ]
 
 
+def kept_of(rare: Mapping[str, int | None], name: str) -> int | None:
+    """How many training faces of a class are kept; None: all."""
+    return rare[name] if name in rare else rare.get(DEFAULT)
+
+
 def set_aside_rare(
     faces: pa.Table, folds: pa.Table, rare: Mapping[str, int | None], classes: Sequence[str], seed: int
 ) -> pa.Table:
@@ -88,7 +93,7 @@ def set_aside_rare(
     labels = np.array([label_of[face_id] for face_id in face_ids], dtype=object)
     problems = []
     for name in classes:
-        wanted = rare[name] if name in rare else rare.get(DEFAULT)
+        wanted = kept_of(rare, name)
         if wanted is None:
             continue
         for fold in np.unique(numbers):

@@ -11,13 +11,14 @@ from pydantic import Field, ValidationError
 
 from augment.core.errors import InputError, Problem
 from augment.core.ranks import Ranks
+from augment.faces.rare import kept_of
 from augment.faces.splits import FoldSettings
 from augment.sources import source_names
 from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.selection import SelectionSettings
 from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator
-from classifiers.settings import CLASSICAL_KINDS
+from classifiers.settings import CLASSICAL_KINDS, Arm
 from classifiers.training import ClassifierSettings
 from pipeline.core.runtime import RuntimeSettings
 from pipeline.core.sections import Name, Section, parse_sections, read_values
@@ -114,6 +115,26 @@ def _undivided_batches(parameters: Parameters, methods: Mapping[str, type[Transl
     return [problem for key, size in sizes.items() for problem in ranks.why_not_divided(size, f"{where}: {key}")]
 
 
+def _filling_problems(path: str, arm: Arm, parameters: Parameters) -> list[Problem]:
+    """What `dataset.rare` tells of an arm's `fill_to` before a face is read: more faces asked for than are made."""
+    if arm.fill_to is None or not arm.is_synthetic or not parameters.dataset.rare:
+        return []
+    made = parameters.synthesis.per_class
+    names = parameters.dataset.classes or parameters.dataset.rare
+    kept = {name: number for name in names if (number := kept_of(parameters.dataset.rare, name)) is not None}
+    short = {name: number for name, number in kept.items() if arm.most_to_fill(number, made) < arm.fill_to}
+    if not short:
+        return []
+    name = min(short, key=lambda name: short[name])
+    needed = max(max(amounts) for amounts in arm.amounts([short[name]]))
+    why = (
+        f"{needed:,} faces by each of its translators would fill the {short[name]:,} of dataset.rare.{name} up to "
+        f"{arm.fill_to:,}, and {made:,} per class are made"
+    )
+    fix = f"raise synthesis.per_class to {needed} or more, or lower this to {arm.most_to_fill(short[name], made)}"
+    return [Problem(f"{path}.fill_to", why, fix)]
+
+
 def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
     """Checks across keys: translators with the image size, arms with translators and amounts, and so on."""
     problems = []
@@ -178,6 +199,7 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
         if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
             why = f"{arm.per_class} is more than the {parameters.synthesis.per_class} faces per class that are made"
             problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
+        problems += _filling_problems(path, arm, parameters)
     baseline = parameters.report.baseline_arm
     if baseline is not None and baseline not in arms:
         fix = f"one of {', '.join(arms)}"

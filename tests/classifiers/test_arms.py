@@ -127,7 +127,10 @@ def test_too_few_synthetic_faces(data: Path) -> None:
     message = str(caught.value)
     assert "arms.synthetic.beside.per_class asks for 4 faces of each class" in message
     assert "fold 1, happy: 3 kept synthetic faces by stripes" in message
-    assert "lower arms.synthetic.beside.per_class to 3, raise synthesis.per_class, loosen the selection" in message
+    assert (
+        "lower arms.synthetic.beside.per_class to 3, raise synthesis.per_class, loosen the selection (if it is on)"
+        in message
+    )
 
 
 def test_leaks_are_refused(data: Path) -> None:

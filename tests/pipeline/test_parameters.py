@@ -57,6 +57,7 @@ REFUSALS = [
     ("arms.synthetic.warp.translator", "nobody", ["arms.synthetic.warp.translator", "nobody", "lssl"]),
     ("arms.synthetic.warp.share", 1.5, ["arms.synthetic.warp.share"]),
     ("arms.synthetic.warp.second_translator", "lssl", ["arms.synthetic.warp.second_translator", "arms.mixed"]),
+    ("arms.synthetic.warp.per_class", None, ["arms.synthetic.warp", "per_class", "or fill_to a number"]),
     ("arms.mixed", {"two": MIXED}, ["arms.mixed.two.second_translator", "is missing", "lssl"]),
     ("arms.mixed", {"two": MIXED | {"second_translator": "warp"}}, ["arms.mixed.two", "is the first one, warp"]),
     ("arms.mixed", {"warp": MIXED | {"second_translator": "lssl"}}, ["arms.mixed.warp", "arms.synthetic", "rename it"]),
@@ -85,6 +86,33 @@ def test_refused_with_path_and_fix(composed: dict[str, Any], path: str, value: A
         parse_parameters(changed(composed, path, value), where="params.yaml")
     for part in named:
         assert part in str(error.value)
+
+
+def filling(values: dict[str, Any], rare: Any, fill_to: int, share: float) -> dict[str, Any]:
+    arm = {"kind": "synthetic", "translator": "warp", "fill_to": fill_to, "share": share}
+    values = changed(values, "arms.mixed", {"filled": arm | {"second_translator": "lssl_flow"}})
+    return changed(changed(values, "synthesis.per_class", 100), "dataset.rare", rare)
+
+
+@pytest.mark.parametrize("rare", [20, {"happy": 20, "default": None}, {"happy": 20, "sad": 300}])
+@pytest.mark.parametrize(("share", "most"), [(1.0, 220), (0.8, 270)])  # 100 faces by each of the two, of 200 or 250
+def test_more_faces_to_fill_up_than_are_made_are_refused_before_they_are(
+    composed: dict[str, Any], rare: Any, share: float, most: int
+) -> None:
+    parse_parameters(filling(only_arms(composed), rare, most, share), where="params.yaml")
+    with pytest.raises(InputError) as error:
+        parse_parameters(filling(only_arms(composed), rare, most + 1, share), where="params.yaml")
+    for part in (
+        "arms.mixed.filled.fill_to",
+        "dataset.rare",
+        "raise synthesis.per_class to 101",
+        f"lower this to {most}",
+    ):
+        assert part in str(error.value)
+
+
+def only_arms(values: dict[str, Any]) -> dict[str, Any]:
+    return changed(values, "arms.synthetic", {})
 
 
 def test_all_problems_are_listed_at_once(composed: dict[str, Any]) -> None:

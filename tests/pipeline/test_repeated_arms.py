@@ -37,3 +37,14 @@ def test_profiles_have_the_arm_where_it_differs(scale: str, experiment: str, dat
         assert not there
     elif experiment == "baselines":
         assert there
+
+
+@pytest.mark.parametrize(("arm", "warned"), [("", True), (", class_balanced: false", False)])
+def test_check_names_an_arm_that_fills_up_what_is_drawn_alike_anyway(
+    arm: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled = f"+arms.synthetic.filled={{kind: synthetic, translator: warp, fill_to: 20{arm}}}"
+    words = ["scale=smoke", "+classifier.class_balanced=true", filled]
+    (tmp_path / "params.yaml").write_text(compose_profile(ROOT, words), encoding="utf-8")
+    check(tmp_path)
+    assert ("arm filled: fills classes up" in caplog.text) == warned

@@ -1,5 +1,6 @@
 """What a design can see: the detectable difference by hand, by simulation, and against the wrong standard error."""
 
+import json
 from dataclasses import replace
 
 import made_up_run
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from reports.build import report_metrics
 from reports.inputs import find_headline, load_report_data
 from reports.page import render_page
 from reports.predictions import Predictions
@@ -144,11 +146,12 @@ def test_arms_that_always_answer_alike_see_nothing_and_are_at_chance(inputs) -> 
 
 
 def test_an_unknown_detectable_difference_is_not_shown(inputs) -> None:
-    from reports.page import render_page
-
     data = load_report_data(inputs, ReportSettings(bootstrap=BootstrapSettings(resamples=200)))
     real = data.predictions["real"]
     name = next(iter(data.comparisons))
     data = replace(data, comparisons={**data.comparisons, name: compare_arms(real, real, data.settings.bootstrap)})
     page = render_page(data)
     assert "detects nan" not in page.lower() and "detects" in page
+    figures = report_metrics(data)["arms"][name]
+    assert "detectable" not in figures and {"difference", "low", "high"} <= figures.keys()
+    json.dumps(report_metrics(data), allow_nan=False)
