@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.commands.experiments import SCALES
 from pipeline.experiments import Wanted
+from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, read_experiments
 
@@ -68,6 +69,21 @@ def test_the_first_of_more_faces_are_those_of_fewer() -> None:
         assert amounts[-1]["per_class"] <= values["synthesis"]["per_class"]
         if scale != "smoke":
             assert [arm["per_class"] for arm in amounts] == [500, 1000, 2000, 5000, 10000]
+
+
+@pytest.mark.parametrize("dataset", ["rig", "fer2013"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_real_faces_alone_learn_as_beside_synthetic_ones(scale: str, dataset: str) -> None:
+    words = [f"scale={scale}", f"dataset={dataset}"]
+    alone, beside = (
+        yaml.safe_load(compose_profile(ROOT, [*words, f"experiment={name}"])) for name in ("real_only", "standard")
+    )
+    parse_parameters(alone, where="params.yaml")
+    assert set(arms_of(alone)) == {"real", "real_double_steps"} and set(alone["translators"]) == {"warp"}
+    assert scale == "smoke" or alone["arms"]["real"]["real"] == beside["arms"]["real"]["real"]
+    assert (alone["classifier"], alone["seeds"], alone["dataset"]) == tuple(
+        beside[key] for key in ("classifier", "seeds", "dataset")
+    )
 
 
 @pytest.mark.parametrize("dataset", ["rig", "fer2013"])

@@ -62,6 +62,7 @@ REFUSALS = [
     ("arms.mixed", {"two": MIXED | {"second_translator": "warp"}}, ["arms.mixed.two", "is the first one, warp"]),
     ("arms.mixed", {"warp": MIXED | {"second_translator": "lssl"}}, ["arms.mixed.warp", "arms.synthetic", "rename it"]),
     ("report.baseline_arm", "nothing", ["report.baseline_arm", "nothing", "real"]),
+    ("translators", {}, ["translators", "is empty", "keep warp"]),
     ("runtime.device", "tpu", ["runtime.device"]),
     ("runtime.ranks", 3, ["lssl_flow.training.batch_size", "among 3 ranks", "classifier.batch_size"]),
     ("classifier.model.name", "resnet19", ["classifier.model", "resnet19"]),
