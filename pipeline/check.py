@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from augment.core.errors import InputError, Problem
 from augment.sources import open_source
 from pipeline.core.devices import choose_device
 from pipeline.core.messages import RESULT
@@ -19,8 +20,16 @@ LOG = logging.getLogger(__name__)
 
 
 def check(root: Path) -> None:
-    """Checks all of params.yaml, and that the data set can be opened."""
+    """Checks all of params.yaml, and that the data set can be opened.
+
+    Raises:
+        InputError: Lists what can't be run. That includes a run without translators, of which only the stages before
+            them can be.
+    """
     parameters = load_parameters(root / "params.yaml")
+    if not parameters.translators:
+        why = "is empty, and the report reads the folders that a translator's stages write"
+        raise InputError(Problem("params.yaml: translators", why, "keep warp, which costs seconds; no arm needs it"))
     device = choose_device(parameters.runtime.device)
     LOG.debug("torch %s on %s", torch.__version__, device)
     source = open_data_set(parameters.dataset, root)

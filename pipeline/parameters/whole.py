@@ -185,9 +185,6 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
             problems.append(
                 Problem(f"{where}: arms.real.{name}.translator", "an arm of real faces has no translator", fix)
             )
-    if not parameters.translators:
-        why = "is empty, and the report reads the folders that a translator's stages write"
-        problems.append(Problem(f"{where}: translators", why, "keep warp, which costs seconds; no arm needs to use it"))
     choices = f"one of {', '.join(parameters.translators)}"
     for name, arm in (parameters.arms.synthetic | parameters.arms.mixed).items():
         path = f"{where}: arms.{arms[name]}.{name}"

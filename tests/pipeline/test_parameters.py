@@ -62,7 +62,6 @@ REFUSALS = [
     ("arms.mixed", {"two": MIXED | {"second_translator": "warp"}}, ["arms.mixed.two", "is the first one, warp"]),
     ("arms.mixed", {"warp": MIXED | {"second_translator": "lssl"}}, ["arms.mixed.warp", "arms.synthetic", "rename it"]),
     ("report.baseline_arm", "nothing", ["report.baseline_arm", "nothing", "real"]),
-    ("translators", {}, ["translators", "is empty", "keep warp"]),
     ("runtime.device", "tpu", ["runtime.device"]),
     ("runtime.ranks", 3, ["lssl_flow.training.batch_size", "among 3 ranks", "classifier.batch_size"]),
     ("classifier.model.name", "resnet19", ["classifier.model", "resnet19"]),
@@ -205,6 +204,13 @@ def test_an_override_cannot_write_lines_of_its_own() -> None:
     text = compose_profile(ROOT, ['report.title="a\nb: \x00"'])
     assert text.splitlines()[0].startswith("# Written by") and text.splitlines()[1].startswith("seed:")
     assert parse_yaml(text, "profile")["report"]["title"] == "a\nb: \x00"
+
+
+def test_a_run_without_translators_is_refused_by_the_check(tmp_path: Path) -> None:
+    text = compose_profile(ROOT, ["experiment=real_only", "scale=smoke", "translators.warp=null"])
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"translators: is empty.*keep warp"):
+        check(tmp_path)
 
 
 def test_more_folds_than_subjects_are_refused_before_a_face_is_drawn(tmp_path: Path) -> None:
