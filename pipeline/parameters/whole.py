@@ -119,19 +119,20 @@ def _filling_problems(path: str, arm: Arm, parameters: Parameters) -> list[Probl
     """What `dataset.rare` tells of an arm's `fill_to` before a face is read: more faces asked for than are made."""
     if arm.fill_to is None or not arm.is_synthetic or not parameters.dataset.rare:
         return []
-    made = parameters.synthesis.per_class
     names = parameters.dataset.classes or parameters.dataset.rare
     kept = {name: number for name in names if (number := kept_of(parameters.dataset.rare, name)) is not None}
-    short = {name: number for name, number in kept.items() if arm.most_to_fill(number, made) < arm.fill_to}
-    if not short:
+    rarest = min(kept, key=lambda name: kept[name], default=None)  # it lacks the most
+    if rarest is None:
         return []
-    name = min(short, key=lambda name: short[name])
-    needed = max(max(amounts) for amounts in arm.amounts([short[name]]))
+    made = parameters.synthesis.per_class
+    needed = max(max(amounts) for amounts in arm.amounts([kept[rarest]]))
+    if needed <= made:
+        return []
     why = (
-        f"{needed:,} faces by each of its translators would fill the {short[name]:,} of dataset.rare.{name} up to "
+        f"{needed:,} faces by each of its translators would fill the {kept[rarest]:,} of dataset.rare.{rarest} up to "
         f"{arm.fill_to:,}, and {made:,} per class are made"
     )
-    fix = f"raise synthesis.per_class to {needed} or more, or lower this to {arm.most_to_fill(short[name], made)}"
+    fix = f"raise synthesis.per_class to {needed} or more, or lower this to {arm.most_to_fill(kept[rarest], made)}"
     return [Problem(f"{path}.fill_to", why, fix)]
 
 

@@ -90,7 +90,9 @@ def test_refused_with_path_and_fix(composed: dict[str, Any], path: str, value: A
 
 def filling(values: dict[str, Any], rare: Any, fill_to: int, share: float) -> dict[str, Any]:
     arm = {"kind": "synthetic", "translator": "warp", "fill_to": fill_to, "share": share}
-    values = changed(values, "arms.mixed", {"filled": arm | {"second_translator": "lssl_flow"}})
+    values = changed(
+        changed(values, "arms.synthetic", {}), "arms.mixed", {"filled": arm | {"second_translator": "lssl_flow"}}
+    )
     return changed(changed(values, "synthesis.per_class", 100), "dataset.rare", rare)
 
 
@@ -99,9 +101,9 @@ def filling(values: dict[str, Any], rare: Any, fill_to: int, share: float) -> di
 def test_more_faces_to_fill_up_than_are_made_are_refused_before_they_are(
     composed: dict[str, Any], rare: Any, share: float, most: int
 ) -> None:
-    parse_parameters(filling(only_arms(composed), rare, most, share), where="params.yaml")
+    parse_parameters(filling(composed, rare, most, share), where="params.yaml")
     with pytest.raises(InputError) as error:
-        parse_parameters(filling(only_arms(composed), rare, most + 1, share), where="params.yaml")
+        parse_parameters(filling(composed, rare, most + 1, share), where="params.yaml")
     for part in (
         "arms.mixed.filled.fill_to",
         "dataset.rare",
@@ -109,10 +111,6 @@ def test_more_faces_to_fill_up_than_are_made_are_refused_before_they_are(
         f"lower this to {most}",
     ):
         assert part in str(error.value)
-
-
-def only_arms(values: dict[str, Any]) -> dict[str, Any]:
-    return changed(values, "arms.synthetic", {})
 
 
 def test_all_problems_are_listed_at_once(composed: dict[str, Any]) -> None:
