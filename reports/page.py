@@ -352,7 +352,8 @@ def _accuracy_rows(data: ReportData) -> list[dict[str, Any]]:
         spread = row["seed_spread"] if pd.notna(row["seed_spread"]) else row["fold_spread"]
         balanced_spread = row["balanced_seed_spread"]
         shown = {str(key): format_cell(str(key), value) for key, value in row.items()}
-        shown["synthetic_per_class"] = f"{row['synthetic_per_class']:,}" if row["synthetic_per_class"] else ""
+        per_class = row["synthetic_per_class"]
+        shown["synthetic_per_class"] = "" if pd.isna(per_class) or not per_class else f"{per_class:,}"
         shown["spread"] = "" if pd.isna(spread) else f"{spread:.1f}"
         shown["balanced_spread"] = "" if pd.isna(balanced_spread) else f"{balanced_spread:.1f}"
         if pd.isna(row["difference"]):

@@ -64,8 +64,9 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
         row["data"] = data.inputs.data_name
         row["published"], row["published_data"] = describe_published(published_for(_published_key(name, data)))
         rows.append(row)
-    # As objects, whole numbers stay so beside a missing one.
-    return pd.DataFrame(rows).astype({"synthetic_per_class": object})
+    # Whole numbers beside a missing one, which pandas would else make floats of.
+    per_class = pd.array([row["synthetic_per_class"] for row in rows], dtype="Int64")
+    return pd.DataFrame(rows).assign(synthetic_per_class=per_class)
 
 
 def recall_table(data: ReportData) -> pd.DataFrame:
@@ -257,7 +258,7 @@ def markdown_table(table: pd.DataFrame) -> str:
 
 def format_cell(column: str, value: Any) -> str:
     """Formats one value: one decimal for percentages, signs on differences, an en dash for missing."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return "–"
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"

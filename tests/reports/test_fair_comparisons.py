@@ -103,6 +103,9 @@ def test_arms_that_fill_classes_up_have_no_one_number_of_faces(inputs, tmp_path)
     assert accuracy_against_n(data).empty and draw_accuracy_against_n(data, LIGHT) is None
     assert "filled up to it by lssl" in text_of(render_page(data))
     build_report(filling, SETTINGS, tmp_path / "report")
+    lines = (tmp_path / "report" / "tables" / "accuracy.md").read_text().splitlines()
+    per_class = {cells[1].strip(): cells[3].strip() for cells in (line.split("|") for line in lines[2:])}
+    assert per_class == {"real": "0", "oversampled": "–", "lssl-400": "–"}
     beside = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
     assert "lssl-400" not in set(accuracy_against_n(beside).arm) and "warp-400" in set(accuracy_against_n(beside).arm)
 
