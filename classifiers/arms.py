@@ -31,6 +31,7 @@ from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import class_names, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors, has_valid_landmarks
+from classifiers.checkpoints import TrainingCheckpoints
 from classifiers.evaluation import (
     Scores,
     predict,
@@ -140,8 +141,8 @@ def run_arm(
     For each fold and seed all arms start from the same weights and see the same real faces in the same order. The
     last step is kept, or the one that the fold's validation faces pick (`ClassifierSettings.select_by`); its test
     faces are looked at once, by the network of that step. A cell that
-    is finished is kept in `scratch` with what it depends on (settings, faces, code), so that a run that was killed
-    goes on at the next cell, to the same result.
+    is finished is kept in `scratch` with what it depends on (settings, faces, code), and one in training from time to
+    time (`classifiers.checkpoints`), so that a run that was killed goes on where it was, to the same result.
 
     Args:
         name: The arm's name, a column of the predictions.
@@ -155,7 +156,7 @@ def run_arm(
         out: Where the predictions go.
         history_out: Where the training curves go.
         weights_out: Folder for the networks.
-        scratch: Folder for finished cells, this arm's own.
+        scratch: Folder for finished cells and checkpoints, this arm's own.
         device: Where to train.
         processes: How many cells are trained at once; no result depends on it (`augment.core.processes`).
         threads: Of each process where there are several; results depend on it in the last bits, and on with them.
@@ -301,6 +302,7 @@ def train_network(
     seed: int,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    checkpoints: TrainingCheckpoints | None = None,
 ) -> TrainedClassifier:
     """Trains an arm's network on one fold.
 
@@ -314,6 +316,7 @@ def train_network(
         seed: As the user gave it; with the fold it decides the start and the order of real faces, for all arms alike.
         device: Where to train.
         progress: Whether to show a bar on stderr.
+        checkpoints: Where the training is kept, to go on if it is killed; None: nowhere.
 
     Returns:
         The network of the step that is kept, and its course.
@@ -332,6 +335,7 @@ def train_network(
         seed=_cell_seed(seed, fold),
         device=device,
         progress=progress,
+        checkpoints=checkpoints,
     )
 
 
@@ -488,6 +492,7 @@ def _run_cell(
     test_labels = data.test.labels.numpy()
     history: list[dict[str, float]] = []
     best_step: int | None = None
+    checkpoints = TrainingCheckpoints(place.with_name(f"{place.name}-training"), about)
     if arm.kind in CLASSICAL_KINDS:
         probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, _cell_seed(seed, fold))
     else:
@@ -501,6 +506,7 @@ def _run_cell(
             seed=seed,
             device=device,
             progress=progress,
+            checkpoints=checkpoints,
         )
         if not current_ranks().first:
             return None
@@ -543,6 +549,7 @@ def _run_cell(
     record = {"about": about, "cell": cell.model_dump(mode="json")}
     atomic_write_text(place / "cell.json", json.dumps(record, indent=1))
     seal_folder(place)
+    checkpoints.forget()
     return cell
 
 

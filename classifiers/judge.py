@@ -32,6 +32,7 @@ from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
+from classifiers.checkpoints import TrainingCheckpoints
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
 from classifiers.precision import chosen_precision
@@ -165,7 +166,8 @@ def train_judge(
         seed: Seeds all folds.
         out_dir: Gets fold-<k>/weights.safetensors and fold-<k>/judge.json, and pretraining/weights.safetensors.
         device: Where to train.
-        scratch: Where finished folds are kept for a run that was killed; None trains all folds again.
+        scratch: Where finished folds are kept for a run that was killed, and those in training from time to time
+            (`classifiers.checkpoints`); None trains all folds again.
         processes: How many folds are trained at once; no result depends on it.
         threads: Of each process, where there are several.
         gpus: Which the processes take by turns (`augment.core.processes`).
@@ -268,9 +270,9 @@ def _judge_of_fold(
         start = _load_pretrained(pretrained)
         about["pretrained"] = hashlib.sha256(pretrained.read_bytes()).hexdigest()
 
-    def train_in(place: Path) -> JudgeFold:
+    def train_in(place: Path, checkpoints: TrainingCheckpoints | None) -> JudgeFold:
         trained, validated = _train(
-            train, validation, settings, derive_seed(seed, "judge", fold), place, device, progress, start
+            train, validation, settings, derive_seed(seed, "judge", fold), place, device, progress, start, checkpoints
         )
         return JudgeFold(
             fold=fold,
@@ -322,10 +324,9 @@ def _pretrain(
     )
     about = _about(train, held_out, settings, seed, device)
 
-    def train_in(place: Path) -> PretrainedJudge:
-        trained, scores = _train(
-            train, held_out, settings, derive_seed(seed, "judge", "pretraining"), place, device, progress, None
-        )
+    def train_in(place: Path, checkpoints: TrainingCheckpoints | None) -> PretrainedJudge:
+        own_seed = derive_seed(seed, "judge", "pretraining")
+        trained, scores = _train(train, held_out, settings, own_seed, place, device, progress, None, checkpoints)
         return PretrainedJudge(
             title=pretraining.title,
             steps=pretraining.steps,
@@ -379,26 +380,32 @@ def _about(
 
 
 def _once(
-    train_in: Callable[[Path], Report], form: type[Report], about: dict[str, Any], kept: Path | None, out: Path
+    train_in: Callable[[Path, TrainingCheckpoints | None], Report],
+    form: type[Report],
+    about: dict[str, Any],
+    kept: Path | None,
+    out: Path,
 ) -> Report:
     """The report of a training that lies finished in `kept`, or of one that is done now; its files go to `out`.
 
     Args:
-        train_in: Trains, and saves the weights in the folder that it is given.
+        train_in: Trains, and saves the weights in the folder that it is given; goes on from the checkpoints.
         form: Of the report.
         about: What the training depends on.
         kept: Where it is kept for a run that was killed; None: nowhere.
         out: Where the run reads it.
     """
     if kept is None:
-        report = train_in(out)
+        report = train_in(out, None)
     else:
         found = _finished(kept, about, form)
-        report = train_in(kept) if found is None else found
+        checkpoints = TrainingCheckpoints(kept.with_name(f"{kept.name}-training"), about)
+        report = train_in(kept, checkpoints) if found is None else found
         if found is None:
             record = {"about": about, "judge": report.model_dump(mode="json")}
             atomic_write_text(kept / "judge.json", json.dumps(record, indent=1))
             seal_folder(kept)  # last, as it is what says that the training is finished
+            checkpoints.forget()
         with atomic_path(out / "weights.safetensors") as part:
             shutil.copyfile(kept / "weights.safetensors", part)
     atomic_write_text(out / "judge.json", json.dumps(report.model_dump(mode="json"), indent=1) + "\n")
@@ -444,6 +451,7 @@ def _train(
     device: torch.device | str,
     progress: bool,
     pretrained: PretrainedClassifier | None,
+    checkpoints: TrainingCheckpoints | None,
 ) -> tuple[TrainedClassifier, Scores]:
     """Trains a network and saves it in `place`; returns its scores on validation faces, too."""
     trained = train_classifier(
@@ -456,6 +464,7 @@ def _train(
         device=device,
         pretrained=pretrained,
         progress=progress,
+        checkpoints=checkpoints,
     )
     predicted = predict(trained.model, validation).argmax(axis=1)
     save_classifier(trained.model, place / "weights.safetensors", class_names=train.class_names, size=train.size)

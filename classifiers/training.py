@@ -22,6 +22,7 @@ from augment.networks.batch_norm import share_batch_norms
 from augment.networks.schedules import one_cycle
 from augment.training.ema import MovingAverage
 from classifiers.augmentations import AugmentationSettings, augment_images, mix_batch
+from classifiers.checkpoints import TrainingCheckpoints, TrainingState
 from classifiers.evaluation import ScoreName, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier
 from classifiers.precision import chosen_precision
@@ -98,8 +99,8 @@ class TrainedClassifier:
             balanced_accuracy, macro_f1 on validation.
         best_step: Optimizer steps done when validation was best; all of them where `select_by` is last.
         validation_score: The score there, by `select_by`; balanced accuracy where that is last.
-        seconds: Wall time.
-        processor_seconds: Processor time of this process in the same span; what to compare on a busy machine.
+        seconds: Wall time, over all sessions of a training that was killed.
+        processor_seconds: Processor time of this process in the same spans; what to compare on a busy machine.
     """
 
     model: FaceClassifier
@@ -125,6 +126,7 @@ def train_classifier(
     pretrained: PretrainedClassifier | None = None,  # what to start from; None: from drawn weights
     progress: bool = True,
     on_validation: Callable[[dict[str, float]], None] | None = None,
+    checkpoints: TrainingCheckpoints | None = None,  # None: a training that is killed begins anew
 ) -> TrainedClassifier:
     """Trains a classifier for a fixed number of steps.
 
@@ -148,7 +150,9 @@ def train_classifier(
         device: Where to train.
         pretrained: A classifier of another data set, of the same network, whose weights are started from.
         progress: Whether to show a bar on stderr.
-        on_validation: Called with each new row of the history.
+        on_validation: Called with each new row of the history; not again with rows of before a training was killed.
+        checkpoints: Where the training is kept: killed at any moment and called again with the same arguments, it goes
+            on to the same network. The caller deletes them.
 
     Returns:
         The network at its best or last step, and its history.
@@ -204,11 +208,16 @@ def train_classifier(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     average = MovingAverage(model, model.state_dict(), settings.ema_decay)
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+    state = TrainingState(
+        model, optimizer, scheduler, scaler, average, generator, began=started, began_processor=started_processor
+    )
+    if checkpoints is not None:
+        checkpoints.resume(state, ranks)
+    for _, _, draws, count in streams:
+        for _ in range(state.step):
+            draws.take(count)
 
     score_name = "balanced_accuracy" if settings.select_by == "last" else settings.select_by
-    history: list[dict[str, float]] = []
-    best: dict[str, torch.Tensor] = {}
-    best_step, best_score = 0, -1.0
     # Sums stay on the device between looks at the validation faces: reading them would make a GPU wait each step.
     loss_sum = torch.zeros((), device=device)
     right_sum = torch.zeros((), device=device)
@@ -216,7 +225,9 @@ def train_classifier(
     since = 0
     model.train()
     bar = track(
-        range(1, settings.steps + 1),
+        range(state.step + 1, settings.steps + 1),
+        total=settings.steps,
+        initial=state.step,
         desc="classifier",
         unit="steps",
         leave=False,
@@ -267,9 +278,9 @@ def train_classifier(
             predicted = ranks.from_first(lambda: predict(model, validation_images, precision=precision).argmax(axis=1))
             scores = score_predictions(validation_labels, predicted, first.class_names)
             score = float(getattr(scores, score_name))
-            if step == settings.steps if settings.select_by == "last" else score > best_score:
-                best_step, best_score = step, score
-                best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            if step == settings.steps if settings.select_by == "last" else score > state.best_score:
+                state.best_step, state.best_score = step, score
+                state.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
         row = {
             "step": step,
             "learning_rate": learning_rate,
@@ -279,21 +290,24 @@ def train_classifier(
             "balanced_accuracy": scores.balanced_accuracy,
             "macro_f1": scores.macro_f1,
         }
-        history.append(row)
+        state.step = step
+        state.history.append(row)
         bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{score:.3f}")
         if on_validation is not None and ranks.first:
             on_validation(row)
         loss_sum.zero_()
         right_sum.zero_()
         since = 0
-    model.load_state_dict(best)
+        if checkpoints is not None:
+            checkpoints.keep(state, ranks)
+    model.load_state_dict(state.best)
     return TrainedClassifier(
         model=model.eval(),
-        history=history,
-        best_step=best_step,
-        validation_score=best_score,
-        seconds=time.perf_counter() - started,
-        processor_seconds=time.process_time() - started_processor,
+        history=state.history,
+        best_step=state.best_step,
+        validation_score=state.best_score,
+        seconds=state.seconds,
+        processor_seconds=state.processor_seconds,
     )
 
 
