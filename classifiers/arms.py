@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,7 @@ from classifiers.evaluation import (
     write_predictions,
 )
 from classifiers.filling import class_counts, fill_classes
+from classifiers.followed import count_steps, followed
 from classifiers.models import save_classifier
 from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm, ClassicalKind
@@ -224,13 +226,23 @@ def run_arm(
         "device": str(device),
     }
     resumed = len(found)
-    with track(total=len(numbers) * len(seeds), initial=resumed, desc=name, unit="cells", disable=not progress) as bar:
-        alone = processes == 1 or len(missing) <= 1 or shared
-        calls = [{**common, **call, "progress": progress and alone} for call in missing]
-        for cell in _cells(calls, processes=processes, threads=threads, gpus=gpus, ranks=ranks if shared else 1):
-            found[cell.fold, cell.seed] = cell
-            bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
-            bar.update()
+    alone = processes == 1 or len(missing) <= 1 or shared
+    calls = [{**common, **call, "progress": progress and alone} for call in missing]
+    # One training shows its own steps; of several at once the parent shows them together, for they take long.
+    steps = None if alone else arm.steps(classifier_settings)
+    each, unit = (1, "cells") if steps is None else (steps, "steps")
+    with track(
+        total=each * len(numbers) * len(seeds), initial=each * resumed, desc=name, unit=unit, disable=not progress
+    ) as bar:
+        counts = scratch / "steps"
+        if steps is not None:
+            calls = [{**call, "counts": (counts, number)} for number, call in enumerate(calls)]
+        with nullcontext() if steps is None else followed(bar, counts, len(calls)):
+            for cell in _cells(calls, processes=processes, threads=threads, gpus=gpus, ranks=ranks if shared else 1):
+                found[cell.fold, cell.seed] = cell
+                bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
+                if steps is None:
+                    bar.update()
     _faces_of_fold.cache_clear()
     cells = [found[fold, seed] for fold in numbers for seed in seeds]
     places = [scratch / f"fold-{cell.fold}-seed-{cell.seed}" for cell in cells]
@@ -302,6 +314,7 @@ def train_network(
     seed: int,
     device: torch.device | str = "cpu",
     progress: bool = True,
+    on_step: Callable[[int], None] | None = None,
     checkpoints: TrainingCheckpoints | None = None,
 ) -> TrainedClassifier:
     """Trains an arm's network on one fold.
@@ -316,6 +329,7 @@ def train_network(
         seed: As the user gave it; with the fold it decides the start and the order of real faces, for all arms alike.
         device: Where to train.
         progress: Whether to show a bar on stderr.
+        on_step: Called with the number of steps that are done, after each.
         checkpoints: Where the training is kept, to go on if it is killed; None: nowhere.
 
     Returns:
@@ -335,6 +349,7 @@ def train_network(
         seed=_cell_seed(seed, fold),
         device=device,
         progress=progress,
+        on_step=on_step,
         checkpoints=checkpoints,
     )
 
@@ -487,6 +502,7 @@ def _run_cell(
     keep_weights: bool,
     device: torch.device | str,
     progress: bool,
+    counts: tuple[Path, int] | None = None,
 ) -> ArmCell | None:
     started = time.perf_counter()
     test_labels = data.test.labels.numpy()
@@ -506,6 +522,7 @@ def _run_cell(
             seed=seed,
             device=device,
             progress=progress,
+            on_step=None if counts is None else count_steps(*counts),
             checkpoints=checkpoints,
         )
         if not current_ranks().first:

@@ -126,6 +126,7 @@ def train_classifier(
     pretrained: PretrainedClassifier | None = None,  # what to start from; None: from drawn weights
     progress: bool = True,
     on_validation: Callable[[dict[str, float]], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
     checkpoints: TrainingCheckpoints | None = None,  # None: a training that is killed begins anew
 ) -> TrainedClassifier:
     """Trains a classifier for a fixed number of steps.
@@ -151,6 +152,7 @@ def train_classifier(
         pretrained: A classifier of another data set, of the same network, whose weights are started from.
         progress: Whether to show a bar on stderr.
         on_validation: Called with each new row of the history; not again with rows of before a training was killed.
+        on_step: Called with the number of steps that are done, after each.
         checkpoints: Where the training is kept: killed at any moment and called again with the same arguments, it goes
             on to the same network. The caller deletes them.
 
@@ -267,6 +269,8 @@ def train_classifier(
             loss_sum += loss
             right_sum += right
         since += 1
+        if on_step is not None and ranks.first:
+            on_step(step)
         if step % settings.validate_every and step != settings.steps:
             continue
         if int(first_bad):

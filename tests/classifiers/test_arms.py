@@ -390,6 +390,15 @@ def test_the_number_of_processes_changes_no_result(data: Path) -> None:
     assert run(data, **synthetic, scratch=data / "scratch-2", processes=2).resumed == 4
 
 
+def test_several_trainings_show_their_steps_together(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A training of half an hour is not silent until it ends; 4 trainings of 6 steps here."""
+    run(data, seeds=(0,), scratch=data / "scratch", progress=True, processes=2)
+    assert "real: 12 of 12 steps in" in capsys.readouterr().err
+    run(data, scratch=data / "scratch", progress=True, processes=2)
+    assert "real: 24 of 24 steps in" in capsys.readouterr().err  # those of the cells that were done, too
+    assert not (data / "scratch" / "steps").exists()
+
+
 def test_another_number_of_threads_is_another_result(data: Path) -> None:
     """A cell that was trained with other threads is not taken for this run's."""
     before = torch.get_num_threads()

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from augment.core.progress import track
+from classifiers.followed import count_steps, followed
+
+
+def test_a_bar_follows_what_trainings_count(tmp_path: Path) -> None:
+    counts = tmp_path / "scratch" / "steps"
+    with track(total=20, desc="arm", unit="steps", disable=True) as bar:
+        seen = []
+        bar.update = seen.append  # a bar that is disabled counts nothing
+        with followed(bar, counts, 2, seconds=0.01):
+            first, second = count_steps(counts, 0), count_steps(counts, 1)
+            for step in range(1, 8):
+                first(step)
+            second(4)
+            deadline = time.monotonic() + 10
+            while sum(seen) < 11 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert sum(seen) == 11  # while they go on
+            second(10)
+        assert sum(seen) == 17 and not counts.exists()
+
+
+def test_nothing_is_left_where_a_training_fails(tmp_path: Path) -> None:
+    bar = track(total=2, desc="arm", unit="steps", disable=True)
+    with pytest.raises(ArithmeticError), followed(bar, tmp_path / "steps", 1):
+        raise ArithmeticError
+    assert not (tmp_path / "steps").exists()
