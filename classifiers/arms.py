@@ -231,18 +231,19 @@ def run_arm(
     # One training shows its own steps; of several at once the parent shows them together, for they take long.
     steps = None if alone else arm.steps(classifier_settings)
     each, unit = (1, "cells") if steps is None else (steps, "steps")
-    with track(
-        total=each * len(numbers) * len(seeds), initial=each * resumed, desc=name, unit=unit, disable=not progress
-    ) as bar:
-        counts = scratch / "steps"
-        if steps is not None:
+    with (
+        track(
+            total=each * len(numbers) * len(seeds), initial=each * resumed, desc=name, unit=unit, disable=not progress
+        ) as bar,
+        nullcontext() if steps is None else followed(bar, len(calls)) as counts,
+    ):
+        if counts is not None:
             calls = [{**call, "counts": (counts, number)} for number, call in enumerate(calls)]
-        with nullcontext() if steps is None else followed(bar, counts, len(calls)):
-            for cell in _cells(calls, processes=processes, threads=threads, gpus=gpus, ranks=ranks if shared else 1):
-                found[cell.fold, cell.seed] = cell
-                bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
-                if steps is None:
-                    bar.update()
+        for cell in _cells(calls, processes=processes, threads=threads, gpus=gpus, ranks=ranks if shared else 1):
+            found[cell.fold, cell.seed] = cell
+            bar.set_postfix(accuracy=f"{cell.test.accuracy:.3f}")
+            if steps is None:
+                bar.update()
     _faces_of_fold.cache_clear()
     cells = [found[fold, seed] for fold in numbers for seed in seeds]
     places = [scratch / f"fold-{cell.fold}-seed-{cell.seed}" for cell in cells]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,19 @@ from tqdm import tqdm
 
 
 @contextmanager
-def followed(bar: tqdm[Any], path: Path, trainings: int, *, seconds: float = 1.0) -> Iterator[None]:
+def followed(bar: tqdm[Any], trainings: int, *, seconds: float = 1.0) -> Iterator[Path]:
     """Within the block a bar shows how many steps several trainings have done together.
 
     Args:
         bar: Counts steps.
-        path: A file for the counts, which is deleted at the end.
         trainings: How many there are; each counts at a place of its own (`count_steps`).
         seconds: Between two looks.
+
+    Yields:
+        The file of the counts.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = TemporaryDirectory(prefix="s2l-steps-")
+    path = Path(folder.name) / "steps"
     steps = np.memmap(path, np.int64, "w+", shape=(trainings,))
     ended = threading.Event()
 
@@ -39,11 +43,11 @@ def followed(bar: tqdm[Any], path: Path, trainings: int, *, seconds: float = 1.0
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
     try:
-        yield
+        yield path
     finally:
         ended.set()
         follower.join()
-        path.unlink(missing_ok=True)
+        folder.cleanup()
 
 
 def count_steps(path: Path, number: int) -> Callable[[int], None]:

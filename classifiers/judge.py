@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,7 @@ from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.checkpoints import TrainingCheckpoints
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
+from classifiers.followed import count_steps, followed
 from classifiers.models import FaceClassifier, load_classifier, save_classifier
 from classifiers.precision import chosen_precision
 from classifiers.pretraining import PretrainedClassifier, hold_out
@@ -222,11 +224,19 @@ def train_judge(
         for fold in numbers
     ]
     reports: dict[int, JudgeFold] = {}
-    with track(total=len(numbers), desc="judge", unit="folds", disable=not progress) as bar:
+    # One training shows its own steps; of several at once the parent shows them together, for they take long.
+    each, unit = (1, "folds") if alone else (settings.steps, "steps")
+    with (
+        track(total=each * len(numbers), desc="judge", unit=unit, disable=not progress) as bar,
+        nullcontext() if alone else followed(bar, len(calls)) as counts,
+    ):
+        if counts is not None:
+            calls = [{**call, "counts": (counts, number)} for number, call in enumerate(calls)]
         runs = run_in_processes(_judge_of_fold, calls, processes=processes, threads=threads, gpus=gpus)
         for number, report in runs:
             reports[number] = report
-            bar.update()
+            if alone:
+                bar.update()
     return JudgeReport(folds=tuple(reports[number] for number in range(len(numbers))))
 
 
@@ -245,7 +255,9 @@ def _judge_of_fold(
     frontal_yaw: float | None,
     pretrained: Path | None,
     pretraining: PretrainedJudge | None,
+    counts: tuple[Path, int] | None = None,
 ) -> JudgeFold:
+    on_step = None if counts is None else count_steps(*counts)
     faces = read_faces(faces_dir, columns=("image", "label", "label_name", "face_id", "subject", "yaw"))
     folds = read_folds(folds_path)
     check_leakage(faces, folds, fold=fold)
@@ -272,7 +284,16 @@ def _judge_of_fold(
 
     def train_in(place: Path, checkpoints: TrainingCheckpoints | None) -> JudgeFold:
         trained, validated = _train(
-            train, validation, settings, derive_seed(seed, "judge", fold), place, device, progress, start, checkpoints
+            train,
+            validation,
+            settings,
+            derive_seed(seed, "judge", fold),
+            place,
+            device,
+            progress,
+            start,
+            checkpoints,
+            on_step,
         )
         return JudgeFold(
             fold=fold,
@@ -286,7 +307,10 @@ def _judge_of_fold(
             pretraining=pretraining,
         )
 
-    return _once(train_in, JudgeFold, about, kept, out)
+    report = _once(train_in, JudgeFold, about, kept, out)
+    if on_step is not None:
+        on_step(settings.steps)  # where it lay finished, none was counted
+    return report
 
 
 def _pretrain(
@@ -452,6 +476,7 @@ def _train(
     progress: bool,
     pretrained: PretrainedClassifier | None,
     checkpoints: TrainingCheckpoints | None,
+    on_step: Callable[[int], None] | None = None,
 ) -> tuple[TrainedClassifier, Scores]:
     """Trains a network and saves it in `place`; returns its scores on validation faces, too."""
     trained = train_classifier(
@@ -464,6 +489,7 @@ def _train(
         device=device,
         pretrained=pretrained,
         progress=progress,
+        on_step=on_step,
         checkpoints=checkpoints,
     )
     predicted = predict(trained.model, validation).argmax(axis=1)

@@ -9,12 +9,11 @@ from augment.core.progress import track
 from classifiers.followed import count_steps, followed
 
 
-def test_a_bar_follows_what_trainings_count(tmp_path: Path) -> None:
-    counts = tmp_path / "scratch" / "steps"
+def test_a_bar_follows_what_trainings_count() -> None:
     with track(total=20, desc="arm", unit="steps", disable=True) as bar:
         seen = []
         bar.update = seen.append  # a bar that is disabled counts nothing
-        with followed(bar, counts, 2, seconds=0.01):
+        with followed(bar, 2, seconds=0.01) as counts:
             first, second = count_steps(counts, 0), count_steps(counts, 1)
             for step in range(1, 8):
                 first(step)
@@ -24,11 +23,13 @@ def test_a_bar_follows_what_trainings_count(tmp_path: Path) -> None:
                 time.sleep(0.01)
             assert sum(seen) == 11  # while they go on
             second(10)
-        assert sum(seen) == 17 and not counts.exists()
+        assert sum(seen) == 17 and not counts.parent.exists()
 
 
-def test_nothing_is_left_where_a_training_fails(tmp_path: Path) -> None:
+def test_nothing_is_left_where_a_training_fails() -> None:
     bar = track(total=2, desc="arm", unit="steps", disable=True)
-    with pytest.raises(ArithmeticError), followed(bar, tmp_path / "steps", 1):
+    places: list[Path] = []
+    with pytest.raises(ArithmeticError), followed(bar, 1) as counts:
+        places.append(counts)
         raise ArithmeticError
-    assert not (tmp_path / "steps").exists()
+    assert not places[0].parent.exists()

@@ -39,8 +39,7 @@ def train(root: Path, **options: object) -> judges.JudgeReport:
         TINY,
         3,
         root / "judge",
-        progress=False,
-        **options,  # type: ignore[arg-type]
+        **{"progress": False} | options,  # type: ignore[arg-type]
     )
 
 
@@ -108,6 +107,14 @@ def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
     assert [(tmp_path / "1" / file).read_bytes() for file in files] == [
         (tmp_path / "2" / file).read_bytes() for file in files
     ]
+
+
+def test_judges_of_several_folds_show_their_steps_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_dataset(tmp_path)
+    for _ in range(2):  # the second time they lie finished
+        train(tmp_path, processes=2, scratch=tmp_path / "scratch", progress=True)
+        steps = 2 * TINY.steps
+        assert f"judge: {steps} of {steps} steps in" in capsys.readouterr().err
 
 
 def test_a_judge_of_frontal_faces_sees_no_turned_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
