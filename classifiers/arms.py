@@ -505,13 +505,14 @@ def _run_cell(
     progress: bool,
     counts: tuple[Path, int] | None = None,
 ) -> ArmCell | None:
-    started = time.perf_counter()
     test_labels = data.test.labels.numpy()
     history: list[dict[str, float]] = []
     best_step: int | None = None
     checkpoints = TrainingCheckpoints(place.with_name(f"{place.name}-training"), about)
     if arm.kind in CLASSICAL_KINDS:
+        started = time.perf_counter()
         probabilities, validation_score = _run_classical(arm.kind, data, baseline_settings, _cell_seed(seed, fold))
+        seconds = time.perf_counter() - started
     else:
         trained = train_network(
             arm,
@@ -529,6 +530,7 @@ def _run_cell(
         if not current_ranks().first:
             return None
         history, best_step, validation_score = trained.history, trained.best_step, trained.validation_score
+        seconds = trained.seconds
         probabilities = predict(trained.model, data.test)
         if keep_weights:
             save_classifier(
@@ -556,7 +558,7 @@ def _run_cell(
         test=score_predictions(test_labels, probabilities.argmax(axis=1), data.test.class_names),
         real_faces=0 if arm.kind == "synthetic_only" else len(data.train),
         synthetic_faces=0 if data.synthetic is None else len(data.synthetic),
-        seconds=time.perf_counter() - started,
+        seconds=seconds,
     )
     write_predictions(table, place / "predictions.parquet")
     atomic_write_text(

@@ -25,7 +25,7 @@ def followed(bar: tqdm[Any], trainings: int, *, seconds: float = 1.0) -> Iterato
     Yields:
         The file of the counts.
     """
-    folder = TemporaryDirectory(prefix="s2l-steps-")
+    folder = TemporaryDirectory(prefix="s2l-steps-", ignore_cleanup_errors=True)  # Windows: a file that is mapped
     path = Path(folder.name) / "steps"
     steps = np.memmap(path, np.int64, "w+", shape=(trainings,))
     ended = threading.Event()
