@@ -235,7 +235,7 @@ def run_arm(
         track(
             total=each * len(numbers) * len(seeds), initial=each * resumed, desc=name, unit=unit, disable=not progress
         ) as bar,
-        nullcontext() if steps is None else followed(bar, len(calls)) as counts,
+        nullcontext() if steps is None else followed(bar.update, len(calls)) as counts,
     ):
         if counts is not None:
             calls = [{**call, "counts": (counts, number)} for number, call in enumerate(calls)]

@@ -10,15 +10,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 
 @contextmanager
-def followed(bar: tqdm[Any], trainings: int, *, seconds: float = 1.0) -> Iterator[Path]:
+def followed(update: Callable[[int], Any], trainings: int, *, seconds: float = 1.0) -> Iterator[Path]:
     """Within the block a bar shows how many steps several trainings have done together.
 
     Args:
-        bar: Counts steps.
+        update: Called with the number of steps since the last call: the `update` of a bar that counts steps.
         trainings: How many there are; each counts at a place of its own (`count_steps`).
         seconds: Between two looks.
 
@@ -35,7 +34,7 @@ def followed(bar: tqdm[Any], trainings: int, *, seconds: float = 1.0) -> Iterato
         while True:
             last = ended.wait(seconds)
             done = int(steps.sum())
-            bar.update(done - shown)
+            update(done - shown)
             shown = done
             if last:
                 return

@@ -228,7 +228,7 @@ def train_judge(
     each, unit = (1, "folds") if alone else (settings.steps, "steps")
     with (
         track(total=each * len(numbers), desc="judge", unit=unit, disable=not progress) as bar,
-        nullcontext() if alone else followed(bar, len(calls)) as counts,
+        nullcontext() if alone else followed(bar.update, len(calls)) as counts,
     ):
         if counts is not None:
             calls = [{**call, "counts": (counts, number)} for number, call in enumerate(calls)]
