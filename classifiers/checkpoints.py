@@ -1,4 +1,4 @@
-"""A classifier's training between two looks at the validation faces: kept on disk, and gone on from.
+"""A classifier's training, kept on disk where it takes minutes, and gone on from.
 
 Networks of a minute are trained anew where they are killed; those of half an hour (FER2013 at `long`, ResNets) go on.
 What is cheap to do over is not kept: the draws of a stream are taken again.
@@ -20,8 +20,11 @@ from augment.core.errors import InputError
 from augment.core.ranks import Ranks
 from augment.training.checkpoints import Checkpoint, clear_leftovers, newest_checkpoint, write_checkpoint
 from augment.training.ema import MovingAverage
+from augment.training.moments import read_moments, restore_moments
+from augment.training.stopwatch import Stopwatch
 
 SECONDS_BETWEEN = 60.0
+SHARE_OF_WRITING = 0.05
 
 
 @dataclass
@@ -29,21 +32,20 @@ class TrainingState:
     """All that changes in a classifier's training, but for the streams that it draws faces from.
 
     Attributes:
-        model: The network.
+        model: The network, on the device that it is trained on.
         optimizer: Its optimizer.
         scheduler: Of the learning rate.
         scaler: Of the loss, in float16.
         average: Of the weights.
         generator: Of the augmentations.
+        stopwatch: Began with this session.
         step: Optimizer steps done.
-        history: A row for each look at the validation faces.
+        sums: Since the last look at the validation faces: the loss, the share of faces that were told right, and the
+            first step whose loss was not finite (0: none). On the device: to read them would make a GPU wait.
+        history: A row for each look.
         best: The weights that are kept, by their names; empty before there are any.
         best_step: Steps done when they were.
         best_score: Their score on the validation faces.
-        seconds_before: Wall time of earlier sessions.
-        processor_seconds_before: Processor time of earlier sessions.
-        began: When this session began, by `time.perf_counter`.
-        began_processor: Likewise, by `time.process_time`.
     """
 
     model: torch.nn.Module
@@ -52,34 +54,47 @@ class TrainingState:
     scaler: torch.amp.GradScaler
     average: MovingAverage
     generator: torch.Generator
+    stopwatch: Stopwatch
     step: int = 0
+    sums: dict[str, torch.Tensor] = field(init=False)
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     best_step: int = 0
     best_score: float = -1.0
-    seconds_before: float = 0.0
-    processor_seconds_before: float = 0.0
-    began: float = field(default_factory=time.perf_counter)
-    began_processor: float = field(default_factory=time.process_time)
+
+    def __post_init__(self) -> None:
+        kinds = {"loss": torch.float32, "right": torch.float32, "first_bad": torch.int64}
+        self.sums = {name: torch.zeros((), dtype=kind, device=self._device) for name, kind in kinds.items()}
 
     @property
-    def seconds(self) -> float:
-        """Wall time so far."""
-        return self.seconds_before + time.perf_counter() - self.began
+    def steps_since_look(self) -> int:
+        """Steps done since the last look at the validation faces."""
+        return self.step - (int(self.history[-1]["step"]) if self.history else 0)
 
-    @property
-    def processor_seconds(self) -> float:
-        """Processor time of this process so far."""
-        return self.processor_seconds_before + time.process_time() - self.began_processor
+    def add(self, loss: torch.Tensor, right: torch.Tensor) -> None:
+        """Counts a step: its loss, and the share of its faces that were told right, on the device."""
+        self.step += 1
+        with torch.no_grad():
+            bad = ~torch.isfinite(loss)
+            first = self.sums["first_bad"]
+            first.copy_(torch.where((first == 0) & bad, self.step, first))
+            self.sums["loss"] += loss
+            self.sums["right"] += right
+
+    def look(self, row: dict[str, float]) -> None:
+        """Ends the interval at a look, and keeps its row."""
+        self.history.append(row)
+        for total in self.sums.values():
+            total.zero_()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """By `<group>/<name>`: weights, their average, the best ones, the moments, the state of the generator."""
-        moments = self.optimizer.state_dict()["state"]
+        """By `<group>/<name>`: weights, their average, the best ones, moments, sums, the state of the generator."""
         groups: dict[str, Mapping[str, torch.Tensor]] = {
             "model": self.model.state_dict(),
             "average": self.average.values,
             "best": self.best,
-            **{f"optimizer/{index}": _tensors_of(values) for index, values in moments.items()},
+            "optimizer": read_moments(self.optimizer, self._names),
+            "sums": self.sums,
         }
         tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         return tensors | {"chance": self.generator.get_state()}
@@ -92,63 +107,67 @@ class TrainingState:
             "best_score": self.best_score,
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "seconds": self.seconds,
-            "processor_seconds": self.processor_seconds,
+            "seconds": self.stopwatch.seconds,
+            "processor_seconds": self.stopwatch.processor_seconds,
         }
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Puts everything back to where it was."""
         values = checkpoint.state
         self.model.load_state_dict(checkpoint.group("model"))
-        averaged = checkpoint.group("average")
-        for name, value in self.average.values.items():
-            value.copy_(averaged[name])
+        for kept, tensors in (("average", self.average.values), ("sums", self.sums)):
+            found = checkpoint.group(kept)
+            for name, value in tensors.items():
+                value.copy_(found[name])
         self.average.updates = values["average_updates"]
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        moments = {
-            index: {
-                # In the parameter's own memory layout, which fused optimizers count on.
-                name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-                for name, value in checkpoint.group(f"optimizer/{index}").items()
-            }
-            for index, parameter in enumerate(parameters)
-        }
-        self.optimizer.load_state_dict(
-            {
-                "state": {index: found for index, found in moments.items() if found},
-                "param_groups": self.optimizer.state_dict()["param_groups"],
-            }
-        )
+        restore_moments(self.optimizer, self._names, checkpoint.group("optimizer"))
         self.scheduler.load_state_dict(values["scheduler"])
         for group, learning_rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
             group["lr"] = learning_rate
         self.scaler.load_state_dict(values["scaler"])
         self.generator.set_state(checkpoint.tensors["chance"])
-        device = next(self.model.parameters()).device
-        self.best = {name: value.to(device) for name, value in checkpoint.group("best").items()}
+        self.best = {name: value.to(self._device) for name, value in checkpoint.group("best").items()}
         self.best_step, self.best_score = values["best_step"], values["best_score"]
         self.history = [json.loads(line) for line in checkpoint.log.splitlines()]
-        self.seconds_before, self.processor_seconds_before = values["seconds"], values["processor_seconds"]
+        self.stopwatch.before, self.stopwatch.processor_before = values["seconds"], values["processor_seconds"]
         self.step = checkpoint.step
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def _names(self) -> list[str]:
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return [names[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
 
 
 class TrainingCheckpoints:
     """Where a training is kept, so that it goes on where it was killed, to the same network.
 
-    One is written at a look at the validation faces, when `seconds` have passed since the last one: short trainings
-    write none.
+    One is written when `seconds` have passed since the last one: short trainings write none. Ranks that share a
+    training write at looks at the validation faces alone, for they would have to ask each other at each step.
 
     Args:
         folder: This training's alone; the caller's to delete once the network is safe (`forget`).
         fingerprint: JSON values: all that the training depends on. What was kept by another one is deleted.
         seconds: Between two checkpoints, at least.
+        share: Of the time, that writing takes at most; of a large network on a slow disk, fewer are written.
     """
 
-    def __init__(self, folder: Path, fingerprint: Mapping[str, Any], seconds: float = SECONDS_BETWEEN) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fingerprint: Mapping[str, Any],
+        *,
+        seconds: float = SECONDS_BETWEEN,
+        share: float = SHARE_OF_WRITING,
+    ) -> None:
         self.folder = Path(folder)
         self.fingerprint = fingerprint
         self.seconds = seconds
-        self._last = time.perf_counter()
+        self.share = share
+        self._due = time.monotonic() + seconds
 
     def resume(self, state: TrainingState, ranks: Ranks) -> None:
         """Puts a training to where its newest checkpoint has it; leaves it at its start where there is none.
@@ -160,9 +179,12 @@ class TrainingCheckpoints:
             state.load(checkpoint)
 
     def keep(self, state: TrainingState, ranks: Ranks) -> None:
-        """Writes a checkpoint, if it is time."""
-        if not ranks.from_first(lambda: time.perf_counter() - self._last >= self.seconds):
+        """Writes a checkpoint, if it is time; called after each step."""
+        if not ranks.alone and state.steps_since_look:
             return
+        if not ranks.from_first(lambda: time.monotonic() >= self._due):
+            return
+        began = time.monotonic()
         ranks.from_first(
             lambda: write_checkpoint(
                 self.folder,
@@ -173,7 +195,8 @@ class TrainingCheckpoints:
                 log="".join(json.dumps(row) + "\n" for row in state.history),
             )
         )
-        self._last = time.perf_counter()
+        now = time.monotonic()
+        self._due = now + max(self.seconds, (now - began) * (1 / self.share - 1))
 
     def forget(self) -> None:
         """Deletes what was kept."""
@@ -186,7 +209,3 @@ class TrainingCheckpoints:
         except InputError:  # other settings, faces or code
             self.forget()
             return None
-
-
-def _tensors_of(values: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -21,6 +20,7 @@ from augment.faces.tensors import FaceTensors
 from augment.networks.batch_norm import share_batch_norms
 from augment.networks.schedules import one_cycle
 from augment.training.ema import MovingAverage
+from augment.training.stopwatch import Stopwatch
 from classifiers.augmentations import AugmentationSettings, augment_images, mix_batch
 from classifiers.checkpoints import TrainingCheckpoints, TrainingState
 from classifiers.evaluation import ScoreName, predict, score_predictions
@@ -164,7 +164,7 @@ def train_classifier(
             batch, or a pretrained network of another form.
         ClassifierDivergedError: The loss was not finite.
     """
-    started, started_processor = time.perf_counter(), time.process_time()
+    stopwatch = Stopwatch()
     if steps is not None:
         settings = settings.model_copy(update={"steps": steps})
     device = torch.device(device)
@@ -210,9 +210,7 @@ def train_classifier(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     average = MovingAverage(model, model.state_dict(), settings.ema_decay)
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-    state = TrainingState(
-        model, optimizer, scheduler, scaler, average, generator, began=started, began_processor=started_processor
-    )
+    state = TrainingState(model, optimizer, scheduler, scaler, average, generator, stopwatch)
     if checkpoints is not None:
         checkpoints.resume(state, ranks)
     for _, _, draws, count in streams:
@@ -220,11 +218,6 @@ def train_classifier(
             draws.take(count)
 
     score_name = "balanced_accuracy" if settings.select_by == "last" else settings.select_by
-    # Sums stay on the device between looks at the validation faces: reading them would make a GPU wait each step.
-    loss_sum = torch.zeros((), device=device)
-    right_sum = torch.zeros((), device=device)
-    first_bad = torch.zeros((), device=device, dtype=torch.int64)
-    since = 0
     model.train()
     bar = track(
         range(state.step + 1, settings.steps + 1),
@@ -263,45 +256,38 @@ def train_classifier(
         scaler.update()
         scheduler.step()
         average.update()
-        with torch.no_grad():
-            bad = ~torch.isfinite(loss)
-            first_bad = torch.where((first_bad == 0) & bad, step, first_bad)
-            loss_sum += loss
-            right_sum += right
-        since += 1
+        state.add(loss, right)
         if on_step is not None and ranks.first:
             on_step(step)
-        if step % settings.validate_every and step != settings.steps:
-            continue
-        if int(first_bad):
-            raise ClassifierDivergedError(
-                f"the classifier's loss is not finite at step {int(first_bad)} of {settings.steps}; lower"
-                f" classifier.learning_rate (now {settings.learning_rate:g}) or raise classifier.warmup_share"
-            )
-        with average.swapped():  # where there is an average, it is what is looked at and kept
-            predicted = ranks.from_first(lambda: predict(model, validation_images, precision=precision).argmax(axis=1))
-            scores = score_predictions(validation_labels, predicted, first.class_names)
-            score = float(getattr(scores, score_name))
-            if step == settings.steps if settings.select_by == "last" else score > state.best_score:
-                state.best_step, state.best_score = step, score
-                state.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        row = {
-            "step": step,
-            "learning_rate": learning_rate,
-            "loss": float(loss_sum) / since,
-            "train_accuracy": float(right_sum) / since,
-            "accuracy": scores.accuracy,
-            "balanced_accuracy": scores.balanced_accuracy,
-            "macro_f1": scores.macro_f1,
-        }
-        state.step = step
-        state.history.append(row)
-        bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{score:.3f}")
-        if on_validation is not None and ranks.first:
-            on_validation(row)
-        loss_sum.zero_()
-        right_sum.zero_()
-        since = 0
+        if step % settings.validate_every == 0 or step == settings.steps:
+            since = state.steps_since_look
+            if first_bad := int(state.sums["first_bad"]):
+                raise ClassifierDivergedError(
+                    f"the classifier's loss is not finite at step {first_bad} of {settings.steps}; lower"
+                    f" classifier.learning_rate (now {settings.learning_rate:g}) or raise classifier.warmup_share"
+                )
+            with average.swapped():  # where there is an average, it is what is looked at and kept
+                predicted = ranks.from_first(
+                    lambda: predict(model, validation_images, precision=precision).argmax(axis=1)
+                )
+                scores = score_predictions(validation_labels, predicted, first.class_names)
+                score = float(getattr(scores, score_name))
+                if step == settings.steps if settings.select_by == "last" else score > state.best_score:
+                    state.best_step, state.best_score = step, score
+                    state.best = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            row = {
+                "step": step,
+                "learning_rate": learning_rate,
+                "loss": float(state.sums["loss"]) / since,
+                "train_accuracy": float(state.sums["right"]) / since,
+                "accuracy": scores.accuracy,
+                "balanced_accuracy": scores.balanced_accuracy,
+                "macro_f1": scores.macro_f1,
+            }
+            state.look(row)
+            bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{score:.3f}")
+            if on_validation is not None and ranks.first:
+                on_validation(row)
         if checkpoints is not None:
             checkpoints.keep(state, ranks)
     model.load_state_dict(state.best)
@@ -310,8 +296,8 @@ def train_classifier(
         history=state.history,
         best_step=state.best_step,
         validation_score=state.best_score,
-        seconds=state.seconds,
-        processor_seconds=state.processor_seconds,
+        seconds=stopwatch.seconds,
+        processor_seconds=stopwatch.processor_seconds,
     )
 
 

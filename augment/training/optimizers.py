@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from augment.training.moments import read_moments, restore_moments
 from augment.training.phases import ScheduledPhase
 from augment.training.settings import TrainingSettings
 from augment.translators.base import DISCRIMINATOR, LearnedTranslator
@@ -75,23 +76,12 @@ class TrainedNetwork:
 
     def moments(self) -> dict[str, torch.Tensor]:
         """Adam's state as `<parameter>/<moment>`; parameters that had no gradient yet have none."""
-        if self.optimizer is None:
-            return {}
-        state = self.optimizer.state_dict()["state"]
-        return {
-            f"{self.names[index]}/{key}": value for index, moments in state.items() for key, value in moments.items()
-        }
+        return {} if self.optimizer is None else read_moments(self.optimizer, self.names)
 
     def load_moments(self, moments: Mapping[str, torch.Tensor]) -> None:
         """Restores what `moments` gave."""
-        if self.optimizer is None:
-            return
-        places = {name: index for index, name in enumerate(self.names)}
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in moments.items():
-            name, _, moment = key.rpartition("/")
-            state.setdefault(places[name], {})[moment] = value
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if self.optimizer is not None:
+            restore_moments(self.optimizer, self.names, moments)
 
 
 def trained_networks(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import count
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from striped_faces import tensors, write_dataset
 
 import classifiers.arms as arms
+import classifiers.checkpoints as checkpoints
 import classifiers.judge as judge
 import classifiers.training as training
 from augment.core.ranks import Ranks, current_ranks, run_on_ranks
@@ -34,10 +35,10 @@ class KilledError(Exception):
 
 
 class Killed(TrainingCheckpoints):
-    """Checkpoints at every look, and a kill after that of a step; 0 never kills."""
+    """Checkpoints at every step, and a kill after that of a step; 0 never kills."""
 
     def __init__(self, folder: Path, fingerprint: Any, step: int = 0) -> None:
-        super().__init__(folder, fingerprint, seconds=0)
+        super().__init__(folder, fingerprint, seconds=0, share=1)
         self.step = step
 
     def keep(self, state: TrainingState, ranks: Ranks) -> None:
@@ -89,7 +90,7 @@ def same(one: TrainedClassifier, other: TrainedClassifier) -> bool:
         pytest.param(settings(model=PLAIN, precision="bfloat16", augmentation="cutmix"), id="bfloat16"),
     ],
 )
-@pytest.mark.parametrize("killed_after", [6, 30])
+@pytest.mark.parametrize("killed_after", [6, 17, 30])
 def test_a_killed_training_goes_on_to_the_same_network(
     given: ClassifierSettings, killed_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +116,29 @@ def test_time_of_earlier_sessions_counts(tmp_path: Path) -> None:
 def test_short_trainings_write_nothing(tmp_path: Path) -> None:
     train(settings(), TrainingCheckpoints(tmp_path / "kept", THIS))
     assert not (tmp_path / "kept").exists()
+
+
+def test_writing_takes_a_twentieth_of_the_time_at_most(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that stands but for steps of a second and checkpoints of four: a slow disk."""
+    now = 0.0
+    written: list[float] = []
+
+    def write(*rest: Any, **others: Any) -> None:
+        nonlocal now
+        written.append(now)
+        now += 4
+
+    monkeypatch.setattr(checkpoints, "write_checkpoint", write)
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: now))
+    kept = TrainingCheckpoints(tmp_path, THIS, seconds=10)
+    state = TrainingState.__new__(TrainingState)
+    state.step, state.history = 0, []
+    monkeypatch.setattr(TrainingState, "tensors", lambda self: {})
+    monkeypatch.setattr(TrainingState, "values", lambda self: {})
+    for _ in range(200):
+        now += 1
+        kept.keep(state, current_ranks())
+    assert written == [10, 90, 170]
 
 
 def test_what_another_training_left_is_deleted(tmp_path: Path) -> None:
@@ -150,12 +174,12 @@ def run_arm(data: Path, name: str) -> arms.ArmReport:
 
 
 def kill_a_training(monkeypatch: pytest.MonkeyPatch, module: ModuleType, *, number: int) -> None:
-    """Kills the training of that number, from 0, after its second look; checkpoints are kept at each look."""
+    """Kills the training of that number, from 0, between its second look and its third."""
     begun = count()
     monkeypatch.setattr(
         module,
         "TrainingCheckpoints",
-        lambda folder, about: Killed(folder, about, 12 if next(begun) == number else 0),
+        lambda folder, about: Killed(folder, about, 14 if next(begun) == number else 0),
     )
 
 
@@ -166,7 +190,7 @@ def test_an_arm_goes_on_in_the_middle_of_a_cell(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(KilledError):
         run_arm(tmp_path, "killed")
     kept = tmp_path / "killed" / "fold-0-seed-1-training"
-    assert [path.name for path in sorted(kept.glob("checkpoint-*"))] == ["checkpoint-00000006", "checkpoint-00000012"]
+    assert [path.name for path in sorted(kept.glob("checkpoint-*"))] == ["checkpoint-00000013", "checkpoint-00000014"]
     report = run_arm(tmp_path, "killed")
     assert report.resumed == 1
     for ending in ("parquet", "jsonl"):
