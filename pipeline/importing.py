@@ -109,8 +109,8 @@ def import_data(
     if changed or lacking:
         text += "\n(landmarks of faces can be found: add landmarks=dlib)\n"
     if not yaml.safe_load(composed)["translators"]:
-        text += "no translator is left, so nothing will be synthesized: add one, such as\n"
-        text += "  +recipe@translators.stargan=stargan, with an arm that learns from it, or scale=cpu\n"
+        text += "no translator is left, so nothing will be synthesized: add scale=cpu, whose translators include such\n"
+        text += "as need no landmarks, with their arms\n"
     write_parameters(root, composed)
     return Import(text, 0 if lenient else len(found.problems), words)
 

@@ -196,16 +196,21 @@ def _with_validation(
 
 
 def _check_folds(folds: int, labels: np.ndarray, groups: np.ndarray, subjects_known: bool) -> None:
-    what = "subjects" if subjects_known else "different pictures"
+    def counted(count: int) -> str:
+        what = "subject" if subjects_known else "picture"
+        joined = "" if subjects_known else " (near-identical ones count as one)"
+        return f"{count} {what}{'' if count == 1 else 's'}{joined}"
+
     available = len(np.unique(groups))
     if folds > available:
-        raise InputError(Problem("folds.folds", f"{folds} folds of {available} {what}", f"at most {available}"))
+        raise InputError(Problem("folds.folds", f"{folds} folds of {counted(available)}", f"at most {available}"))
     problems = []
     for name in np.unique(labels):
         having = len(np.unique(groups[labels == name]))
         if having < folds:
-            why = f"class {name} has {having} {what}, fewer than the {folds} folds"
-            problems.append(Problem("folds.folds", why, f"at most {having}, or leave the class out"))
+            why = f"class {name} has {counted(having)}, fewer than the {folds} folds"
+            fix = f"at most {having}" if having > 1 else f"more of {name}"
+            problems.append(Problem("folds.folds", why, f"{fix}, or leave the class out (dataset.classes)"))
     if problems:
         raise InputError(problems)
 
@@ -214,7 +219,7 @@ def _check_fold(number: int, splits: np.ndarray, labels: np.ndarray) -> None:
     missing = sorted(set(labels) - set(labels[splits == "train"]))
     if missing:
         why = f"fold {number} has no training face of {', '.join(missing)}"
-        fix = "more faces of the class from other subjects, smaller shares, or leave the class out"
+        fix = "more faces of the class from other subjects, smaller shares, or leave the class out (dataset.classes)"
         raise InputError(Problem("folds", why, fix))
 
 
@@ -237,7 +242,7 @@ def _held_out(
     holding = [len(np.unique(groups[positions][labels[positions] == label])) for label in holders]
     available = max(holding, default=0)
     if available < 2:
-        why = "of the faces to split, no class is shown by two subjects (or two different pictures) that can be parted"
+        why = "no class is shown by two subjects (or two pictures that are not near-identical) that can be parted"
         raise InputError(Problem(key, why, "more subjects or more faces are needed"))
     share = min(share * whole / len(positions), 1.0)
     counts = np.arange(2, min(_MOST_PARTS, available) + 1)

@@ -66,7 +66,7 @@ def profile(overrides: tuple[str, ...], show: bool) -> None:
         for problem in missing:
             click.echo(f"  {problem}")
     else:
-        click.echo("params.yaml is written; `dvc repro` runs it.")
+        click.echo("params.yaml is written; `s2l check` says what of it can't be done, `dvc repro` runs it.")
 
 
 @click.command(cls=Command)

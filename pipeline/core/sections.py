@@ -125,6 +125,13 @@ def _problem_of(details: Any, model: type[BaseModel], where: str) -> Problem:
         return Problem(f"{where}: {path}", "unknown key", fix)
     if details["type"] == "missing":
         return Problem(f"{where}: {path}", "is missing", "`s2l profile` writes every key")
+    if details["type"] == "too_short":
+        has, least = details["ctx"]["actual_length"], details["ctx"]["min_length"]
+        return Problem(f"{where}: {path}", f"has {has} entries", f"give at least {least}; `s2l profile` writes them")
+    if details["type"] == "string_pattern_mismatch":
+        return Problem(
+            f"{where}: {path}", f"{given!r} is not of the form that is read", _form_at(model, details["loc"])
+        )
     message = details["msg"].removeprefix("Value error, ")
     shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) and repr(given) not in message else ""
     return Problem(f"{where}: {path}", message[:1].lower() + message[1:] + shown)
@@ -149,6 +156,20 @@ def keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
         model: The outermost section.
         location: The section's path, such as `["translators", "lssl", "training"]`.
     """
+    found = _section_at(model, location)
+    return [] if found is None else list(found.model_fields)
+
+
+def _form_at(model: type[BaseModel], location: Sequence[str | int]) -> str:
+    """What a key that is text in a form of its own takes, in the words of its description."""
+    if location[-1] == "[key]":
+        return "a name is lower-case letters, digits and underscores, a letter first"
+    section = _section_at(model, [str(part) for part in location[:-1]])
+    field = section.model_fields.get(str(location[-1])) if section is not None else None
+    return f"use {field.description}" if field is not None and field.description else ""
+
+
+def _section_at(model: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | None:
     current: Any = model
     for part in location:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -156,9 +177,7 @@ def keys_at(model: type[BaseModel], location: Sequence[str]) -> list[str]:
             current = _model_in(field.annotation) if field else None
         else:
             current = _model_in(typing.get_args(current)[1]) if typing.get_args(current) else None
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return list(current.model_fields)
-    return []
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
 
 
 def _model_in(annotation: Any) -> Any:

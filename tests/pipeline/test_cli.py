@@ -162,7 +162,7 @@ def test_profile_says_that_the_data_are_not_there_and_writes_all_the_same(projec
     assert "root: /nonexistent" in (project / "params.yaml").read_text(encoding="utf-8")
     (project / "faces").mkdir()
     code, output = invoke("profile", "dataset=folder", "dataset.root=faces", "dataset.licence=mit")
-    assert code == 0 and output == "params.yaml is written; `dvc repro` runs it.\n"
+    assert code == 0 and output.startswith("params.yaml is written; ") and "`dvc repro` runs it" in output
 
 
 def test_a_gpu_that_is_not_there_is_named_by_profile_and_check(project: Path) -> None:

@@ -162,5 +162,5 @@ def test_s2l_refuses_the_names_that_dvc_passed_on(
     result = CliRunner().invoke(cli.main, ["train"])
     assert result.exit_code == 1
     for name in (*SHELL_NAMES, *CLIMBING_NAMES):
-        assert f"translators.{name}: string should match pattern" in result.output
-        assert f"arms.real.{name}: string should match pattern" in result.output
+        assert f"translators.{name}: {name!r} is not of the form" in result.output
+        assert f"arms.real.{name}: {name!r} is not of the form" in result.output
