@@ -1,12 +1,13 @@
 """A plain convolutional network for small pictures: 3 x 3 convolutions and max-pooling, without shortcuts.
 
 The form is VGG's (Simonyan & Zisserman 2015, section 2.1) with batch normalization (Ioffe & Szegedy 2015) and one last
-layer in the place of three. It needs nothing but torch.
+layer in the place of three. It needs nothing but torch. A second form weighs channels by what all of the map shows
+(squeeze and excitation; Hu et al. 2018) and looks at every pixel once before a stride of 2 leaves three of four out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -32,6 +33,9 @@ class PlainNetwork(nn.Module):
         convolutions: Convolutions in each stage, as many numbers as there are widths.
         stride: Of the first convolution; 2 halves the map of every stage, for a quarter of the work.
         dropout: Probability that a feature is left out before the last layer, in training.
+        stem_width: Channels of a convolution before the first stage, which keeps the map as large as the picture; None:
+            there is none.
+        excitation: Makes what weighs the channels at the end of a stage, of how many there are; None: nothing does.
     """
 
     def __init__(
@@ -43,10 +47,16 @@ class PlainNetwork(nn.Module):
         convolutions: Sequence[int] = PLAIN_CONVOLUTIONS,
         stride: int = 1,
         dropout: float = PLAIN_DROPOUT,
+        stem_width: int | None = None,
+        excitation: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = channels
+        if stem_width is not None:
+            layers += [nn.Conv2d(before, stem_width, 3, padding=1, bias=False), nn.BatchNorm2d(stem_width)]
+            layers.append(nn.ReLU(inplace=True))
+            before = stem_width
         for stage, (width, count) in enumerate(zip(widths, convolutions, strict=True)):
             for number in range(count):
                 step = stride if stage == number == 0 else 1
@@ -56,6 +66,8 @@ class PlainNetwork(nn.Module):
                     layers.append(nn.MaxPool2d(2))
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 before = width
+            if excitation is not None:
+                layers.append(excitation(width))
         self.stages = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(_CELLS)
         self.dropout = nn.Dropout(dropout)

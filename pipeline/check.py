@@ -49,6 +49,12 @@ def check(root: Path) -> None:
             LOG.warning(
                 f"arm {name}: {why}; what it shows is not what comes of more faces of a class (set it to false)"
             )
+    learned_from = {translator for arm in parameters.arms.all().values() for translator in arm.translators}
+    if unused := [name for name in parameters.translators if name not in learned_from]:
+        LOG.warning(
+            f"no arm learns from the faces of {', '.join(unused)}: the report will say how they look, not whether they"
+            " help"
+        )
     counts = ", ".join(
         _count(number, unit)
         for number, unit in ((len(parameters.translators), "translator"), (len(parameters.arms.all()), "arm"))

@@ -202,9 +202,15 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
             problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
         problems += _filling_problems(path, arm, parameters)
     baseline = parameters.report.baseline_arm
-    if baseline is not None and baseline not in arms:
-        fix = f"one of {', '.join(arms)}"
-        problems.append(Problem(f"{where}: report.baseline_arm", f"{baseline!r} is not an arm", fix))
+    real_only = [name for name, arm in parameters.arms.all().items() if not arm.is_synthetic]
+    if baseline is not None and baseline not in real_only:
+        why = "learns from synthetic faces, and what they gain or cost is against real ones alone"
+        fix = f"one of {', '.join(real_only)}" if real_only else "leave it out"
+        problems.append(
+            Problem(
+                f"{where}: report.baseline_arm", f"{baseline!r} {why if baseline in arms else 'is not an arm'}", fix
+            )
+        )
     if len(set(parameters.seeds)) != len(parameters.seeds):
         problems.append(Problem(f"{where}: seeds", "a seed occurs twice", "paired seeds must differ"))
     return problems

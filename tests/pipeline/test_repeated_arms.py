@@ -1,4 +1,4 @@
-"""An arm that draws every class alike, where all arms do, is the real arm over again."""
+"""`s2l check` names arms that show nothing new, and translators that no arm shows."""
 
 from __future__ import annotations
 
@@ -48,3 +48,17 @@ def test_check_names_an_arm_that_fills_up_what_is_drawn_alike_anyway(
     (tmp_path / "params.yaml").write_text(compose_profile(ROOT, words), encoding="utf-8")
     check(tmp_path)
     assert ("arm filled: fills classes up" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(("words", "named"), [([], None), (["~arms.synthetic.warp"], "warp")])
+def test_check_names_translators_that_no_arm_learns_from(
+    words: list[str], named: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = compose_profile(ROOT, ["scale=smoke", *words])
+    if named is not None:
+        assert named in yaml.safe_load(text)["translators"]
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    check(tmp_path)
+    said = f"no arm learns from the faces of {named}: the report will say how they look, not whether they help"
+    assert (said in caplog.text) == (named is not None)
+    assert ("no arm learns" in caplog.text) == (named is not None)
