@@ -95,11 +95,35 @@ def test_plain_network_by_hand() -> None:
     assert count(create_classifier(seven, num_classes=7, channels=1, seed=0)) == pytest.approx(581_000, abs=1_000)
 
 
+EXCITED = {"name": "squeeze_excitation_cnn", "widths": (4, 80), "convolutions": (2, 1), "stem": "half"}
+
+
+def test_squeeze_and_excitation_by_hand() -> None:
+    model = create_classifier(ModelSettings(**EXCITED), num_classes=3, channels=1, seed=0).eval()
+    kernels = 9 * (1 * 16 + 16 * 4 + 4 * 4 + 4 * 80)  # a stem of 16, then the plain network's
+    norms = 2 * (16 + 4 + 4 + 80)
+    squeezed = (2 * 4 * 8 + 8 + 4) + (2 * 80 * 10 + 10 + 80)  # 8 at least, else an eighth
+    assert count(model) == kernels + norms + squeezed + 9 * 80 * 3 + 3
+    stages = list(model.network.stages)
+    assert stages[0].stride == (1, 1)  # every pixel is seen before
+    assert stages[3].stride == (2, 2)
+    # Hu et al. 2018, equations 2 to 4: the mean of each channel, two layers, and a weight in 0..1 of the channel.
+    maps = torch.randn(2, 80, 3, 3, generator=torch.Generator().manual_seed(0))
+    module = stages[-1]
+    reduce, expand = (layer.weight.flatten(1) for layer in (module.fc1, module.fc2))
+    means = maps.mean(dim=(2, 3))
+    weights = torch.sigmoid(torch.relu(means @ reduce.T + module.fc1.bias) @ expand.T + module.fc2.bias)
+    torch.testing.assert_close(module(maps), maps * weights[:, :, None, None])
+    assert (module(maps) != maps * torch.sigmoid(means)[:, :, None, None]).any()  # not the means themselves
+
+
+@pytest.mark.parametrize("name", ["plain_cnn", "squeeze_excitation_cnn"])
 @pytest.mark.parametrize(
     ("stem", "size", "edge"), [("small", 48, 3), ("half", 48, 1), ("half", 96, 3), ("small", 32, 2)]
 )
-def test_stages_of_the_plain_network_halve_the_map(stem: str, size: int, edge: int) -> None:
-    model = create_classifier(ModelSettings(**PLAIN, stem=stem), num_classes=3, channels=1, seed=0).eval()
+def test_stages_of_the_plain_network_halve_the_map(stem: str, size: int, edge: int, name: str) -> None:
+    settings = ModelSettings(**{**PLAIN, "name": name, "stem": stem})
+    model = create_classifier(settings, num_classes=3, channels=1, seed=0).eval()
     images = torch.randint(0, 256, (2, 1, size, size), dtype=torch.uint8)
     assert model.network.forward_features(torch.zeros(2, 1, size, size)).shape == (2, 8, edge, edge)
     features = model.features(images)
@@ -217,18 +241,25 @@ def test_published_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch, t
 @pytest.mark.parametrize(
     ("settings", "fix"),
     [
-        ({"name": "resnet19"}, "use one of plain_cnn, resnet18, resnet18_narrow, resnet50"),
+        ({"name": "resnet19"}, "use one of plain_cnn, resnet18, resnet18_narrow, resnet50, squeeze_excitation_cnn"),
         ({"name": "resnet18", "width": 8}, "use resnet18_narrow"),
         ({"name": "resnet18_narrow", "pretrained": True}, "set pretrained to false"),
         ({"name": "resnet18", "weights": "weights.pth"}, "safetensors"),
         ({"name": "resnet18_narrow", "width": 7}, "multiple of 2"),
         ({"stem": "huge"}, "'standard', 'half' or 'small'"),
         ({"depth": 3}, "Extra inputs"),
-        ({"name": "resnet18", "widths": (8, 8)}, "widths is for plain_cnn; leave it out for resnet18"),
+        (
+            {"name": "resnet18", "widths": (8, 8)},
+            "widths is for plain_cnn and squeeze_excitation_cnn; leave it out for resnet18",
+        ),
         ({"name": "resnet18_narrow", "dropout": 0.1}, "dropout is for plain_cnn"),
         ({"name": "plain_cnn", "width": 8}, "width is for narrow networks"),
         ({"name": "plain_cnn", "widths": (8, 16)}, "convolutions: 4 numbers for 2 stages"),
         ({"name": "plain_cnn", "stem": "standard"}, "use small, or half"),
+        ({"name": "squeeze_excitation_cnn", "stem": "standard"}, "squeeze_excitation_cnn has no standard one"),
+        ({"name": "squeeze_excitation_cnn", "width": 8}, "width is for narrow networks"),
+        ({"name": "squeeze_excitation_cnn", "widths": (8, 16)}, "convolutions: 4 numbers for 2 stages"),
+        ({"name": "squeeze_excitation_cnn", "pretrained": True}, "no weights of squeeze_excitation_cnn are published"),
         ({"name": "plain_cnn", "pretrained": True}, "no weights of plain_cnn are published"),
         ({"name": "plain_cnn", "widths": ()}, "at least 1 item"),
     ],

@@ -36,6 +36,7 @@ def network(model: ModelSettings, classes: int, seed: int) -> torch.nn.Module:
     ("model", "last"),
     [
         (ModelSettings(name="plain_cnn", widths=(4, 8), convolutions=(1, 1)), "network.fc"),
+        (ModelSettings(name="squeeze_excitation_cnn", widths=(4, 8), convolutions=(1, 1)), "network.fc"),
         (ModelSettings(name="resnet18_narrow", width=4), "network.fc"),
         (ModelSettings(name="vgg16_bn"), "network.head.fc"),
     ],
