@@ -71,6 +71,19 @@ def cells(rules: str) -> dict[int, tuple[str, str]]:
     return {int(step): (ground, text) for step, ground, text in found}
 
 
+def test_names_of_arms_may_break_after_an_underscore(tmp_path: Path) -> None:
+    inputs = made_up_run.write_run(tmp_path)
+
+    def renamed(found: dict) -> dict:
+        return {"warp_of_200" if name == "warp-200" else name: value for name, value in found.items()}
+
+    changes = {key: renamed(getattr(inputs, key)) for key in ("arms", "predictions", "histories")}
+    settings = ReportSettings(bootstrap=BootstrapSettings(resamples=300))
+    page = render_page(load_report_data(inputs.model_copy(update=changes), settings))
+    named = re.findall(r'<span class="name">(.*?)<small>', page)
+    assert "warp_<wbr>of_<wbr>200" in named and "warp-400" in named
+
+
 def test_contrast_by_the_guidelines_own_examples() -> None:
     assert contrast(BLACK, WHITE) == pytest.approx(21)
     assert contrast(WHITE, WHITE) == 1
