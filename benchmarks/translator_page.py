@@ -109,7 +109,7 @@ def results_page(results: Sequence[Mapping[str, Any]], costs: Sequence[Mapping[s
     people = sorted({source["seed"] for source in sources.values()})
     found_on = "these very people" if 0 in people else "other people (seed 0)"
     options = "" if people == [0] else f" --people {people[0]}"
-    text = f"""# What every translator learns at one small budget
+    text = f"""# What translators learn at one small budget
 
 Each translator was trained by the one loop with its recipe for a CPU, one thread, without validation: the last averaged
 weights count. Then it translated test faces of people whom it never saw, to every class but their own (one that keeps
@@ -198,7 +198,7 @@ def with_figures(page: str, results: Sequence[Mapping[str, Any]], costs: Sequenc
         "note": lambda row: "" if pd.isna(row.get("note")) else str(row["note"]).replace("|", "/"),
     }
     text = f"""
-## What each learns in three minutes of one core
+## What most of them learn in three minutes of one core
 
 By the recipes in `conf/recipe/` (narrow networks, with what few faces need), {SIZE} px grey embedded faces, one thread,
 about 180 seconds of processor time each; judged by a judge that no translator met. `python -m benchmarks.translators`

@@ -50,7 +50,7 @@ def complete_override(context: click.Context, parameter: click.Parameter, incomp
 @click.argument("overrides", nargs=-1, metavar="[GROUP=VALUE|KEY=VALUE]...", shell_complete=complete_override)
 @click.option("--show", is_flag=True, help="Print the parameters instead of writing params.yaml.")
 def profile(overrides: tuple[str, ...], show: bool) -> None:
-    """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=500`."""
+    """Compose conf/ into params.yaml: `s2l profile dataset=fer2013 scale=cpu synthesis.per_class=2000`."""
     from pipeline.profile import compose_profile, write_parameters
     from pipeline.readiness import missing_prerequisites
 

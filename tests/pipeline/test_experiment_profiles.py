@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from classifiers.training import ClassifierSettings
 from pipeline.commands.experiments import SCALES
 from pipeline.experiments import Wanted
 from pipeline.parameters.whole import parse_parameters
@@ -96,3 +97,13 @@ def test_arms_that_fill_classes_up_differ_in_what_fills_them(scale: str, dataset
     assert set(values["translators"]) == {"warp", "appearance_flow"}
     assert not values["classifier"]["class_balanced"]  # else a class is repeated anyway
     assert filling[0]["fill_to"] <= 2 * values["synthesis"]["per_class"]  # half of what is lacking is always there
+
+
+def test_few_photographs_are_learned_from_alike_at_both_scales() -> None:
+    """What `long` has for all of FER2013 is not for 2,600 faces."""
+    cpu, long = (
+        yaml.safe_load(compose_profile(ROOT, ["experiment=rare", f"scale={name}"])) for name in ("cpu", "long")
+    )
+    assert ClassifierSettings(**long["classifier"]) == ClassifierSettings(**cpu["classifier"])
+    assert ClassifierSettings(**long["judge"]["classifier"]) == ClassifierSettings(**cpu["judge"]["classifier"])
+    assert long["translators"] != cpu["translators"]
