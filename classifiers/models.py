@@ -115,6 +115,16 @@ class ModelSettings(BaseModel):
             raise ValueError(f"weights: {self.weights} is not a .safetensors file; pickled weights are never loaded")
         return self
 
+    @property
+    def least_edge(self) -> int:
+        """Pixels that a picture's edge has at least: every pooling halves the map, and one of a pixel has no half."""
+        if self.name == "vgg16_bn":
+            return 2**5
+        if self.name in ("plain_cnn", "squeeze_excitation_cnn"):
+            stages = len(self.widths or PLAIN_WIDTHS)
+            return 2 ** (stages + 1) - 1 if self.stem == "half" else 2**stages
+        return 1
+
 
 class _ClassifierForm(BaseModel):
     """What a file of weights says of its network."""
@@ -296,6 +306,10 @@ def _published_network(settings: ModelSettings, num_classes: int, channels: int)
     except Exception as error:
         if not wanted:
             raise
+        if settings.weights is not None:
+            why = f"{settings.weights} can't be read as weights of {settings.name}: {type(error).__name__}: {error}"
+            fix = "name a .safetensors file in timm's form of this network, or leave weights out"
+            raise InputError(Problem("classifier.model.weights", why, fix)) from error
         raise InputError(
             Problem(
                 "classifier.model.pretrained",

@@ -13,8 +13,9 @@ from pipeline.core.devices import choose_device
 from pipeline.core.messages import RESULT
 from pipeline.core.project import git_advice
 from pipeline.data_set import check_data_set, open_data_set, open_pretraining, pretraining_data_set
-from pipeline.parameters.whole import load_parameters
-from pipeline.requirements import check_requirements
+from pipeline.parameters.whole import Parameters, load_parameters
+from pipeline.profile import READ_WHOLE
+from pipeline.requirements import check_landmark_arms, check_requirements
 
 LOG = logging.getLogger(__name__)
 
@@ -23,18 +24,21 @@ def check(root: Path) -> None:
     """Checks all of params.yaml, and that the data set can be opened.
 
     Raises:
-        InputError: Lists what can't be run. That includes a run without translators, of which only the stages before
-            them can be.
+        InputError: Lists what can't be run.
     """
     parameters = load_parameters(root / "params.yaml")
     if not parameters.translators:
-        why = "is empty, and the report reads the folders that a translator's stages write"
-        raise InputError(Problem("params.yaml: translators", why, "keep warp, which costs seconds; no arm needs it"))
+        lacking = [name for name in READ_WHOLE if not (root / "artifacts" / name).is_dir()]
+        if lacking:
+            why = "is not there, and the report of a run without translators reads it whole"
+            raise InputError([Problem(f"artifacts/{name}", why, "run `s2l profile`, or make it") for name in lacking])
     device = choose_device(parameters.runtime.device)
     LOG.debug("torch %s on %s", torch.__version__, device)
     source = open_data_set(parameters.dataset, root)
     check_data_set(parameters.dataset, parameters.folds, source)
     check_requirements(parameters, source)
+    check_landmark_arms(parameters, source)
+    _check_classifiers(parameters, root, device)
     teacher = parameters.parsing.teacher
     if parameters.parsing.enabled and teacher.has_helen:
         open_source("helen", root / teacher.root, **teacher.settings)
@@ -66,6 +70,26 @@ def check(root: Path) -> None:
     )
     if advice := git_advice(root):
         LOG.warning(advice)
+
+
+def _check_classifiers(parameters: Parameters, root: Path, device: str) -> None:
+    """Checks what classifiers are trained with on this machine.
+
+    Raises:
+        InputError: float16 without a GPU, or weights that are not there.
+    """
+    problems = []
+    for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
+        if classifier.precision == "float16" and device == "cpu":
+            why = "float16 needs a GPU, and this run is on the CPU"
+            problems.append(Problem(f"params.yaml: {key}.precision", why, "use auto, bfloat16 or float32"))
+        weights = classifier.model.weights
+        if weights is not None and not (root / weights).is_file():
+            why = f"{weights} is not there"
+            fix = "name a .safetensors file in timm's form of the network, or leave it out"
+            problems.append(Problem(f"params.yaml: {key}.model.weights", why, fix))
+    if problems:
+        raise InputError(problems)
 
 
 def _count(number: int, unit: str) -> str:

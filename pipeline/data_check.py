@@ -212,9 +212,19 @@ def _folds(found: Inventory) -> str:
     try:
         choice = choose_folds(found.by_split, FoldSettings.model_validate({}))
         said = choice.sentence + ("; folds.kind=subjects creates new ones" if choice.kind == "source" else "")
+        if choice.kind == "source" and (untrained := classes_without_training_faces(found)):
+            said += f"\n  no training face of {', '.join(untrained)}: a run is refused but with folds.kind=subjects"
     except InputError as error:
         said = str(error)
     return f"folds (folds.kind: auto): {said}"
+
+
+def classes_without_training_faces(found: Inventory) -> list[str]:
+    """Classes that a data set's own splits leave no training face; none where it has no splits."""
+    by_class = found.crossed.get("split", {})
+    if not found.by_split.get("train"):
+        return []
+    return [name for name in found.class_names if not by_class.get(name, {"train": 1}).get("train")]
 
 
 def _notes(found: Inventory) -> str:
@@ -274,6 +284,15 @@ def _terms(found: Inventory) -> str:
     return "\n".join(lines)
 
 
+def _needs_new_folds(found: Inventory) -> bool:
+    """Whether a run by the data set's own splits would be refused, where new ones may do."""
+    try:
+        choice = choose_folds(found.by_split, FoldSettings.model_validate({}))
+    except InputError:
+        return True
+    return choice.kind == "source" and bool(classes_without_training_faces(found))
+
+
 def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping[str, Any]) -> str:
     """The command for a run on this copy; if there are problems, on what can be read of it."""
     if len(found.class_names) < 2 and name != "helen":
@@ -288,10 +307,14 @@ def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping
         overrides.append(f"dataset.root={override_value(str(root))}")
     if found.licence is None:
         overrides.append("dataset.licence='?'")
-    if found.problems:
+    if _needs_new_folds(found):
+        overrides.append("folds.kind=subjects")
+    if found.problems and found.faces:
         overrides.append("dataset.quarantine=quarantine/list.jsonl")
     overrides += [f"++dataset.settings.{key}={override_value(value)}" for key, value in settings.items()]
     head = "next"
+    if not found.faces:
+        return "next: fix what is listed above; no face could be read\n"
     if found.problems:
         head += f" (fix what is listed above, or continue without it: {_count(len(found.problems), 'problem')})"
     return f"{head}:\n  s2l profile {' '.join(map(_shell_word, overrides))}\n"

@@ -18,7 +18,7 @@ from augment.sources import open_source
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS
 from augment.sources.terms import licence_of
 from augment.translators import translator_class, translator_settings
-from pipeline.data_check import inventory_text, override_value
+from pipeline.data_check import classes_without_training_faces, inventory_text, override_value
 from pipeline.profile import compose_profile, write_parameters
 from pipeline.publishing.destinations import check_destination
 from pipeline.requirements import classes_not_taught
@@ -86,17 +86,20 @@ def import_data(
         found = found.model_copy(update={"licence": licence_of(opened, licence, where="--licence")})
     text = inventory_text(found, where=str(place))
     words = _profile_words(name, place, settings, found, licence, root)
-    lenient = any(word.lstrip("+").startswith("dataset.quarantine=") for word in overrides)
     if len(found.class_names) < 2:
         raise InputError(Problem(str(source), "has one class alone", "add pictures of a second class"))
     if found.by_split and not found.by_split.get("train"):
         there = ", ".join(f"{split} {count:,}" for split, count in found.by_split.items())
         raise InputError(Problem(str(source), f"has no training faces: {there}", "name its largest split `train`"))
+    values = yaml.safe_load(compose_profile(root, [*words, *overrides]))
+    if values["folds"]["kind"] != "subjects" and (untrained := classes_without_training_faces(found)):
+        fix = "add some to its split `train`, or add folds.kind=subjects, which draws new splits"
+        raise InputError([Problem(str(source), f"has no training face of {name}", fix) for name in untrained])
+    lenient = bool(values["dataset"]["quarantine"])
     if found.problems and not lenient:
         fix = "\nmend what is listed, or go on without it: add dataset.quarantine=quarantine/list.jsonl\n"
         return Import(text + fix, len(found.problems))
     words += overrides
-    values = yaml.safe_load(compose_profile(root, words))
     changed, lacking = _fitted(values, found, taught=any(word.startswith("masks=") for word in overrides))
     words += [f"++translators.{name}.settings.{key}={value}" for name, key, value in changed]
     words += [f"translators.{translator}=null" for translator in lacking]
@@ -130,13 +133,20 @@ def _recognize(source: Path) -> str:
         raise InputError(Problem(str(source), "is not there", fix))
     if (source / "dataset_dict.json").is_file() or (source / "state.json").is_file():
         return "saved"
-    if any(source.rglob("*.parquet")):
+    # A card's or a contact sheet's pictures lie beside tables, not in folders of classes.
+    if any(source.rglob("*.parquet")) and not _class_folders(source):
         return "parquet"
-    if any(source.rglob("*.tar")):
-        raise InputError(Problem(str(source), "holds archives, which are not read", "unpack them, or use Parquet"))
     if any(path.suffix.lower() in IMAGE_EXTENSIONS for path in source.rglob("*")):
         return "folder"
+    if any(source.rglob("*.tar")):
+        raise InputError(Problem(str(source), "holds archives, which are not read", "unpack them, or use Parquet"))
     raise InputError(Problem(str(source), "holds no table and no picture", fix))
+
+
+def _class_folders(source: Path) -> bool:
+    """Whether two folders or more hold pictures and no table."""
+    holding = {path.parent for path in source.rglob("*") if path.suffix.lower() in IMAGE_EXTENSIONS} - {source}
+    return sum(not any(folder.glob("*.parquet")) for folder in holding) >= 2
 
 
 def convert_saved(source: Path, to: Path, licence: str | None = None) -> Path:

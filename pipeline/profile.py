@@ -86,6 +86,7 @@ def _compose(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     _refuse_unknown_options(root, overrides)
+    _refuse_what_hydra_would_not_do(overrides)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str((root / "conf").resolve()), version_base=None):
@@ -130,6 +131,30 @@ def _refuse_unknown_options(root: Path, overrides: Sequence[str]) -> None:
         close = difflib.get_close_matches(name, options, n=1)
         fix = f"did you mean {close[0]}? There is {', '.join(options)}" if close else f"there is {', '.join(options)}"
         problems.append(Problem(override, f"there is no {name!r} in conf/{group}", fix))
+    if problems:
+        raise InputError(problems)
+
+
+def _refuse_what_hydra_would_not_do(overrides: Sequence[str]) -> None:
+    """Refuses words that Hydra takes without an effect, or answers in words of its own.
+
+    Raises:
+        InputError: An empty mapping, which would be merged and so change nothing; a group that is added or taken out;
+            a setting of Hydra itself.
+    """
+    problems = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        name = key.lstrip("+~")
+        if equals and value.strip() == "{}" and key == name and name.split(".")[0] in ("translators", "arms"):
+            why = "changes nothing: an empty mapping is merged with what is there"
+            problems.append(Problem(override, why, f"take each out: {name}.NAME=null"))
+        elif key.startswith("~") and name in GROUPS:
+            problems.append(Problem(override, f"{name} can't be left out", f"choose: {name}=..."))
+        elif key.startswith("+") and name in GROUPS:
+            problems.append(Problem(override, "is in the profile already", f"write {name}={value}"))
+        elif name.split(".")[0] == "hydra":
+            problems.append(Problem(override, "is a setting of Hydra, and no parameter of a run", "leave it out"))
     if problems:
         raise InputError(problems)
 

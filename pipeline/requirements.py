@@ -157,3 +157,29 @@ def check_run(root: Path) -> None:
     except InputError:
         return
     check_requirements(parameters, source)
+
+
+def check_landmark_arms(parameters: Parameters, source: Source) -> None:
+    """Warns of arms that learn from landmarks where no face will have any, which are refused when they are run.
+
+    Args:
+        parameters: The run's parameters.
+        source: The open source; no picture of it is read.
+
+    Raises:
+        InputError: All others are compared with such an arm (`report.baseline_arm`), or there is no other.
+    """
+    available = available_annotations(parameters.dataset, source)
+    arms = parameters.arms.all()
+    refused = [name for name, arm in arms.items() if arm.kind == "landmark_lda"]
+    if available is None or "landmarks" in available or not refused:
+        return
+    _, fix = _MISSING["landmarks"]
+    why = "learns from landmarks, and no face of this data set will have any"
+    if parameters.report.baseline_arm in refused:
+        baseline = parameters.report.baseline_arm
+        raise InputError(Problem("params.yaml: report.baseline_arm", f"{baseline} {why}", "name another, or none"))
+    if len(refused) == len(arms):
+        raise InputError([Problem(f"params.yaml: arms.{arms[name].group}.{name}", why, fix) for name in refused])
+    for name in refused:
+        LOG.warning(f"arm {name} will be refused: it {why} ({fix})")

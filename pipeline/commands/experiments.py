@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from augment.core.errors import InputError
+from augment.core.errors import InputError, Problem
 from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def experiments(context: click.Context, results: Path) -> None:
     from reports.experiments.page import experiments_table, filed_runs
 
     with refusals_as_errors():
+        if context.get_parameter_source("results") is not ParameterSource.DEFAULT:
+            _require_results(results)
         catalogue = read_experiments()
         filed = {name: filed_runs(experiment, results / name) for name, experiment in catalogue.items()}
         table = experiments_table(catalogue, {name: runs for name, (runs, _) in filed.items()})
@@ -54,6 +56,12 @@ def experiments(context: click.Context, results: Path) -> None:
                 click.echo(f"  pairs of rows in the published order: {row['published_order']}")
         if problems := [problem for _, found in filed.values() for problem in found]:
             raise InputError(problems, "of what was filed, this can't be shown:")
+
+
+def _require_results(results: Path) -> None:
+    """Refuses a folder that is not there: a misspelt one would look like experiments that were never run."""
+    if not results.is_dir():
+        raise InputError(Problem(f"--results {results}", "is not there", "name the folder where rows are filed"))
 
 
 @experiments.command(cls=Command)
@@ -91,6 +99,8 @@ def run(
         results = Path("artifacts/smoke-results")  # they show that everything works, and nothing else
     resumes = "begins anew" if smoke else "goes on where this one was"
     with refusals_as_errors(f"interrupted; the same command {resumes}"):
+        if "all" in names and len(names) > 1:
+            raise InputError(Problem("all", "runs each experiment, and stands alone", "leave the others out, or it"))
         chosen = list(read_experiments()) if names == ("all",) else list(dict.fromkeys(names))
         wanted = [Wanted(find_experiment(name), scale, dataset, settings, note) for name in chosen]
         for one in wanted:
@@ -153,6 +163,7 @@ def page(results: Path) -> None:
     from reports.experiments.catalogue import read_experiments
 
     with refusals_as_errors():
+        _require_results(results)
         for name, experiment in read_experiments().items():
             if not (results / name).is_dir():
                 continue
@@ -177,4 +188,5 @@ def site(results: Path, out: Path) -> None:
     root = Path.cwd()
     with refusals_as_errors():
         check_destination(root, root / out, SCRIPT, below=root / "artifacts")
+        _require_results(results)
         click.echo(build_site(read_experiments(), root / results, root / out))

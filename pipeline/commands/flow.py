@@ -50,6 +50,7 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
     from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
     from pipeline.flow.server import check_server
     from pipeline.flow.temporary_server import patient_with_temporary_server
+    from pipeline.profile import compose_profile
 
     # By an exception, so that the stages and Prefect's temporary server are ended too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -58,6 +59,8 @@ def run(overrides: tuple[str, ...], **options: Any) -> None:
             check_workspace(Path(options["workspace"]))
             check_address(options["engine"], options["address"])
             check_server(needed=False)
+            if overrides:  # a word that is wrong is refused before a server is started
+                compose_profile(Path(options["workspace"]).resolve(), overrides)
             with patient_with_temporary_server():
                 outcomes = synthesize_to_learn(overrides=list(overrides), **options)
     except FlowFailedError as error:

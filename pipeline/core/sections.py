@@ -134,6 +134,8 @@ def _problem_of(details: Any, model: type[BaseModel], where: str) -> Problem:
         )
     message = details["msg"].removeprefix("Value error, ")
     shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) and repr(given) not in message else ""
+    if given is None:
+        shown = ", not null"
     return Problem(f"{where}: {path}", message[:1].lower() + message[1:] + shown)
 
 

@@ -69,6 +69,8 @@ def patient_with_temporary_server() -> Iterator[None]:
             end_server_with_process()
             time.sleep(0.1)
 
+    # What ends with this process has no operator who could have agreed to report on it.
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     if not get_current_settings().api.url:
         threading.Thread(target=look, daemon=True).start()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -136,9 +136,19 @@ def _filling_problems(path: str, arm: Arm, parameters: Parameters) -> list[Probl
     return [Problem(f"{path}.fill_to", why, fix)]
 
 
+def _too_deep(parameters: Parameters, where: str) -> Iterator[Problem]:
+    """Networks that halve a picture more often than it can be halved."""
+    size = parameters.dataset.image_size
+    for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
+        if (least := classifier.model.least_edge) > size:
+            why = f"{classifier.model.name} needs pictures of {least} px with these settings, and they have {size} px"
+            fix = "raise dataset.image_size, or use fewer stages (widths, convolutions), stem: small or a ResNet"
+            yield Problem(f"{where}: {key}.model", why, fix)
+
+
 def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
-    """Checks across keys: translators with the image size, arms with translators and amounts, and so on."""
-    problems = []
+    """Checks across keys: networks with the image size, arms with translators and amounts, and so on."""
+    problems = list(_too_deep(parameters, where))
     methods: dict[str, type[Translator]] = {}
     for name, entry in parameters.translators.items():
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_bytes
 from augment.core.json_files import read_json_object
 from augment.core.precision import PrecisionChoice
@@ -62,6 +63,16 @@ def report(root: Path) -> None:
     ran = [name for name, refusal in refusals.items() if refusal is None]
     arm_refusals = {name: refusal_in(artifacts.arm(name)) for name in arms}
     ran_arms = [name for name, refusal in arm_refusals.items() if refusal is None]
+    if not ran_arms:
+        fix = "mend what it names, or add an arm of kind real (`s2l profile` writes one)"
+        raise InputError(
+            [
+                Problem(f"arm {name}", f"was refused: {refusal['reason']}", fix)
+                for name, refusal in arm_refusals.items()
+                if refusal is not None
+            ],
+            "no arm was run, so there is nothing to report:",
+        )
     build_report(
         ReportInputs(
             data_name=_data_name(parameters.dataset),

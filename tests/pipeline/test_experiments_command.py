@@ -157,6 +157,7 @@ TINY = (
 def test_the_site_takes_the_place_of_a_site_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's report is sealed by the tool as a site is, and has an index too."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "none").mkdir()  # where nothing is filed
     report = tmp_path / "artifacts" / "report"
     report.mkdir(parents=True)
     (report / "index.html").write_text("the report")

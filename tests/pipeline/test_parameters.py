@@ -209,13 +209,6 @@ def test_an_override_cannot_write_lines_of_its_own() -> None:
     assert parse_yaml(text, "profile")["report"]["title"] == "a\nb: \x00"
 
 
-def test_a_run_without_translators_is_refused_by_the_check(tmp_path: Path) -> None:
-    text = compose_profile(ROOT, ["experiment=real_only", "scale=smoke", "translators.warp=null"])
-    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match=r"translators: is empty.*keep warp"):
-        check(tmp_path)
-
-
 def test_more_folds_than_subjects_are_refused_before_a_face_is_drawn(tmp_path: Path) -> None:
     overrides = ["dataset=rig_mug", "+dataset.settings.subjects=3", "folds.folds=4"]
     (tmp_path / "params.yaml").write_text(compose_profile(ROOT, overrides), encoding="utf-8")
