@@ -79,7 +79,7 @@ def _check_classifiers(parameters: Parameters, root: Path, device: str) -> None:
         InputError: float16 without a GPU, or weights that are not there.
     """
     problems = []
-    for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
+    for key, classifier in parameters.classifiers().items():
         if classifier.precision == "float16" and device == "cpu":
             why = "float16 needs a GPU, and this run is on the CPU"
             problems.append(Problem(f"params.yaml: {key}.precision", why, "use auto, bfloat16 or float32"))

@@ -91,7 +91,8 @@ def import_data(
     if found.by_split and not found.by_split.get("train"):
         there = ", ".join(f"{split} {count:,}" for split, count in found.by_split.items())
         raise InputError(Problem(str(source), f"has no training faces: {there}", "name its largest split `train`"))
-    values = yaml.safe_load(compose_profile(root, [*words, *overrides]))
+    words += overrides
+    values = yaml.safe_load(compose_profile(root, words))
     if values["folds"]["kind"] != "subjects" and (untrained := classes_without_training_faces(found)):
         fix = "add some to its split `train`, or add folds.kind=subjects, which draws new splits"
         raise InputError([Problem(str(source), f"has no training face of {name}", fix) for name in untrained])
@@ -99,7 +100,6 @@ def import_data(
     if found.problems and not lenient:
         fix = "\nmend what is listed, or go on without it: add dataset.quarantine=quarantine/list.jsonl\n"
         return Import(text + fix, len(found.problems))
-    words += overrides
     changed, lacking = _fitted(values, found, taught=any(word.startswith("masks=") for word in overrides))
     words += [f"++translators.{name}.settings.{key}={value}" for name, key, value in changed]
     words += [f"translators.{translator}=null" for translator in lacking]

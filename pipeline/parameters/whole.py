@@ -50,6 +50,10 @@ class Parameters(Section):
     scores: ScoreSettings
     report: ReportSettings = Field(default_factory=ReportSettings)
 
+    def classifiers(self) -> dict[str, ClassifierSettings]:
+        """How the judge and the arms are trained, by the key in params.yaml."""
+        return {"judge.classifier": self.judge.classifier, "classifier": self.classifier}
+
 
 def load_parameters(path: Path) -> Parameters:
     """Reads and checks a params.yaml.
@@ -94,7 +98,7 @@ def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translato
         for name, entry in parameters.translators.items()
         if entry.training.mirror and name in methods and issubclass(methods[name], LearnedTranslator)
     ]
-    for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
+    for key, classifier in parameters.classifiers().items():
         if classifier.augmentation_settings.flip:
             found.append(f"{key}.augmentation_settings.flip")
     why = "mirrors faces, which changes their class where dataset.attribute is pose"
@@ -139,7 +143,7 @@ def _filling_problems(path: str, arm: Arm, parameters: Parameters) -> list[Probl
 def _too_deep(parameters: Parameters, where: str) -> Iterator[Problem]:
     """Networks that halve a picture more often than it can be halved."""
     size = parameters.dataset.image_size
-    for key, classifier in (("judge.classifier", parameters.judge.classifier), ("classifier", parameters.classifier)):
+    for key, classifier in parameters.classifiers().items():
         if (least := classifier.model.least_edge) > size:
             why = f"{classifier.model.name} needs pictures of {least} px with these settings, and they have {size} px"
             fix = "raise dataset.image_size, or use fewer stages (widths, convolutions), stem: small or a ResNet"
