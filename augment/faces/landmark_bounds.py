@@ -1,4 +1,4 @@
-"""How far landmarks may lie outside their picture, for everything that reads some: sources, tables, caches, detectors.
+"""What landmarks may be, for everything that reads some: sources, tables, caches, detectors.
 
 Points may well lie outside. A face that fills its picture loses chin, jaw or brows at the frame, and who marked it
 marked on (embedded faces in all poses: to 0.07 of the picture's edge). Crops go further: of the tightest that
@@ -9,11 +9,23 @@ or they are damaged. Numbers as large as 1e30 leave NaN in whatever squares them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+LANDMARK_COUNT = 68
 MARGIN = 1.5  # edges of the picture, to each side
 LEAST_SPREAD = 1e-3  # edges of the picture; of the points that no expression moves
 STILL_POINTS = (0, 16, 27, 30, 36, 45)  # ends of the jaw line, bridge and tip of the nose, outer corners of the eyes
+
+
+def row_landmarks(values: Sequence[float | None]) -> np.ndarray:
+    """Landmarks of a row of a table, x y x y ...: float32 [68, 2]; flat where there are more or fewer.
+
+    None becomes NaN.
+    """
+    found = np.array(values, np.float32)
+    return found.reshape(LANDMARK_COUNT, 2) if found.shape == (2 * LANDMARK_COUNT,) else found
 
 
 def landmarks_fault(landmarks: np.ndarray) -> str | None:
@@ -27,6 +39,8 @@ def landmarks_fault(landmarks: np.ndarray) -> str | None:
     """
     if landmarks.dtype.kind not in "fiu":
         return f"are {landmarks.dtype}, not numbers"
+    if landmarks.shape != (LANDMARK_COUNT, 2):
+        return f"are {landmarks.size} numbers, not {2 * LANDMARK_COUNT}"
     points = landmarks.astype(np.float64)
     if not np.isfinite(points).all():
         return "are not finite"

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,6 +28,7 @@ from augment.core.files import atomic_path, atomic_write_text, sha256_of_file
 from augment.core.replacing import folder_in_place
 from augment.core.seals import add_to_seal, file_digest, read_seal, remove_sealed_files
 from augment.faces.interleaving import RowStream, interleave
+from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import Licence, as_licence, card_head
 from augment.faces.table import (
     FIELDS,
@@ -173,6 +175,9 @@ def _check_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema, where: str
             problems.append(Problem(here, f"label {label} is not {row.get('label_name')!r} among {list(names)}"))
         if row.get("split") is not None and row["split"] not in SPLITS:
             problems.append(Problem(here, f"split {row['split']!r} is none of {', '.join(SPLITS)}"))
+        landmarks = row.get("landmarks")
+        if landmarks is not None and np.size(landmarks) != 2 * LANDMARK_COUNT:
+            problems.append(Problem(here, f"landmarks are {np.size(landmarks)} numbers, not {2 * LANDMARK_COUNT}"))
     if problems:
         raise InputError(problems, f"{len(problems)} problems in rows that were to be written:")
 
@@ -460,8 +465,8 @@ def _card_features(names: Sequence[str]) -> list[dict[str, Any]]:
         elif field.name == "label":
             numbered = {str(index): name for index, name in enumerate(names)}
             features.append({"name": "label", "dtype": {"class_label": {"names": numbered}}})
-        elif pa.types.is_fixed_size_list(field.type):
-            features.append({"name": field.name, "list": "float32", "length": field.type.list_size})
+        elif pa.types.is_list(field.type):
+            features.append({"name": field.name, "list": "float32"})
         else:
             dtype = {"double": "float64", "float": "float32"}.get(str(field.type), str(field.type))
             features.append({"name": field.name, "dtype": dtype})

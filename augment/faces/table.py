@@ -19,12 +19,11 @@ import pyarrow.parquet as pq
 
 from augment.core.errors import InputError, Problem
 from augment.core.seals import SEAL, read_seal, seal_problems
-from augment.faces.landmark_bounds import landmarks_fault
+from augment.faces.landmark_bounds import landmarks_fault, row_landmarks
 
-SCHEMA_VERSION = "2"  # since 2 real faces have the provenance columns too
-READ_VERSIONS = ("1", "2")
+SCHEMA_VERSION = "3"  # since 2 real faces have the provenance columns too, since 3 landmarks are a list of any length
+READ_VERSIONS = ("1", "2", "3")
 SPLITS = ("train", "validation", "test")
-LANDMARK_COUNT = 68
 # iBUG order: where each landmark lands when the picture is mirrored.
 MIRROR_ORDER = (
     *range(16, -1, -1),
@@ -50,7 +49,8 @@ FACE_FIELDS: tuple[pa.Field, ...] = (
     pa.field("yaw", pa.float32()),
     pa.field("illumination", pa.string()),
     pa.field("intensity", pa.float32()),
-    pa.field("landmarks", pa.list_(pa.float32(), 2 * LANDMARK_COUNT)),
+    # 136 numbers, but not a list of that fixed length: Arrow before 26 refuses a whole column of those for one null.
+    pa.field("landmarks", pa.list_(pa.float32())),
     pa.field("mask", pa.binary()),
     pa.field("simulated", pa.binary()),
 )
@@ -92,11 +92,7 @@ def face_schema(class_names: Sequence[str], *, metadata: Mapping[str, Any] | Non
         elif field.name == "label":
             features["label"] = {"names": list(class_names), "_type": "ClassLabel"}
         elif field.name == "landmarks":
-            features["landmarks"] = {
-                "feature": {"dtype": "float32", "_type": "Value"},
-                "length": 2 * LANDMARK_COUNT,
-                "_type": "List",
-            }
+            features["landmarks"] = {"feature": {"dtype": "float32", "_type": "Value"}, "_type": "List"}
         else:
             dtype = {"double": "float64", "float": "float32"}.get(str(field.type), str(field.type))
             features[field.name] = {"dtype": dtype, "_type": "Value"}
@@ -188,7 +184,7 @@ def validate_faces(table: pa.Table, *, where: str = "table") -> None:
     for row, landmarks in enumerate(table.column("landmarks").to_pylist()):
         if landmarks is None:
             continue
-        fault = landmarks_fault(np.array(landmarks, np.float32).reshape(LANDMARK_COUNT, 2))  # None becomes NaN
+        fault = landmarks_fault(row_landmarks(landmarks))
         if fault is not None:
             problems.append(Problem(f"{where} row {row}", f"landmarks {fault}", "use null for missing"))
     if problems:
@@ -204,7 +200,8 @@ def _nulls(table: pa.Table, name: str) -> int:
 
 
 def with_all_columns(table: pa.Table) -> pa.Table:
-    """A table of an older version with the columns that came since: null, and `synthetic` false."""
+    """A table of an older version as one of this: with the columns that came since (null, and `synthetic` false)."""
+    table = _with_plain_landmarks(table)
     if all(name in table.column_names for name in LATER_COLUMNS):
         return table
     for field in FIELDS:
@@ -215,6 +212,15 @@ def with_all_columns(table: pa.Table) -> pa.Table:
     table = table.select([*ours, *(name for name in table.column_names if name not in ours)])
     said = {**schema_metadata(table.schema), "schema_version": SCHEMA_VERSION}
     return table.replace_schema_metadata(face_schema(class_names(table.schema), metadata=said).metadata)
+
+
+def _with_plain_landmarks(table: pa.Table) -> pa.Table:
+    """Up to version 2 landmarks were lists of a fixed length."""
+    place = table.schema.get_field_index("landmarks")
+    if place < 0 or not pa.types.is_fixed_size_list(table.schema.field(place).type):
+        return table
+    wanted = next(field for field in FIELDS if field.name == "landmarks")
+    return table.set_column(place, wanted, table.column(place).cast(wanted.type))
 
 
 def data_files(directory: Path) -> list[Path]:
@@ -275,12 +281,12 @@ def _read_file(file: Path, columns: Sequence[str] | None) -> pa.Table:
     schema = pq.read_schema(file)
     version = schema_metadata(schema).get("schema_version", SCHEMA_VERSION)
     if version not in READ_VERSIONS:
-        why = f"is of version {version!r} of the table of faces; versions {' and '.join(READ_VERSIONS)} are known here"
+        why = f"is of version {version!r} of the table of faces; versions {', '.join(READ_VERSIONS)} are known here"
         raise InputError(Problem(str(file), why, "update this program, or write the table again"))
     if columns is None:
         return with_all_columns(pq.read_table(file))
     present = [name for name in columns if name in schema.names or name not in LATER_COLUMNS]
-    table = pq.read_table(file, columns=present)
+    table = _with_plain_landmarks(pq.read_table(file, columns=present))
     return table if len(present) == len(columns) else with_all_columns(table).select(list(columns))
 
 

@@ -12,8 +12,15 @@ import torch
 
 from augment.core.errors import InputError, Problem
 from augment.faces.images import UndecodableImageError, decode_image, fit_image
-from augment.faces.landmark_bounds import LEAST_SPREAD, MARGIN, STILL_POINTS, landmarks_fault
-from augment.faces.table import LANDMARK_COUNT, MASK_CLASSES, MIRROR_ORDER, class_names
+from augment.faces.landmark_bounds import (
+    LANDMARK_COUNT,
+    LEAST_SPREAD,
+    MARGIN,
+    STILL_POINTS,
+    landmarks_fault,
+    row_landmarks,
+)
+from augment.faces.table import MASK_CLASSES, MIRROR_ORDER, class_names
 
 MIRROR_LANDMARKS = torch.tensor(MIRROR_ORDER)
 
@@ -144,10 +151,12 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
         for row, value in enumerate(found):
             if value is None:
                 continue
-            points[row] = np.array(value, np.float32).reshape(LANDMARK_COUNT, 2)
-            fault = landmarks_fault(points[row])
+            given = row_landmarks(value)
+            fault = landmarks_fault(given)
             if fault is not None:
                 problems.append(Problem(_where(table, row), f"landmarks {fault}", "prepare the faces again"))
+            else:
+                points[row] = given
         if problems:
             raise InputError(problems)
         landmarks = torch.from_numpy(points)

@@ -24,8 +24,8 @@ from augment.core.errors import InputError, Problem
 from augment.core.seeding import derive_seed
 from augment.faces.crops import FaceSquare, crop_image, crop_landmarks, crop_mask
 from augment.faces.images import fit_image, fit_mask, plain_grey
+from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import LicenceLine
-from augment.faces.table import LANDMARK_COUNT
 from augment.faces.tensors import FaceTensors
 from augment.parsing.augmentation import AppearanceAugmentation
 from augment.parsing.network import NO_MASK, Teacher

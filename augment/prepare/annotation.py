@@ -26,8 +26,7 @@ from augment.core.files import atomic_write_text, sha256_of_file
 from augment.core.processes import end_with_parent, use_threads
 from augment.faces.crops import CropSettings, crop_image, crop_landmarks, crop_mask
 from augment.faces.images import decode_image, encode_png
-from augment.faces.landmark_bounds import landmarks_fault
-from augment.faces.table import LANDMARK_COUNT
+from augment.faces.landmark_bounds import LANDMARK_COUNT, landmarks_fault
 from augment.prepare.cache import ResultCache
 from augment.prepare.landmarks import (
     INSTALL_COMMAND,

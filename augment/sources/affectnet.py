@@ -31,8 +31,8 @@ from pydantic import Field
 
 from augment.core.errors import InputError, Problem
 from augment.core.regular_files import open_regular_file, read_regular_file
+from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import Terms
-from augment.faces.table import LANDMARK_COUNT
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource

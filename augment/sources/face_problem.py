@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from augment.core.errors import Problem
-from augment.faces.landmark_bounds import landmarks_fault
-from augment.faces.table import LANDMARK_COUNT, MASK_CLASSES, SPLITS
+from augment.faces.landmark_bounds import LANDMARK_COUNT, landmarks_fault
+from augment.faces.table import MASK_CLASSES, SPLITS
 from augment.sources.base import RawFace
 
 

@@ -27,8 +27,9 @@ from pydantic import Field
 
 from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_text
+from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import Terms
-from augment.faces.table import LANDMARK_COUNT, MASK_CLASSES
+from augment.faces.table import MASK_CLASSES
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource

@@ -14,8 +14,9 @@ from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_file
 from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
+from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import LicenceLine, read_card
-from augment.faces.table import FACE_FIELDS, LANDMARK_COUNT, LATER_COLUMNS
+from augment.faces.table import FACE_FIELDS, LATER_COLUMNS
 from augment.sources.base import RawFace, SourceSettings
 from augment.sources.class_names import name_problems, natural_key
 from augment.sources.folder import SPLIT_FOLDERS, is_ignored
@@ -324,7 +325,7 @@ def _holds(found: pa.DataType, wanted: pa.DataType) -> bool:
         return is_binary(found)
     if pa.types.is_struct(wanted):
         return is_picture(found)
-    if pa.types.is_fixed_size_list(wanted):
+    if pa.types.is_list(wanted):
         is_list = pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
         return is_list and pa.types.is_floating(found.value_type)
     return pa.types.is_integer(found) or (pa.types.is_floating(wanted) and pa.types.is_floating(found))

@@ -28,7 +28,7 @@ from augment.core.regular_files import read_regular_file
 from augment.core.seeding import derive_seed
 from augment.faces.crops import CropSettings
 from augment.faces.images import encode_png, png_text
-from augment.faces.table import LANDMARK_COUNT
+from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.tensors import FaceTensors
 from augment.prepare.landmarks import INSTALL_COMMAND, landmarks_installed
 from augment.sources.folder import IMAGE_EXTENSIONS

@@ -19,10 +19,10 @@ from small_faces import CARD, CLASSES, face_row
 from augment.core.errors import InputError, Problem
 from augment.faces.crops import CropSettings, crop_landmarks, face_square
 from augment.faces.images import encode_png, fit_landmarks
-from augment.faces.landmark_bounds import LEAST_SPREAD, MARGIN, STILL_POINTS, landmarks_fault
+from augment.faces.landmark_bounds import LANDMARK_COUNT, LEAST_SPREAD, MARGIN, STILL_POINTS, landmarks_fault
 from augment.faces.landmark_shapes import STABLE_POINTS
 from augment.faces.shards import write_faces
-from augment.faces.table import LANDMARK_COUNT, face_schema, faces_from_rows, read_faces, validate_faces
+from augment.faces.table import face_schema, faces_from_rows, read_faces, validate_faces
 from augment.faces.tensors import face_tensors, has_valid_landmarks
 from augment.prepare import annotation as annotate
 from augment.prepare.annotation import AnnotationSettings, annotated
@@ -103,6 +103,20 @@ def test_what_lies_a_little_outside_passes_every_reader(tmp_path: Path, name: st
         open_source("parquet", tmp_path / "own.parquet"), tmp_path / "out", image_size=16, channels=1, licence="mit"
     )
     assert report.columns["landmarks"] == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 66, 134, 137, 166])
+def test_more_or_fewer_numbers_than_68_points_have_are_named(tmp_path: Path, count: int) -> None:
+    """The column's type is a list of any length, so nothing but these looks at it."""
+    row = face_row(0, landmarks=[0.25] * count)
+    said = f"landmarks are {count} numbers, not 136"
+    table = faces_from_rows([row, face_row(1)], face_schema(CLASSES))
+    with pytest.raises(InputError, match=rf"row 0 .*\(made/0\): {said}"):
+        face_tensors(table)
+    with pytest.raises(InputError, match=f"row 0: {said}"):
+        validate_faces(table)
+    with pytest.raises(InputError, match=f"row 0: {said}"):
+        write_faces([row], tmp_path / "faces", CLASSES, card=CARD)
 
 
 def test_landmarks_of_numbers_that_are_none_are_named() -> None:

@@ -241,11 +241,60 @@ def test_real_and_synthetic_tables_join(tmp_path: Path) -> None:
     assert both[0]["translator"] is None and both[-1]["translator"] == "warp"
 
 
+def test_faces_with_and_without_landmarks_are_read_by_all(tmp_path: Path) -> None:
+    """Arrow before 26 refuses a column of lists of a fixed length that has a null, and so every such table."""
+    import datasets
+    import duckdb
+    import polars as pl
+
+    points = np.linspace(0, 1, 136, dtype=np.float32).tolist()
+    rows = [face_row(number, split="train", landmarks=points if number % 2 else None) for number in range(6)]
+    write_faces(rows, tmp_path, CLASSES, card=CARD)
+    assert not any(pa.types.is_fixed_size_list(field.type) for field in FIELDS)
+    file = next((tmp_path / "data").iterdir())
+    assert not any(pa.types.is_fixed_size_list(field.type) for field in pq.read_schema(file))
+    found = {
+        "arrow": pq.read_table(file).column("landmarks").to_pylist(),
+        "pandas": [None if values is None else values.tolist() for values in pd.read_parquet(file)["landmarks"]],
+        "polars": pl.read_parquet(file)["landmarks"].to_list(),
+        "duckdb": [values for (values,) in duckdb.sql(f"select landmarks from '{file}'").fetchall()],
+        "datasets": datasets.load_dataset(str(tmp_path), split="train")["landmarks"][:],
+    }
+    for reader, values in found.items():
+        assert values == [points if number % 2 else None for number in range(6)], reader
+
+
+def as_version_2(folder: Path) -> None:
+    """Makes a table what version 2 wrote: landmarks are lists of a fixed length."""
+    file = next((folder / "data").iterdir())
+    table = pq.read_table(file)
+    place = table.column_names.index("landmarks")
+    fixed = pa.field("landmarks", pa.list_(pa.float32(), 136))
+    table = table.set_column(place, fixed, table.column(place).cast(fixed.type))
+    metadata = {**table.schema.metadata, b"s2l": table.schema.metadata[b"s2l"].replace(b'"3"', b'"2"')}
+    assert b'"schema_version": "2"' in metadata[b"s2l"]
+    (folder / SEAL).unlink()
+    pq.write_table(table.replace_schema_metadata(metadata), file)
+
+
+def test_tables_of_version_2_are_read_as_they_are_now(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).random((68, 2), np.float32)
+    rows = [face_row(number, split="train", landmarks=points if number % 2 else None) for number in range(6)]
+    write_faces(rows, tmp_path, CLASSES, card=CARD)
+    now = read_faces(tmp_path)
+    as_version_2(tmp_path)
+    older = read_faces(tmp_path)
+    validate_faces(older)
+    assert older.equals(now) and older.schema.equals(now.schema)
+    assert read_faces(tmp_path, columns=["landmarks"]).equals(now.select(["landmarks"]))
+    assert sum(face.landmarks is not None for face in open_source("parquet", tmp_path).faces()) == 3
+
+
 def as_version_1(folder: Path) -> None:
     """Makes a table of real faces what version 1 wrote: no provenance, sorted by class."""
     file = next((folder / "data").iterdir())
     table = pq.read_table(file).select([field.name for field in FACE_FIELDS]).sort_by("label")
-    metadata = {**table.schema.metadata, b"s2l": table.schema.metadata[b"s2l"].replace(b'"2"', b'"1"')}
+    metadata = {**table.schema.metadata, b"s2l": table.schema.metadata[b"s2l"].replace(b'"3"', b'"1"')}
     assert b'"schema_version": "1"' in metadata[b"s2l"]
     file.unlink()
     (folder / SEAL).unlink()  # it knew no seals either
@@ -266,8 +315,8 @@ def test_tables_of_version_1_are_read_with_the_columns_that_came_since(tmp_path:
 
 
 def test_a_table_of_a_later_version_is_refused_with_its_number(tmp_path: Path) -> None:
-    write_faces([face_row(0, split="train")], tmp_path, CLASSES, card=CARD, metadata={"schema_version": "3"})
-    with pytest.raises(InputError, match=r"train-00000.parquet: is of version '3'.*versions 1 and 2 are known"):
+    write_faces([face_row(0, split="train")], tmp_path, CLASSES, card=CARD, metadata={"schema_version": "4"})
+    with pytest.raises(InputError, match=r"train-00000.parquet: is of version '4'.*versions 1, 2, 3 are known"):
         read_faces(tmp_path)
 
 

@@ -44,7 +44,7 @@ def test_written_rows_come_back(tmp_path: Path) -> None:
     assert counts == {"train": 15, "validation": 8, "test": 7}
     table = read_faces(tmp_path)
     validate_faces(table)
-    assert schema_metadata(table.schema) == {"configuration_hash": "h", "rows": 30, "schema_version": "2"}
+    assert schema_metadata(table.schema) == {"configuration_hash": "h", "rows": 30, "schema_version": "3"}
     by_id = {row["face_id"]: row for row in table.to_pylist()}
     for row in rows:
         assert {key: by_id[row["face_id"]][key] for key in row} == row

@@ -29,7 +29,7 @@ from augment.faces.table import (
 def test_schema_remembers_classes_and_metadata() -> None:
     schema = face_schema(CLASSES, metadata={"configuration_hash": "abc"})
     assert class_names(schema) == CLASSES
-    assert schema_metadata(schema) == {"schema_version": "2", "configuration_hash": "abc"}
+    assert schema_metadata(schema) == {"schema_version": "3", "configuration_hash": "abc"}
     assert schema.names == [field.name for field in FIELDS]
     with pytest.raises(InputError, match="names no classes"):
         class_names(schema.remove_metadata())
