@@ -466,7 +466,7 @@ def _card_features(names: Sequence[str]) -> list[dict[str, Any]]:
             numbered = {str(index): name for index, name in enumerate(names)}
             features.append({"name": "label", "dtype": {"class_label": {"names": numbered}}})
         elif pa.types.is_list(field.type):
-            features.append({"name": field.name, "list": "float32"})
+            features.append({"name": field.name, "sequence": "float32"})
         else:
             dtype = {"double": "float64", "float": "float32"}.get(str(field.type), str(field.type))
             features.append({"name": field.name, "dtype": dtype})

@@ -92,7 +92,8 @@ def face_schema(class_names: Sequence[str], *, metadata: Mapping[str, Any] | Non
         elif field.name == "label":
             features["label"] = {"names": list(class_names), "_type": "ClassLabel"}
         elif field.name == "landmarks":
-            features["landmarks"] = {"feature": {"dtype": "float32", "_type": "Value"}, "_type": "List"}
+            # `datasets` before 4 knows no List, and later ones take this for one.
+            features["landmarks"] = {"feature": {"dtype": "float32", "_type": "Value"}, "_type": "Sequence"}
         else:
             dtype = {"double": "float64", "float": "float32"}.get(str(field.type), str(field.type))
             features[field.name] = {"dtype": dtype, "_type": "Value"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def test_schema_remembers_classes_and_metadata() -> None:
     assert schema.names == [field.name for field in FIELDS]
     with pytest.raises(InputError, match="names no classes"):
         class_names(schema.remove_metadata())
+
+
+def test_the_types_that_hugging_face_reads_are_those_that_its_older_readers_know() -> None:
+    """Read by `datasets` 2.21, 3.6, 4.0 and 5.2; before 4 they know neither List nor Json, and refuse the table."""
+    features = json.loads((face_schema(CLASSES).metadata or {})[b"huggingface"])["info"]["features"]
+    assert set(features) == {field.name for field in FIELDS}
+    assert {feature["_type"] for feature in features.values()} == {"Image", "ClassLabel", "Value", "Sequence"}
 
 
 def test_absent_values_are_null_and_landmarks_flatten() -> None:
