@@ -201,8 +201,7 @@ def _nulls(table: pa.Table, name: str) -> int:
 
 
 def with_all_columns(table: pa.Table) -> pa.Table:
-    """A table of an older version as one of this: with the columns that came since (null, and `synthetic` false)."""
-    table = _with_plain_landmarks(table)
+    """A table of an older version with the columns that came since: null, and `synthetic` false."""
     if all(name in table.column_names for name in LATER_COLUMNS):
         return table
     for field in FIELDS:
@@ -285,7 +284,7 @@ def _read_file(file: Path, columns: Sequence[str] | None) -> pa.Table:
         why = f"is of version {version!r} of the table of faces; versions {', '.join(READ_VERSIONS)} are known here"
         raise InputError(Problem(str(file), why, "update this program, or write the table again"))
     if columns is None:
-        return with_all_columns(pq.read_table(file))
+        return with_all_columns(_with_plain_landmarks(pq.read_table(file)))
     present = [name for name in columns if name in schema.names or name not in LATER_COLUMNS]
     table = _with_plain_landmarks(pq.read_table(file, columns=present))
     return table if len(present) == len(columns) else with_all_columns(table).select(list(columns))

@@ -530,7 +530,7 @@ def _has_form(face: RawFace) -> bool:
         return False
     if face.mask is not None and (face.mask.ndim != 2 or 0 in face.mask.shape):
         return False
-    return landmarks is None or (landmarks.shape == (LANDMARK_COUNT, 2) and landmarks_fault(landmarks) is None)
+    return landmarks is None or landmarks_fault(landmarks) is None
 
 
 def _picture_key(image: np.ndarray, landmarks: np.ndarray | None = None) -> bytes:
