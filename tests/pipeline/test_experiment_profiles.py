@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from augment.training.settings import TrainingSettings
 from classifiers.training import ClassifierSettings
 from pipeline.commands.experiments import SCALES
 from pipeline.experiments import Wanted
@@ -58,6 +59,35 @@ def test_the_list_of_arms_to_take_out_is_that_of_the_scales() -> None:
         for kind, arms in values["arms"].items():
             there[kind] |= set(arms)
     assert {kind: set(arms) for kind, arms in listed.items()} == there
+
+
+def test_the_paper_scale_trains_lssl_as_long_as_published() -> None:
+    """200 epochs of 500 iterations, in every fifth of which the generator steps: what the settings start from."""
+    published = TrainingSettings().steps
+    for name in ("lssl_table1", "lssl_table2", "lssl_fig8", "lssl_figs", "lssl_fig2a", "lssl_fig2b", "lssl_table3"):
+        for translator, entry in composed(name, "paper")["translators"].items():
+            if translator.startswith("lssl"):
+                assert entry["training"]["steps"] == published, (name, translator)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_rows_of_one_published_table_have_weights_averaged_alike(name: str) -> None:
+    entries = composed(name, "paper")["translators"].values()
+    learned = [TrainingSettings.model_validate(entry.get("training", {})) for entry in entries if "training" in entry]
+    assert len({training.ema_decay for training in learned}) <= 1
+
+
+@pytest.mark.parametrize("name", ["cdcgan_figs", "bicogan_table", "lssl_table2"])
+def test_conditional_gans_see_real_and_made_faces_of_the_same_classes(name: str) -> None:
+    """Made of evenly drawn classes beside real faces of the data's own, a class alone would tell D what is made."""
+    for translator, entry in composed(name, "paper")["translators"].items():
+        if entry["method"] in ("cdcgan", "icgan", "bicogan"):
+            training = TrainingSettings.model_validate(entry["training"])
+            assert training.balanced_targets == training.balanced_sources, translator
+
+
+def test_the_conditional_dcgan_has_the_published_size() -> None:
+    assert composed("cdcgan_figs", "paper")["dataset"]["image_size"] == 48
 
 
 def test_the_first_of_more_faces_are_those_of_fewer() -> None:
