@@ -305,7 +305,7 @@ def draw_classifier_curves(data: ReportData, theme: Theme) -> Figure | None:
 
 
 def draw_gallery(gallery: dict[str, Any], theme: Theme) -> Figure:
-    """A translator's gallery, one row per face: the input, then every class."""
+    """A translator's gallery, one row per face: the input, then every class (of every data set, named above it)."""
     sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"])), formats=("PNG",)).convert("RGB"))
     columns, rows, size = len(gallery["columns"]), len(gallery["row_labels"]), gallery["size"]
     gap = max(2, size // 16)
@@ -320,7 +320,8 @@ def draw_gallery(gallery: dict[str, Any], theme: Theme) -> Figure:
     figure, axes = new_figure(columns * 0.78 + 0.6, rows * 0.78 + 0.4, theme)
     axis: Axes = axes[0, 0]
     axis.imshow(spaced, interpolation="antialiased")
-    axis.set_xticks([left + size / 2 for left in lefts], gallery["columns"], fontsize=8)
+    headings = [column.replace(": ", "\n", 1) for column in gallery["columns"]]
+    axis.set_xticks([left + size / 2 for left in lefts], headings, fontsize=8)
     axis.xaxis.tick_top()
     centres = [row * (size + gap) + size / 2 for row in range(rows)]
     axis.set_yticks(centres, gallery["row_labels"], fontsize=7, rotation=90, va="center")

@@ -54,6 +54,18 @@ class FaceSampler:
         """
         return self._next_of(torch.randint(len(self._groups), (count,), generator=generator).tolist(), generator)
 
+    def draw_in_turn(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """The next faces, of each class in turn, so that a batch has as many of each; a balanced sampler's only.
+
+        Args:
+            count: How many.
+            generator: A CPU generator.
+
+        Returns:
+            int64 [count], positions of faces.
+        """
+        return self._next_of([place % len(self._groups) for place in range(count)], generator)
+
     def draw_of(self, classes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The next faces of these classes; a balanced sampler's only.
 
@@ -126,9 +138,10 @@ class BatchMaker:
         translator: Gives the side input, and says what else its batches shall hold.
         faces: N training faces on the device that learns.
         batch_size: Faces per batch.
-        balanced_sources: See `augment.training.settings.TrainingSettings`, as for the next two.
+        balanced_sources: Faces are drawn evenly over classes (`augment.training.settings.TrainingSettings`, as for the
+            next two); else as they come, of several data sets as many of each.
         balanced_targets: Wanted classes are drawn evenly from those that have faces; else they are the batch's own
-            labels, shuffled.
+            labels, shuffled within each data set.
         mirror: Whether each face is mirrored with probability 1/2.
         augmentation: How faces and examples are augmented after that.
         side_input_budget: Bytes up to which the side input of all faces is kept.
@@ -162,11 +175,15 @@ class BatchMaker:
             raise InputError(Problem("train", why, "annotate what it needs, or use another translator"))
         # By class only where the translator may ask for one, so that other methods' draws don't depend on it.
         by_class = translator.batch_classes(0) is not None
-        self.sampler = FaceSampler(labels, balanced=balanced_sources or by_class, only=usable)
+        self._domains = translator.domains(faces)
+        # Of several data sets as many faces of each, as the StarGAN variants' code reads them: drawn by data set.
+        self._by_domain = self._domains is not None and not (balanced_sources or by_class)
+        groups = self._domains.cpu() if self._domains is not None and self._by_domain else labels
+        balanced = balanced_sources or by_class or self._by_domain
+        self.sampler = FaceSampler(groups, balanced=balanced, only=usable)
         self._labels = labels
         self._classes = labels.unique()
         self._examples = self._example_sampler(labels)
-        self._domains = translator.domains(faces)
         with torch.no_grad():
             probe = translator.side_input(faces.take([0]))
         self._has_side_input = probe is not None
@@ -223,17 +240,19 @@ class BatchMaker:
         """
         device = self.faces.images.device
         pair = self.translator.batch_classes(step if turn is None else turn)
-        if pair is None:
-            index = self.sampler.draw(self.batch_size, generator)
-        else:
+        if pair is not None:
             index = self.sampler.draw_of(torch.full((self.batch_size,), pair[0]), generator)
+        elif self._by_domain:
+            index = self.sampler.draw_in_turn(self.batch_size, generator)
+        else:
+            index = self.sampler.draw(self.batch_size, generator)
         own = self._labels[index]
         if pair is not None:
             wanted = torch.full((self.batch_size,), pair[1])
         elif self.balanced_targets:
             wanted = self._classes[torch.randint(len(self._classes), (self.batch_size,), generator=generator)]
         else:
-            wanted = own[torch.randperm(self.batch_size, generator=generator)]
+            wanted = self._shuffled(own, index, generator)
         mirrored = self._draw_mirrored(generator)
         index, mirrored = index.to(device, non_blocking=True), mirrored.to(device, non_blocking=True)
 
@@ -274,6 +293,17 @@ class BatchMaker:
             target_domains=target_domains,
             landmarks=landmarks,
         )
+
+    def _shuffled(self, own: torch.Tensor, index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """A batch's labels, shuffled: of several data sets each for itself, for a class may be rare in one of them."""
+        order = torch.randperm(self.batch_size, generator=generator)
+        if self._domains is None:
+            return own[order]
+        of = self._domains.cpu()[index]
+        wanted = own.clone()
+        for domain in of.unique():
+            wanted[of == domain] = own[order[of[order] == domain]]
+        return wanted
 
     def _draw_mirrored(self, generator: torch.Generator) -> torch.Tensor:
         """Which of a batch's faces are mirrored: bool, on the CPU."""

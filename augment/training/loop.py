@@ -422,7 +422,8 @@ class Run:
         faces = sheet_faces(self.translator, self.train, self.settings.sample_faces)
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "samples"))
         with self._averaged() as translator:
-            png = sample_sheet(translator, faces, generator)
+            phase = phase_at(self.phases, max(self.step - 1, 0))
+            png = sample_sheet(translator, faces, generator, phase=phase.name)
         self.outputs.write_sheet(self.step, png)
 
     def _validate(self) -> None:

@@ -1,4 +1,4 @@
-"""Sample sheets: faces in rows, the input and every class in columns."""
+"""Sample sheets: faces in rows; in columns the input and every class, of every data set where there are several."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from augment.faces.tensors import FaceTensors
-from augment.translators.base import Translator
+from augment.translators.base import LearnedTranslator, Translator
+from augment.translators.columns import own_columns, sheet_columns
 
 _CELL = 72  # pixels; smaller pictures are enlarged to about this
 _GAP = 2
-_HEADER = 18
+_HEADER = 18  # of one line
+_LINE = 11  # of each further line
 _PAPER = (255, 255, 255)
 _INK = (40, 40, 40)
 _OWN_CLASS = (0, 114, 178)  # frame around the output of a face's own class; blue is safe for colour-blind readers
@@ -33,7 +35,7 @@ def choose_rows(labels: torch.Tensor, count: int) -> list[int]:
 
 @torch.no_grad()
 def translate_to_all(translator: Translator, faces: FaceTensors, generator: torch.Generator) -> torch.Tensor:
-    """Translates every face to every class.
+    """Translates every face to every class, of every data set that the translator makes faces of.
 
     Args:
         translator: In evaluation mode.
@@ -41,49 +43,59 @@ def translate_to_all(translator: Translator, faces: FaceTensors, generator: torc
         generator: A CPU generator.
 
     Returns:
-        uint8 [N, classes, C, H, W], on the CPU.
+        uint8 [N, columns, C, H, W], on the CPU; the columns are those of `sheet_columns`.
     """
-    count, classes = len(faces), translator.num_classes
-    repeated = faces.take(torch.arange(count).repeat_interleave(classes))
-    targets = torch.arange(classes, device=faces.labels.device).repeat(count)
-    translated = translator.translate(repeated, targets, generator)
-    return translated.cpu().reshape(count, classes, *translated.shape[1:])
+    columns = sheet_columns(translator, faces.class_names)
+    count, device = len(faces), faces.labels.device
+    repeated = faces.take(torch.arange(count).repeat_interleave(len(columns)))
+    targets = torch.tensor([column.label for column in columns], device=device).repeat(count)
+    if translator.data_sets:
+        domains = torch.tensor([column.domain for column in columns], device=device).repeat(count)
+        translated = translator.translate_to(repeated, targets, domains, generator)
+    else:
+        translated = translator.translate(repeated, targets, generator)
+    return translated.cpu().reshape(count, len(columns), *translated.shape[1:])
 
 
 def draw_sheet(
-    inputs: torch.Tensor, outputs: torch.Tensor, labels: Sequence[int], class_names: Sequence[str]
+    inputs: torch.Tensor | None, outputs: torch.Tensor, own: Sequence[int], headings: Sequence[str]
 ) -> Image.Image:
     """Draws a sample sheet.
 
     Args:
-        inputs: uint8 [N, C, H, W].
-        outputs: uint8 [N, classes, C, H, W].
-        labels: N own classes; the output of that class is framed.
-        class_names: Headings of the columns.
+        inputs: uint8 [N, C, H, W]; None where the outputs are made of no face.
+        outputs: uint8 [N, columns, C, H, W].
+        own: For each input the column of its own class, which is framed.
+        headings: Of the columns.
 
     Returns:
         An RGB picture.
     """
-    size = inputs.shape[-1]
+    rows, size = len(outputs), outputs.shape[-1]
     scale = max(1, round(_CELL / size))
     cell = size * scale
-    rows, columns = len(inputs), outputs.shape[1] + 1
     pitch = cell + _GAP
-    sheet = Image.new("RGB", (columns * pitch + _GAP, rows * pitch + _GAP + _HEADER), _PAPER)
+    shown = headings if inputs is None else ["input", *headings]
+    titles = [heading.split(": ", 1) for heading in shown]  # a data set stands above the class
+    first = len(titles) - outputs.shape[1]  # the column of the first output
+    header = _HEADER + _LINE * (max(map(len, titles)) - 1)
+    sheet = Image.new("RGB", (len(titles) * pitch + _GAP, rows * pitch + _GAP + header), _PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default()
-    for column, heading in enumerate(["input", *class_names]):
-        while len(heading) > 1 and draw.textlength(heading, font=font) > cell:
-            heading = heading[:-1]
-        draw.text((_GAP + column * pitch, 3), heading, fill=_INK, font=font)
+    for column, lines in enumerate(titles):
+        for place, line in enumerate(lines):
+            while len(line) > 1 and draw.textlength(line, font=font) > cell:
+                line = line[:-1]
+            draw.text((_GAP + column * pitch, 3 + place * _LINE), line, fill=_INK, font=font)
     for row in range(rows):
-        for column in range(columns):
-            picture = _picture(inputs[row] if column == 0 else outputs[row, column - 1])
+        pictures = [*([] if inputs is None else [inputs[row]]), *outputs[row]]
+        for column, pixels in enumerate(pictures):
+            picture = _picture(pixels)
             if scale > 1:
                 picture = picture.resize((cell, cell), Image.Resampling.BICUBIC)
-            left, top = _GAP + column * pitch, _HEADER + _GAP + row * pitch
+            left, top = _GAP + column * pitch, header + _GAP + row * pitch
             sheet.paste(picture, (left, top))
-            if column == labels[row] + 1:
+            if inputs is not None and column == own[row] + first:
                 draw.rectangle(
                     (left - _GAP, top - _GAP, left + cell + _GAP - 1, top + cell + _GAP - 1),
                     outline=_OWN_CLASS,
@@ -104,19 +116,27 @@ def sheet_faces(translator: Translator, train: FaceTensors, count: int) -> FaceT
     return train.take(usable[choose_rows(train.labels.cpu()[usable], count)])
 
 
-def sample_sheet(translator: Translator, faces: FaceTensors, generator: torch.Generator) -> bytes:
-    """Translates faces to every class and draws them.
+def sample_sheet(translator: Translator, faces: FaceTensors, generator: torch.Generator, *, phase: str = "") -> bytes:
+    """Translates faces to every class and draws them; or what the translator shows of a phase in the place of that.
 
     Args:
         translator: In evaluation mode.
         faces: N training faces on the translator's device.
         generator: A CPU generator.
+        phase: The name of the phase of the training that the translator is in.
 
     Returns:
         A PNG file's bytes.
     """
-    outputs = translate_to_all(translator, faces, generator)
-    sheet = draw_sheet(faces.images.cpu(), outputs, faces.labels.tolist(), faces.class_names)
+    headings = [column.heading for column in sheet_columns(translator, faces.class_names)]
+    made = (
+        translator.samples_of_phase(phase, len(faces), generator) if isinstance(translator, LearnedTranslator) else None
+    )
+    if made is not None:
+        sheet = draw_sheet(None, made.cpu(), (), headings)
+    else:
+        outputs = translate_to_all(translator, faces, generator)
+        sheet = draw_sheet(faces.images.cpu(), outputs, own_columns(translator, faces), headings)
     buffer = io.BytesIO()
     sheet.save(buffer, format="PNG")
     return buffer.getvalue()

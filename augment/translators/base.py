@@ -203,6 +203,34 @@ class Translator(nn.Module, ABC):
         """
         return False
 
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Names of the data sets that it makes faces of, whichever its source is of; empty where there is no choice.
+
+        `translate_to` makes faces of a wanted one, where `translate` leaves it to the settings.
+        """
+        return ()
+
+    def translate_to(
+        self,
+        faces: FaceTensors,
+        targets: torch.Tensor,
+        domains: torch.Tensor | None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Makes faces of wanted classes and data sets; as `translate` where there is no choice of data sets.
+
+        Args:
+            faces: N source faces on this module's device.
+            targets: int64 [N], the wanted classes.
+            domains: int64 [N], the wanted data sets as positions in `data_sets`; None where there are none.
+            generator: A CPU generator, the only source of randomness.
+
+        Returns:
+            uint8 [N, C, H, W] on this module's device.
+        """
+        return self.translate(faces, targets, generator)
+
     def usable_sources(self, faces: FaceTensors) -> torch.Tensor:
         """Which faces `translate` accepts: bool [N], by default all."""
         return torch.ones(len(faces), dtype=torch.bool, device=faces.labels.device)
@@ -326,6 +354,20 @@ class LearnedTranslator(Translator):
             network: One of the names in `networks`.
             batch: The step's faces.
         """
+
+    def samples_of_phase(self, phase: str, count: int, generator: torch.Generator) -> torch.Tensor | None:
+        """What a sample sheet shows of a phase that does not teach to translate yet.
+
+        Args:
+            phase: Its name.
+            count: Number of rows N.
+            generator: A CPU generator, the only source of randomness.
+
+        Returns:
+            Faces of every class in each row, uint8 [N, classes, C, H, W] on this module's device; None, as by default:
+            the sheet shows translations.
+        """
+        return None
 
     def after_step(self, network: str) -> None:
         """Called after each step of a network's optimizer, without gradients: for clipping weights."""

@@ -311,8 +311,9 @@ class CCycleGan(AdversarialTranslator):
 
         Real and made faces weigh alike, as the two expectations of eq. 1 and 2 do; the released code pools each face
         with its six translations instead. With sigmoids eq. 2's -log D_cl(x)_y alone would let all outputs rise to 1;
-        as in the released code the targets of the other classes' outputs are 0. For what D_cl learns of made faces see
-        `_class_loss_of_fakes`.
+        as in the released code the targets of the other classes' outputs are 0. They are summed, so that the wanted
+        class's term weighs what eq. 2 gives it; the released code takes the mean for D, a seventh, and for G the
+        cross-entropy of the sigmoids. For what D_cl learns of made faces see `_class_loss_of_fakes`.
         """
         settings = self.settings
         real = batch.images

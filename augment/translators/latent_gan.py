@@ -207,6 +207,19 @@ class LatentGan(AdversarialTranslator):
         latents = self._draw_latent(len(targets), generator)
         return self.made_in_batches(len(targets), lambda rows: self._decode(latents[rows], targets[rows]))
 
+    @torch.no_grad()
+    def samples_of_phase(self, phase: str, count: int, generator: torch.Generator) -> torch.Tensor | None:
+        """In the first phase: each row one noise decoded with every class (conditional DCGAN + encoder, figure 5).
+
+        Encoders know nothing until their own phase: what they give is next to 0 for any face, and all rows are alike.
+        """
+        if phase != ADVERSARIAL:
+            return None
+        latents = self._draw_latent(count, generator).repeat_interleave(self.num_classes, dim=0)
+        targets = torch.arange(self.num_classes).repeat(count)
+        made = self.made_in_batches(len(targets), lambda rows: self._decode(latents[rows], targets[rows]))
+        return made.reshape(count, self.num_classes, *made.shape[1:])
+
     def _decode(self, latent: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return to_bytes_range(self.generator(latent, self.condition(targets.to(latent.device))))
 

@@ -226,6 +226,11 @@ class StarGan(AttributeGan):
             settings=self.settings,
         )
 
+    @property
+    def data_sets(self) -> tuple[str, ...]:
+        """Those of a joint training."""
+        return self.settings.data_sets
+
     def domain_condition(self, labels: torch.Tensor, domains: torch.Tensor | None) -> torch.Tensor:
         """The generator's condition: the class [N, K], and, with M data sets, the mask vector too: [N, K + M].
 

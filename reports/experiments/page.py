@@ -25,13 +25,16 @@ TITLES = {
     "hidden_units": "Hidden units of the encoder of {}: the faces that drive each most, and where",
     "parsing": "What the parsing network finds in test faces",
     "losses": "Losses in the training of {}",
-    "samples": "Validation faces after {} steps of training",
+    "samples": "Sample sheet after {} steps of training",
     "gallery": "Test faces translated by {}",
 }
 FIX = "run the experiment again, which files it anew, or take it from git: `git checkout` the folder"
 RECOGNIZED = (
     "How much more of a row's pictures one judge recognizes than of the best published row's, people drawn again; "
     "what another judge, or another training of the translators, would give is not in these intervals"
+)
+OF_DATA_SETS = (
+    "Recognition by data set, in per cent: of whose faces, and made to be of which; the judge has learned both"
 )
 INTERVAL = "learned from: difference [95 % interval]"
 
@@ -128,6 +131,8 @@ def experiment_page(
             lines += [sentence, ""]
         if len(differences := recognition_differences(experiment, run)):
             lines += [f"{RECOGNIZED}:", "", markdown_table(differences), ""]
+        if len(of_data_sets := data_set_recognition(run)):
+            lines += [f"{OF_DATA_SETS}:", "", markdown_table(of_data_sets), ""]
         for picture in run.pictures:
             lines += [f"![{picture_title(picture, experiment)}]({run.name}/{picture})", ""]
     others = experiment.unmatched()
@@ -234,6 +239,23 @@ def recognition_differences(experiment: Experiment, run: FiledRun) -> pd.DataFra
             cells = _cells(difference, experiment, "difference [95 % interval]")
             shown.append({"row": row.title, "measure": measure, **cells})
     return pd.DataFrame(shown)
+
+
+def data_set_recognition(run: FiledRun) -> pd.DataFrame:
+    """Each row's recognition by the faces' own data set and the wanted one; empty where no row has a choice."""
+    shown = [
+        {
+            "row": row.title,
+            "faces of": found.source,
+            "made as": found.target,
+            "n": found.n,
+            "recognized": found.accuracy,
+        }
+        for row in run.rows.values()
+        for found in row.data_sets
+    ]
+    table = pd.DataFrame(shown)
+    return table.assign(recognized=[f"{value:.1f}" for value in table["recognized"]]) if shown else table
 
 
 def _difference_cells(row: ResultRow | None, experiment: Experiment) -> dict[str, str]:

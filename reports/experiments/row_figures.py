@@ -64,6 +64,11 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
             confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
             if confusion is not None:
                 about |= {"classes": scores[name]["class_names"], "confusion": confusion}
+            about["data_sets"] = [
+                {**found_of, "accuracy": round(100 * found_of["accuracy"], 4)}
+                for found_of in (scores.get(name) or {}).get("recognition_of_data_sets", ())
+                if found_of["accuracy"] is not None
+            ]
             about |= {"gallery": _gallery(name, scores), "per_class": results.arms.get(name, {}).get("per_class")}
             rows.append(ResultRow(**about, figures=figures, **arms.get(name, ({}, {}))[1]))
         elif name in results.refused:

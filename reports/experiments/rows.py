@@ -63,6 +63,15 @@ class Gallery(_Part):
     size: int = Field(description="Edge of a face in pixels.")
 
 
+class DataSetRecognition(_Part):
+    """How many faces of one data set are recognized after they were translated to another, or to their own."""
+
+    source: str = Field(description="The data set that they are of.")
+    target: str = Field(description="The data set that they are made to be of.")
+    n: int
+    accuracy: float = Field(description="In per cent.")
+
+
 class ResultRow(_Part):
     """One row that was run."""
 
@@ -80,6 +89,9 @@ class ResultRow(_Part):
     classes: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] | None = Field(
         default=None, description="Of translated test faces, by wanted class and by recognized one."
+    )
+    data_sets: tuple[DataSetRecognition, ...] = Field(
+        default=(), description="Recognition by data set, of a translator that makes faces of several."
     )
     gallery: Gallery | None = Field(default=None, description="Only of faces that may be published.")
     per_class: int | None = Field(default=None, description="Synthetic faces of each class that the arm learned from.")

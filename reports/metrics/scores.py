@@ -27,6 +27,7 @@ from augment.faces.licences import read_card
 from augment.faces.table import class_names, data_files, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from augment.translators.base import CannotTranslateError, Translator
+from augment.translators.columns import Column, sheet_columns
 from reports.judged_faces import NOT_ASKED, columns_of, judged_faces
 from reports.metrics.features import InceptionFeatures, InceptionLookup, cached_features, find_inception_weights
 from reports.metrics.fid import SMALL_SAMPLE, frechet_distance_of_features
@@ -254,7 +255,8 @@ def score_translator(
         `judge_on_real` is the judge's accuracy on all real test faces, untranslated. `recognition`, `untranslated` and
         `movement` are measured on the test faces of `translated_faces`: `n` of `of`, of which the translator accepts
         `accepted`. `judged_faces`, and `turned_faces` of translators that normalize poses, say what the judge saw in
-        each picture (`reports.judged_faces`). `gallery` is an image with its labels.
+        each picture (`reports.judged_faces`). `gallery` is an image with its labels. `recognition_of_data_sets`, of
+        translators that make faces of several data sets, is the recognition by the faces' own and the wanted one.
 
     Raises:
         InputError: A fold has no test faces or no synthetic faces.
@@ -351,6 +353,9 @@ def _score_fold(
             batch_size=settings.batch_size,
             device=device,
         )
+    if translator.data_sets and "refused" not in found:
+        found["data_sets"] = translator.data_sets
+        found["of_data_sets"] = _recognition_of_data_sets(fold, accepted, translator, judge, settings, device)
     if with_gallery:
         found["gallery"] = _gallery(accepted, translator, settings, device)
     return found
@@ -503,26 +508,52 @@ def _real_movement(test: FaceTensors, seed: int, pairs: int = 500) -> np.ndarray
 def _gallery(
     test: FaceTensors, translator: Translator, settings: ScoreSettings, device: torch.device | str
 ) -> dict[str, Any] | None:
-    """An image with one row per test face: the input, then every class."""
+    """An image with one row per test face: the input, then every class, of every data set that it makes faces of."""
     rows = _gallery_rows(test, settings.gallery_faces, settings.seed)
     faces = test.take(rows).to(device)
-    columns = [faces.images.cpu()]
+    columns = sheet_columns(translator, test.class_names)
     generator = torch.Generator().manual_seed(settings.seed)
     try:
-        for target in range(len(test.class_names)):
-            targets = torch.full((len(rows),), target, dtype=torch.int64, device=faces.images.device)
-            with torch.no_grad():
-                columns.append(translator.translate(faces, targets, generator).cpu())
+        made = [_to_column(translator, faces, column, generator).cpu() for column in columns]
     except CannotTranslateError:
         return None
-    sheet = torch.stack(columns, dim=1).permute(0, 3, 1, 4, 2).numpy()
+    sheet = torch.stack([faces.images.cpu(), *made], dim=1).permute(0, 3, 1, 4, 2).numpy()
     count, height, width_count, width, channels = sheet.shape
     return {
         "png": base64.b64encode(encode_png(sheet.reshape(count * height, width_count * width, channels))).decode(),
-        "columns": ["input", *test.class_names],
+        "columns": ["input", *(column.heading for column in columns)],
         "row_labels": [test.class_names[int(label)] for label in faces.labels.cpu()],
         "size": test.size,
     }
+
+
+def _to_column(translator: Translator, faces: FaceTensors, column: Column, generator: torch.Generator) -> torch.Tensor:
+    """Faces translated to what a column shows, uint8 [N, C, H, W]."""
+    targets = torch.full((len(faces),), column.label, dtype=torch.int64, device=faces.images.device)
+    with torch.no_grad():
+        if column.domain is None:
+            return translator.translate(faces, targets, generator)
+        return translator.translate_to(faces, targets, torch.full_like(targets, column.domain), generator)
+
+
+def _recognition_of_data_sets(
+    fold: int, test: FaceTensors, translator: Translator, judge: Judge, settings: ScoreSettings, device: Any
+) -> np.ndarray:
+    """Counts int [M, M, 2] of faces of each of M data sets, translated to each: not recognized, and recognized."""
+    counts = np.zeros((len(translator.data_sets),) * 2 + (2,), int)
+    if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
+        test = test.take(_stratified(test.labels.numpy(), settings.max_test_faces, settings.seed))
+    own = np.array([translator.data_sets.index(source) for source in test.sources or ()], int)
+    generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
+    starts = range(0, len(own), settings.batch_size)
+    for start in track(starts, desc=f"fold {fold}: translating to data sets", unit="batches", leave=False):
+        of = own[start : start + settings.batch_size]
+        batch = test.take(range(start, start + len(of))).to(device)
+        for column in sheet_columns(translator, test.class_names):
+            judged = _judged(judge, _to_column(translator, batch, column, generator).cpu())
+            made = np.full_like(of, column.domain)
+            np.add.at(counts, (of, made, (judged == column.label).astype(int)), 1)
+    return counts
 
 
 def _gallery_rows(test: FaceTensors, count: int, seed: int) -> np.ndarray:
@@ -623,6 +654,13 @@ def _combine(
         result["movement"] = _movement_scores(source, target, distance, len(names), settings.moved_threshold)
         yardsticks = np.concatenate([fold["real_movement"] for fold in scored])
         result["movement"] |= {"real_pairs": _mean(yardsticks), "real_pairs_n": len(yardsticks)}
+        if data_sets := scored[0].get("data_sets"):
+            counts = np.sum([fold["of_data_sets"] for fold in scored], axis=0)
+            result["recognition_of_data_sets"] = [
+                {"source": source, "target": target, "n": int(found.sum()), "accuracy": _ratio(found[1], found.sum())}
+                for source, row in zip(data_sets, counts, strict=True)
+                for target, found in zip(data_sets, row, strict=True)
+            ]
     sheet = scored[0].get("gallery")
     if sheet:
         sheet = {**sheet, "publishable": publishable, "sources": list(sources)}

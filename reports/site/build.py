@@ -15,8 +15,10 @@ from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
 from reports.experiments.catalogue import Experiment
 from reports.experiments.page import (
+    OF_DATA_SETS,
     RECOGNIZED,
     FiledRun,
+    data_set_recognition,
     experiments_table,
     filed_runs,
     picture_title,
@@ -70,6 +72,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
                 empty=None if runs else _table(rows_table(experiment, None)),
                 others=experiment.unmatched().to_dict("records"),
                 recognized=RECOGNIZED,
+                by_data_set=OF_DATA_SETS,
             )
             atomic_write_text(folder / f"{name}.html", page)
     return out / "index.html"
@@ -94,7 +97,7 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
     shutil.copytree(run.folder / FOLDER, folder / place)
     table = rows_table(experiment, run)
     atomic_write_text(folder / place / "table.csv", table.to_csv(index=False, lineterminator="\n"))
-    differences = recognition_differences(experiment, run)
+    differences, of_data_sets = recognition_differences(experiment, run), data_set_recognition(run)
     sheets = []
     for name, row in run.rows.items():
         if row.gallery is not None:
@@ -116,6 +119,7 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
         "place": str(place),
         "orders": run.order_sentences(experiment),
         "recognized": _table(differences) if len(differences) else None,
+        "of_data_sets": _table(of_data_sets) if len(of_data_sets) else None,
         "charts": [
             {"key": f"{run.name}-{number}", "title": spec["title"], "small": spec.get("mark") == "rect", "spec": spec}
             for number, spec in enumerate(charts_of(experiment, run))

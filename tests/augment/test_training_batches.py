@@ -166,6 +166,15 @@ def test_a_sheet_shows_input_and_outputs_in_place(channels: int) -> None:
     assert blue[94:166, 222:].any() and not blue[94:166, :222].any()
 
 
+def test_a_sheet_names_data_sets_above_the_classes_and_may_lack_inputs() -> None:
+    outputs = torch.full((2, 3, 1, 72, 72), 90, dtype=torch.uint8)
+    one_line = np.asarray(draw_sheet(None, outputs, (), ("angry", "happy", "sad")))
+    two_lines = np.asarray(draw_sheet(None, outputs, (), ("photo: angry", "photo: sad", "drawn: sad")))
+    assert one_line.shape == (2 + 2 * 74 + 18, 2 + 3 * 74, 3), "three columns, none of inputs"
+    assert two_lines.shape[0] == one_line.shape[0] + 11
+    assert not (one_line == (0, 114, 178)).all(-1).any(), "nothing is an input's own class"
+
+
 def test_a_sheet_is_a_png_of_the_translator(tmp_path: Any) -> None:
     translator = TinyFit(num_classes=3, channels=1, size=SIZE, settings=TinySettings())
     translator.fit(tiny_faces())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from tiny_translators import tiny_faces
 from torch import nn
@@ -348,6 +349,27 @@ def test_sample_sheets_show_usable_faces_only(tmp_path: Path) -> None:
     faces = tiny_faces()
     train_translator(translator, faces, None, SETTINGS, out=tmp_path, scratch=tmp_path / "s", seed=0)
     assert seen == set(faces.face_ids[-3:])
+
+
+def test_sample_sheets_of_a_phase_without_translations_show_what_it_makes(tmp_path: Path) -> None:
+    translator = phased()
+    asked: list[str] = []
+
+    def made(phase: str, count: int, generator: torch.Generator) -> torch.Tensor | None:
+        asked.append(phase)
+        grey = torch.full((count, translator.num_classes, 1, translator.size, translator.size), 7, dtype=torch.uint8)
+        return grey if phase == "adversarial" else None
+
+    translator.samples_of_phase = made  # type: ignore[method-assign]
+    settings = SETTINGS.model_copy(update={"steps": 10, "sample_every": 2})
+    train_translator(translator, tiny_faces(), None, settings, out=tmp_path, scratch=tmp_path / "s", seed=0)
+    steps = [int(path.stem.removeprefix("step-")) for path in sorted((tmp_path / "samples").glob("*.png"))]
+    # the first phase is steps 1 to 6: the sheet of step 6 is its own, whatever comes next
+    assert dict(zip(steps, asked, strict=True)) == {
+        step: "adversarial" if step <= 6 else "encoder" for step in (2, 4, 6, 8, 10)
+    }
+    widths = [Image.open(path).width for path in sorted((tmp_path / "samples").glob("*.png"))]
+    assert widths[0] == widths[2] < widths[3] == widths[4], "no column of inputs where nothing is made of them"
 
 
 def test_draws_of_a_class_go_through_its_faces_before_any_comes_twice() -> None:

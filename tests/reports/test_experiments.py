@@ -228,6 +228,24 @@ def test_turned_faces(results: RunResults, tmp_path: Path) -> None:
     assert differences["profile"].p_mcnemar == (pytest.approx(0.125),), "four pictures, all of them one way"
 
 
+def test_recognition_by_data_set_is_on_the_page(results: RunResults, tmp_path: Path) -> None:
+    content = json.loads(results.scores["stargan"].read_text())
+    content["recognition_of_data_sets"] = [
+        {"source": "photo", "target": "drawn", "n": 70, "accuracy": 0.25},
+        {"source": "photo", "target": "photo", "n": 70, "accuracy": 0.5},
+        {"source": "drawn", "target": "photo", "n": 0, "accuracy": None},
+    ]
+    (tmp_path / "scores.json").write_text(json.dumps(content))
+    experiment = find_experiment("stargan_joint")
+    found = RunResults({}, {"stargan_joint": tmp_path / "scores.json"}, {}, {}, SETTINGS)
+    write_rows(rows_of_run(experiment, found, FACTS), tmp_path / "filed" / "run")
+    seal_folder(tmp_path / "filed" / "run")
+    page = experiment_page(experiment, *filed_runs(experiment, tmp_path / "filed"), run_it="it")
+    table = page[page.index("Recognition by data set") :]
+    assert "| StarGAN | photo | drawn | 70 | 25.0 |" in table and "| StarGAN | photo | photo | 70 | 50.0 |" in table
+    assert "| drawn | photo |" not in table, "no face, no figure"
+
+
 def test_differences_from_a_row_of_the_experiment(results: RunResults) -> None:
     """BiCoGAN's augmentations are compared with none, not with real faces."""
     experiment = MADE_UP.model_copy(update={"compared_with": "stargan-400"})

@@ -117,5 +117,5 @@ def test_faces_that_may_not_be_shown_are_not(tmp_path: Path) -> None:
 def test_titles_say_what_pictures_show() -> None:
     experiment = find_experiment("lssl_figs")
     assert picture_title("hidden_units-lssl.png", experiment).startswith("Hidden units of the encoder of LSSL")
-    assert picture_title("samples-step-000650.png", experiment) == "Validation faces after 650 steps of training"
+    assert picture_title("samples-step-000650.png", experiment) == "Sample sheet after 650 steps of training"
     assert picture_title("accuracy_against_n.png", experiment) == "Accuracy against n"

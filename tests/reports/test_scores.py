@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections import Counter
 from typing import ClassVar
 
@@ -55,6 +56,7 @@ class Painter:
 
     size, channels = SIZE, 1
     keeps_class = False
+    data_sets: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[frozenset[str]] = frozenset()
 
     def eval(self):
@@ -65,6 +67,20 @@ class Painter:
 
     def translate(self, faces, targets, generator=None):
         return torch.tensor(LEVELS, dtype=torch.uint8)[targets].view(-1, 1, 1, 1).expand_as(faces.images).clone()
+
+
+class JointPainter(Painter):
+    """Paints as wanted for the first of two data sets; for the second it leaves its input, and does so by itself."""
+
+    data_sets: ClassVar[tuple[str, ...]] = ("photo", "drawn")
+
+    def translate(self, faces, targets, generator=None):
+        return faces.images.clone()
+
+    def translate_to(self, faces, targets, domains, generator=None):
+        return torch.where(
+            (domains == 0)[:, None, None, None], Painter.translate(self, faces, targets), faces.images
+        ).clone()
 
 
 class Idler(Painter):
@@ -252,6 +268,37 @@ def test_the_gallery_shows_input_then_every_class(tmp_path, monkeypatch) -> None
         for column, level in enumerate(LEVELS, 1):
             assert (line[:, column * SIZE : (column + 1) * SIZE] == level).all()
     assert gallery["publishable"]
+
+
+def test_a_joint_translator_is_shown_and_asked_for_every_data_set(tmp_path, monkeypatch) -> None:
+    import base64
+
+    folder = write_run(tmp_path, source="photo")
+    names = read_faces(folder / "faces").column("source").to_pylist()
+    drawn = [place % 6 in (0, 1) for place in range(len(names))]  # the first class of each subject: 16 of 48 test faces
+    faces = list(rows(np.random.default_rng(0), split="train", subjects=3))
+    faces += rows(np.random.default_rng(1), split="validation", subjects=2)
+    faces += rows(np.random.default_rng(2), split="test", subjects=8)
+    for row, of_second in zip(faces, drawn, strict=True):
+        row["source"] = "drawn" if of_second else "photo"
+    shutil.rmtree(folder / "faces")
+    write_faces(iter(faces), folder / "faces", NAMES, card=CardFacts("T", "D", "cc0-1.0"))
+    result = score(folder, JointPainter(), monkeypatch, gallery_faces=3)
+    assert result["recognition_of_data_sets"] == [
+        {"source": "photo", "target": "photo", "n": 32 * 3, "accuracy": 1.0},
+        {"source": "photo", "target": "drawn", "n": 32 * 3, "accuracy": pytest.approx(1 / 3)},
+        {"source": "drawn", "target": "photo", "n": 16 * 3, "accuracy": 1.0},
+        {"source": "drawn", "target": "drawn", "n": 16 * 3, "accuracy": pytest.approx(1 / 3)},
+    ]
+    assert result["recognition"]["accuracy"] == pytest.approx(1 / 3), "the published measure: by the settings alone"
+    gallery = result["gallery"]
+    assert gallery["columns"] == ["input", *(f"{of}: {name}" for of in ("photo", "drawn") for name in NAMES)]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(gallery["png"]))))
+    assert sheet.shape == (3 * SIZE, 7 * SIZE)
+    for column, level in enumerate(LEVELS, 1):
+        assert (sheet[:, column * SIZE : (column + 1) * SIZE] == level).all()
+    assert all(np.array_equal(sheet[:, :SIZE], sheet[:, place * SIZE : (place + 1) * SIZE]) for place in (4, 5, 6))
+    assert "recognition_of_data_sets" not in score(folder, Painter(), monkeypatch)
 
 
 @pytest.mark.parametrize("licence", ["cc0-1.0", "cc-by-4.0", "For research, cc0-1.0 it is not."])

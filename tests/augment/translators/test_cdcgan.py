@@ -9,6 +9,7 @@ from gan_faces import batch_of, copy_of, random_faces, step_once
 
 from augment.core.errors import InputError
 from augment.faces.tensors import to_unit_range
+from augment.training.samples import translate_to_all
 from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError, Translator
 from augment.translators.cdcgan_encoder import Cdcgan, CdcganSettings
@@ -278,6 +279,24 @@ def test_translate_and_sample_from_noise() -> None:
     assert not torch.equal(one, translator.sample(targets, chance(2)))
     assert one.shape == faces.images.shape and one.dtype == torch.uint8
     assert torch.equal(lively().sample(targets, chance()), one)  # a public method, whatever `latent` says
+
+
+def test_samples_of_the_first_phase_are_decoded_noise() -> None:
+    """Figure 5. Encoders that have not learned give next to one latent for all faces, so all rows would be alike."""
+    translator = lively()
+    translator.encoder.load_state_dict(tiny().encoder.state_dict())
+    faces = random_faces(4, size=SIZE)
+    translations = translate_to_all(translator, faces, torch.Generator().manual_seed(0)).float()
+    made = translator.samples_of_phase("adversarial", 4, torch.Generator().manual_seed(0))
+    assert made is not None and made.shape == (4, 3, 1, SIZE, SIZE) and made.dtype == torch.uint8
+    between = (made[0].float() - made[1].float()).abs().mean()
+    assert between > 10 * (translations[0] - translations[1]).abs().mean()
+    noise = 2 * torch.rand(4, translator.settings.latent_size, generator=torch.Generator().manual_seed(0)) - 1
+    translator.eval()
+    with torch.no_grad():  # one noise in a row, one class in a column
+        pictures = translator.generator(noise[2].expand(3, -1), torch.eye(3))
+    assert torch.equal(made[2], ((pictures + 1) * 127.5).round().to(torch.uint8))
+    assert translator.samples_of_phase(Cdcgan.ENCODING, 4, torch.Generator()) is None
 
 
 def test_batches_of_any_size_and_the_modes_stay() -> None:

@@ -15,8 +15,11 @@ from augment.core.errors import InputError
 from augment.faces.tensors import FaceTensors
 from augment.networks import losses
 from augment.networks.layers import PatchDiscriminator
+from augment.training.batches import BatchMaker
+from augment.training.samples import translate_to_all
 from augment.translators import create_translator
 from augment.translators.base import Batch, CannotTranslateError
+from augment.translators.columns import own_columns, sheet_columns
 from augment.translators.stargan import StarGan, StarGanSettings
 
 pytestmark = pytest.mark.slow
@@ -408,6 +411,57 @@ def test_translate_stays_in_the_own_data_set_or_goes_where_it_is_told() -> None:
     named.load_state_dict(own.state_dict())
     assert torch.equal(named.translate(faces, targets), drawn)
     assert torch.equal(named.translate(replace(faces, sources=None), targets), drawn)  # any face can be its source
+
+
+def uneven_faces(photos: int = 90, drawings: int = 10) -> FaceTensors:
+    """Many photographs of classes 0 and 1, few drawings of class 2."""
+    count = photos + drawings
+    sources = ("photo",) * photos + ("drawn",) * drawings
+    labels = torch.cat([torch.arange(photos) % 2, torch.full((drawings,), 2)])
+    return replace(random_faces(count), sources=sources, labels=labels)
+
+
+def joint_batches(**changes: Any) -> list[Batch]:
+    options: dict[str, Any] = {"balanced_sources": False, "balanced_targets": False} | changes
+    maker = BatchMaker(tiny(**JOINT), uneven_faces(), batch_size=8, mirror=False, **options)
+    generator = torch.Generator().manual_seed(0)
+    return [maker.draw(generator, step=step, total_steps=30) for step in range(30)]
+
+
+def test_a_joint_batch_has_as_many_faces_of_each_data_set() -> None:
+    for batch in joint_batches():
+        assert batch.domains is not None and batch.domains.tolist() == [0, 1] * 4
+    # with classes drawn evenly, two of three are photographs'
+    evenly = torch.cat([batch.labels for batch in joint_batches(balanced_sources=True)]).bincount()
+    assert (evenly - 80).abs().max() < 35
+
+
+def test_labels_are_shuffled_within_a_data_set() -> None:
+    """As the variants' code does: no photograph is asked for a class that only drawings have."""
+    batches = joint_batches()
+    for batch in batches:
+        assert batch.domains is not None
+        for domain in (0, 1):
+            of = batch.domains == domain
+            assert batch.labels[of].sort().values.tolist() == batch.targets[of].sort().values.tolist()
+    assert any(not torch.equal(batch.labels, batch.targets) for batch in batches), "they are shuffled"
+
+
+def test_a_joint_sheet_has_every_class_of_every_data_set() -> None:
+    translator = stir(tiny(**JOINT))
+    faces = of_two_data_sets()
+    columns = sheet_columns(translator, faces.class_names)
+    assert [column.heading for column in columns] == [
+        f"{data_set}: {name}" for data_set in JOINT["data_sets"] for name in faces.class_names
+    ]
+    assert own_columns(translator, faces) == [int(label) + 3 * (row % 2) for row, label in enumerate(faces.labels)]
+    made = translate_to_all(translator, faces, torch.Generator().manual_seed(0))
+    for place, column in enumerate(columns):
+        wanted = torch.full((4,), column.label), torch.full((4,), column.domain)
+        assert torch.equal(made[:, place], translator.translate_to(faces, *wanted))
+    plain = tiny()
+    assert [column.heading for column in sheet_columns(plain, faces.class_names)] == list(faces.class_names)
+    assert own_columns(plain, faces) == faces.labels.tolist()
 
 
 def test_joint_faces_are_checked() -> None:
