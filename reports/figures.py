@@ -179,7 +179,7 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
     axis.spines["left"].set_visible(False)
     level = data.settings.bootstrap.level
     axis.set_xlabel(
-        f"{METRIC_WORDS[data.metric]} minus that of {data.baseline!r}, points ({level:.0%} paired bootstrap interval)"
+        f"{METRIC_WORDS[data.metric]} minus that of {data.baseline!r}, points ({level:.0%} paired interval)"
     )
     return figure
 

@@ -12,10 +12,9 @@ import pandas as pd
 from augment.core.errors import InputError, Problem
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, Metric
-from reports.statistics import Comparison, compare_arms, holm, summarize_arm
+from reports.statistics import FEW_PEOPLE, Comparison, compare_arms, holm, summarize_arm
 
 UNKNOWN = "unknown"
-FEW_PEOPLE = 10  # with fewer, an interval over people says little, and the table says so
 
 
 def results_by_group(

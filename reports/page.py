@@ -101,7 +101,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "metric_reason": _metric_reason(data, counts_by_class),
         "baseline_score": f"{100 * baseline.score(data.metric):.1f}",
         "level": f"{data.settings.bootstrap.level * 100:g} %",
-        "resamples": f"{data.settings.bootstrap.resamples:,}",
+        "longer": any(data.arm(name).get("steps_factor", 1) != 1 for name in data.predictions),
         "chance": f"{100 / len(data.class_names):.1f}",
         "majority": f"{100 * counts_by_class.max() / counts_by_class.sum():.1f}",
         "intervals": _describe_intervals(data),
@@ -248,9 +248,9 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
             f"Of {total} arms with synthetic faces: {', '.join(f'{count} {word}' for word, count in tally.items())}."
         )
         points.append(
-            f"Adjusted for the number of arms (Holm), p is {format_p_value(comparison.adjusted_p_value)}, and the "
-            f"interval of the best is {format_difference(comparison.main_adjusted, value=False)[1:-1]}"
-            + (": the verdict holds." if headline.survives else ": the verdict does not hold.")
+            f"Adjusted for the number of arms (Holm), p is {format_p_value(comparison.adjusted_p_value)}: the verdict "
+            f"{'holds' if headline.survives else 'does not hold'}. An interval that allows for picking the best of "
+            f"{total} (Bonferroni) is {format_difference(comparison.main_adjusted, value=False)[1:-1]}."
         )
     rivals = real_only_arms(data.inputs.arms, data.summaries)
     if len(rivals) > 1:
@@ -279,9 +279,7 @@ def _describe_intervals(data: ReportData) -> str:
     level = f"{data.settings.bootstrap.level * 100:g} %"
     units = "subjects" if comparisons[0].by_subject else "faces"
     drawn = f"{units} and seeds" if any(comparison.seeds_drawn for comparison in comparisons) else units
-    return (
-        f"{level} paired bootstrap intervals over {drawn}: both arms are tested on the same faces with the same seeds."
-    )
+    return f"{level} paired intervals over {drawn}: both arms are tested on the same faces with the same seeds."
 
 
 def _design(data: ReportData) -> dict[str, str]:

@@ -17,15 +17,15 @@ class BootstrapSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    resamples: int = Field(default=5000, ge=200, description="Bootstrap resamples.")
-    level: float = Field(default=0.95, gt=0.5, lt=1, description="Coverage of the percentile interval.")
+    resamples: int = Field(default=5000, ge=200, description="Bootstrap resamples, of recognition's interval.")
+    level: float = Field(default=0.95, gt=0.5, lt=1, description="Coverage of the intervals.")
     resample_seeds: bool = Field(
         default=True,
-        description="Resample the training seeds too, so that the interval includes the randomness of training and of "
-        "the test faces. false: faces (or subjects) only.",
+        description="Intervals are over other trainings of the classifiers too, not over other test faces alone. Each "
+        "translator is trained once in a fold, which no interval includes. false: faces (or subjects) only.",
     )
     by_subject: bool = Field(
-        default=True, description="Resample whole subjects if every test face has a known subject."
+        default=True, description="Intervals are over whole subjects if every test face has a known subject."
     )
     seed: int = Field(default=0, ge=0, description="Random seed of the resamples.")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from reports.inputs import Headline, ReportData
 from reports.preparation import data_shortfalls
-from reports.statistics import HELPED, HURT, METRIC_ARTICLES, METRIC_WORDS, UNCLEAR
+from reports.statistics import FEW_PEOPLE, HELPED, HURT, METRIC_ARTICLES, METRIC_WORDS, UNCLEAR
 from reports.tables import format_detectable, format_difference
 
 # From this multiple of the distance between two halves of the real faces, a Fréchet distance is more than the noise of
@@ -102,8 +102,20 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
     comparisons = list(data.comparisons.values())
     if comparisons and not comparisons[0].by_subject and data.settings.bootstrap.by_subject:
         found.append(
-            "The subjects are unknown: single faces were resampled, and the intervals are too narrow if several "
-            "faces show one person."
+            "The subjects are unknown: the intervals are over single faces, and too narrow if several faces show one "
+            "person."
+        )
+    units = min((comparison.clusters for comparison in comparisons), default=FEW_PEOPLE)
+    if units < FEW_PEOPLE:
+        people = "people" if comparisons[0].by_subject else "faces"
+        none = 2.0 ** (1 - units) >= 1 - data.settings.bootstrap.level  # the least p-value of a sign test
+        words = "so few can show no difference" if none else "the intervals say little"
+        found.append(f"The test set has {units} {people}: {words}.")
+    learned = [name for name, log in data.trainings.items() if log.get("steps")]
+    if learned and comparisons:
+        found.append(
+            f"{', '.join(learned)}: trained once in each fold. The intervals are of these pictures, and leave out what "
+            "another training of the translator would give."
         )
     precisions: dict[str, list[str]] = {}
     for name, choice in data.inputs.precisions.items():

@@ -1,12 +1,13 @@
-"""Statistics of the arms' predictions: means, standard deviations, and paired bootstrap intervals.
+"""Statistics of the arms' predictions: means, standard deviations, and intervals of paired differences.
 
 Every difference is from one arm of real faces only. Both arms are tested on the same faces with the same seeds, so the
-difference is computed face by face before resampling, and the difficulty of a face or a subject cancels.
+difference is computed face by face, and the difficulty of a face or a subject cancels. Its standard error is over other
+people and other trainings (`reports.crossed_variance`), its interval that of Student's t.
 
-Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval, chapter 13); Field and Welsh,
-"Bootstrapping clustered data", 2007 (whole subjects are drawn, because errors on faces of one person are correlated);
-Owen, "The pigeonhole bootstrap", 2007 (faces and seeds are drawn independently, crossed); Holm, "A simple sequentially
-rejective multiple test procedure", 1979 (verdicts about several arms).
+Efron and Tibshirani, "An Introduction to the Bootstrap", 1993 (percentile interval of one classifier's accuracy,
+chapter 13); Field and Welsh, "Bootstrapping clustered data", 2007 (whole subjects are drawn, because errors on faces of
+one person are correlated); Holm, "A simple sequentially rejective multiple test procedure", 1979 (verdicts about
+several arms).
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import t as students_t
 
 from augment.core.errors import InputError, Problem
+from reports.crossed_variance import Estimate, crossed_estimates
 from reports.predictions import Predictions, confusion_counts
 from reports.settings import BootstrapSettings, Metric, ReportSettings
 
@@ -30,6 +32,7 @@ HURT = "hurt"
 UNCLEAR = "no clear difference"
 SEEMS = {HELPED: "seems to help", HURT: "seems to hurt", UNCLEAR: UNCLEAR}
 POWER = 0.8
+FEW_PEOPLE = 10  # with fewer in the test set an interval over people says little, and reports say so
 UNBALANCED = 1.5  # times as many test faces of one class as of another, from which on `auto` is balanced accuracy
 METRIC_WORDS: dict[Metric, str] = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 METRIC_ARTICLES: dict[Metric, str] = {"accuracy": "an", "balanced_accuracy": "a"}
@@ -44,8 +47,7 @@ class Interval:
         low: The interval's lower end.
         high: Its upper end.
         detectable: The smallest difference that the design detects (see `detectable_difference`); NaN if unknown.
-        p_value: Of a difference: twice the smaller share of replicates on one side of 0, which is below 1 - level
-            where the interval excludes 0 (Efron and Tibshirani, section 15.4); NaN if unknown.
+        p_value: Of a difference: two-sided, below 1 - level exactly where the interval excludes 0; NaN if unknown.
     """
 
     value: float
@@ -78,18 +80,22 @@ class Interval:
         return self.verdict if self.firm else SEEMS[self.verdict]
 
 
-def detectable_difference(standard_error: float, *, level: float, power: float = POWER) -> float:
+def detectable_difference(
+    standard_error: float, *, level: float, degrees_of_freedom: float = float("inf"), power: float = POWER
+) -> float:
     """The smallest true difference whose interval excludes zero with the given power.
 
-    (z of the interval + z of the power) times the standard error of the *paired* difference, which is smaller than that
-    of an unpaired one. With few seeds the bootstrap slightly underestimates the standard error, and so this value.
+    (t of the interval + t of the power) times the standard error of the *paired* difference, which is smaller than that
+    of an unpaired one.
 
     Args:
-        standard_error: Of the paired difference, such as the standard deviation of its bootstrap replicates.
+        standard_error: Of the paired difference.
         level: Of the two-sided interval, 0..1.
+        degrees_of_freedom: Of the standard error's square.
         power: Probability of detecting a difference of this size, 0..1.
     """
-    return float((norm.ppf((1 + level) / 2) + norm.ppf(power)) * standard_error)
+    quantiles = students_t.ppf([(1 + level) / 2, power], degrees_of_freedom)
+    return float(quantiles.sum() * standard_error)
 
 
 @dataclass(frozen=True)
@@ -106,11 +112,12 @@ class Comparison:
         recalls_adjusted: The same values with the interval for picking one of all classes (Bonferroni).
         faces: Number of test faces that were paired.
         seeds: Number of seeds that were paired.
-        clusters: Number of units that are resampled: subjects, or faces.
+        clusters: Number of units that the standard error is over: subjects, or faces.
         by_subject: Whether the units are subjects.
-        seeds_drawn: Whether seeds are resampled as well.
+        seeds_drawn: Whether it is over trainings too.
         metric: What verdicts are of.
-        adjusted_p_value: The p-value of `main`, adjusted for the number of arms (Holm); NaN if it is unknown.
+        adjusted_p_value: The p-value of `main`, adjusted for the number of arms (Holm) and, of a loss, for the choice
+            of the baseline; NaN if it is unknown.
         survives: Whether the verdict stands after that adjustment.
     """
 
@@ -265,12 +272,12 @@ def compare_arms(
     candidates: int = 1,
     metric: Metric = "accuracy",
 ) -> Comparison:
-    """The paired difference of an arm from the baseline arm, with percentile intervals.
+    """The paired difference of an arm from the baseline arm, with intervals.
 
     Args:
         arm: The arm to compare.
         baseline: The arm to compare it with.
-        settings: Of the bootstrap.
+        settings: Of the intervals.
         candidates: The number of arms among which the best is picked, for the adjusted intervals.
         metric: What the verdict is of.
 
@@ -298,21 +305,17 @@ def compare_arms(
     num_clusters = int(clusters.max()) + 1
     counts = _count_cells(paired, clusters, num_clusters, len(arm.class_names))
     draws_seeds = settings.resample_seeds and int(paired["seed"].nunique()) > 1
-    estimate = _differences([fold.sum(axis=(0, 1))[None] for fold in counts])
-    resampled = _resample(counts, num_clusters, settings, draws_seeds)
-
-    def recalls(level: float) -> tuple[Interval, ...]:
-        columns = range(2, 2 + len(arm.class_names))
-        return tuple(_interval(estimate[0, column], resampled[:, column], level) for column in columns)
+    accuracy, balanced, *recalls = crossed_estimates(counts, over_trainings=draws_seeds)
+    one_of_all = 1 - (1 - settings.level) / len(arm.class_names)
 
     adjusted = 1 - (1 - settings.level) / max(candidates, 1)
     return Comparison(
-        accuracy=_interval(estimate[0, 0], resampled[:, 0], settings.level),
-        accuracy_adjusted=_interval(estimate[0, 0], resampled[:, 0], adjusted),
-        balanced_accuracy=_interval(estimate[0, 1], resampled[:, 1], settings.level),
-        balanced_accuracy_adjusted=_interval(estimate[0, 1], resampled[:, 1], adjusted),
-        recalls=recalls(settings.level),
-        recalls_adjusted=recalls(1 - (1 - settings.level) / len(arm.class_names)),
+        accuracy=interval_of(accuracy, settings.level),
+        accuracy_adjusted=interval_of(accuracy, adjusted),
+        balanced_accuracy=interval_of(balanced, settings.level),
+        balanced_accuracy_adjusted=interval_of(balanced, adjusted),
+        recalls=tuple(interval_of(recall, settings.level) for recall in recalls),
+        recalls_adjusted=tuple(interval_of(recall, one_of_all) for recall in recalls),
         faces=int(paired["face_id"].nunique()),
         seeds=int(paired["seed"].nunique()),
         clusters=num_clusters,
@@ -334,7 +337,8 @@ def accuracy_interval(predictions: Predictions, settings: BootstrapSettings) -> 
     hits = np.bincount(clusters, weights=rows["predicted"] == rows["label"])
     random = np.random.default_rng(settings.seed)
     drawn = random.multinomial(len(faces), np.full(len(faces), 1 / len(faces)), size=settings.resamples)
-    return _interval(hits.sum() / faces.sum(), (drawn @ hits) / (drawn @ faces), settings.level)
+    low, high = np.quantile((drawn @ hits) / (drawn @ faces), [(1 - settings.level) / 2, (1 + settings.level) / 2])
+    return Interval(float(hits.sum() / faces.sum()), float(low), float(high))
 
 
 def compare_with(
@@ -343,19 +347,22 @@ def compare_with(
     settings: BootstrapSettings,
     *,
     metric: Metric = "accuracy",
+    chosen_among: int = 1,
 ) -> dict[str, Comparison]:
     """Compares several arms with one, with verdicts adjusted for their number (`holm`).
 
     Args:
         baseline: The arm that all are compared with.
         arms: The others, by name.
-        settings: Of the bootstrap.
+        settings: Of the intervals.
         metric: What verdicts are of.
+        chosen_among: The number of arms of which the baseline is the best on these faces.
 
     Raises:
         InputError: See `compare_arms`.
     """
-    return compare_pairs({name: (arm, baseline) for name, arm in arms.items()}, settings, metric=metric)
+    pairs = {name: (arm, baseline) for name, arm in arms.items()}
+    return compare_pairs(pairs, settings, metric=metric, chosen_among=chosen_among)
 
 
 def compare_pairs(
@@ -363,13 +370,18 @@ def compare_pairs(
     settings: BootstrapSettings,
     *,
     metric: Metric = "accuracy",
+    chosen_among: int = 1,
 ) -> dict[Key, Comparison]:
     """Compares the first of each pair with its second, with verdicts adjusted for the number of pairs (`holm`).
 
+    The best of several equal arms is better than each by chance. That makes "helped" rarer than it should be, which is
+    kept, and "hurt" more frequent: so p-values of losses are multiplied by the number of arms (Bonferroni).
+
     Args:
         pairs: An arm and the one that it is compared with.
-        settings: Of the bootstrap.
+        settings: Of the intervals.
         metric: What verdicts are of.
+        chosen_among: The number of arms of which the second is the best on these faces.
 
     Raises:
         InputError: See `compare_arms`.
@@ -379,7 +391,9 @@ def compare_pairs(
         key: compare_arms(arm, baseline, settings, candidates=count, metric=metric)
         for key, (arm, baseline) in pairs.items()
     }
-    adjusted = holm([comparison.main.p_value for comparison in found.values()])
+    losses = [chosen_among if comparison.main.value < 0 else 1 for comparison in found.values()]
+    p_values = [comparison.main.p_value for comparison in found.values()]
+    adjusted = holm([min(1.0, p * factor) if p == p else p for p, factor in zip(p_values, losses, strict=True)])
     return {
         key: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level))
         for (key, comparison), p in zip(found.items(), adjusted, strict=True)
@@ -417,52 +431,25 @@ def _count_cells(paired: pd.DataFrame, clusters: np.ndarray, num_clusters: int, 
     return counts
 
 
-def _resample(
-    counts: Sequence[np.ndarray], num_clusters: int, settings: BootstrapSettings, draws_seeds: bool
-) -> np.ndarray:
-    """Bootstrap replicates [resamples, 2 + K]: differences of accuracy, balanced accuracy and each recall.
+def interval_of(estimate: Estimate, level: float) -> Interval:
+    """The interval, p-value and detectable difference of a paired difference, by Student's t.
 
-    Subjects (or faces) are drawn once for all folds; seeds within each fold, because a seed gives a different training
-    run in every fold.
+    A verdict that no exact test could give is none: if all of n people gained, chance alone would give that with a
+    probability of 2 to the power of 1 - n (the sign test, two-sided), and the p-value is no smaller. So the interval
+    holds 0 with fewer than six people, at a level of 0.95, and of one person it is all that a difference can be.
     """
-    random = np.random.default_rng(settings.seed)
-    parts = []
-    # Chunks limit the memory: 3,589 faces x 5,000 resamples would be 144 MB of weights.
-    for start in range(0, settings.resamples, 500):
-        size = min(500, settings.resamples - start)
-        drawn = random.multinomial(num_clusters, np.full(num_clusters, 1 / num_clusters), size=size).astype(float)
-        totals = []
-        for cell in counts:
-            num_seeds = cell.shape[1]
-            weights = (
-                random.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=size).astype(float)
-                if draws_seeds
-                else np.ones((size, num_seeds))
-            )
-            summed = (drawn @ cell.reshape(num_clusters, -1)).reshape(size, *cell.shape[1:])
-            totals.append(np.einsum("bskc,bs->bkc", summed, weights))
-        parts.append(_differences(totals))
-    return np.concatenate(parts)
-
-
-def _differences(totals: Sequence[np.ndarray]) -> np.ndarray:
-    """From each fold's totals [B, 3, K] the differences [B, 2 + K] over all folds."""
-    hits, baseline_hits, faces = np.sum(totals, axis=0).transpose(1, 0, 2)
-    per_class = np.divide(hits - baseline_hits, faces, out=np.full(hits.shape, np.nan), where=faces > 0)
-    accuracy = (hits - baseline_hits).sum(axis=1) / faces.sum(axis=1)
-    present = ~np.isnan(per_class)
-    balanced = np.where(present, per_class, 0).sum(axis=1) / present.sum(axis=1)
-    return np.concatenate([accuracy[:, None], balanced[:, None], per_class], axis=1)
-
-
-def _interval(value: float, replicates: np.ndarray, level: float) -> Interval:
-    finite = replicates[~np.isnan(replicates)]
-    if not len(finite):
-        return Interval(float("nan"), float("nan"), float("nan"))
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    # If all resamples are equal (both arms' predictions agree), the detectable difference is unknown.
-    spread = float(np.std(finite, ddof=1))
-    detectable = detectable_difference(spread, level=level) if spread > 0 else float("nan")
-    tail = min((finite <= 0).sum(), (finite >= 0).sum())
-    p_value = min(1.0, 2 * (tail + 1) / (len(finite) + 1))  # + 1: no finite number of replicates shows p = 0
-    return Interval(float(value), float(low), float(high), detectable, float(p_value))
+    value, error = estimate.value, estimate.standard_error
+    if np.isnan(value):
+        return Interval(value, float("nan"), float("nan"))
+    if np.isnan(error):
+        return Interval(value, -1.0, 1.0, p_value=1.0)
+    freedom = estimate.degrees_of_freedom
+    half = float(students_t.ppf((1 + level) / 2, freedom)) * error
+    low, high = max(value - half, -1.0), min(value + half, 1.0)
+    # Without any spread (all people's predictions agree) the detectable difference is unknown.
+    detectable = detectable_difference(error, level=level, degrees_of_freedom=freedom) if error > 0 else float("nan")
+    chance = 2 * float(students_t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
+    p_value = min(1.0, max(chance, 2.0 ** (1 - estimate.people)))
+    if p_value >= 1 - level:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Interval(value, low, high, detectable, p_value)

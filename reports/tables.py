@@ -13,7 +13,7 @@ from augment.core.files import atomic_write_text
 from reports.inputs import ReportData
 from reports.judged_faces import translation_predictions
 from reports.papers.published import describe_published, published_for
-from reports.statistics import POWER, UNCLEAR, ArmSummary, Comparison, Interval, accuracy_interval
+from reports.statistics import POWER, SEEMS, UNCLEAR, ArmSummary, Comparison, Interval, accuracy_interval, holm
 
 # Differences in points, and the ends of their intervals.
 _SIGNED = {"low", "high"} | {
@@ -70,8 +70,14 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
 
 
 def recall_table(data: ReportData) -> pd.DataFrame:
-    """One row per arm and class: test faces, recall, and its paired difference from the baseline arm."""
+    """One row per arm and class: test faces, recall, and its paired difference from the baseline arm.
+
+    Verdicts are adjusted for the number of arms and classes together (`p_holm`).
+    """
     rows = []
+    cells = [(name, label) for name in data.comparisons for label in range(len(data.class_names))]
+    p_values = [data.comparisons[name].recalls[label].p_value for name, label in cells]
+    adjusted = dict(zip(cells, holm(p_values), strict=True))
     for name, summary in data.summaries.items():
         faces = data.predictions[name].rows.drop_duplicates("face_id")["label"]
         for label, class_name in enumerate(data.class_names):
@@ -87,10 +93,18 @@ def recall_table(data: ReportData) -> pd.DataFrame:
                     "low": _percent(interval.low) if interval else None,
                     "high": _percent(interval.high) if interval else None,
                     "detectable": _percent(interval.detectable) if interval else None,
-                    "verdict": interval.cautious_verdict if interval else "",
+                    "p_holm": adjusted.get((name, label)),
+                    "verdict": _verdict(interval, adjusted[name, label], data.settings.bootstrap.level)
+                    if interval
+                    else "",
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _verdict(interval: Interval, p_value: float, level: float) -> str:
+    """An interval's verdict, softened where it is not firm or does not survive its adjustment."""
+    return interval.verdict if interval.firm and p_value < 1 - level else SEEMS[interval.verdict]
 
 
 def mixture_table(data: ReportData) -> pd.DataFrame:

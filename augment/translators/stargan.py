@@ -321,16 +321,7 @@ class StarGan(AttributeGan):
         domains: torch.Tensor | None,
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
-        """Makes faces of wanted classes and data sets.
-
-        Args:
-            faces: N source faces on this module's device.
-            targets: int64 [N], the wanted classes.
-            domains: int64 [N], the wanted data sets as positions in `data_sets`; None where there are none.
-            generator: A CPU generator, the only source of randomness.
-
-        Returns:
-            uint8 [N, C, H, W] on this module's device.
+        """As the base class has it; with dropout `generator` is the source of randomness, as in `translate`.
 
         Raises:
             CannotTranslateError: The faces have another form than the networks, or `domains` is None and must not be.

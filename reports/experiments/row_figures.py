@@ -15,7 +15,7 @@ from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
 from reports.experiments.recognition import Recognition, recognition_of_rows
 from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
-from reports.inputs import strongest_real_only
+from reports.inputs import real_only_arms, strongest_real_only
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
 from reports.statistics import choose_metric, compare_with, summarize_arm
@@ -106,7 +106,10 @@ def _arm_figures(
     if baseline in predictions:
         assert baseline is not None
         others = {name: arm for name, arm in rows.items() if name != baseline}
-        compared = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric)
+        among = 1 if experiment.compared_with else len(real_only_arms(results.arms, summaries))
+        compared = compare_with(
+            predictions[baseline], others, settings.bootstrap, metric=metric, chosen_among=max(among, 1)
+        )
         differences = {
             name: difference_of(comparison, predictions[name], predictions[baseline])
             for name, comparison in compared.items()

@@ -138,20 +138,26 @@ def recognition_scores(confusion: np.ndarray, by_source: np.ndarray) -> dict[str
     }
 
 
-def untranslated_baseline(labels: np.ndarray, judged: np.ndarray, num_classes: int) -> dict[str, Any]:
-    """The recognition of a translator that returns its input: the judge's agreement with every target, untranslated.
+def untranslated_baseline(
+    labels: np.ndarray, judged: np.ndarray, num_classes: int, *, own_class_alone: bool = False
+) -> dict[str, Any]:
+    """The recognition of a translator that returns its input: the judge's agreement with what is asked, untranslated.
 
     Args:
         labels: int [N], the faces' own classes.
         judged: int [N], the judge's predictions.
         num_classes: Number of classes.
+        own_class_alone: Whether each face is asked for its own class alone, and not for every class.
 
     Returns:
-        `accuracy` (1 / K by construction), `accuracy_changed` over targets other than the face's class, and `per_class`
-        for each target.
+        `accuracy` (1 / K by construction; of the own class the judge's own), `accuracy_changed` over targets other than
+        the face's class (null where none is asked for), and `per_class` for each target.
     """
     correct = judged == labels
     count = len(labels)
+    if own_class_alone:
+        recalls = [_ratio(correct[labels == label].sum(), (labels == label).sum()) for label in range(num_classes)]
+        return {"accuracy": _ratio(correct.sum(), count), "accuracy_changed": None, "per_class": recalls}
     shares = np.bincount(judged, minlength=num_classes) / max(count, 1)
     return {
         "accuracy": 1 / num_classes,
@@ -437,7 +443,7 @@ def _recognition(
         sample = _stratified(test.labels.numpy(), settings.max_test_faces, settings.seed)
         test, judged_real = test.take(sample), judged_real[sample]
     labels = test.labels.cpu().numpy()
-    found["untranslated"] = (labels, judged_real)
+    found |= {"untranslated": (labels, judged_real), "own_class_alone": translator.keeps_class}
     by_source = np.zeros((num_classes, num_classes, num_classes), int)
     seen = np.full((len(test), num_classes), NOT_ASKED)
     moved: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -640,7 +646,8 @@ def _combine(
         "accepted": sum(fold["accepted"] for fold in scored),
         "of": len(real),
     }
-    result["untranslated"] = untranslated_baseline(labels, judged, len(names))
+    own_class_alone = scored[0]["own_class_alone"]
+    result["untranslated"] = untranslated_baseline(labels, judged, len(names), own_class_alone=own_class_alone)
     refusals = sorted({fold["refused"] for fold in scored if "refused" in fold})
     if refusals:
         result["recognition"] = result["movement"] = None

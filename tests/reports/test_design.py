@@ -85,8 +85,8 @@ def test_the_adjusted_interval_asks_for_more() -> None:
     arm, real = pair(np.random.default_rng(3), 0.1, 0.1)
     comparison = compare_arms(arm, real, FACES_ALONE, candidates=5)
     ratio = comparison.accuracy_adjusted.detectable / comparison.accuracy.detectable
-    z = stats.norm.ppf
-    assert ratio == pytest.approx((z(0.995) + z(0.8)) / (z(0.975) + z(0.8)))
+    quantile = stats.t(399).ppf  # of 400 faces
+    assert ratio == pytest.approx((quantile(0.995) + quantile(0.8)) / (quantile(0.975) + quantile(0.8)))
     assert comparison.recalls_adjusted[0].low < comparison.recalls[0].low
 
 

@@ -24,7 +24,7 @@ from reports.predictions import Predictions
 from reports.settings import BootstrapSettings
 from reports.statistics import HELPED, HURT
 
-PEOPLE, SEEDS, CLASSES = 60, 3, ("happy", "sad")
+PEOPLE, SEEDS, CLASSES = 60, 5, ("happy", "sad")
 SETTINGS = BootstrapSettings(resamples=400)
 GROUP = {f"f{person}/{label}": "young" if person % 2 else "old" for person in range(PEOPLE) for label in range(2)}
 

@@ -458,6 +458,13 @@ def test_untranslated_baseline_by_counting() -> None:
     assert found["per_class"] == pytest.approx([np.mean(judged == target) for target in range(4)])
 
 
+def test_what_keeps_its_class_is_measured_by_what_the_judge_says_of_its_own_class() -> None:
+    """Each face is asked for its own class alone, of which a judge knows more than one in K untranslated."""
+    labels, judged = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0])
+    found = untranslated_baseline(labels, judged, 3, own_class_alone=True)
+    assert found == {"accuracy": 0.5, "accuracy_changed": None, "per_class": [0.5, 1.0, 0.0]}
+
+
 def test_movement_does_not_wrap_around() -> None:
     """Negative control: uint8 arithmetic would take 250 -> 0 for 6 levels."""
     inputs = torch.tensor([[[[250, 0]]], [[[10, 10]]]], dtype=torch.uint8)

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn import metrics
 
 from augment.core.errors import InputError
+from reports.crossed_variance import crossed_estimates
 from reports.predictions import Predictions, read_all_predictions, read_predictions
 from reports.settings import BootstrapSettings
 from reports.statistics import (
@@ -19,9 +20,11 @@ from reports.statistics import (
     HURT,
     UNCLEAR,
     Interval,
+    accuracy_interval,
     compare_arms,
     compare_with,
     holm,
+    interval_of,
     macro_f1_of,
     summarize_arm,
 )
@@ -100,32 +103,173 @@ def test_difference_is_the_difference_of_means() -> None:
 
 
 def test_interval_agrees_with_scipy_s() -> None:
-    """Faces alone, one seed: the plain percentile bootstrap of a mean of face-wise differences."""
+    """Faces alone, one seed: Student's interval and p-value of face-wise differences; a bootstrap's are close."""
     arm, real = make("warp", 0.7, seeds=(0,)), make("real", 0.6, seeds=(0,))
-    settings = BootstrapSettings(resamples=8000, by_subject=False, resample_seeds=False, seed=3)
+    settings = BootstrapSettings(by_subject=False, resample_seeds=False)
     found = compare_arms(arm, real, settings).accuracy
     joined = arm.rows.merge(real.rows, on=["fold", "seed", "face_id"], suffixes=("", "_real"))
     differences = (joined.predicted == joined.label).astype(float) - (joined.predicted_real == joined.label)
-    wanted = stats.bootstrap(
+    test = stats.ttest_1samp(differences, 0)
+    wanted = test.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+    assert found.p_value == pytest.approx(test.pvalue, rel=1e-9)
+    drawn = stats.bootstrap(
         (differences.to_numpy(),), np.mean, n_resamples=8000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
-    assert found.low == pytest.approx(wanted.low, abs=0.006)
-    assert found.high == pytest.approx(wanted.high, abs=0.006)
+    assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high), abs=0.008)
 
 
-def test_cluster_interval_agrees_with_scipy_s_on_subject_means() -> None:
-    """Every subject has as many faces, so drawing subjects is drawing subject means."""
+def test_cluster_interval_is_student_s_on_subject_means() -> None:
+    """Every subject has as many faces, so over subjects alone it is the t interval of subject means, to the digit."""
     arm, real = make("warp", 0.7), make("real", 0.6)
-    settings = BootstrapSettings(resamples=8000, resample_seeds=False)
+    settings = BootstrapSettings(resample_seeds=False)
     found = compare_arms(arm, real, settings).accuracy
     joined = arm.rows.merge(real.rows, on=["fold", "seed", "face_id"], suffixes=("", "_real"))
     joined["difference"] = (joined.predicted == joined.label).astype(float) - (joined.predicted_real == joined.label)
-    means = joined.groupby("subject")["difference"].mean().to_numpy()
-    wanted = stats.bootstrap(
-        (means,), np.mean, n_resamples=8000, method="percentile", rng=np.random.default_rng(1)
-    ).confidence_interval
-    assert found.low == pytest.approx(wanted.low, abs=0.006)
-    assert found.high == pytest.approx(wanted.high, abs=0.006)
+    test = stats.ttest_1samp(joined.groupby("subject")["difference"].mean(), 0)
+    wanted = test.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+    assert found.p_value == pytest.approx(test.pvalue, rel=1e-9)
+
+
+def cells_of(arm: Predictions, real: Predictions) -> pd.DataFrame:
+    """The mean difference of each subject (row) and seed (column)."""
+    joined = arm.rows.merge(real.rows, on=["fold", "seed", "face_id"], suffixes=("", "_real"))
+    joined["difference"] = (joined.predicted == joined.label).astype(float) - (joined.predicted_real == joined.label)
+    return joined.pivot_table(index="subject", columns="seed", values="difference")
+
+
+@pytest.mark.parametrize("lift", [0.0, 0.3])  # trainings alike, and trainings that differ much
+def test_the_standard_error_is_that_of_an_analysis_of_variance(lift: float) -> None:
+    """(MS people + MS seeds - MS both) / (people x seeds), by hand, and Satterthwaite's degrees of freedom."""
+    arm, real = make("warp", 0.7, seeds=range(4)), make("real", 0.6, seeds=range(4))
+    rows = arm.rows.copy()
+    lucky = np.random.default_rng(0).random(len(rows)) < lift * rows.seed / 3
+    arm = Predictions("warp", NAMES, rows.assign(predicted=np.where(lucky, rows.label, rows.predicted)))
+    cells = cells_of(arm, real).to_numpy()
+    people, seeds = cells.shape
+    mean = cells.mean()
+    of_people = seeds * ((cells.mean(axis=1) - mean) ** 2).sum() / (people - 1)
+    of_seeds = people * ((cells.mean(axis=0) - mean) ** 2).sum() / (seeds - 1)
+    rest = cells - cells.mean(axis=1, keepdims=True) - cells.mean(axis=0) + mean
+    of_both = (rest**2).sum() / ((people - 1) * (seeds - 1))
+    whole = max(of_people + of_seeds - of_both, of_people, of_seeds)
+    freedom = whole**2 / (
+        of_people**2 / (people - 1) + of_seeds**2 / (seeds - 1) + of_both**2 / ((people - 1) * (seeds - 1))
+    )
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(whole / (people * seeds))
+    found = compare_arms(arm, real, BootstrapSettings()).accuracy
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half), rel=1e-9)
+    assert found.detectable == pytest.approx(
+        half * (1 + stats.t.ppf(0.8, freedom) / stats.t.ppf(0.975, freedom)), rel=1e-9
+    )
+
+
+def test_balanced_accuracy_s_error_is_that_of_people_drawn_again() -> None:
+    """Over people alone: the linearization agrees with a bootstrap of the whole figure, faces of classes uneven."""
+    arm, real = make("warp", 0.7, seeds=(0,), subjects=60), make("real", 0.6, seeds=(0,), subjects=60)
+    joined = arm.rows.merge(real.rows, on=["fold", "seed", "face_id"], suffixes=("", "_real"))
+    joined = joined[(joined.label != 2) | (joined.index % 3 == 0)]  # a class of a third as many faces
+    kept = joined.face_id
+    arm, real = (Predictions(p.arm, NAMES, p.rows[p.rows.face_id.isin(kept)]) for p in (arm, real))
+    found = compare_arms(arm, real, BootstrapSettings())
+    gains = np.zeros((60, 3, 2))
+    places = pd.factorize(joined.subject, sort=True)[0]
+    gain = (joined.predicted == joined.label).astype(float) - (joined.predicted_real == joined.label)
+    np.add.at(gains, (places, joined.label.to_numpy(), 0), gain.to_numpy())
+    np.add.at(gains, (places, joined.label.to_numpy(), 1), 1)
+    random = np.random.default_rng(0)
+    drawn = random.multinomial(60, np.full(60, 1 / 60), size=8000) @ gains.reshape(60, -1)
+    ratios = drawn.reshape(-1, 3, 2)[:, :, 0] / drawn.reshape(-1, 3, 2)[:, :, 1]
+    for interval, replicates in (
+        (found.balanced_accuracy, ratios.mean(axis=1)),
+        *((found.recalls[label], ratios[:, label]) for label in range(3)),
+    ):
+        width = interval.high - interval.low
+        assert width == pytest.approx(2 * stats.t.ppf(0.975, 59) * replicates.std(), rel=0.05)
+
+
+def test_folds_share_no_training_and_their_errors_add_up() -> None:
+    """Of two folds with people of their own, each mean has half the weight."""
+    arm, real = make("warp", 0.7, folds=2), make("real", 0.6, folds=2)
+    both = compare_arms(arm, real, BootstrapSettings(resample_seeds=False)).accuracy
+    cells = cells_of(arm, real).mean(axis=1)
+    wanted = stats.ttest_1samp(cells, 0).confidence_interval(0.95)
+    assert (both.low, both.high) == pytest.approx((wanted.low, wanted.high), rel=1e-9)
+    with_seeds = compare_arms(arm, real, BootstrapSettings()).accuracy
+    assert with_seeds.high - with_seeds.low >= 0.99 * (both.high - both.low)
+
+
+def test_crossed_resampling_counts_what_one_training_does_with_one_person_too_often() -> None:
+    """Negative control: where only that differs, the replaced bootstrap's interval is half as wide again."""
+    random = np.random.default_rng(0)
+    counts = np.full((200, 5, 3, 1), 7.0)
+    counts[:, :, 0, 0] = random.binomial(7, 0.6, (200, 5))
+    counts[:, :, 1, 0] = random.binomial(7, 0.6, (200, 5))
+    gains = counts[:, :, 0, 0] - counts[:, :, 1, 0]
+    people = random.multinomial(200, np.full(200, 1 / 200), size=4000)
+    seeds = random.multinomial(5, np.full(5, 1 / 5), size=4000)
+    replicates = np.einsum("bs,bs->b", people @ gains, seeds) / (7 * 200 * 5)
+    estimate = crossed_estimates([counts], over_trainings=True)[0]
+    exact = np.sqrt(2 * 0.6 * 0.4 / (7 * 200 * 5))
+    assert estimate.standard_error == pytest.approx(exact, rel=0.25)
+    assert replicates.std() > 1.4 * exact
+
+
+@pytest.mark.parametrize(("training", "people"), [(0.0, 60), (0.08, 60), (0.02, 20)])
+def test_intervals_hold_the_true_difference(training: float, people: int) -> None:
+    """Of 300 worlds without a difference at most one in twelve is missed, with three trainings that differ much too."""
+    random = np.random.default_rng(1)
+    missed = 0
+    for _ in range(300):
+        counts = np.full((people, 3, 3, 1), 7.0)
+        for arm in range(2):
+            skill = 0.6 + random.normal(0, 0.05, (people, 1)) + random.normal(0, training, (1, 3))
+            counts[:, :, arm, 0] = random.binomial(7, skill.clip(0, 1))
+        interval = interval_of(crossed_estimates([counts], over_trainings=True)[0], 0.95)
+        missed += not interval.low <= 0 <= interval.high
+    assert missed <= 25
+
+
+@pytest.mark.parametrize(("people", "clear"), [(5, False), (6, True)])
+def test_so_few_people_that_no_sign_test_could_tell_have_no_verdict(people: int, clear: bool) -> None:
+    """All of them gain, nearly alike: of five, chance alone would give that once in sixteen times."""
+    counts = np.full((people, 3, 3, 1), 50.0)
+    counts[:, :, 0, 0] = 40 + np.arange(people)[:, None] % 2
+    counts[:, :, 1, 0] = 30
+    interval = interval_of(crossed_estimates([counts], over_trainings=True)[0], 0.95)
+    assert interval.p_value >= 2.0 ** (1 - people) and (interval.verdict == HELPED) is clear
+    counts[:, :, 0, 0] = 40  # exactly alike
+    alike = interval_of(crossed_estimates([counts], over_trainings=True)[0], 0.95)
+    assert alike.p_value == 2.0 ** (1 - people) and (alike.verdict == HELPED) is clear
+
+
+def test_one_person_says_nothing_of_others() -> None:
+    counts = np.full((1, 3, 3, 1), 50.0)
+    counts[:, :, 1, 0] = 30
+    interval = interval_of(crossed_estimates([counts], over_trainings=True)[0], 0.95)
+    assert (interval.low, interval.high, interval.p_value) == (-1, 1, 1) and interval.verdict == UNCLEAR
+
+
+def test_the_interval_excludes_nought_where_p_says_so() -> None:
+    """At any level, of any number of arms; a share of replicates can't be below one in all."""
+    arm, real = make("warp", 0.68), make("real", 0.6)
+    found = compare_arms(arm, real, BootstrapSettings()).accuracy
+    for level in (1 - found.p_value - 1e-9, 1 - found.p_value + 1e-9):
+        held = compare_arms(arm, real, BootstrapSettings(level=level)).accuracy
+        assert (held.verdict == HELPED) is (held.p_value < 1 - level)
+
+
+def test_a_loss_against_the_best_of_several_arms_is_adjusted_for_that_choice() -> None:
+    """The best of six equal arms is better than each by chance: p-values of losses count six times, of gains once."""
+    real, worse, better = make("real", 0.65), make("worse", 0.6), make("better", 0.7)
+    arms = {"worse": worse, "better": better}
+    plain = compare_with(real, arms, BootstrapSettings())
+    chosen = compare_with(real, arms, BootstrapSettings(), chosen_among=6)
+    losses = plain["worse"].main.p_value, plain["better"].main.p_value
+    assert plain["worse"].main.value < 0 < plain["better"].main.value
+    assert [found.adjusted_p_value for found in plain.values()] == holm(losses)
+    assert [found.adjusted_p_value for found in chosen.values()] == holm([min(1.0, 6 * losses[0]), losses[1]])
 
 
 def test_unpaired_interval_is_wider() -> None:
@@ -185,11 +329,11 @@ def test_coverage_of_the_interval() -> None:
 
 
 def test_same_seed_same_interval_and_other_seed_another() -> None:
-    arm, real = make("warp", 0.7), make("real", 0.6)
-    settings = BootstrapSettings(resamples=700, seed=5)
-    assert compare_arms(arm, real, settings) == compare_arms(arm, real, settings)
-    other = compare_arms(arm, real, BootstrapSettings(resamples=700, seed=6))
-    assert other.accuracy != compare_arms(arm, real, settings).accuracy
+    """Of one classifier, whose people are drawn again; a difference's interval has nothing that is drawn."""
+    arm, real = make("warp", 0.7, seeds=(0,)), make("real", 0.6, seeds=(0,))
+    settings, other = (BootstrapSettings(resamples=700, seed=seed) for seed in (5, 6))
+    assert accuracy_interval(arm, settings) == accuracy_interval(arm, settings) != accuracy_interval(arm, other)
+    assert compare_arms(arm, real, settings) == compare_arms(arm, real, other)
 
 
 def test_best_of_many_has_the_wider_interval() -> None:
