@@ -14,7 +14,7 @@ from pipeline.core.workspace import Artifacts
 from pipeline.parameters.whole import load_parameters
 from pipeline.stages.refusals import refusal_in
 from reports.groups import results_by_group
-from reports.inputs import strongest_real_only
+from reports.inputs import real_only_arms, strongest_real_only
 from reports.predictions import read_all_predictions
 from reports.statistics import choose_metric, summarize_arm
 from reports.tables import markdown_table
@@ -52,7 +52,8 @@ def group_results(root: Path, by: str, out: Path | None = None, baseline: str | 
     if chosen is None:
         raise InputError(Problem("the run", "has no arm of real faces", "name one: --baseline"))
     groups, bootstrap = _groups(artifacts.faces, by), parameters.report.bootstrap
-    table = results_by_group(predictions, groups, chosen, bootstrap, metric=metric)
+    among = 1 if baseline else len(real_only_arms(settings, summaries))
+    table = results_by_group(predictions, groups, chosen, bootstrap, metric=metric, chosen_among=among)
     if out is not None:
         atomic_write_text(out, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     return f"{metric.replace('_', ' ')} in per cent; differences from {chosen}\n\n{markdown_table(_shown(table))}\n"

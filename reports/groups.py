@@ -12,7 +12,7 @@ import pandas as pd
 from augment.core.errors import InputError, Problem
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, Metric
-from reports.statistics import FEW_PEOPLE, Comparison, compare_arms, holm, summarize_arm
+from reports.statistics import FEW_PEOPLE, Comparison, compare_arms, holm, p_value_of, summarize_arm
 
 UNKNOWN = "unknown"
 
@@ -24,6 +24,7 @@ def results_by_group(
     settings: BootstrapSettings,
     *,
     metric: Metric = "accuracy",
+    chosen_among: int = 1,
 ) -> pd.DataFrame:
     """Scores of each arm in each group, and differences from one arm, paired within the group.
 
@@ -33,6 +34,7 @@ def results_by_group(
         baseline: The arm that others are compared with.
         settings: Of the bootstrap.
         metric: What is compared.
+        chosen_among: The number of arms of which the baseline is the best on these faces.
 
     Returns:
         Columns group, faces, people, arm, score, worst_class, worst_recall, difference, low, high, p_holm, verdict,
@@ -76,7 +78,7 @@ def results_by_group(
                 row |= {"difference": 100 * main.value, "low": 100 * main.low, "high": 100 * main.high}
                 compared[len(rows)] = found
             rows.append(row)
-    adjusted = holm([found.main.p_value for found in compared.values()])
+    adjusted = holm([p_value_of(found.main, chosen_among) for found in compared.values()])
     for (place, found), p_value in zip(compared.items(), adjusted, strict=True):
         survives = bool(p_value < 1 - settings.level)
         rows[place] |= {"p_holm": p_value, "verdict": replace(found, survives=survives).cautious_verdict}

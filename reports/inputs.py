@@ -163,9 +163,7 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     baseline = _choose_baseline(inputs, settings, summaries, metric)
     others = {name: arm for name, arm in predictions.items() if name != baseline}
     among = 1 if settings.baseline_arm else len(real_only_arms(inputs.arms, summaries))
-    comparisons = compare_with(
-        predictions[baseline], others, settings.bootstrap, metric=metric, chosen_among=max(among, 1)
-    )
+    comparisons = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric, chosen_among=among)
     return ReportData(
         inputs=inputs,
         settings=settings,
@@ -233,7 +231,7 @@ def find_headline(data: ReportData) -> Headline:
         others = {name: data.predictions[name] for name in arms}
         among = len(real_only_arms(data.inputs.arms, data.summaries))
         comparisons = compare_with(
-            data.predictions[reference], others, data.settings.bootstrap, metric=data.metric, chosen_among=max(among, 1)
+            data.predictions[reference], others, data.settings.bootstrap, metric=data.metric, chosen_among=among
         )
     counts = {word: sum(found.verdict == word for found in comparisons.values()) for word in (HELPED, HURT, UNCLEAR)}
     if not arms:

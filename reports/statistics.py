@@ -374,9 +374,6 @@ def compare_pairs(
 ) -> dict[Key, Comparison]:
     """Compares the first of each pair with its second, with verdicts adjusted for the number of pairs (`holm`).
 
-    The best of several equal arms is better than each by chance. That makes "helped" rarer than it should be, which is
-    kept, and "hurt" more frequent: so p-values of losses are multiplied by the number of arms (Bonferroni).
-
     Args:
         pairs: An arm and the one that it is compared with.
         settings: Of the intervals.
@@ -391,13 +388,20 @@ def compare_pairs(
         key: compare_arms(arm, baseline, settings, candidates=count, metric=metric)
         for key, (arm, baseline) in pairs.items()
     }
-    losses = [chosen_among if comparison.main.value < 0 else 1 for comparison in found.values()]
-    p_values = [comparison.main.p_value for comparison in found.values()]
-    adjusted = holm([min(1.0, p * factor) if p == p else p for p, factor in zip(p_values, losses, strict=True)])
+    adjusted = holm([p_value_of(comparison.main, chosen_among) for comparison in found.values()])
     return {
         key: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level))
         for (key, comparison), p in zip(found.items(), adjusted, strict=True)
     }
+
+
+def p_value_of(difference: Interval, chosen_among: int) -> float:
+    """The p-value of a difference from an arm that is the best of so many on the same faces.
+
+    The best of several equal arms is better than each by chance. That makes "helped" rarer than it should be, which is
+    kept, and "hurt" more frequent: so the p-value of a loss is multiplied by the number of arms (Bonferroni).
+    """
+    return float(np.minimum(1.0, difference.p_value * (chosen_among if difference.value < 0 else 1)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -107,9 +107,7 @@ def _arm_figures(
         assert baseline is not None
         others = {name: arm for name, arm in rows.items() if name != baseline}
         among = 1 if experiment.compared_with else len(real_only_arms(results.arms, summaries))
-        compared = compare_with(
-            predictions[baseline], others, settings.bootstrap, metric=metric, chosen_among=max(among, 1)
-        )
+        compared = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric, chosen_among=among)
         differences = {
             name: difference_of(comparison, predictions[name], predictions[baseline])
             for name, comparison in compared.items()
