@@ -34,6 +34,7 @@ class World:
         person: Standard deviation of an arm's skill over people, in 0..1, as for the next two.
         training: Over trainings.
         both: Of one training with one person.
+        largest: Share of the first person's faces of all; None: everybody has as many.
     """
 
     name: str
@@ -43,6 +44,7 @@ class World:
     person: float = 0.05
     training: float = 0.01
     both: float = 0.05
+    largest: float | None = None
 
 
 WORLDS = (
@@ -51,7 +53,9 @@ WORLDS = (
     World("FER2013: nobody known, five seeds", 3500, 1, 5, training=0.006),
     World("the same, three seeds", 3500, 1, 3, training=0.006),
     World("few trainings that differ much", 200, 7, 3, training=0.04),
+    World("the same, two seeds", 200, 7, 2, training=0.04),
     World("60 people", 60, 7, 5),
+    World("20 people, of whom one has half of the faces", 20, 7, 5, largest=0.5),
     World("20 people", 20, 7, 5),
     World("10 people", 10, 7, 3),
     World("7 people", 7, 7, 3),
@@ -61,15 +65,20 @@ WORLDS = (
 
 def drawn_counts(world: World, random: np.random.Generator) -> np.ndarray:
     """Hits of both arms and faces, float [people, seeds, 3, 1], of one draw of everything."""
-    ease = random.random((world.people, 1, world.faces))
+    most = world.faces
+    if world.largest is not None:
+        most = round(world.largest / (1 - world.largest) * world.faces * (world.people - 1))
+    ease = random.random((world.people, 1, most))
+    there = np.arange(most) < np.where(np.arange(world.people) == 0, most, world.faces)[:, None, None]
     skill = 0.65 + random.normal(0, 0.15, (world.people, 1, 1))
-    counts = np.full((world.people, world.seeds, 3, 1), float(world.faces))
+    counts = np.empty((world.people, world.seeds, 3, 1))
+    counts[:, :, 2, 0] = there.sum(axis=2)
     for arm in range(2):
         own = skill + random.normal(0, world.person, (world.people, 1, 1))
         own = own + random.normal(0, world.training, (1, world.seeds, 1))
         own = own + random.normal(0, world.both, (world.people, world.seeds, 1))
-        noise = random.normal(0, 0.1, (world.people, world.seeds, world.faces))
-        counts[:, :, arm, 0] = (ease < own + noise).sum(axis=2)
+        noise = random.normal(0, 0.1, (world.people, world.seeds, most))
+        counts[:, :, arm, 0] = ((ease < own + noise) & there).sum(axis=2)
     return counts
 
 

@@ -301,7 +301,7 @@ def translate_test_faces(translator: Translator, faces: FaceTensors, judge: Face
 def score(translations: Translations, class_names: Sequence[str]) -> dict[str, Any]:
     """Shares of faces that the judge takes for their target, before and after, and the difference's 95 % interval.
 
-    Every class counts alike. The interval is the paired bootstrap's of the report: whole subjects are drawn.
+    Every class counts alike. The interval is that of the report, over whole subjects.
     """
 
     def arm(name: str, probabilities: np.ndarray) -> Predictions:

@@ -118,7 +118,7 @@ It learned from {JUDGE_FACES["subjects"]} other embedded people with all seven e
 {accuracies}. The recipes were found on {found_on}.
 
 *untranslated* and *translated* are the shares of the same faces that the judge takes for the wanted class, the mean
-over classes; the interval is a paired bootstrap over people. *identity shift* is the mean absolute difference of the
+over classes; the interval is over people, paired. *identity shift* is the mean absolute difference of the
 pixels from the source's, as a share of their range. Seconds are processor time of the one thread.
 
 {markdown_table(rows, TRANSLATION_COLUMNS)}

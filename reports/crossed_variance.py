@@ -26,12 +26,14 @@ class Estimate:
         degrees_of_freedom: Of its variance (Satterthwaite, "An approximate distribution of estimates of variance
             components", 1946), for quantiles of t.
         people: How many people (or faces) it is of.
+        moved: For how many of them it is not 0.
     """
 
     value: float
     standard_error: float
     degrees_of_freedom: float
     people: int
+    moved: int
 
 
 def crossed_estimates(counts: Sequence[np.ndarray], *, over_trainings: bool) -> list[Estimate]:
@@ -60,27 +62,45 @@ def crossed_estimates(counts: Sequence[np.ndarray], *, over_trainings: bool) -> 
     for weights, explained in figures:
         of = present & (weights > 0)
         if not of.any():
-            found.append(Estimate(float("nan"), float("nan"), float("nan"), 0))
+            found.append(Estimate(float("nan"), float("nan"), float("nan"), 0, 0))
             continue
         parts = [
             (gain[:, :, of] - explained[of] * face[:, :, of]) @ weights[of]
             for gain, face in zip(gains, faces, strict=True)
         ]
-        counted = [face[:, :, of].sum(axis=2) for face in faces]
-        found.append(_estimate(float(gained[of] @ weights[of]), parts, counted, over_trainings))
+        shown = [face[:, :, of] @ weights[of] for face in faces]
+        by_person = np.sum([(gain[:, :, of] @ weights[of]).sum(axis=1) for gain in gains], axis=0)
+        moved = int(np.count_nonzero(np.abs(by_person) > 1e-12))
+        found.append(_estimate(float(gained[of] @ weights[of]), parts, shown, moved, over_trainings))
     return found
 
 
-def _estimate(value: float, parts: Sequence[np.ndarray], faces: Sequence[np.ndarray], over_trainings: bool) -> Estimate:
-    """From what each person and training of each fold adds to the difference, [people, seeds], summing to 0."""
-    there = np.sum([fold.sum(axis=1) for fold in faces], axis=0) > 0
-    people = int(there.sum())
+def _estimate(
+    value: float, parts: Sequence[np.ndarray], shares: Sequence[np.ndarray], moved: int, over_trainings: bool
+) -> Estimate:
+    """From what each person and training of each fold adds to the difference, and from their shares of the faces.
+
+    Args:
+        value: The difference.
+        parts: For each fold [people, seeds], which sum to 0 over all folds.
+        shares: For each fold [people, seeds], which sum to 1.
+        moved: How many people the difference is not 0 for.
+        over_trainings: See `crossed_estimates`.
+    """
+    share = np.sum([fold.sum(axis=1) for fold in shares], axis=0)
+    people = int(np.count_nonzero(share))
     if people < 2:
-        return Estimate(float(value), float("nan"), float("nan"), people)
-    of_people = people / (people - 1) * float(np.sum(np.sum([part.sum(axis=1) for part in parts], axis=0) ** 2))
+        return Estimate(value, float("nan"), float("nan"), people, moved)
+    # Who has many of the faces pulls the mean to himself, and so looks nearer to it than he is: each square is divided
+    # by 1 - share, and unequal shares are worth fewer people (Bell and McCaffrey, "Bias reduction in standard errors
+    # for linear regression with multi-stage samples", 2002). Of equal shares both are those of a sample variance.
+    sums = np.sum([part.sum(axis=1) for part in parts], axis=0)
+    of_people = float(np.sum(sums**2 / np.maximum(1 - share, 1e-12)))
+    of_equal_worth = float(np.sum(share**2) ** 2 / np.sum(share**4))
+    people_freedom = max(of_equal_worth - 1, 1.0)
     trainings: list[tuple[float, int]] = []  # variance and its degrees of freedom, by fold
     both: list[tuple[float, int]] = []
-    for part, fold in zip(parts, faces, strict=True):
+    for part, fold in zip(parts, shares, strict=True):
         seeds = part.shape[1]
         if not over_trainings or seeds < 2:
             continue
@@ -97,7 +117,7 @@ def _estimate(value: float, parts: Sequence[np.ndarray], faces: Sequence[np.ndar
     of_trainings, of_both = sum(variance for variance, _ in trainings), sum(variance for variance, _ in both)
     # No component is negative: the whole is at least what either margin shows.
     variance = max(of_people + of_trainings - of_both, of_people, of_trainings)
-    spread = [(of_people, people - 1), *trainings, *both]
+    spread = [(of_people, people_freedom), *trainings, *both]
     uncertainty = sum(part**2 / freedom for part, freedom in spread)
-    freedom = variance**2 / uncertainty if uncertainty > 0 else people - 1
-    return Estimate(float(value), float(np.sqrt(variance)), float(max(freedom, 1.0)), people)
+    freedom = variance**2 / uncertainty if uncertainty > 0 else people_freedom
+    return Estimate(value, float(np.sqrt(variance)), float(max(freedom, 1.0)), people, moved)

@@ -247,10 +247,11 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
         points.append(
             f"Of {total} arms with synthetic faces: {', '.join(f'{count} {word}' for word, count in tally.items())}."
         )
+        widest = format_difference(comparison.main_adjusted, value=False)[1:-1]
         points.append(
             f"Adjusted for the number of arms (Holm), p is {format_p_value(comparison.adjusted_p_value)}: the verdict "
             f"{'holds' if headline.survives else 'does not hold'}. An interval that allows for picking the best of "
-            f"{total} (Bonferroni) is {format_difference(comparison.main_adjusted, value=False)[1:-1]}."
+            f"{comparison.candidates} comparisons (Bonferroni) is {widest}."
         )
     rivals = real_only_arms(data.inputs.arms, data.summaries)
     if len(rivals) > 1:

@@ -116,6 +116,8 @@ class Comparison:
         by_subject: Whether the units are subjects.
         seeds_drawn: Whether it is over trainings too.
         metric: What verdicts are of.
+        candidates: The number of arms among which the adjusted intervals allow for picking the best.
+        chosen_among: The number of arms of which the baseline is the best on these faces.
         adjusted_p_value: The p-value of `main`, adjusted for the number of arms (Holm) and, of a loss, for the choice
             of the baseline; NaN if it is unknown.
         survives: Whether the verdict stands after that adjustment.
@@ -133,6 +135,8 @@ class Comparison:
     by_subject: bool
     seeds_drawn: bool
     metric: Metric = "accuracy"
+    candidates: int = 1
+    chosen_among: int = 1
     adjusted_p_value: float = float("nan")
     survives: bool = True
 
@@ -304,7 +308,7 @@ def compare_arms(
     clusters = pd.factorize(paired["subject"] if by_subject else paired["face_id"], sort=True)[0]
     num_clusters = int(clusters.max()) + 1
     counts = _count_cells(paired, clusters, num_clusters, len(arm.class_names))
-    draws_seeds = settings.resample_seeds and int(paired["seed"].nunique()) > 1
+    draws_seeds = settings.resample_seeds and int(paired.groupby("fold")["seed"].nunique().min()) > 1
     accuracy, balanced, *recalls = crossed_estimates(counts, over_trainings=draws_seeds)
     one_of_all = 1 - (1 - settings.level) / len(arm.class_names)
 
@@ -322,6 +326,7 @@ def compare_arms(
         by_subject=by_subject,
         seeds_drawn=draws_seeds,
         metric=metric,
+        candidates=max(candidates, 1),
     )
 
 
@@ -390,7 +395,7 @@ def compare_pairs(
     }
     adjusted = holm([p_value_of(comparison.main, chosen_among) for comparison in found.values()])
     return {
-        key: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level))
+        key: replace(comparison, adjusted_p_value=p, survives=bool(p < 1 - settings.level), chosen_among=chosen_among)
         for (key, comparison), p in zip(found.items(), adjusted, strict=True)
     }
 
@@ -438,22 +443,28 @@ def _count_cells(paired: pd.DataFrame, clusters: np.ndarray, num_clusters: int, 
 def interval_of(estimate: Estimate, level: float) -> Interval:
     """The interval, p-value and detectable difference of a paired difference, by Student's t.
 
-    A verdict that no exact test could give is none: if all of n people gained, chance alone would give that with a
-    probability of 2 to the power of 1 - n (the sign test, two-sided), and the p-value is no smaller. So the interval
-    holds 0 with fewer than six people, at a level of 0.95, and of one person it is all that a difference can be.
+    A verdict that no exact test could give is none: if all of the n people for whom there is a difference gained,
+    chance alone would give that with a probability of 2 to the power of 1 - n (the sign test, two-sided), and the
+    p-value is no smaller. So the interval holds 0 with fewer than six, at a level of 0.95. Where nobody differs from
+    anybody, it is what so many people can exclude (for 0 known as the rule of three); of one person it is all that a
+    difference can be.
     """
     value, error = estimate.value, estimate.standard_error
     if np.isnan(value):
         return Interval(value, float("nan"), float("nan"))
     if np.isnan(error):
         return Interval(value, -1.0, 1.0, p_value=1.0)
-    freedom = estimate.degrees_of_freedom
-    half = float(students_t.ppf((1 + level) / 2, freedom)) * error
+    detectable = float("nan")  # unknown without any spread
+    if error > 0:
+        freedom = estimate.degrees_of_freedom
+        half = float(students_t.ppf((1 + level) / 2, freedom)) * error
+        detectable = detectable_difference(error, level=level, degrees_of_freedom=freedom)
+        chance = 2 * float(students_t.sf(abs(value) / error, freedom))
+    else:
+        half = float(1 - (1 - level) ** (1 / estimate.people))
+        chance = float(abs(value) <= half)
     low, high = max(value - half, -1.0), min(value + half, 1.0)
-    # Without any spread (all people's predictions agree) the detectable difference is unknown.
-    detectable = detectable_difference(error, level=level, degrees_of_freedom=freedom) if error > 0 else float("nan")
-    chance = 2 * float(students_t.sf(abs(value) / error, freedom)) if error > 0 else float(value == 0)
-    p_value = min(1.0, max(chance, 2.0 ** (1 - estimate.people)))
+    p_value = min(1.0, max(chance, 2.0 ** (1 - estimate.moved)))
     if p_value >= 1 - level:
         low, high = min(low, 0.0), max(high, 0.0)
     return Interval(value, low, high, detectable, p_value)

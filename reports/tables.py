@@ -13,7 +13,17 @@ from augment.core.files import atomic_write_text
 from reports.inputs import ReportData
 from reports.judged_faces import translation_predictions
 from reports.papers.published import describe_published, published_for
-from reports.statistics import POWER, SEEMS, UNCLEAR, ArmSummary, Comparison, Interval, accuracy_interval, holm
+from reports.statistics import (
+    POWER,
+    SEEMS,
+    UNCLEAR,
+    ArmSummary,
+    Comparison,
+    Interval,
+    accuracy_interval,
+    holm,
+    p_value_of,
+)
 
 # Differences in points, and the ends of their intervals.
 _SIGNED = {"low", "high"} | {
@@ -76,7 +86,9 @@ def recall_table(data: ReportData) -> pd.DataFrame:
     """
     rows = []
     cells = [(name, label) for name in data.comparisons for label in range(len(data.class_names))]
-    p_values = [data.comparisons[name].recalls[label].p_value for name, label in cells]
+    p_values = [
+        p_value_of(data.comparisons[name].recalls[label], data.comparisons[name].chosen_among) for name, label in cells
+    ]
     adjusted = dict(zip(cells, holm(p_values), strict=True))
     for name, summary in data.summaries.items():
         faces = data.predictions[name].rows.drop_duplicates("face_id")["label"]

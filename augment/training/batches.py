@@ -57,6 +57,8 @@ class FaceSampler:
     def draw_in_turn(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """The next faces, of each class in turn, so that a batch has as many of each; a balanced sampler's only.
 
+        Where that can't be, which class has one more is drawn.
+
         Args:
             count: How many.
             generator: A CPU generator.
@@ -64,7 +66,9 @@ class FaceSampler:
         Returns:
             int64 [count], positions of faces.
         """
-        return self._next_of([place % len(self._groups) for place in range(count)], generator)
+        groups = len(self._groups)
+        first = int(torch.randint(groups, (), generator=generator)) if count % groups else 0
+        return self._next_of([(first + place) % groups for place in range(count)], generator)
 
     def draw_of(self, classes: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """The next faces of these classes; a balanced sampler's only.

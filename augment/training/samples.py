@@ -65,7 +65,7 @@ def draw_sheet(
     Args:
         inputs: uint8 [N, C, H, W]; None where the outputs are made of no face.
         outputs: uint8 [N, columns, C, H, W].
-        own: For each input the column of its own class, which is framed.
+        own: For each input the column of its own class, which is framed; -1: there is none.
         headings: Of the columns.
 
     Returns:
@@ -95,7 +95,7 @@ def draw_sheet(
                 picture = picture.resize((cell, cell), Image.Resampling.BICUBIC)
             left, top = _GAP + column * pitch, header + _GAP + row * pitch
             sheet.paste(picture, (left, top))
-            if inputs is not None and column == own[row] + first:
+            if inputs is not None and own[row] >= 0 and column == own[row] + first:
                 draw.rectangle(
                     (left - _GAP, top - _GAP, left + cell + _GAP - 1, top + cell + _GAP - 1),
                     outline=_OWN_CLASS,

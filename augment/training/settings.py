@@ -62,7 +62,10 @@ class TrainingSettings(BaseModel):
     balanced_targets: bool = Field(
         default=True, description="Wanted classes are drawn evenly; else they are the batch's own labels, shuffled."
     )
-    balanced_sources: bool = Field(default=False, description="Faces are drawn evenly over classes; else as they come.")
+    balanced_sources: bool = Field(
+        default=False,
+        description="Faces are drawn evenly over classes; else as they come, of several data sets as many of each.",
+    )
     mirror: bool = Field(default=True, description="Faces are mirrored at random, picture and landmarks together.")
     augmentation: TrainingAugmentation = Field(
         default_factory=TrainingAugmentation, description="Of the training faces; none by default."

@@ -37,8 +37,10 @@ def sheet_columns(translator: Translator, class_names: Sequence[str]) -> tuple[C
 
 
 def own_columns(translator: Translator, faces: FaceTensors) -> list[int]:
-    """For each face the column of its own class and data set."""
-    places = {data_set: place for place, data_set in enumerate(translator.data_sets)}
-    sources = faces.sources if places else None
-    skipped = [0] * len(faces) if sources is None else [places[name] * len(faces.class_names) for name in sources]
-    return [before + label for before, label in zip(skipped, faces.labels.tolist(), strict=True)]
+    """For each face the column of its own class and data set; -1 where that is none of the translator's."""
+    labels: list[int] = faces.labels.tolist()
+    if not translator.data_sets:
+        return labels
+    places = {data_set: place * len(faces.class_names) for place, data_set in enumerate(translator.data_sets)}
+    sources = faces.sources or (None,) * len(labels)
+    return [places[source] + label if source in places else -1 for source, label in zip(sources, labels, strict=True)]

@@ -30,8 +30,8 @@ TITLES = {
 }
 FIX = "run the experiment again, which files it anew, or take it from git: `git checkout` the folder"
 RECOGNIZED = (
-    "How much more of a row's pictures one judge recognizes than of the best published row's, people drawn again; "
-    "what another judge, or another training of the translators, would give is not in these intervals"
+    "How much more of a row's pictures one judge recognizes than of the best published row's, with an interval over "
+    "people; what another judge, or another training of the translators, would give is not in these intervals"
 )
 OF_DATA_SETS = (
     "Recognition by data set, in per cent: of whose faces, and made to be of which; the judge has learned both"

@@ -549,6 +549,8 @@ def _recognition_of_data_sets(
     counts = np.zeros((len(translator.data_sets),) * 2 + (2,), int)
     if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
         test = test.take(_stratified(test.labels.numpy(), settings.max_test_faces, settings.seed))
+    listed = np.flatnonzero([source in translator.data_sets for source in test.sources or ()])
+    test = test.take(listed)
     own = np.array([translator.data_sets.index(source) for source in test.sources or ()], int)
     generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
     starts = range(0, len(own), settings.batch_size)

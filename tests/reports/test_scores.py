@@ -299,6 +299,9 @@ def test_a_joint_translator_is_shown_and_asked_for_every_data_set(tmp_path, monk
         assert (sheet[:, column * SIZE : (column + 1) * SIZE] == level).all()
     assert all(np.array_equal(sheet[:, :SIZE], sheet[:, place * SIZE : (place + 1) * SIZE]) for place in (4, 5, 6))
     assert "recognition_of_data_sets" not in score(folder, Painter(), monkeypatch)
+    monkeypatch.setattr(JointPainter, "data_sets", ("photo", "comic"))  # drawn faces are of neither
+    unlisted = score(folder, JointPainter(), monkeypatch)["recognition_of_data_sets"]
+    assert [row["n"] for row in unlisted] == [32 * 3, 32 * 3, 0, 0] and unlisted[2]["accuracy"] is None
 
 
 @pytest.mark.parametrize("licence", ["cc0-1.0", "cc-by-4.0", "For research, cc0-1.0 it is not."])

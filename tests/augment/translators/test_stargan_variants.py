@@ -423,7 +423,7 @@ def uneven_faces(photos: int = 90, drawings: int = 10) -> FaceTensors:
 
 def joint_batches(**changes: Any) -> list[Batch]:
     options: dict[str, Any] = {"balanced_sources": False, "balanced_targets": False} | changes
-    maker = BatchMaker(tiny(**JOINT), uneven_faces(), batch_size=8, mirror=False, **options)
+    maker = BatchMaker(tiny(**JOINT), uneven_faces(), mirror=False, **({"batch_size": 8} | options))
     generator = torch.Generator().manual_seed(0)
     return [maker.draw(generator, step=step, total_steps=30) for step in range(30)]
 
@@ -431,6 +431,8 @@ def joint_batches(**changes: Any) -> list[Batch]:
 def test_a_joint_batch_has_as_many_faces_of_each_data_set() -> None:
     for batch in joint_batches():
         assert batch.domains is not None and batch.domains.tolist() == [0, 1] * 4
+    odd = torch.cat([batch.domains for batch in joint_batches(batch_size=3) if batch.domains is not None]).bincount()
+    assert odd.sum() == 90 and (odd - 45).abs().max() < 15, "one more of either, by turns of chance"
     # with classes drawn evenly, two of three are photographs'
     evenly = torch.cat([batch.labels for batch in joint_batches(balanced_sources=True)]).bincount()
     assert (evenly - 80).abs().max() < 35
@@ -459,6 +461,7 @@ def test_a_joint_sheet_has_every_class_of_every_data_set() -> None:
     for place, column in enumerate(columns):
         wanted = torch.full((4,), column.label), torch.full((4,), column.domain)
         assert torch.equal(made[:, place], translator.translate_to(faces, *wanted))
+    assert own_columns(translator, replace(faces, sources=("comic",) * 4)) == [-1] * 4, "none is its own"
     plain = tiny()
     assert [column.heading for column in sheet_columns(plain, faces.class_names)] == list(faces.class_names)
     assert own_columns(plain, faces) == faces.labels.tolist()
