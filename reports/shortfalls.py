@@ -96,7 +96,7 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
             + (
                 "the interval does not include the randomness of training."
                 if seeds == 1
-                else "the standard deviation is a rough estimate."
+                else "the standard deviation is a rough estimate, and the interval too narrow if trainings differ much."
             )
         )
     comparisons = list(data.comparisons.values())
