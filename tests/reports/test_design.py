@@ -15,8 +15,8 @@ from reports.page import render_page
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.shortfalls import find_shortfalls
-from reports.statistics import HELPED, HURT, UNCLEAR, Interval, compare_arms, detectable_difference
-from reports.tables import format_detectable
+from reports.statistics import HELPED, HURT, UNCLEAR, Interval, compare_arms, detectable_difference, holm
+from reports.tables import format_detectable, recall_table
 
 pytestmark = pytest.mark.slow
 
@@ -155,3 +155,40 @@ def test_an_unknown_detectable_difference_is_not_shown(inputs) -> None:
     figures = report_metrics(data)["arms"][name]
     assert "detectable" not in figures and {"difference", "low", "high"} <= figures.keys()
     json.dumps(report_metrics(data), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("people", "said"),
+    [(5, "so few can show no difference"), (9, "the intervals say little"), (10, None)],
+)
+def test_few_people_are_a_limitation(inputs, people: int, said: str | None) -> None:
+    data = load_report_data(inputs, ReportSettings())
+    few = {name: replace(comparison, clusters=people) for name, comparison in data.comparisons.items()}
+    lines = find_shortfalls(replace(data, comparisons=few), find_headline(data))
+    assert [line for line in lines if "The test set has" in line] == (
+        [] if said is None else [f"The test set has {people} people: {said}."]
+    )
+
+
+def test_translators_that_were_trained_once_are_a_limitation(inputs) -> None:
+    data = load_report_data(inputs, ReportSettings())
+    data = replace(data, trainings={"lssl": {"steps": 500}, "warp": {"steps": 0}})
+    (line,) = [line for line in find_shortfalls(data, find_headline(data)) if "trained once in each fold" in line]
+    assert line.startswith("lssl: "), "what is fitted at once has no training that could come out otherwise"
+
+
+def test_verdicts_on_recalls_survive_the_number_of_arms_and_classes(tmp_path) -> None:
+    """And, of losses, the choice of the baseline; negative control: without the adjustment there are more."""
+    data = load_report_data(made_up_run.write_run(tmp_path, seeds=4, subjects=40), ReportSettings())
+    table = recall_table(data)
+    table = table[table["verdict"] != ""]
+    intervals = [data.comparisons[row.arm].recalls[data.class_names.index(row["class"])] for _, row in table.iterrows()]
+    among = next(iter(data.comparisons.values())).chosen_among
+    assert among > 1
+    raw = [min(1.0, found.p_value * (among if found.value < 0 else 1)) for found in intervals]
+    assert table["p_holm"].tolist() == pytest.approx(holm(raw))
+    said = table["verdict"].isin([HELPED, HURT])
+    assert (table.loc[said, "p_holm"] < 0.05).all()
+    assert 0 < said.sum() < sum(found.firm for found in intervals)
+    seems = [found.firm and p >= 0.05 for found, p in zip(intervals, table["p_holm"], strict=True)]
+    assert all(verdict.startswith("seems") for verdict in table.loc[seems, "verdict"])
