@@ -181,10 +181,10 @@ class BatchMaker:
         by_class = translator.batch_classes(0) is not None
         self._domains = translator.domains(faces)
         # Of several data sets as many faces of each, as the StarGAN variants' code reads them: drawn by data set.
-        self._by_domain = self._domains is not None and not (balanced_sources or by_class)
-        groups = self._domains.cpu() if self._domains is not None and self._by_domain else labels
-        balanced = balanced_sources or by_class or self._by_domain
-        self.sampler = FaceSampler(groups, balanced=balanced, only=usable)
+        self._domain_of = None if self._domains is None else self._domains.cpu()
+        self._by_domain = self._domain_of is not None and not (balanced_sources or by_class)
+        groups = self._domain_of if self._by_domain and self._domain_of is not None else labels
+        self.sampler = FaceSampler(groups, balanced=balanced_sources or by_class or self._by_domain, only=usable)
         self._labels = labels
         self._classes = labels.unique()
         self._examples = self._example_sampler(labels)
@@ -301,9 +301,9 @@ class BatchMaker:
     def _shuffled(self, own: torch.Tensor, index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """A batch's labels, shuffled: of several data sets each for itself, for a class may be rare in one of them."""
         order = torch.randperm(self.batch_size, generator=generator)
-        if self._domains is None:
+        if self._domain_of is None:
             return own[order]
-        of = self._domains.cpu()[index]
+        of = self._domain_of[index]
         wanted = own.clone()
         for domain in of.unique():
             wanted[of == domain] = own[order[of[order] == domain]]

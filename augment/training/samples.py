@@ -49,11 +49,10 @@ def translate_to_all(translator: Translator, faces: FaceTensors, generator: torc
     count, device = len(faces), faces.labels.device
     repeated = faces.take(torch.arange(count).repeat_interleave(len(columns)))
     targets = torch.tensor([column.label for column in columns], device=device).repeat(count)
+    domains = None
     if translator.data_sets:
         domains = torch.tensor([column.domain for column in columns], device=device).repeat(count)
-        translated = translator.translate_to(repeated, targets, domains, generator)
-    else:
-        translated = translator.translate(repeated, targets, generator)
+    translated = translator.translate_to(repeated, targets, domains, generator)
     return translated.cpu().reshape(count, len(columns), *translated.shape[1:])
 
 

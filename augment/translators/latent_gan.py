@@ -204,8 +204,7 @@ class LatentGan(AdversarialTranslator):
         Returns:
             uint8 [N, C, H, W] on this module's device.
         """
-        latents = self._draw_latent(len(targets), generator)
-        return self.made_in_batches(len(targets), lambda rows: self._decode(latents[rows], targets[rows]))
+        return self._decoded(self._draw_latent(len(targets), generator), targets)
 
     @torch.no_grad()
     def samples_of_phase(self, phase: str, count: int, generator: torch.Generator) -> torch.Tensor | None:
@@ -217,8 +216,11 @@ class LatentGan(AdversarialTranslator):
             return None
         latents = self._draw_latent(count, generator).repeat_interleave(self.num_classes, dim=0)
         targets = torch.arange(self.num_classes).repeat(count)
-        made = self.made_in_batches(len(targets), lambda rows: self._decode(latents[rows], targets[rows]))
+        made = self._decoded(latents, targets)
         return made.reshape(count, self.num_classes, *made.shape[1:])
+
+    def _decoded(self, latents: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return self.made_in_batches(len(targets), lambda rows: self._decode(latents[rows], targets[rows]))
 
     def _decode(self, latent: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return to_bytes_range(self.generator(latent, self.condition(targets.to(latent.device))))

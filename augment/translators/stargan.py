@@ -304,8 +304,6 @@ class StarGan(AttributeGan):
         Raises:
             CannotTranslateError: The faces lack what the settings need.
         """
-        if self.settings.output == "flow":
-            return super().translate(faces, targets, generator)
         wanted = self.settings.translate_to
         if wanted == OWN:
             domains = self.domains(faces)
@@ -326,6 +324,8 @@ class StarGan(AttributeGan):
         Raises:
             CannotTranslateError: The faces have another form than the networks, or `domains` is None and must not be.
         """
+        if self.settings.output == "flow":
+            return super().translate(faces, targets, generator)
         self.check_sources(faces)
         device = faces.images.device
         conditions = self.domain_condition(targets.to(device), None if domains is None else domains.to(device))

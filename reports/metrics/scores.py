@@ -439,9 +439,8 @@ def _recognition(
     """
     num_classes = len(test.class_names)
     found: dict[str, Any] = {"accepted": len(test), "real_movement": _real_movement(test, settings.seed)}
-    if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
-        sample = _stratified(test.labels.numpy(), settings.max_test_faces, settings.seed)
-        test, judged_real = test.take(sample), judged_real[sample]
+    sample = _translated_faces(test, settings)
+    test, judged_real = test.take(sample), judged_real[sample]
     labels = test.labels.cpu().numpy()
     found |= {"untranslated": (labels, judged_real), "own_class_alone": translator.keeps_class}
     by_source = np.zeros((num_classes, num_classes, num_classes), int)
@@ -477,6 +476,13 @@ def _judged(judge: Judge, images: torch.Tensor, batch_size: int = 512) -> np.nda
     return np.concatenate(
         [np.asarray(judge.probabilities(images[start : start + batch_size])).argmax(axis=1) for start in starts]
     )
+
+
+def _translated_faces(test: FaceTensors, settings: ScoreSettings) -> np.ndarray:
+    """Positions of the test faces that are translated: all, or the settings' number of them."""
+    if settings.max_test_faces is None or len(test) <= settings.max_test_faces:
+        return np.arange(len(test))
+    return _stratified(test.labels.numpy(), settings.max_test_faces, settings.seed)
 
 
 def _stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -536,10 +542,9 @@ def _gallery(
 def _to_column(translator: Translator, faces: FaceTensors, column: Column, generator: torch.Generator) -> torch.Tensor:
     """Faces translated to what a column shows, uint8 [N, C, H, W]."""
     targets = torch.full((len(faces),), column.label, dtype=torch.int64, device=faces.images.device)
+    domains = None if column.domain is None else torch.full_like(targets, column.domain)
     with torch.no_grad():
-        if column.domain is None:
-            return translator.translate(faces, targets, generator)
-        return translator.translate_to(faces, targets, torch.full_like(targets, column.domain), generator)
+        return translator.translate_to(faces, targets, domains, generator)
 
 
 def _recognition_of_data_sets(
@@ -547,10 +552,8 @@ def _recognition_of_data_sets(
 ) -> np.ndarray:
     """Counts int [M, M, 2] of faces of each of M data sets, translated to each: not recognized, and recognized."""
     counts = np.zeros((len(translator.data_sets),) * 2 + (2,), int)
-    if settings.max_test_faces is not None and len(test) > settings.max_test_faces:
-        test = test.take(_stratified(test.labels.numpy(), settings.max_test_faces, settings.seed))
-    listed = np.flatnonzero([source in translator.data_sets for source in test.sources or ()])
-    test = test.take(listed)
+    test = test.take(_translated_faces(test, settings))
+    test = test.take(np.flatnonzero([source in translator.data_sets for source in test.sources or ()]))
     own = np.array([translator.data_sets.index(source) for source in test.sources or ()], int)
     generator = torch.Generator().manual_seed(settings.seed * 1000 + fold)
     starts = range(0, len(own), settings.batch_size)

@@ -68,6 +68,9 @@ class Painter:
     def translate(self, faces, targets, generator=None):
         return torch.tensor(LEVELS, dtype=torch.uint8)[targets].view(-1, 1, 1, 1).expand_as(faces.images).clone()
 
+    def translate_to(self, faces, targets, domains, generator=None):
+        return self.translate(faces, targets, generator)
+
 
 class JointPainter(Painter):
     """Paints as wanted for the first of two data sets; for the second it leaves its input, and does so by itself."""
