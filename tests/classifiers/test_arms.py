@@ -37,6 +37,8 @@ TINY = ClassifierSettings(
     augmentation="flip",
     validate_every=3,
 )
+# For processes that start anew, for which importing timm is most of the work.
+PLAIN = TINY.model_copy(update={"model": ModelSettings(name="plain_cnn", widths=(4, 8), convolutions=(1, 1))})
 REAL = Arm(kind="real")
 BESIDE = Arm(kind="synthetic", translator="stripes", per_class=4)
 
@@ -379,7 +381,7 @@ def test_impossible_arms_are_refused(settings: dict, message: str) -> None:
 
 
 def test_the_number_of_processes_changes_no_result(data: Path) -> None:
-    synthetic = {"name": "beside", "arm": BESIDE}
+    synthetic = {"name": "beside", "arm": BESIDE, "classifier_settings": PLAIN}
     one = run(data, **synthetic)
     expected = [(data / "out" / f"beside.{ending}").read_bytes() for ending in ("parquet", "jsonl")]
     two = run(
@@ -392,9 +394,10 @@ def test_the_number_of_processes_changes_no_result(data: Path) -> None:
 
 def test_several_trainings_show_their_steps_together(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A training of half an hour is not silent until it ends; 4 trainings of 6 steps here."""
-    run(data, seeds=(0,), scratch=data / "scratch", progress=True, processes=2)
+    shared = {"classifier_settings": PLAIN, "scratch": data / "scratch", "progress": True, "processes": 2}
+    run(data, seeds=(0,), **shared)
     assert "real: 12 of 12 steps in" in capsys.readouterr().err
-    run(data, scratch=data / "scratch", progress=True, processes=2)
+    run(data, **shared)
     assert "real: 24 of 24 steps in" in capsys.readouterr().err  # those of the cells that were done, too
 
 

@@ -30,13 +30,15 @@ TINY = ClassifierSettings(
     augmentation_settings={"translation": 0.0, "rotation": 5.0},  # type: ignore[arg-type]
     validate_every=20,
 )
+# For processes that start anew, for which importing timm is most of the work.
+PLAIN = TINY.model_copy(update={"model": ModelSettings(name="plain_cnn", widths=(4, 8), convolutions=(1, 1))})
 
 
-def train(root: Path, **options: object) -> judges.JudgeReport:
+def train(root: Path, settings: ClassifierSettings = TINY, **options: object) -> judges.JudgeReport:
     return train_judge(
         root / "faces",
         root / "folds.parquet",
-        TINY,
+        settings,
         3,
         root / "judge",
         **{"progress": False} | options,  # type: ignore[arg-type]
@@ -102,7 +104,7 @@ def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
     for processes in (1, 2):
         place = tmp_path / str(processes)
         write_dataset(place)
-        train(place, processes=processes)
+        train(place, PLAIN, processes=processes)
     files = [f"judge/fold-{fold}/weights.safetensors" for fold in (0, 1)]
     assert [(tmp_path / "1" / file).read_bytes() for file in files] == [
         (tmp_path / "2" / file).read_bytes() for file in files
@@ -112,7 +114,7 @@ def test_the_number_of_processes_changes_no_judge(tmp_path: Path) -> None:
 def test_judges_of_several_folds_show_their_steps_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_dataset(tmp_path)
     for _ in range(2):  # the second time they lie finished
-        train(tmp_path, processes=2, scratch=tmp_path / "scratch", progress=True)
+        train(tmp_path, PLAIN, processes=2, scratch=tmp_path / "scratch", progress=True)
         steps = 2 * TINY.steps
         assert f"judge: {steps} of {steps} steps in" in capsys.readouterr().err
 

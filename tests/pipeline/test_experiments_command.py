@@ -10,7 +10,7 @@ import dvc_workspaces
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from test_flow import prefect_environment
+from flow_workspaces import prefect_environment
 
 import pipeline.experiments
 from augment.core.errors import InputError

@@ -6,13 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import dvc_workspaces
 import pandas as pd
 import psutil
 import pytest
+from flow_workspaces import break_stand_in, calls, flow_command, make_workspace, prefect_environment
 from waiting import lives, wait_for
 
 from pipeline.flow.children import is_transient, remove_broken_list
@@ -27,33 +27,6 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
-def prefect_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    return dict(environment) | {
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_LOGGING_LEVEL": "INFO",
-    }
-
-
-def flow_command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline.cli", "flow", "run", *arguments]
-
-
-def make_workspace(folder: Path, fault: str) -> tuple[Path, dict[str, str]]:
-    """A workspace whose `s2l` leaves files behind, after what `fault` says in the shell's words."""
-    environment = prefect_environment(folder, dvc_workspaces.write_stand_in(folder))
-    place = dvc_workspaces.make_workspace(folder / "workspace", "scale=smoke")
-    dvc_workspaces.commit(place)
-    break_stand_in(folder, fault)
-    return place, environment
-
-
-def break_stand_in(folder: Path, fault: str) -> None:
-    head, rest = dvc_workspaces.STAND_IN.split("\n", 1)
-    (folder / "commands" / "s2l").write_text(f"{head}\n{fault}\n{rest}", encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A workspace that the flow has run through once, in which the judge was killed at the first try."""
@@ -64,10 +37,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     dvc_workspaces.run(place, *flow_command("--parallel", "3"), env=environment)
     assert mark.exists()
     return place, environment
-
-
-def calls(environment: Mapping[str, str]) -> list[str]:
-    return [line.split(":")[0] for line in Path(environment["S2L_CALLS"]).read_text(encoding="utf-8").splitlines()]
 
 
 def test_every_stage_runs_once_after_what_it_reads(workspace: tuple[Path, dict[str, str]]) -> None:

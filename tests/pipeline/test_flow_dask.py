@@ -17,7 +17,7 @@ import dvc_workspaces
 import psutil
 import pytest
 import yaml
-from test_flow import flow_command, prefect_environment
+from flow_workspaces import break_stand_in, flow_command, prefect_environment
 from waiting import lives, wait_for
 
 from augment.core.errors import InputError
@@ -79,8 +79,7 @@ def make_site(folder: Path, fault: str) -> Iterator[Site]:
     workspace = dvc_workspaces.make_workspace(folder / "workspace", "scale=smoke")
     dvc_workspaces.run(workspace, "dvc", "remote", "add", "--default", "storage", str(folder / "storage"))
     dvc_workspaces.commit(workspace)
-    head, rest = dvc_workspaces.STAND_IN.split("\n", 1)
-    (folder / "commands" / "s2l").write_text(f"{head}\n{fault}\n{rest}", encoding="utf-8")
+    break_stand_in(folder, fault)
     site = Site(folder, workspace, environment)
     where = folder / "scheduler.json"
     command = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(where)]

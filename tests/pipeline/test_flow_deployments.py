@@ -20,8 +20,8 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from flow_workspaces import make_workspace
 from PIL import Image
-from test_flow import make_workspace
 from waiting import lives, wait_for
 
 from pipeline.flow.graph import read_changes, read_graph

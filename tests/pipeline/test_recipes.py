@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,15 @@ def base_of(file: Path) -> Path | None:
     return file.parent / f"{base.removesuffix('@_here_')}.yaml"
 
 
-def lineage(file: Path) -> list[Path]:
+@cache
+def lineage(file: Path) -> tuple[Path, ...]:
     """A recipe, its base, the base of that, and so on."""
     base = base_of(file)
-    return [file] if base is None else [file, *lineage(base)]
+    return (file,) if base is None else (file, *lineage(base))
 
 
-def own_values(file: Path) -> dict[str, Any]:
+@cache
+def own_values(file: Path) -> Mapping[str, Any]:
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
     return {path: value for path, value in leaves(values) if not path.startswith("defaults")}
 
