@@ -224,7 +224,7 @@ def ridge_regression(inputs: torch.Tensor, outputs: torch.Tensor, penalty: float
 def pose(shapes: torch.Tensor) -> torch.Tensor:
     """How far the tip of the nose lies beside the middle of the upper jaw line, in face widths.
 
-    It grows with the head's yaw; 0.1 is about 10 degrees.
+    It grows with the head's yaw: of embedded faces 0.09 at 5 degrees, 0.19 at 10, 0.28 at 15, 0.37 at 20.
 
     Args:
         shapes: float32 [N, 68, 2].

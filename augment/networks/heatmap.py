@@ -10,7 +10,7 @@ def landmark_heatmap(landmarks: torch.Tensor, size: int, sigma: float = 0.02) ->
 
     Where Gaussians overlap the greatest counts. The released code sums them and scales by the result's maximum; then
     the densely marked mouth is brighter than the jaw, its points melt into one blob, and opening it dims the rest
-    of the face.
+    of the face. It draws 49 points, without the jaw and two of the mouth, in three equal channels.
 
     Args:
         landmarks: [N, 68, 2], x y in 0..1 of the picture; a face with a missing (NaN) point has no heatmap.

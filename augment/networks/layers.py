@@ -128,14 +128,17 @@ class DownBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """x + norm(conv(ReLU(norm(conv(x))))) with 3x3 convolutions (He et al. 2016, as StarGAN and LSSL use it).
 
-    The ReLU is leaky where `slope` is above 0, and what it gives is dropped out with the probability `dropout`, in
-    evaluation mode too.
+    The ReLU is leaky where `slope` is above 0, and what it gives is dropped out with the probability `dropout`: where
+    `noise`, in evaluation mode too.
     """
 
-    def __init__(self, features: int, *, condition_size: int = 0, slope: float = 0.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self, features: int, *, condition_size: int = 0, slope: float = 0.0, dropout: float = 0.0, noise: bool = True
+    ) -> None:
         super().__init__()
         self.slope = slope
         self.dropout = dropout
+        self.noise = noise
         self.first = nn.Conv2d(features, features, 3, padding=1, bias=False)
         self.first_norm = normalization(features, condition_size)
         self.second = nn.Conv2d(features, features, 3, padding=1, bias=False)
@@ -145,7 +148,7 @@ class ResidualBlock(nn.Module):
         """[N, C, H, W] to the same shape."""
         hidden = rectify(self.first_norm(self.first(features), condition), self.slope)
         if self.dropout:
-            hidden = F.dropout(hidden, self.dropout, training=True)
+            hidden = F.dropout(hidden, self.dropout, training=self.training or self.noise)
         return features + self.second_norm(self.second(hidden), condition)
 
 

@@ -296,6 +296,7 @@ class BatchMaker:
             domains=domains,
             target_domains=target_domains,
             landmarks=landmarks,
+            mirror=self.mirror,
         )
 
     def _shuffled(self, own: torch.Tensor, index: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -81,7 +81,7 @@ class AppearanceFlowSettings(TranslatorSettings):
         detail_gain: Bounds of the random factor on what is painted in made faces; 1 is as learned, which is too faint:
             an L1 distance is least where every mouth and wrinkle is painted as in the median.
         neutral_variation: Strength of the small random expression that a neutral target gets.
-        pose_difference: Of the heads of a pair, at most, in face widths (0.1 is about 10 degrees).
+        pose_difference: Of the heads of a pair, at most, in face widths (0.1 is about 5 degrees of yaw).
         max_pairs: At most so many pairs are kept in memory.
         neutral_sources: Share of a batch's pairs whose source is a neutral face.
         unchanged: Share of a batch that is given as source and target alike.
@@ -396,7 +396,7 @@ class AppearanceFlow(LearnedTranslator):
     def losses(self, network: str, batch: Batch) -> dict[str, torch.Tensor]:
         """The terms of the regression; the batch gives its size and its randomness, the faces are the pairs'."""
         settings = self.settings
-        drawn = self._draw(len(batch.labels), batch.generator)
+        drawn = self._draw(len(batch.labels), batch.generator, mirror=batch.mirror)
         made = self.network(drawn.images, drawn.heat, drawn.condition, drawn.initial_flow)
         counted = drawn.mask * (1 + settings.feature_weight * drawn.features)
         weights = {
@@ -420,8 +420,8 @@ class AppearanceFlow(LearnedTranslator):
         return {name: weight * terms[name] for name, weight in weights.items() if weight > 0}
 
     @torch.no_grad()
-    def _draw(self, count: int, generator: torch.Generator | None) -> _Drawn:
-        """Draws a batch of pairs; each is mirrored, moved and lit at random, source and target alike."""
+    def _draw(self, count: int, generator: torch.Generator | None, *, mirror: bool) -> _Drawn:
+        """Draws a batch of pairs; each is moved, lit and, if allowed, mirrored at random, source and target alike."""
         examples = self._examples
         if examples is None:
             raise RuntimeError(f"{self.name}: prepare_training(faces) comes before the first loss")
@@ -439,7 +439,7 @@ class AppearanceFlow(LearnedTranslator):
         )
         index = ranks.own(index).to(device)
         uniform = row_draws.rand(count, 7, generator=generator).to(device)
-        mirrored = uniform[:, 0] < 0.5
+        mirrored = (uniform[:, 0] < 0.5) & mirror
         images = to_unit_range(examples.faces[examples.sources[index]])
         channels = images.shape[1]
         field = F.interpolate(

@@ -376,7 +376,7 @@ class AttributeGan(AdversarialTranslator):
         if settings.output == "flow":
             return self._flow_pair_losses(self._pairs, batch)
         pairs, unchanged_rows = _divided(batch)
-        drawn = self._pairs.draw(pairs, batch.generator, variation=settings.pair_variation)
+        drawn = self._pairs.draw(pairs, batch.generator, mirror=batch.mirror, variation=settings.pair_variation)
         unchanged = self.pictures(unchanged_rows.images, unchanged_rows.side_input)
         sources = self.pictures(drawn.sources, self.landmark_input(drawn.source_landmarks))
         wanted = self.pictures(drawn.wanted, self.landmark_input(drawn.target_landmarks))
@@ -396,7 +396,9 @@ class AttributeGan(AdversarialTranslator):
         """The terms of `flow_terms` for the generator's flow, times `lambda_pair` and appearance_flow's weights."""
         settings = self.settings
         count, own = _divided(batch)
-        drawn = pairs.draw(count, batch.generator, variation=settings.pair_variation, interpolation="bicubic")
+        drawn = pairs.draw(
+            count, batch.generator, mirror=batch.mirror, variation=settings.pair_variation, interpolation="bicubic"
+        )
         unchanged, own_points = own.images, own.landmarks
         assert own_points is not None
         points = [torch.cat([part, own_points]) for part in (drawn.source_landmarks, drawn.target_landmarks)]

@@ -89,6 +89,7 @@ class Batch:
         target_domains: int64 [N], the wanted data sets; None as above.
         landmarks: float32 [N, 68, 2], x y in 0..1, mirrored and augmented with the images; None where the training
             faces have none.
+        mirror: Whether what a translator draws for itself (pairs) may be mirrored at random, as the batch's faces are.
     """
 
     images: torch.Tensor
@@ -104,6 +105,7 @@ class Batch:
     domains: torch.Tensor | None = None
     target_domains: torch.Tensor | None = None
     landmarks: torch.Tensor | None = None
+    mirror: bool = True
 
     def of_rows(self, choose: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
         """The batch of other rows: `choose` is given each tensor's rows, [N, ...]."""

@@ -1,7 +1,8 @@
 """CCycleGAN (Tesei 2019): an unpadded U-Net split into encoder and decoder, and a discriminator of two tasks.
 
-Where the text and the released code differ, the text is followed; what the text leaves open or says in a way that can't
-be built is as in the released code, with the reason beside it.
+Where the text and the released code differ, the text is followed, but for the pictures' range: -1..1 as in the code,
+whose output is tanh; the text's 0..1 would halve the reconstruction term (eq. 3), and with it lambda_cyc of the grid.
+What the text leaves open or says in a way that can't be built is as in the released code, with the reason beside it.
 """
 
 from __future__ import annotations

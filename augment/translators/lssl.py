@@ -1,8 +1,11 @@
 """LSSL: learn to synthesize and synthesize to learn (Bozorgtabar et al. 2019, arXiv 1905.00286), section 3.1.
 
 Where the text and the released code differ, the text is followed (a parsing loss, binary cross-entropies, image and
-side input mirrored together); what the text leaves open (features, kernel sizes, residual blocks before the class
-enters) is as in the released code. Pose normalization, section 3.2, is in `pose_normalization.py`.
+side input mirrored together, eq. 4's pixels alone in the identity term, where the code adds the side input's, and one
+step of Adam for D's losses and penalty together, where the code makes two), but for "five convolutional layers with the
+stride size of two": the first has a stride of one, as in the code. What the text leaves open (features,
+kernel sizes, residual blocks before the class enters) is as in the released code. Pose normalization, section 3.2, is
+in `pose_normalization.py`.
 """
 
 from __future__ import annotations

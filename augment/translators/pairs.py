@@ -31,7 +31,7 @@ from augment.translators.base import CannotTranslateError
 from augment.translators.thin_plate_spline import pixel_centres, warp_to
 
 BLUR = 8 / 48  # standard deviation of the blur that takes a picture for its light, as a share of the edge
-POSE_DIFFERENCE = 0.15  # in face widths (`augment.faces.landmark_shapes.pose`): about 15 degrees of yaw
+POSE_DIFFERENCE = 0.15  # in face widths (`augment.faces.landmark_shapes.pose`): about 8 degrees of yaw
 LANDMARK_ADVICE = (  # to users of faces without any
     "Let them be found (`s2l profile landmarks=dlib`), or use a learned translator that needs none "
     "(stargan, or lssl with side_input=false)."
@@ -111,7 +111,7 @@ def find_pairs(
     Args:
         faces: N training faces.
         pose_difference: Pairs whose heads are turned more differently are left out, in face widths
-            (`augment.faces.landmark_shapes.pose`; 0.1 is about 10 degrees): no similarity lays one on the other.
+            (`augment.faces.landmark_shapes.pose`; 0.1 is about 5 degrees of yaw): no similarity lays one on the other.
         most: At most this many, drawn with `seed`; all by default.
         seed: Of that draw.
 

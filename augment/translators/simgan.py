@@ -3,7 +3,8 @@
 The refiner sees no photograph: a source gives its simulated frontal face, and what comes out is that face, refined. The
 paper leaves open the padding (zeros here, so that any size works), the activations (ReLU), lambda and the size of the
 image pool; the authors released no code. `attribute_loss` is the form that LSSL compares with (Bozorgtabar et al.
-2019, section 3.2): its discriminator has a class head, and the refiner is conditioned on the wanted class.
+2019, section 3.2): its discriminator has a class head, and the refiner is conditioned on the wanted class. That text
+keeps "the rest of network unchanged", with which one input has one output; its figure 7 shows one for each class.
 """
 
 from __future__ import annotations

@@ -72,8 +72,14 @@ class StarGanSettings(AttributeGanSettings):
         default=0.0,
         ge=0,
         lt=1,
-        description="share of the generator's features that are dropped, when it translates too: its source of "
-        "randomness; 0.5 as published, with leaky ReLUs",
+        description="share of the generator's features that are dropped; 0.5 as published, with leaky ReLUs",
+    )
+    # "At both training and test phase", section 3.4 of the variants; their released code tests with G.eval(), which
+    # switches it off.
+    dropout_when_translating: bool = Field(
+        default=True,
+        description="whether features are dropped when it translates too, its source of randomness, as the text has "
+        "it; false: in training alone, as in the released code",
     )
     data_sets: tuple[str, ...] = Field(
         default=(), description="names of the data sets of a joint training, as in the faces' sources"
@@ -124,6 +130,7 @@ class StarGanGenerator(MaskedGenerator):
         slope = LEAKY_SLOPE if settings.dropout else 0.0
         # Section 3.4: noise at both ends, or, with skips, in the residual blocks in their place.
         self.outer_dropout = 0.0 if settings.skip else settings.dropout
+        self.noise = settings.dropout_when_translating
         inner_dropout = settings.dropout if settings.skip else 0.0
         in_norm = 0 if self.concat else condition_size  # length of the condition of the normalizations
         width, first = settings.width, channels + condition_size if self.concat else channels
@@ -134,7 +141,7 @@ class StarGanGenerator(MaskedGenerator):
         )
         self.blocks.extend(DownBlock(inner, 2 * inner, condition_size=in_norm, slope=slope) for inner in widths[:-1])
         self.blocks.extend(
-            ResidualBlock(widths[-1], condition_size=in_norm, slope=slope, dropout=inner_dropout)
+            ResidualBlock(widths[-1], condition_size=in_norm, slope=slope, dropout=inner_dropout, noise=self.noise)
             for _ in range(settings.residual_blocks)
         )
         self.flow_head: FlowHead | None = None
@@ -187,7 +194,7 @@ class StarGanGenerator(MaskedGenerator):
             features = block(features, condition)
             # The last activation is read as the last before the output's tanh: dropping pixels would show.
             if self.outer_dropout and place in (0, last):
-                features = F.dropout(features, self.outer_dropout, training=True)
+                features = F.dropout(features, self.outer_dropout, training=self.training or self.noise)
             if not self.skip:
                 continue
             if place <= self.downs:
@@ -209,7 +216,8 @@ class StarGan(AttributeGan):
     """One generator for all classes, tied to its input by cycle reconstruction.
 
     Trained on several data sets (`data_sets`), the generator is conditioned on the wanted class and data set; the
-    discriminator tells the classes and real from fake, and not the data sets.
+    discriminator tells the classes and real from fake, and not the data sets. A batch has faces of all data sets, and
+    every term is its mean (eq. 4); the released code takes the gradient penalty of one data set, by turns.
     """
 
     name: ClassVar[str] = "stargan"
@@ -299,7 +307,8 @@ class StarGan(AttributeGan):
     ) -> torch.Tensor:
         """Makes faces of wanted classes, of the data set that `translate_to` of the settings says.
 
-        With dropout, `generator` is the source of randomness: another seed gives other faces. Without, it is ignored.
+        With dropout (`dropout_when_translating`), `generator` is the source of randomness: another seed gives other
+        faces. Without, it is ignored.
 
         Raises:
             CannotTranslateError: The faces lack what the settings need.
@@ -329,7 +338,7 @@ class StarGan(AttributeGan):
         self.check_sources(faces)
         device = faces.images.device
         conditions = self.domain_condition(targets.to(device), None if domains is None else domains.to(device))
-        if not self.settings.dropout:
+        if not (self.settings.dropout and self.settings.dropout_when_translating):
             made = self.translate_by(faces, conditions)
             return strengthened(faces.images, made, self.settings.strength, generator)
         generator = generator if generator is not None else torch.Generator().manual_seed(0)

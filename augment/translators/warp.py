@@ -57,7 +57,7 @@ class WarpSettings(TranslatorSettings):
         texture_gain: Factor on the texture.
         paste_mouth: Whether teeth and tongue, which no neutral face shows, come from a donor.
         pose_tolerance: Donors are drawn by how near their pose is, with this standard deviation in face widths (0.1
-            is about 10 degrees of yaw).
+            is about 5 degrees of yaw).
         max_donors: At most this many donors per class are kept.
         min_pairs: With fewer pairs (neutral and target of one subject), class means take their place.
         regularization: Of the thin-plate spline; more follows noisy landmarks less.

@@ -116,6 +116,18 @@ def test_the_spline_leads_the_targets_landmarks_to_the_sources_and_no_flow_does_
     assert errors[0] < 0.2 * errors[1]
 
 
+def test_without_mirroring_pairs_are_as_they_are() -> None:
+    translator = flow_translator()
+    translator.prepare_training(embedded("train"))
+    plain = translator._draw(64, torch.Generator().manual_seed(0), mirror=False)
+    mirrored = translator._draw(64, torch.Generator().manual_seed(0), mirror=True)
+    assert translator._examples is not None
+    turned = [row for row in range(64) if not torch.equal(plain.images[row], mirrored.images[row])]
+    assert 16 < len(turned) < 48
+    losses = [float(translator.losses("generator", replace(batch(), mirror=way))["landmark"]) for way in (True, False)]
+    assert losses[0] != losses[1]
+
+
 def noisy(faces: FaceTensors, pixels: float = 1.0) -> FaceTensors:
     """The same faces, their landmarks with noise of so many pixels of a 48 px picture."""
     assert faces.landmarks is not None

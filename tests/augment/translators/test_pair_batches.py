@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from gan_faces import random_faces
+from gan_faces import TINY, random_faces
 from paired_faces import paired_faces
 
 from augment.faces.tensors import mirror_landmarks, to_unit_range
+from augment.training.batches import BatchMaker
+from augment.translators import create_translator
+from augment.translators.attribute_gan import WARM_START
 from augment.translators.pair_batches import PairBatches
 
 
@@ -89,3 +92,37 @@ def test_without_variation_sources_are_training_faces() -> None:
 def test_no_pairs_are_refused() -> None:
     with pytest.raises(ValueError, match="no pairs"):
         PairBatches(random_faces(4))
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+@pytest.mark.parametrize("method", ["stargan", "stargan, flow", "flow_matching"])
+def test_pairs_of_a_training_are_mirrored_where_its_faces_are(
+    method: str, mirror: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    draw = PairBatches.draw
+
+    def noting(self: PairBatches, *rest: object, mirror: bool, **others: object) -> object:
+        asked.append(mirror)
+        return draw(self, *rest, mirror=mirror, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PairBatches, "draw", noting)
+    faces = paired_faces(4)
+    settings = {
+        "stargan": {**TINY, "warm_start_share": 0.5},
+        "stargan, flow": {**TINY, "warm_start_share": 0.5, "output": "flow", "conditioning": "instance_norm"},
+        "flow_matching": {"width": 4, "downs": 1, "residual_blocks": 1, "coupling": "pairs"},
+    }[method]
+    translator = create_translator(
+        method.split(",")[0],
+        num_classes=3,
+        channels=1,
+        size=faces.size,
+        settings=settings,  # type: ignore[arg-type]
+    )
+    translator.prepare_training(faces)
+    made = BatchMaker(translator, faces, batch_size=6, balanced_sources=False, balanced_targets=True, mirror=mirror)
+    batch = made.draw(torch.Generator().manual_seed(0), step=0, total_steps=2, phase=WARM_START)
+    assert batch.mirror is mirror
+    translator.losses("generator", batch)
+    assert asked == [mirror]

@@ -243,6 +243,21 @@ def test_dropout_stands_behind_the_first_and_the_last_activation(monkeypatch: py
     assert [tuple(given.shape) for given, _ in found] == [(2, 4, 16, 16)] * 2
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_features_may_be_dropped_in_training_alone_as_in_the_released_code(skip: bool) -> None:
+    translator = stir(tiny(dropout=0.5, skip=skip, dropout_when_translating=False))
+    pictures, condition = torch.rand(2, 1, 16, 16), torch.eye(3)[:2]
+
+    def makes_one(training: bool) -> bool:
+        translator.train(training)
+        return torch.equal(*(translator.generator(pictures, condition) for _ in range(2)))
+
+    assert makes_one(False) and not makes_one(True)
+    faces = random_faces(3)
+    first, second = (translator.translate(faces, faces.labels, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert torch.equal(first, second)
+
+
 def test_dropout_stands_in_the_residual_blocks_with_skip(monkeypatch: pytest.MonkeyPatch) -> None:
     found = dropped_by(tiny(dropout=0.5, skip=True, residual_blocks=3), monkeypatch)
     assert [tuple(given.shape) for given, _ in found] == [(2, 16, 4, 4)] * 3
