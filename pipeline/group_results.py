@@ -13,8 +13,8 @@ from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts
 from pipeline.parameters.whole import load_parameters
 from pipeline.stages.refusals import refusal_in
+from reports.baseline import choose_baseline
 from reports.groups import results_by_group
-from reports.inputs import real_only_arms, strongest_real_only
 from reports.predictions import read_all_predictions
 from reports.statistics import choose_metric, summarize_arm
 from reports.tables import markdown_table
@@ -48,15 +48,18 @@ def group_results(root: Path, by: str, out: Path | None = None, baseline: str | 
     metric = choose_metric(next(iter(predictions.values())), parameters.report)
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
     settings = {name: arm.model_dump(mode="json") for name, arm in arms.items()}
-    chosen = baseline or strongest_real_only(settings, summaries, metric)
-    if chosen is None:
+    compared = choose_baseline(settings, summaries, metric, named=baseline)
+    if compared is None:
         raise InputError(Problem("the run", "has no arm of real faces", "name one: --baseline"))
     groups, bootstrap = _groups(artifacts.faces, by), parameters.report.bootstrap
-    among = 1 if baseline else len(real_only_arms(settings, summaries))
-    table = results_by_group(predictions, groups, chosen, bootstrap, metric=metric, chosen_among=among)
+    table = results_by_group(
+        predictions, groups, compared.arm, bootstrap, metric=metric, chosen_among=compared.chosen_among
+    )
     if out is not None:
         atomic_write_text(out, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    return f"{metric.replace('_', ' ')} in per cent; differences from {chosen}\n\n{markdown_table(_shown(table))}\n"
+    return (
+        f"{metric.replace('_', ' ')} in per cent; differences from {compared.arm}\n\n{markdown_table(_shown(table))}\n"
+    )
 
 
 def _groups(faces: Path, by: str) -> dict[str, str]:

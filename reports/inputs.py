@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
 from augment.core.precision import PrecisionChoice
+from reports.baseline import SYNTHETIC_KINDS, Baseline, choose_baseline
+from reports.calibration import Calibrated, compare_calibrated
 from reports.cost import RunRecord
 from reports.mixtures import compare_mixtures
 from reports.predictions import Predictions, read_all_predictions
@@ -28,11 +30,6 @@ from reports.statistics import (
     compare_with,
     summarize_arm,
 )
-
-SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
-# They are given the test faces' landmarks, which no other arm sees, and which are exact in embedded faces: shown, but
-# no measure of what learns from pictures.
-LANDMARK_KINDS = ("landmark_lda",)
 
 
 class Refusal(BaseModel):
@@ -82,6 +79,7 @@ class ReportData:
         predictions: By arm, in the order of the arms' settings.
         summaries: By arm.
         comparisons: By arm, all but the baseline arm.
+        calibrated: The same with class biases fitted on other test people.
         mixtures: By arm of two translators and arm of one of them: the difference of the first from the second.
         baseline: The baseline arm's name.
         not_run: Arms without predictions, and why.
@@ -100,6 +98,7 @@ class ReportData:
     predictions: dict[str, Predictions]
     summaries: dict[str, ArmSummary]
     comparisons: dict[str, Comparison]
+    calibrated: Calibrated
     mixtures: dict[tuple[str, str], Comparison]
     baseline: str
     not_run: dict[str, str]
@@ -160,20 +159,25 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     predictions = read_all_predictions({name: inputs.predictions[name] for name in order}, split=settings.split)
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
     metric = choose_metric(next(iter(predictions.values())), settings)
-    baseline = _choose_baseline(inputs, settings, summaries, metric)
-    others = {name: arm for name, arm in predictions.items() if name != baseline}
-    among = 1 if settings.baseline_arm else len(real_only_arms(inputs.arms, summaries))
-    comparisons = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric, chosen_among=among)
+    baseline = _baseline(inputs, settings, summaries, metric)
+    comparisons = compare_with(
+        predictions[baseline.arm],
+        {name: arm for name, arm in predictions.items() if name != baseline.arm},
+        settings.bootstrap,
+        metric=metric,
+        chosen_among=baseline.chosen_among,
+    )
     return ReportData(
         inputs=inputs,
         settings=settings,
         metric=metric,
-        class_names=predictions[baseline].class_names,
+        class_names=predictions[baseline.arm].class_names,
         predictions=predictions,
         summaries=summaries,
         comparisons=comparisons,
+        calibrated=compare_calibrated(predictions, baseline.arm, settings.bootstrap, metric),
         mixtures=compare_mixtures(predictions, inputs.arms, settings.bootstrap, metric=metric),
-        baseline=baseline,
+        baseline=baseline.arm,
         not_run=_not_run(inputs),
         faces=read_json_object(inputs.faces_report) if inputs.faces_report else {},
         scores={name: _read_scores(path) for name, path in inputs.scores.items()},
@@ -195,43 +199,23 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     )
 
 
-def real_only_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Those of the arms that train without synthetic faces, and see of a test face its picture alone."""
-    others = (None, *SYNTHETIC_KINDS, *LANDMARK_KINDS)
-    return [name for name in names if name == "real" or arms.get(name, {}).get("kind") not in others]
-
-
-def landmark_arms(arms: Mapping[str, Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    """Those of the arms that are given the landmarks of a test face in place of its picture."""
-    return [name for name in names if arms.get(name, {}).get("kind") in LANDMARK_KINDS]
-
-
-def strongest_real_only(
-    arms: Mapping[str, Mapping[str, Any]], summaries: Mapping[str, ArmSummary], metric: Metric = "accuracy"
-) -> str | None:
-    """The arm without synthetic faces that has the highest score, the first of equals; None if there is none.
-
-    It is picked on the test faces, which biases the comparison against the synthetic arms: a gain is harder to show,
-    and for a loss the choice is adjusted (`reports.statistics.compare_pairs`).
-    """
-    real_only = real_only_arms(arms, summaries)
-    return max(real_only, key=lambda name: summaries[name].score(metric)) if real_only else None
-
-
 def find_headline(data: ReportData) -> Headline:
     """Compares the best synthetic arm with the strongest arm without synthetic faces.
 
     If the latter is not the baseline arm, the synthetic arms are compared with it separately.
     """
-    reference = strongest_real_only(data.inputs.arms, data.summaries, data.metric) or data.baseline
+    strongest = choose_baseline(data.inputs.arms, data.summaries, data.metric) or Baseline(data.baseline, 1)
+    reference = strongest.arm
     arms = [name for name in data.synthetic_arms() if name not in (data.baseline, reference)]
     if reference == data.baseline:
         comparisons = {name: data.comparisons[name] for name in arms}
     else:
-        others = {name: data.predictions[name] for name in arms}
-        among = len(real_only_arms(data.inputs.arms, data.summaries))
         comparisons = compare_with(
-            data.predictions[reference], others, data.settings.bootstrap, metric=data.metric, chosen_among=among
+            data.predictions[reference],
+            {name: data.predictions[name] for name in arms},
+            data.settings.bootstrap,
+            metric=data.metric,
+            chosen_among=strongest.chosen_among,
         )
     counts = {word: sum(found.verdict == word for found in comparisons.values()) for word in (HELPED, HURT, UNCLEAR)}
     if not arms:
@@ -307,22 +291,16 @@ def read_json_lines(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _choose_baseline(
+def _baseline(
     inputs: ReportInputs, settings: ReportSettings, summaries: Mapping[str, ArmSummary], metric: Metric
-) -> str:
-    names = list(inputs.predictions)
-    if settings.baseline_arm is not None:
-        if settings.baseline_arm not in names:
-            raise InputError(
-                Problem(
-                    "report.baseline_arm", f"{settings.baseline_arm!r} has no predictions", f"one of {', '.join(names)}"
-                )
-            )
-        return settings.baseline_arm
-    strongest = strongest_real_only(inputs.arms, summaries, metric)
-    if strongest is None:
+) -> Baseline:
+    names, named = list(inputs.predictions), settings.baseline_arm
+    if named is not None and named not in names:
+        raise InputError(Problem("report.baseline_arm", f"{named!r} has no predictions", f"one of {', '.join(names)}"))
+    found = choose_baseline(inputs.arms, summaries, metric, named=named)
+    if found is None:
         raise InputError(Problem("arms", "none is of kind real, so there is no baseline to compare with", "add `real`"))
-    return strongest
+    return found
 
 
 def _not_run(inputs: ReportInputs) -> dict[str, str]:

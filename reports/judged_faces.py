@@ -94,6 +94,15 @@ def translation_predictions(scores: Mapping[str, Any]) -> Predictions | None:
     )
 
 
+def judged_right(scores: Mapping[str, Any]) -> float:
+    """Share of real test faces whose class the judge sees, 0..1, of those that were translated: what recognition of
+    their translations compares with."""
+    faces = _frame(scores["judged_faces"])
+    asked = np.array([set(words.split()) != {str(NOT_ASKED)} for words in faces["seen_in_translations"]])
+    right = (faces["seen"] == faces["label"])[asked]
+    return float(right.mean()) if len(right) else float("nan")
+
+
 def turned_predictions(scores: Mapping[str, Any], kind: str) -> dict[int, Predictions]:
     """What it saw in turned faces, by degrees in ascending order; empty where none was turned to the front.
 

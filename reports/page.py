@@ -14,10 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from augment.core.precision import PrecisionChoice
+from reports.baseline import landmark_arms, real_only_arms
 from reports.colours import heat_step, heat_style
 from reports.cost import record_facts, record_rows
 from reports.figures import RenderedFigure, render_figures, row_shares
-from reports.inputs import Headline, ReportData, find_headline, landmark_arms, real_only_arms
+from reports.inputs import Headline, ReportData, find_headline
 from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
 from reports.shortfalls import describe_sample, find_shortfalls
@@ -109,6 +110,7 @@ def page_context(data: ReportData, figures: Mapping[str, RenderedFigure], *, dat
         "headline": _headline(data, headline),
         "forest": _forest(data),
         "accuracy": _accuracy_rows(data),
+        "calibrated": bool(data.calibrated.comparisons),
         "mixtures": _mixture_rows(data),
         "against_n": _picture(figures.get("accuracy_against_n")),
         "single_n": _series_of_one_n(data),
@@ -228,7 +230,16 @@ def _answer(headline: Headline, interval: Interval) -> str:
         firm = interval.firm and headline.survives
         return "No: the synthetic faces hurt." if firm else "Probably not: even the best arm seems to hurt."
     firm = interval.firm and headline.survives
-    return "Yes: the synthetic faces helped." if firm else "Probably: the best arm seems to help."
+    if not firm:
+        return "Probably: the best arm seems to help."
+    others = [name for name, found in headline.comparisons.items() if found.verdict != HELPED]
+    if others:
+        return f"Yes, those of {headline.arm} helped; those of {_listed(others)} didn't."
+    return "Yes: the synthetic faces helped."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _headline_points(data: ReportData, headline: Headline, comparison: Comparison) -> list[str]:
@@ -253,6 +264,7 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
             f"{'holds' if headline.survives else 'does not hold'}. An interval that allows for picking the best of "
             f"{comparison.candidates} comparisons (Bonferroni) is {widest}."
         )
+    points += _calibrated_point(data, headline, comparison)
     rivals = real_only_arms(data.inputs.arms, data.summaries)
     if len(rivals) > 1:
         points.append(
@@ -342,6 +354,20 @@ def _forest(data: ReportData) -> dict[str, Any]:
 def _tick_text(points: float) -> str:
     text = "0" if abs(points) < 1e-9 else f"{points:+g}"
     return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _calibrated_point(data: ReportData, headline: Headline, comparison: Comparison) -> list[str]:
+    """What is left of the difference without thresholds between classes."""
+    found, reference = data.calibrated, headline.reference
+    if reference != data.baseline or headline.arm not in found.comparisons:
+        return []
+    calibrated = found.comparisons[headline.arm]
+    words = "as before" if calibrated.cautious_verdict == comparison.cautious_verdict else calibrated.cautious_verdict
+    return [
+        "Part of a difference may be thresholds between classes, which need no synthetic faces. With class biases "
+        f"fitted on other test people for both, {reference} has {100 * found.scores[reference]:.1f} %, and "
+        f"{headline.arm} differs from it by {format_difference(calibrated.main)}: {words}."
+    ]
 
 
 def _accuracy_rows(data: ReportData) -> list[dict[str, Any]]:

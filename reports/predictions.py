@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from augment.core.errors import InputError, Problem
 
 COLUMNS = ("arm", "fold", "seed", "split", "face_id", "subject", "label", "predicted")
+PROBABILITIES = "probabilities"  # of each class; tables that others wrote may lack it
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Predictions:
     Attributes:
         arm: The arm's name.
         class_names: Names of the labels.
-        rows: Columns fold, seed, face_id, subject, label, predicted; one row per face, fold and seed of one split.
+        rows: Columns fold, seed, face_id, subject, label, predicted, and probabilities [K] where the file has them; one
+            row per face, fold and seed of one split.
     """
 
     arm: str
@@ -72,7 +74,8 @@ def read_predictions(path: Path, *, arm: str, split: str = "test") -> Prediction
         names = tuple(json.loads((schema.metadata or {})[b"s2l"])["class_names"])
     except (KeyError, ValueError) as error:
         raise InputError(Problem(str(path), "its metadata contains no class names", fix)) from error
-    frame = pq.read_table(path, columns=list(COLUMNS)).to_pandas()
+    there = [column for column in (*COLUMNS, PROBABILITIES) if column in schema.names]
+    frame = pq.read_table(path, columns=there).to_pandas()
     frame = frame[frame["split"] == split].drop(columns=["arm", "split"])
     frame = frame.sort_values(["fold", "seed", "face_id"], kind="stable").reset_index(drop=True)
     problems = []

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from augment.translators import translator_class, translator_names
+from reports.baseline import real_only_arms
 from reports.inputs import Headline, ReportData
+from reports.judged_faces import judged_right
 from reports.preparation import data_shortfalls
 from reports.statistics import FEW_PEOPLE, HELPED, HURT, METRIC_ARTICLES, METRIC_WORDS, UNCLEAR
-from reports.tables import format_detectable, format_difference
+from reports.tables import format_detectable, format_difference, signed
 
 # From this multiple of the distance between two halves of the real faces, a Fréchet distance is more than the noise of
 # small samples: the floor itself varies by about a fifth between random splits into halves.
@@ -16,6 +19,11 @@ WELL_RECOGNIZED = 0.5
 # In standard deviations of real faces. Real faces of another half, also compressed, blurred, noisy or brighter ones,
 # and clean warps are below 0.6; striped outputs of networks trained for minutes are at 1.2 or more.
 STRIPED = 1.0
+_TOLD = {
+    "landmarks": "landmarks of the faces (of embedded faces exact ones)",
+    "own_class": "the class of the face that is translated, of test faces too where their recognition is measured",
+    "simulated": "simulated frontal faces",
+}
 
 
 def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
@@ -24,6 +32,8 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     found += [f"Arm {name} was not run: {reason}." for name, reason in data.not_run.items()]
     found += _chance_shortfalls(data, headline)
     found += _arm_shortfalls(headline)
+    found += _threshold_shortfalls(data, headline)
+    found += _steps_shortfalls(data, headline)
     found += _class_shortfalls(data, headline)
     if headline.verdict == HELPED and not headline.survives:
         found.append(
@@ -31,6 +41,7 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
             "(Holm), its difference could be chance."
         )
     found += _statistical_shortfalls(data)
+    found += _knowledge_shortfalls(data)
     found += _variant_shortfalls(data)
     found += _look_shortfalls(data, headline)
     found += _score_shortfalls(data)
@@ -66,6 +77,55 @@ def _arm_shortfalls(headline: Headline) -> list[str]:
         parts = [format_difference(interval), *filter(None, [format_detectable(interval)])]
         found.append(f"{name} {words}, against {headline.reference}: {'; '.join(parts)}.")
     return found
+
+
+def _threshold_shortfalls(data: ReportData, headline: Headline) -> list[str]:
+    """Arms that helped, and might have by their thresholds between classes alone."""
+    found = []
+    for name, comparison in headline.comparisons.items():
+        calibrated = data.calibrated.comparisons.get(name) if headline.reference == data.baseline else None
+        if calibrated is None or comparison.verdict != HELPED or calibrated.cautious_verdict == HELPED:
+            continue
+        words = {UNCLEAR: "makes no clear difference", HURT: "hurts"}.get(
+            calibrated.verdict, calibrated.cautious_verdict
+        )
+        found.append(
+            f"{name} {words} once {headline.reference} and it have class biases fitted on other test people: "
+            f"{format_difference(calibrated.main)}, of {format_difference(comparison.main, value=True)} without."
+        )
+    return found
+
+
+def _steps_shortfalls(data: ReportData, headline: Headline) -> list[str]:
+    """Losses against a reference that trained for longer, which are partly of the steps."""
+    longer = _steps_factor(data, headline.reference)
+    shorter = {
+        name: comparison
+        for name, comparison in headline.comparisons.items()
+        if comparison.verdict == HURT and _steps_factor(data, name) < longer
+    }
+    if not shorter:
+        return []
+    rivals = [
+        name
+        for name in real_only_arms(data.inputs.arms, data.summaries)
+        if all(_steps_factor(data, name) <= _steps_factor(data, arm) for arm in shorter)
+    ]
+    words = (
+        f"{headline.reference} trained for {longer:g} times the steps: part of what {', '.join(shorter)} lost may be"
+    )
+    if not rivals:
+        return [f"{words} the steps, and no arm of real faces has as few."]
+    strongest = max(rivals, key=lambda name: data.summaries[name].score(data.metric))
+    base = data.summaries[strongest].score(data.metric)
+    each = ", ".join(
+        f"{name} {signed(100 * (data.summaries[name].score(data.metric) - base))} points" for name in shorter
+    )
+    return [f"{words} the steps. From {strongest}, which has no more than they: {each}."]
+
+
+def _steps_factor(data: ReportData, arm: str) -> float:
+    return float(data.arm(arm).get("steps_factor") or 1.0)
 
 
 def _class_shortfalls(data: ReportData, headline: Headline) -> list[str]:
@@ -117,6 +177,11 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
             f"{', '.join(learned)}: trained once in each fold. The intervals are of these pictures, and leave out what "
             "another training of the translator would give."
         )
+    if len({fold for arm in data.predictions.values() for fold in arm.rows["fold"].unique()}) == 1 and comparisons:
+        found.append(
+            "All of it was trained on one set of faces. The intervals are of other test faces, and leave out what "
+            "other training faces would give; folds, or another draw, show it."
+        )
     precisions: dict[str, list[str]] = {}
     for name, choice in data.inputs.precisions.items():
         precisions.setdefault(choice.used, []).append(name)
@@ -131,6 +196,30 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
             f"These are {data.settings.split} faces, on which checkpoints were chosen: the results are optimistic."
         )
     return found
+
+
+def _knowledge_shortfalls(data: ReportData) -> list[str]:
+    """What translators were told of the training faces that arms of real faces are not."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    taught = []
+    for name, training in data.trainings.items():
+        if training["translator"] not in translator_names():
+            continue  # a plug-in that is installed no more
+        method = translator_class(training["translator"])
+        settings = method.Settings.model_validate(training.get("translator_settings") or {})
+        needs = method.requires_for(settings)
+        if words := tuple(text for need, text in _TOLD.items() if need in needs):
+            told.setdefault(words, []).append(name)
+        if getattr(settings, "teacher", None) == "embedded":
+            taught.append(
+                f"{name} learned what an expression moves from {settings.teacher_people:,} embedded people, drawn and "  # type: ignore[attr-defined]
+                "labelled exactly, beside this data set: its gain is of both."
+            )
+    found = [
+        f"{', '.join(names)}: given {' and '.join(words)}, where arms of real faces see pictures alone."
+        for words, names in told.items()
+    ]
+    return found + taught
 
 
 def _variant_shortfalls(data: ReportData) -> list[str]:
@@ -175,7 +264,7 @@ def _look_shortfalls(data: ReportData, headline: Headline) -> list[str]:
 def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str) -> list[str]:
     scores = data.scores[translator]
     signs = []
-    recognition, real = scores["recognition"], scores["judge_on_real"]["accuracy"]
+    recognition, real = scores["recognition"], judged_right(scores)
     if recognition and recognition["accuracy"] > real:
         signs.append(
             f"the judge recognizes them more often ({100 * recognition['accuracy']:.1f} %) than real ones "
@@ -202,7 +291,7 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     if changed is not None and changed >= WELL_RECOGNIZED and differences:
         name, best = max(differences.items(), key=lambda item: item[1].value)
         if best.verdict != HELPED:
-            words = "made no clear difference" if best.verdict == UNCLEAR else best.cautious_verdict
+            words = "made no clear difference" if best.verdict == UNCLEAR else best.softened_verdict()
             signs.append(
                 f"the judge recognizes the target class in {100 * changed:.1f} % of them, but arm {name} {words} "
                 f"({format_difference(best)})"

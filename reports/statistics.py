@@ -70,14 +70,16 @@ class Interval:
         """Whether the observed difference is clear and at least the detectable one."""
         return self.verdict != UNCLEAR and not abs(self.value) < self.detectable
 
-    @property
-    def cautious_verdict(self) -> str:
+    def softened_verdict(self, *, survives: bool = True) -> str:
         """The verdict, softened for a clear difference below the detectable one: it *seems* to help or hurt.
 
         The design detects fewer than four in five true differences that small, and overestimates those that it detects
         (Gelman and Carlin, "Beyond Power Calculations", 2014).
+
+        Args:
+            survives: Whether the verdict stands after the adjustment for several comparisons; softened if not.
         """
-        return self.verdict if self.firm else SEEMS[self.verdict]
+        return self.verdict if self.firm and survives else SEEMS[self.verdict]
 
 
 def detectable_difference(
@@ -162,8 +164,8 @@ class Comparison:
 
     @property
     def cautious_verdict(self) -> str:
-        """The verdict by `main`, softened where it is not firm."""
-        return self.verdict if self.firm else SEEMS[self.verdict]
+        """See `Interval.softened_verdict`; by `main`."""
+        return self.main.softened_verdict(survives=self.survives)
 
 
 @dataclass(frozen=True)

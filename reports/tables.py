@@ -15,7 +15,6 @@ from reports.judged_faces import translation_predictions
 from reports.papers.published import describe_published, published_for
 from reports.statistics import (
     POWER,
-    SEEMS,
     UNCLEAR,
     ArmSummary,
     Comparison,
@@ -26,7 +25,7 @@ from reports.statistics import (
 )
 
 # Differences in points, and the ends of their intervals.
-_SIGNED = {"low", "high"} | {
+_SIGNED = {"low", "high", "calibrated_difference", "calibrated_low", "calibrated_high"} | {
     f"{prefix}difference{end}" for prefix in ("", "accuracy_", "balanced_") for end in ("", "_low", "_high")
 }
 
@@ -38,6 +37,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
     `synthetic_per_class` is empty where classes were filled up, each by another number.
     `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`);
     `p_holm` is the p-value of the difference, adjusted for the number of arms (`reports.statistics.holm`).
+    `calibrated` and what follows are the same with class biases fitted on other test people (`reports.calibration`).
     """
     rows = []
     for name, summary in data.summaries.items():
@@ -71,6 +71,14 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "balanced_difference_low": _percent(comparison.balanced_accuracy.low) if comparison else None,
             "balanced_difference_high": _percent(comparison.balanced_accuracy.high) if comparison else None,
         }
+        calibrated = data.calibrated.comparisons.get(name)
+        row |= {
+            "calibrated": _percent(data.calibrated.scores.get(name)),
+            "calibrated_difference": _percent(calibrated.main.value) if calibrated else None,
+            "calibrated_low": _percent(calibrated.main.low) if calibrated else None,
+            "calibrated_high": _percent(calibrated.main.high) if calibrated else None,
+            "calibrated_verdict": calibrated.cautious_verdict if calibrated else "",
+        }
         row["data"] = data.inputs.data_name
         row["published"], row["published_data"] = describe_published(published_for(_published_key(name, data)))
         rows.append(row)
@@ -82,6 +90,8 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
 def recall_table(data: ReportData) -> pd.DataFrame:
     """One row per arm and class: test faces, recall, and its paired difference from the baseline arm.
 
+    `predicted_share` is the share of all test faces, in per cent, that the arm takes for the class.
+
     Verdicts are adjusted for the number of arms and classes together (`p_holm`).
     """
     rows = []
@@ -92,6 +102,7 @@ def recall_table(data: ReportData) -> pd.DataFrame:
     adjusted = dict(zip(cells, holm(p_values), strict=True))
     for name, summary in data.summaries.items():
         faces = data.predictions[name].rows.drop_duplicates("face_id")["label"]
+        shares = summary.confusion.sum(axis=0) / summary.confusion.sum()
         for label, class_name in enumerate(data.class_names):
             comparison = data.comparisons.get(name)
             interval = comparison.recalls[label] if comparison else None
@@ -101,22 +112,20 @@ def recall_table(data: ReportData) -> pd.DataFrame:
                     "class": class_name,
                     "test_faces": int((faces == label).sum()),
                     "recall": _percent(summary.recalls[label]),
+                    "predicted_share": _percent(float(shares[label])),
                     "difference": _percent(interval.value) if interval else None,
                     "low": _percent(interval.low) if interval else None,
                     "high": _percent(interval.high) if interval else None,
                     "detectable": _percent(interval.detectable) if interval else None,
                     "p_holm": adjusted.get((name, label)),
-                    "verdict": _verdict(interval, adjusted[name, label], data.settings.bootstrap.level)
+                    "verdict": interval.softened_verdict(
+                        survives=adjusted[name, label] < 1 - data.settings.bootstrap.level
+                    )
                     if interval
                     else "",
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _verdict(interval: Interval, p_value: float, level: float) -> str:
-    """An interval's verdict, softened where it is not firm or does not survive its adjustment."""
-    return interval.verdict if interval.firm and p_value < 1 - level else SEEMS[interval.verdict]
 
 
 def mixture_table(data: ReportData) -> pd.DataFrame:
@@ -347,7 +356,7 @@ def _published_key(name: str, data: ReportData) -> str:
         return f"utility:{published_variant(str(settings.get('translator')))}"
     if kind in ("hog", "lbp"):
         return str(kind)
-    return "real" if name == data.baseline else ""
+    return "real" if name == "real" else ""
 
 
 def _series_name(settings: Mapping[str, Any], data: ReportData) -> str:

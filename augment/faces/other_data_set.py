@@ -8,6 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from augment.faces.duplicates import fingerprint_faces, near_pairs
+from augment.faces.subjects import person_key
 
 
 def pictures_of_both(other: pa.Table, own: pa.Table) -> dict[str, str]:
@@ -25,7 +26,7 @@ def pictures_of_both(other: pa.Table, own: pa.Table) -> dict[str, str]:
 
 
 def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
-    """People whom both name, as one source names them; sorted.
+    """People whom both name, as one source names them, however their names are spelled; sorted.
 
     Args:
         other: The other faces, with `subject` and `source`.
@@ -33,7 +34,7 @@ def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
     """
     named = [
         {
-            (source, subject)
+            (source, person_key(subject)): subject
             for source, subject in zip(
                 table.column("source").to_pylist(), table.column("subject").to_pylist(), strict=True
             )
@@ -41,4 +42,4 @@ def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
         }
         for table in (other, own)
     ]
-    return sorted({subject for _, subject in named[0] & named[1]})
+    return sorted(subject for person, subject in named[0].items() if person in named[1])

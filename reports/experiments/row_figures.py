@@ -10,12 +10,12 @@ from typing import Any
 
 from augment.core.files import atomic_write_bytes
 from augment.core.json_files import read_json_object
+from reports.baseline import choose_baseline
 from reports.experiments.catalogue import Experiment
 from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
 from reports.experiments.recognition import Recognition, recognition_of_rows
 from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
-from reports.inputs import real_only_arms, strongest_real_only
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
 from reports.statistics import choose_metric, compare_with, summarize_arm
@@ -100,16 +100,19 @@ def _arm_figures(
     settings = results.settings
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
     metric = choose_metric(next(iter(predictions.values())), settings)
-    baseline = experiment.compared_with or strongest_real_only(results.arms, summaries, metric)
+    baseline = choose_baseline(results.arms, summaries, metric, named=experiment.compared_with)
     rows = {name: arm for name, arm in predictions.items() if name in experiment.rows}
     differences: dict[str, Difference] = {}
-    if baseline in predictions:
-        assert baseline is not None
-        others = {name: arm for name, arm in rows.items() if name != baseline}
-        among = 1 if experiment.compared_with else len(real_only_arms(results.arms, summaries))
-        compared = compare_with(predictions[baseline], others, settings.bootstrap, metric=metric, chosen_among=among)
+    if baseline is not None and baseline.arm in predictions:
+        compared = compare_with(
+            predictions[baseline.arm],
+            {name: arm for name, arm in rows.items() if name != baseline.arm},
+            settings.bootstrap,
+            metric=metric,
+            chosen_among=baseline.chosen_among,
+        )
         differences = {
-            name: difference_of(comparison, predictions[name], predictions[baseline])
+            name: difference_of(comparison, predictions[name], predictions[baseline.arm])
             for name, comparison in compared.items()
         }
     figures = {}

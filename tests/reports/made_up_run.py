@@ -67,7 +67,8 @@ def write_predictions(folder: Path, *, folds: int = 2, seeds: int = 3, subjects:
             for number, (fold, subject, label, ease, hardness) in enumerate(tests):
                 right = hardness < skill + ease + run + random.normal(0, 0.07)
                 predicted = label if right else int((label + random.choice([1, 1, 2, 3, 4, 5, 6])) % len(NAMES))
-                probabilities = random.dirichlet(np.ones(len(NAMES))).astype(np.float32).tolist()
+                chance = random.dirichlet(np.ones(len(NAMES)))
+                probabilities = ((np.eye(len(NAMES))[predicted] + chance) / 2).astype(np.float32).tolist()
                 for split in ("validation", "test"):
                     rows.append(
                         {

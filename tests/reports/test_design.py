@@ -102,7 +102,7 @@ def test_the_adjusted_interval_asks_for_more() -> None:
     ],
 )
 def test_helped_and_hurt_are_not_said_of_less_than_the_design_sees(interval, words, firm) -> None:
-    assert (interval.cautious_verdict, interval.firm) == (words, firm)
+    assert (interval.softened_verdict(), interval.firm) == (words, firm)
     assert ("7.0 points" in format_detectable(interval)) is not firm
 
 

@@ -17,7 +17,7 @@ from reports.page import render_page
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.shortfalls import find_shortfalls
 from reports.statistics import HELPED, HURT
-from reports.tables import accuracy_against_n, accuracy_table, signed
+from reports.tables import accuracy_against_n, accuracy_table, recall_table, signed
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +131,78 @@ def test_a_win_over_a_weaker_rival_is_no_headline(inputs) -> None:
         assert ("differences below are from" in answer) is (named is not None)
     # Negative control: against the weak arm alone the same arm does help.
     assert data.comparisons["lssl-400"].verdict == HELPED
+
+
+def test_a_loss_against_more_steps_is_partly_of_the_steps(inputs) -> None:
+    arms = {**inputs.arms, "classical": inputs.arms["classical"] | {"steps_factor": 2.0}}
+    data = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
+    score = {name: 100 * summary.accuracy for name, summary in data.summaries.items()}
+    assert score["oversampled"] < score["real"] < score["classical"]  # the strongest of as many steps is `real`
+    said = (
+        "classical trained for 2 times the steps: part of what stargan-400 lost may be the steps. From real, which has "
+        f"no more than they: stargan-400 {signed(score['stargan-400'] - score['real'])} points."
+    )
+    assert said in find_shortfalls(data, find_headline(data))
+    alike = load_report_data(inputs, SETTINGS)
+    assert not any("the steps" in text for text in find_shortfalls(alike, find_headline(alike)))
+    alone = only(inputs, "classical", "stargan-400", arms={key: arms[key] for key in ("classical", "stargan-400")})
+    found = load_report_data(alone, SETTINGS)
+    assert any("no arm of real faces has as few" in text for text in find_shortfalls(found, find_headline(found)))
+
+
+def test_a_gain_that_thresholds_explain_is_a_limitation(inputs) -> None:
+    data = load_report_data(inputs, SETTINGS)
+    headline = find_headline(data)
+    assert headline.arm == "warp-400" and data.calibrated.comparisons["warp-400"].cautious_verdict == HELPED
+    assert not any("class biases" in text for text in find_shortfalls(data, headline))
+    assert "class biases fitted on other test people for both" in text_of(render_page(data))
+    unclear = replace(
+        data.calibrated.comparisons["warp-400"], accuracy=replace(headline.comparisons["warp-400"].main, low=-0.01)
+    )
+    found = replace(data.calibrated, comparisons={**data.calibrated.comparisons, "warp-400": unclear})
+    said = [text for text in find_shortfalls(replace(data, calibrated=found), headline) if "class biases" in text]
+    assert len(said) == 1 and said[0].startswith("warp-400 makes no clear difference once classical and it have")
+
+
+def test_the_accuracies_table_has_the_calibrated_difference_and_the_recalls_what_is_predicted(inputs) -> None:
+    data = load_report_data(inputs, SETTINGS)
+    table = accuracy_table(data).set_index("arm")
+    found = data.calibrated.comparisons["warp-400"].accuracy
+    row = table.loc["warp-400"]
+    assert (row["calibrated_difference"], row["calibrated_low"]) == (100 * found.value, 100 * found.low)
+    assert np.isnan(table.loc["classical", "calibrated_difference"]) and table.loc["classical", "calibrated"] > 0
+    recalls = recall_table(data)
+    assert recalls.groupby("arm")["predicted_share"].sum().to_numpy() == pytest.approx(100)
+    rows = data.predictions["hog"].rows
+    sad = recalls[(recalls["arm"] == "hog") & (recalls["class"] == "sad")]["predicted_share"].item()
+    assert sad == pytest.approx(100 * (rows["predicted"] == made_up_run.NAMES.index("sad")).mean())
+
+
+def test_what_translators_are_told_beyond_pictures_is_a_limitation(inputs, tmp_path) -> None:
+    def said(settings: dict[str, object]) -> list[str]:
+        data = load_report_data(inputs, SETTINGS)
+        flow = {"translator": "appearance_flow", "translator_settings": settings, "steps": 9}
+        gan = {"translator": "stargan", "translator_settings": {}, "steps": 9}
+        gone = {"translator": "a plug-in that is installed no more", "steps": 9}
+        trainings = {"warp": data.trainings["warp"], "flow": flow, "plain": gan, "gone": gone}
+        found = replace(data, trainings=trainings)
+        return find_shortfalls(found, find_headline(found))
+
+    own = said({})
+    (told,) = [text for text in own if "see pictures alone" in text]
+    assert told.startswith("warp, flow: given landmarks of the faces") and "the class of the face" in told
+    assert not any("embedded people" in text for text in own)
+    taught = said({"teacher": "embedded", "teacher_people": 123})
+    assert any(text.startswith("flow learned") and "123 embedded people" in text for text in taught)
+
+
+def test_one_set_of_training_faces_is_said(inputs) -> None:
+    data = load_report_data(inputs, SETTINGS)
+    said = "All of it was trained on one set of faces"
+    assert not any(said in text for text in find_shortfalls(data, find_headline(data)))
+    one = {name: replace(arm, rows=arm.rows[arm.rows["fold"] == 0]) for name, arm in data.predictions.items()}
+    found = replace(data, predictions=one)
+    assert any(said in text for text in find_shortfalls(found, find_headline(found)))
 
 
 def test_a_named_baseline_keeps_the_differences_and_not_the_answer(inputs) -> None:

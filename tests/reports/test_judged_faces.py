@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from augment.faces.tensors import FaceTensors
-from reports.judged_faces import columns_of, judged_faces, real_predictions, translation_predictions
+from reports.judged_faces import (
+    NOT_ASKED,
+    columns_of,
+    judged_faces,
+    judged_right,
+    real_predictions,
+    translation_predictions,
+)
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings
 from reports.statistics import accuracy_interval
@@ -102,3 +109,14 @@ def test_the_interval_is_of_people_not_of_pictures() -> None:
 def test_people_with_more_pictures_weigh_more() -> None:
     found = accuracy_interval(predictions([[True] * 9, [False]]), BootstrapSettings())
     assert found.value == 0.9 and (found.low, found.high) == (0.0, 1.0)
+
+
+def test_recognition_compares_with_the_judge_on_the_faces_that_were_translated() -> None:
+    """Of four faces it knows three; of the two that were translated, one."""
+    subjects: list[str | None] = ["a", "b", "c", "d"]
+    translated = {"known as 0": [0, 1, 2], "known as 1": [0, 1, NOT_ASKED]}
+    scores = written(subjects, [0, 0, 2, 0], translated)
+    assert judged_right(scores) == 0.5
+    every = {f"known as {number}": [0, 1, 2] for number in range(4)}
+    assert judged_right(written(subjects, [0, 0, 2, 0], every)) == 0.75
+    assert np.isnan(judged_right(written(subjects, [0, 0, 2, 0], {})))
