@@ -267,8 +267,8 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     recognition, real = scores["recognition"], judged_right(scores)
     if recognition and recognition["accuracy"] > real:
         signs.append(
-            f"the judge recognizes them more often ({100 * recognition['accuracy']:.1f} %) than real ones "
-            f"({100 * real:.1f} %)"
+            f"the judge recognizes them more often ({100 * recognition['accuracy']:.1f} %) than the real faces that "
+            f"they were made from ({100 * real:.1f} %)"
         )
     for space in scores["distances"]:
         distance, floor = space["overall"]["frechet"], space["overall"]["frechet_floor"]
