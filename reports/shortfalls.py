@@ -91,7 +91,7 @@ def _threshold_shortfalls(data: ReportData, headline: Headline) -> list[str]:
         )
         found.append(
             f"{name} {words} once {headline.reference} and it have class biases fitted on other test people: "
-            f"{format_difference(calibrated.main)}, of {format_difference(comparison.main, value=True)} without."
+            f"{format_difference(calibrated.main)}, and {format_difference(comparison.main)} without."
         )
     return found
 
