@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from augment.translators import translator_class, translator_names
 from reports.baseline import real_only_arms
 from reports.inputs import Headline, ReportData
 from reports.judged_faces import judged_right
@@ -199,27 +198,24 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
 
 
 def _knowledge_shortfalls(data: ReportData) -> list[str]:
-    """What translators were told of the training faces that arms of real faces are not."""
+    """What translators were told of the faces that arms of real faces are not."""
     told: dict[tuple[str, ...], list[str]] = {}
-    taught = []
-    for name, training in data.trainings.items():
-        if training["translator"] not in translator_names():
-            continue  # a plug-in that is installed no more
-        method = translator_class(training["translator"])
-        settings = method.Settings.model_validate(training.get("translator_settings") or {})
-        needs = method.requires_for(settings)
-        if words := tuple(text for need, text in _TOLD.items() if need in needs):
+    for name, scores in data.scores.items():
+        # Scores of earlier commits don't say it.
+        if words := tuple(text for need, text in _TOLD.items() if need in scores.get("requires", [])):
             told.setdefault(words, []).append(name)
-        if getattr(settings, "teacher", None) == "embedded":
-            taught.append(
-                f"{name} learned what an expression moves from {settings.teacher_people:,} embedded people, drawn and "  # type: ignore[attr-defined]
-                "labelled exactly, beside this data set: its gain is of both."
-            )
     found = [
         f"{', '.join(names)}: given {' and '.join(words)}, where arms of real faces see pictures alone."
         for words, names in told.items()
     ]
-    return found + taught
+    for name, training in data.trainings.items():
+        settings = training.get("translator_settings") or {}
+        if settings.get("teacher") == "embedded":
+            found.append(
+                f"{name} learned what an expression moves from {settings['teacher_people']:,} embedded people, drawn "
+                "and labelled exactly, beside this data set: its gain is of both."
+            )
+    return found
 
 
 def _variant_shortfalls(data: ReportData) -> list[str]:

@@ -442,7 +442,11 @@ def _recognition(
     sample = _translated_faces(test, settings)
     test, judged_real = test.take(sample), judged_real[sample]
     labels = test.labels.cpu().numpy()
-    found |= {"untranslated": (labels, judged_real), "own_class_alone": translator.keeps_class}
+    found |= {
+        "untranslated": (labels, judged_real),
+        "own_class_alone": translator.keeps_class,
+        "requires": sorted(translator.requires),
+    }
     by_source = np.zeros((num_classes, num_classes, num_classes), int)
     seen = np.full((len(test), num_classes), NOT_ASKED)
     moved: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
@@ -651,6 +655,7 @@ def _combine(
         "accepted": sum(fold["accepted"] for fold in scored),
         "of": len(real),
     }
+    result["requires"] = scored[0]["requires"]
     own_class_alone = scored[0]["own_class_alone"]
     result["untranslated"] = untranslated_baseline(labels, judged, len(names), own_class_alone=own_class_alone)
     refusals = sorted({fold["refused"] for fold in scored if "refused" in fold})

@@ -86,6 +86,12 @@ class JointPainter(Painter):
         ).clone()
 
 
+class Knower(Painter):
+    """Is told more than the picture."""
+
+    requires: ClassVar[frozenset[str]] = frozenset({"own_class", "landmarks"})
+
+
 class Idler(Painter):
     """Does nothing."""
 
@@ -179,6 +185,11 @@ def test_a_translator_that_does_all(tmp_path, monkeypatch) -> None:
     assert 0 < result["movement"]["real_pairs_n"] <= 48
     assert result["translated_faces"] == {"n": 48, "accepted": 48, "of": 48}
     assert json.loads((tmp_path / "scores" / "painter.json").read_text()) == result
+    assert result["requires"] == []
+
+
+def test_what_a_translator_must_be_told_stands_beside_its_scores(tmp_path, monkeypatch) -> None:
+    assert score(write_run(tmp_path), Knower(), monkeypatch)["requires"] == ["landmarks", "own_class"]
 
 
 def test_a_translator_that_does_nothing_scores_chance(tmp_path, monkeypatch) -> None:
