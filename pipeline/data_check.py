@@ -15,6 +15,7 @@ from augment.faces.splits import FoldSettings
 from augment.prepare.inventory import NONE, Inventory, PictureFacts, take_inventory
 from augment.sources import open_source
 from pipeline.core.yaml_text import parse_yaml
+from pipeline.publishing.destinations import check_above
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*\Z", re.ASCII)
 _GROUPS = {"joint": "rig_joint"}  # profiles whose name differs from their source's
@@ -50,8 +51,9 @@ def _check_json_file(file: Path) -> None:
     """Checks that only an earlier inventory is overwritten.
 
     Raises:
-        InputError: The file is something else.
+        InputError: The file is something else, or would lie below a file.
     """
+    check_above(file)
     if file.exists():
         try:
             Inventory.model_validate_json(file.read_bytes())

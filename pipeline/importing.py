@@ -25,6 +25,7 @@ from pipeline.requirements import classes_not_taught
 
 _IMPORTED = "IMPORTED.txt"  # a folder that has it is this command's to replace
 _ROWS_PER_FILE = 10_000
+_PUBLISHED = ("affectnet", "bu3dfe", "ck_plus", "ferg", "jaffe", "mug", "oulu_casia", "raf_db", "rafd")
 _NEEDED = {"side_input": "landmarks", "lambda_parsing": "masks"}  # what a setting of LSSL needs
 
 
@@ -85,6 +86,11 @@ def import_data(
     if licence is not None:
         found = found.model_copy(update={"licence": licence_of(opened, licence, where="--licence")})
     text = inventory_text(found, where=str(place))
+    if name == "folder" and (published := _published_layout(place)):
+        text += (
+            f"\nplease check: this is laid out as {published} is. If it is that data set, read it as such, which knows "
+            f"its people, splits and terms: s2l profile dataset={published} dataset.root={place}\n"
+        )
     words = _profile_words(name, place, settings, found, licence, root)
     if len(found.class_names) < 2:
         raise InputError(Problem(str(source), "has one class alone", "add pictures of a second class"))
@@ -141,6 +147,20 @@ def _recognize(source: Path) -> str:
     if any(source.rglob("*.tar")):
         raise InputError(Problem(str(source), "holds archives, which are not read", "unpack them, or use Parquet"))
     raise InputError(Problem(str(source), "holds no table and no picture", fix))
+
+
+def _published_layout(folder: Path) -> str | None:
+    """The published data set whose layout a folder has; None where it has none.
+
+    FER2013's is left out: folders of expressions below folders of splits are many people's own.
+    """
+    for name in _PUBLISHED:
+        try:
+            open_source(name, folder)
+        except InputError:
+            continue
+        return name
+    return None
 
 
 def _class_folders(source: Path) -> bool:

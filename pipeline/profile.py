@@ -201,6 +201,8 @@ def _unknown_key(root: Path, path: str, overrides: Sequence[str]) -> Problem:
     if last in addable:
         given = next((override for override in overrides if override.partition("=")[0] == path), f"{path}=...")
         return Problem(path, "is a valid key, but not set in this profile", f"add it: +{given}")
+    if last in here:  # a mapping with keys that are not there yet
+        return Problem(path, "is given keys that are not set in this profile", f"add each by itself: +{path}.KEY=...")
     close = difflib.get_close_matches(last, sorted(here | addable), n=1)
     if close:
         plus = "+" if close[0] in addable else ""

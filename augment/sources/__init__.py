@@ -45,6 +45,16 @@ def _source_class(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def source_settings(name: str) -> type[SourceSettings]:
+    """The settings that a source has.
+
+    Raises:
+        InputError: The source is unknown.
+    """
+    settings: type[SourceSettings] = _source_class(name).Settings
+    return settings
+
+
 def check_source_settings(name: str, settings: Mapping[str, Any]) -> SourceSettings:
     """Validates a source's settings without opening it.
 

@@ -34,8 +34,8 @@ class FolderSettings(SourceSettings):
     """Settings of the source `folder`.
 
     Attributes:
-        subject_pattern: A regular expression with a group named `subject`, searched in each file's path relative to
-            the root (with `/`), such as `(?P<subject>S\\d+)_`. Without it the subjects are unknown.
+        subject_pattern: A regular expression with a group named `subject`, searched in each file's path below its class
+            folder (with `/`), such as `(?P<subject>S\\d+)_`. Without it the subjects are unknown.
         class_names: The classes in label order; the folder names by default, sorted as people count (`2` before `10`).
     """
 
@@ -193,7 +193,8 @@ class FolderSource:
                 continue
             subject = None
             if self._pattern is not None:
-                match = self._pattern.search(where)
+                # Below the class folder: a class in a name would make another person of everybody in every class.
+                match = self._pattern.search(path.relative_to(folder).as_posix())
                 if match is None or not match.group("subject"):
                     fix = f"correct subject_pattern {self._pattern.pattern!r}, or rename the file"
                     yield Problem(where, "names no subject", fix)

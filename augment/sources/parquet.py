@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +37,7 @@ from augment.sources.tables import (
 
 _IMAGE_COLUMNS = ("image", "img", "picture", "photo", "face")
 _LABEL_COLUMNS = ("label", "labels", "emotion", "expression", "class")
+_PEOPLE_COLUMNS = ("subject_id", "person", "person_id", "identity", "participant")  # that may hold subjects
 
 
 class ParquetSettings(SourceSettings):
@@ -43,7 +47,8 @@ class ParquetSettings(SourceSettings):
         image_column: Holds the pictures, as binary or as struct<bytes, path>; a usual name by default.
         label_column: Holds numbers (with class names in the metadata, in the card's `dataset_info` as `load_dataset`
             takes them, or in `class_names`) or names.
-        split_column: Holds train, validation or test. Without it the file names say the split (`train-*.parquet`).
+        split_column: Holds train, validation or test. Without it the file names say the split (`train-*.parquet`,
+            `faces_test.parquet`), or folders do.
         subject_column: Holds the subjects, where the table knows them.
         class_names: The classes in label order, for tables that do not say. Without them, labels that are text are
             sorted as people count (`2` before `10`).
@@ -111,11 +116,51 @@ class ParquetSource:
             ]
         if problems:
             raise InputError(problems)
+        self._check_named_columns(schemas)
+        self._names = schema.names
         label_type = plain_type(schema.field(self.label_column).type)
         if not (pa.types.is_integer(label_type) or is_text(label_type)):
             why = f"has type {label_type}, neither whole numbers nor names"
             raise InputError(Problem(f"column {self.label_column}", why, "name the labels' column by label_column"))
         self.class_names: tuple[str, ...] = self._find_class_names(schemas, is_text(label_type))
+        if not is_text(label_type):
+            self._check_first_label()
+
+    def _check_named_columns(self, schemas: list[pa.Schema]) -> None:
+        """Refuses a column that the settings name and no table has; the usual ones may be missing."""
+        there = sorted({name for schema in schemas for name in schema.names})
+        problems = []
+        for setting in ("split_column", "subject_column"):
+            name, default = getattr(self.settings, setting), type(self.settings).model_fields[setting].default
+            if name not in there and name != default:
+                close = get_close_matches(name, there, n=1)
+                fix = f"did you mean {close[0]}?" if close else f"they have {', '.join(there)}"
+                problems.append(Problem(f"{setting}: {name}", "is no column of the tables", fix))
+        if problems:
+            raise InputError(problems)
+
+    def _check_first_label(self) -> None:
+        """Refuses labels that count from 1: with all names shifted by one, all but the last class would be read."""
+        found: set[Any] = set()
+        for file in self.files:
+            try:
+                found |= distinct_values(file, self.label_column)
+            except UnreadableTableError:
+                return  # reading the rows will say where the file is damaged
+        labels = found - {None}
+        if labels and min(labels) == 1 and max(labels) == len(self.class_names):
+            why = f"has the labels 1 to {max(labels)} for {len(self.class_names)} classes, which count from 0"
+            raise InputError(Problem(f"column {self.label_column}", why, "subtract 1 from each label"))
+
+    def reading_notes(self) -> tuple[str, ...]:
+        """A column that may hold subjects, where none is read."""
+        if self.settings.subject_column in self._names:
+            return ()
+        by_plain_name = {name.lower(): name for name in self._names}
+        found = [by_plain_name[name] for name in ("subject", *_PEOPLE_COLUMNS) if name in by_plain_name]
+        if not found:
+            return ()
+        return (f"subjects are unknown, and column {found[0]} may hold them: set subject_column={found[0]}",)
 
     def _find(self, schema: pa.Schema, setting: str, usual: tuple[str, ...]) -> str:
         named = getattr(self.settings, setting)
@@ -240,8 +285,7 @@ class ParquetSource:
         several = frames_problem(data, where)
         if several is not None:
             return several
-        subject = values.get(self.settings.subject_column)
-        subject = None if subject is None else str(subject)
+        subject = _subject(values.get(self.settings.subject_column))
         if not self._is_own:
             return RawFace(f"{file_name}:{row}", image, label_name, subject=subject, split=split, path=path)
         if not values["face_id"]:
@@ -341,8 +385,21 @@ def _holds_synthetic(file: Path, schema: pa.Schema) -> bool:
         return False  # reading the rows will say where the file is damaged
 
 
+def _subject(value: Any) -> str | None:
+    """A subject's name as text; None for what stands for no name. Numbers beside missing ones are floats to pandas."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    return None if value is None else str(value) if str(value).strip() else None
+
+
 def _split_of_file(file: Path, root: Path) -> str | None:
-    """`train` from `data/train-00000-of-00001.parquet`, `train.parquet` or `train/0000.parquet`; else None."""
+    """`train` from `data/train-00000-of-00001.parquet`, `faces_train.parquet` or `train/0000.parquet`; else None.
+
+    As in `datasets`, a split's name counts wherever it is a word of its own; the file's words come before its folders',
+    the first before the others.
+    """
     folders = file.relative_to(root).parent.parts if root.is_dir() else ()
-    word = file.stem.replace("_", "-").split("-")[0].lower()
-    return next((part.lower() for part in (word, *reversed(folders)) if part.lower() in SPLIT_FOLDERS), None)
+    words = [word for part in (file.stem, *reversed(folders)) for word in re.split(r"[-._ 0-9]+", part.lower())]
+    return next((word for word in words if word in SPLIT_FOLDERS), None)

@@ -13,7 +13,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.ranks import Ranks
 from augment.faces.rare import kept_of
 from augment.faces.splits import FoldSettings
-from augment.sources import source_names
+from augment.sources import source_names, source_settings
 from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.selection import SelectionSettings
 from augment.translators import translator_class, translator_names
@@ -82,7 +82,10 @@ def parse_parameters(values: Mapping[str, Any], *, where: str) -> Parameters:
 
 
 def known_settings(values: Mapping[str, Any], location: Sequence[str]) -> list[str]:
-    """The settings of a translator's method, if the location is that of its settings; else none."""
+    """The settings of the source, or of a translator's method, if the location is that of its settings; else none."""
+    if tuple(location) == ("dataset", "settings"):
+        source = values["dataset"].get("source")
+        return list(source_settings(source).model_fields) if source in source_names() else []
     if len(location) != 3 or location[0] != "translators" or location[2] != "settings":
         return []
     method = values["translators"][location[1]].get("method")

@@ -9,12 +9,24 @@ from augment.core.errors import InputError, Problem
 _OWN = ("artifacts", ".ckpt", ".dvc", ".git")  # of a workspace
 
 
+def check_above(place: Path) -> None:
+    """Refuses a file or folder to write below what is no folder.
+
+    Raises:
+        InputError: A file stands where a folder above it would be.
+    """
+    there = next(folder for folder in Path(place).resolve().parents if folder.exists())
+    if not there.is_dir():
+        raise InputError(Problem(str(place), f"would lie in {there}, which is a file", "name another place"))
+
+
 def check_file(root: Path, file: Path) -> None:
     """Refuses a file to write in a workspace's own folders.
 
     Raises:
-        InputError: It would lie there.
+        InputError: It would lie there, or below a file.
     """
+    check_above(file)
     inside = _own_folder(root, Path(file).resolve())
     if inside is not None:
         raise InputError(Problem(str(file), f"lies in {inside.name}/, which is the run's own", "name a file elsewhere"))
@@ -30,9 +42,10 @@ def check_destination(root: Path, destination: Path, marker: str, *, below: Path
         below: A part of the workspace's own folders that the command may write to.
 
     Raises:
-        InputError: The folder is, contains or lies in the workspace or one of its own folders, or holds files without
-            the marker.
+        InputError: The folder is, contains or lies in the workspace or one of its own folders, lies below a file, or
+            holds files without the marker.
     """
+    check_above(destination)
     there, home = Path(destination).resolve(), Path(root).resolve()
     fix = "name another folder"
     if there == home or there in home.parents:

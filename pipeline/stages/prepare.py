@@ -68,6 +68,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
         workers = processes_for(parameters.runtime.processes, "cpu")
         report = _convert(source, dataset, scratch / "faces", artifacts, workers, quarantine)
+        _say_what_is_missing(report, quarantine)
         for name, others in report.subject_spellings.items():
             LOG.info(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
         faces = read_faces(scratch / "faces")
@@ -83,6 +84,13 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
+
+
+def _say_what_is_missing(report: PreparationReport, quarantine: Path | None) -> None:
+    if report.problems:
+        LOG.warning(f"{report.problems:,} problems of the source are left out, and listed in {quarantine}")
+    if empty := [name for name in report.class_names if not sum(report.counts.get(name, {}).values())]:
+        LOG.warning(f"there is no face of {', '.join(empty)}, which nothing can learn (dataset.classes leaves it out)")
 
 
 def _convert(

@@ -110,6 +110,21 @@ def test_folder_with_classes_only(tmp_path: Path) -> None:
     assert all(face.subject is None for face in faces_of(open_source("folder", tmp_path)))
 
 
+@pytest.mark.parametrize("pattern", [r"(?P<subject>[^_]+)_", r"^(?P<subject>s\d+)", r"(^|/)(?P<subject>s\d+)_"])
+@pytest.mark.parametrize("above", ["", "train/"])
+def test_the_class_is_no_part_of_a_persons_name(tmp_path: Path, pattern: str, above: str) -> None:
+    """Searched from the root, the first pattern would find one person `happy/s1` and another `sad/s1`."""
+    for seed, name in enumerate(["happy/s1_a.png", "happy/s2_a.png", "sad/s1_b.png", "sad/s2_b.png"]):
+        write_picture(tmp_path / above / name, seed)
+    found = faces_of(open_source("folder", tmp_path, subject_pattern=pattern))
+    assert [(face.subject, face.label_name) for face in found] == [
+        ("s1", "happy"),
+        ("s2", "happy"),
+        ("s1", "sad"),
+        ("s2", "sad"),
+    ]
+
+
 def test_folder_with_splits_and_given_classes(tmp_path: Path) -> None:
     for seed, name in enumerate(["Train/happy/1.png", "valid/sad/1.png", "test/happy/1.png", "test/sad/1.png"]):
         write_picture(tmp_path / name, seed)

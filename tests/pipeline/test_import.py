@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from data_sets import modules_of_tests
 from made_up_faces import write_workspace
 from PIL import Image
 from small_faces import noise, write_picture
@@ -137,6 +138,25 @@ def test_class_folders_stay_where_they_are_and_lssl_goes_without_landmarks(works
     values = params(workspace)
     assert "appearance_flow" not in values["translators"] and "warp" in values["translators"]
     assert any(arm["kind"] == "landmark_lda" for arm in values["arms"]["real"].values())
+
+
+def test_a_published_data_set_is_recognized_where_it_would_be_read_as_anybodys_folders(
+    workspace: Path, tmp_path: Path
+) -> None:
+    """As folders of classes, the people of CK+'s extract would be unknown, and parted."""
+    copy = tmp_path / "CK+48"
+    modules_of_tests()["ck_plus"].small_extract(copy)
+    found = import_data(workspace, copy, workspace / "data" / "x", {}, ["scale=cpu"], "made-up")
+    assert params(workspace)["dataset"]["source"] == "folder"
+    assert "this is laid out as ck_plus is. If it is that data set, read it as such" in found.text
+    assert f"s2l profile dataset=ck_plus dataset.root={copy}" in found.text
+
+
+def test_folders_of_ones_own_are_no_published_data_set(workspace: Path, tmp_path: Path) -> None:
+    for number in range(24):
+        write_picture(tmp_path / "mine" / ("happy", "sad")[number % 2] / f"anna {number}.png", number)
+    found = import_data(workspace, tmp_path / "mine", workspace / "data" / "x", {}, ["scale=cpu"], "made-up")
+    assert "is laid out as" not in found.text
 
 
 def test_what_can_not_be_read_is_listed_and_nothing_is_written(workspace: Path, tmp_path: Path) -> None:

@@ -175,6 +175,29 @@ def test_unknown_groups_are_refused_with_what_exists() -> None:
     assert "experiment" not in str(error.value)  # the groups that are right need no list
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["dataset=parquet", "dataset.settings.subject_column=who"],
+            r"add it: \+dataset\.settings\.subject_column=who",
+        ),
+        (["dataset=bu3dfe", "dataset.settings.size=64"], r"add it: \+dataset\.settings\.size=64"),
+        (
+            ["dataset=parquet", "dataset.settings.subject_colum=who"],
+            r"did you mean \+dataset\.settings\.subject_column",
+        ),
+        (
+            ["dataset=parquet", "dataset.settings={subject_column: who}"],
+            r"add each by itself: \+dataset\.settings\.KEY",
+        ),
+    ],
+)
+def test_a_setting_of_the_source_is_advised_with_its_plus(words: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        compose_profile(ROOT, words)
+
+
 MISSPELT = [
     # override, the fix, what must not be advised
     ("translators.lssl_flow.training.step=3", "did you mean translators.lssl_flow.training.steps?", "+translators"),

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from pipeline.cli import main
 from pipeline.profile import compose_profile
+from pipeline.publishing.destinations import check_above, check_destination, check_file
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -109,3 +111,15 @@ def test_a_file_of_somebody_elses_is_not_written_over(workspace: Path, command: 
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1 and "notes.txt: would be overwritten" in result.output
     assert (workspace / "notes.txt").read_text() == "somebody's own"
+
+
+def test_a_place_below_a_file_is_refused_before_the_work(workspace: Path) -> None:
+    (workspace / "notes").write_text("somebody's own")
+    for place in (check_above, lambda path: check_file(workspace, path)):
+        with pytest.raises(InputError, match=r"notes/a/b.*would lie in .*notes, which is a file"):
+            place(workspace / "notes" / "a" / "b")
+    with pytest.raises(InputError, match="which is a file"):
+        check_destination(workspace, workspace / "notes" / "faces", "marker")
+    check_above(workspace / "new" / "folder" / "file.json")
+    done = CliRunner().invoke(main, ["data", "check", "rig", "--json", str(workspace / "notes" / "counts.json")])
+    assert done.exit_code == 1 and "would lie in" in done.output and isinstance(done.exception, SystemExit)

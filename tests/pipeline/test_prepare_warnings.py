@@ -1,0 +1,39 @@
+"""What `prepare` says of faces that are not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_faces import write_picture
+
+from pipeline.profile import compose_profile
+from pipeline.stages.prepare import prepare
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent.parent
+
+
+def workspace(folder: Path, *words: str) -> Path:
+    for seed in range(40):
+        write_picture(folder / "faces" / ("happy", "sad")[seed % 2] / f"s{seed // 2:02d}.png", seed)
+    base = ["scale=smoke", "dataset=folder", "dataset.root=faces", "dataset.licence=made-up", "parsing.enabled=false"]
+    (folder / "params.yaml").write_text(compose_profile(ROOT, [*base, *words]), encoding="utf-8")
+    return folder
+
+
+def test_what_went_into_the_quarantine_and_a_class_without_a_face_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = workspace(
+        tmp_path, "++dataset.settings.class_names=[fear,happy,sad]", "dataset.quarantine=quarantine/list.jsonl"
+    )
+    (root / "faces" / "sad" / "broken.png").write_bytes(b"no picture")
+    prepare(root)
+    assert "2 problems of the source are left out, and listed in" in caplog.text  # the picture, and fear's folder
+    assert "there is no face of fear, which nothing can learn (dataset.classes leaves it out)" in caplog.text
+
+
+def test_of_a_whole_data_set_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    prepare(workspace(tmp_path))
+    assert "left out" not in caplog.text and "no face of" not in caplog.text
