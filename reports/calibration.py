@@ -65,10 +65,10 @@ def calibrate(predictions: Predictions, metric: Metric) -> Predictions | None:
         metric: For `balanced_accuracy` each class weighs the same in the fit, else each face.
 
     Returns:
-        The same faces with other predicted classes; None without probabilities, or with fewer than ten people.
+        The same faces with other classes; None without probabilities, or with fewer than ten people in a fold.
     """
     rows = predictions.rows
-    if PROBABILITIES not in rows or _people(rows).nunique() < FEW_PEOPLE:
+    if PROBABILITIES not in rows or _people(rows).groupby(rows["fold"]).nunique().min() < FEW_PEOPLE:
         return None
     predicted = pd.Series(-1, index=rows.index, dtype=np.int64)
     for _, cell in rows.groupby(["fold", "seed"]):

@@ -95,8 +95,10 @@ def translation_predictions(scores: Mapping[str, Any]) -> Predictions | None:
 
 
 def judged_right(scores: Mapping[str, Any]) -> float:
-    """Share of real test faces whose class the judge sees, 0..1, of those that were translated: what recognition of
-    their translations compares with."""
+    """Share of real test faces whose class the judge sees, 0..1, of those that were translated.
+
+    It is what recognition of their translations compares with; NaN where none was translated.
+    """
     faces = _frame(scores["judged_faces"])
     asked = np.array([set(words.split()) != {str(NOT_ASKED)} for words in faces["seen_in_translations"]])
     right = (faces["seen"] == faces["label"])[asked]

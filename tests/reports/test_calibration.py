@@ -104,5 +104,7 @@ def test_without_probabilities_or_people_there_is_nothing_to_fit() -> None:
     assert calibrate(Predictions("real", NAMES, arm.rows.drop(columns="probabilities")), "accuracy") is None
     few = arm.rows[arm.rows["subject"].isin([f"person-{number}" for number in range(9)])].reset_index(drop=True)
     assert calibrate(Predictions("real", NAMES, few), "accuracy") is None
+    folds = few.assign(fold=1)
+    assert calibrate(Predictions("real", NAMES, pd.concat([arm.rows, folds], ignore_index=True)), "accuracy") is None
     bare = {"real": Predictions("real", NAMES, few), "other": arm}
     assert compare_calibrated(bare, "real", BootstrapSettings(), "accuracy").comparisons == {}
