@@ -420,7 +420,7 @@ class AppearanceFlow(LearnedTranslator):
         return {name: weight * terms[name] for name, weight in weights.items() if weight > 0}
 
     @torch.no_grad()
-    def _draw(self, count: int, generator: torch.Generator | None, *, mirror: bool) -> _Drawn:
+    def _draw(self, count: int, generator: torch.Generator | None, *, mirror: bool = True) -> _Drawn:
         """Draws a batch of pairs; each is moved, lit and, if allowed, mirrored at random, source and target alike."""
         examples = self._examples
         if examples is None:
