@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.settings import Metric
-from reports.statistics import ArmSummary
+from reports.predictions import Predictions
+from reports.settings import BootstrapSettings, Metric
+from reports.statistics import ArmSummary, Comparison, compare_with
 
 SYNTHETIC_KINDS = ("synthetic", "synthetic_only")
 # They are given the test faces' landmarks, which no other arm sees, and which are exact in embedded faces: shown, but
@@ -64,3 +65,23 @@ def choose_baseline(
         return Baseline(named, 1)
     rivals = real_only_arms(arms, summaries)
     return Baseline(max(rivals, key=lambda name: summaries[name].score(metric)), len(rivals)) if rivals else None
+
+
+def compare_with_baseline(
+    baseline: Baseline,
+    predictions: Mapping[str, Predictions],
+    names: Iterable[str],
+    settings: BootstrapSettings,
+    metric: Metric,
+) -> dict[str, Comparison]:
+    """Compares arms with the baseline.
+
+    Args:
+        baseline: What all are compared with.
+        predictions: Of all arms, the baseline among them.
+        names: Of the arms to compare; the baseline's own is passed over.
+        settings: Of the intervals.
+        metric: What verdicts are of.
+    """
+    others = {name: predictions[name] for name in names if name != baseline.arm}
+    return compare_with(predictions[baseline.arm], others, settings, metric=metric, chosen_among=baseline.chosen_among)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
 from augment.core.precision import PrecisionChoice
-from reports.baseline import SYNTHETIC_KINDS, Baseline, choose_baseline
+from reports.baseline import SYNTHETIC_KINDS, Baseline, choose_baseline, compare_with_baseline
 from reports.calibration import Calibrated, compare_calibrated
 from reports.cost import RunRecord
 from reports.mixtures import compare_mixtures
@@ -27,7 +27,6 @@ from reports.statistics import (
     ArmSummary,
     Comparison,
     choose_metric,
-    compare_with,
     summarize_arm,
 )
 
@@ -135,6 +134,8 @@ class Headline:
         arm: The best arm of real and synthetic faces; None if no such arm was run.
         reference: The arm that it is compared with: the strongest one without synthetic faces, for a fair comparison.
         comparisons: Every synthetic arm against the reference.
+        calibrated: The same with class biases fitted on other test people; empty where the reference is not the
+            baseline, or it can't be calibrated.
         verdict: helped, hurt, no clear difference, or empty.
         counts: Number of synthetic arms by verdict.
         survives: Whether the verdict holds when it is adjusted for the number of arms (Holm).
@@ -143,6 +144,7 @@ class Headline:
     arm: str | None
     reference: str
     comparisons: dict[str, Comparison]
+    calibrated: dict[str, Comparison]
     verdict: str
     counts: dict[str, int]
     survives: bool
@@ -160,13 +162,7 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     summaries = {name: summarize_arm(arm) for name, arm in predictions.items()}
     metric = choose_metric(next(iter(predictions.values())), settings)
     baseline = _baseline(inputs, settings, summaries, metric)
-    comparisons = compare_with(
-        predictions[baseline.arm],
-        {name: arm for name, arm in predictions.items() if name != baseline.arm},
-        settings.bootstrap,
-        metric=metric,
-        chosen_among=baseline.chosen_among,
-    )
+    comparisons = compare_with_baseline(baseline, predictions, predictions, settings.bootstrap, metric)
     return ReportData(
         inputs=inputs,
         settings=settings,
@@ -210,22 +206,17 @@ def find_headline(data: ReportData) -> Headline:
     if reference == data.baseline:
         comparisons = {name: data.comparisons[name] for name in arms}
     else:
-        comparisons = compare_with(
-            data.predictions[reference],
-            {name: data.predictions[name] for name in arms},
-            data.settings.bootstrap,
-            metric=data.metric,
-            chosen_among=strongest.chosen_among,
-        )
+        comparisons = compare_with_baseline(strongest, data.predictions, arms, data.settings.bootstrap, data.metric)
     counts = {word: sum(found.verdict == word for found in comparisons.values()) for word in (HELPED, HURT, UNCLEAR)}
     if not arms:
-        return Headline(None, reference, comparisons, "", counts, False)
+        return Headline(None, reference, comparisons, {}, "", counts, False)
     best = max(arms, key=lambda name: comparisons[name].main.value)
     verdict = comparisons[best].verdict
     return Headline(
         arm=best,
         reference=reference,
         comparisons=comparisons,
+        calibrated=data.calibrated.comparisons if reference == data.baseline else {},
         verdict=verdict,
         counts=counts,
         survives=comparisons[best].survives or verdict == UNCLEAR,

@@ -85,7 +85,7 @@ def translation_predictions(scores: Mapping[str, Any]) -> Predictions | None:
     if not scores["recognition"]:
         return None
     faces = _frame(scores["judged_faces"])
-    seen = np.array([[int(word) for word in words.split()] for words in faces["seen_in_translations"]])
+    seen = _seen_in_translations(faces)
     place, target = np.nonzero(seen != NOT_ASKED)
     asked = faces.iloc[place].reset_index(drop=True)
     names = np.array(scores["class_names"])[target]
@@ -100,8 +100,7 @@ def judged_right(scores: Mapping[str, Any]) -> float:
     It is what recognition of their translations compares with; NaN where none was translated.
     """
     faces = _frame(scores["judged_faces"])
-    asked = np.array([set(words.split()) != {str(NOT_ASKED)} for words in faces["seen_in_translations"]])
-    right = (faces["seen"] == faces["label"])[asked]
+    right = (faces["seen"] == faces["label"])[(_seen_in_translations(faces) != NOT_ASKED).any(axis=1)]
     return float(right.mean()) if len(right) else float("nan")
 
 
@@ -119,6 +118,11 @@ def turned_predictions(scores: Mapping[str, Any], kind: str) -> dict[int, Predic
         int(str(degrees)): _predictions(scores, part.assign(predicted=part[kind]))
         for degrees, part in faces.groupby("degrees", sort=True)
     }
+
+
+def _seen_in_translations(faces: pd.DataFrame) -> np.ndarray:
+    """int [N, K], the class that the judge saw in each face's translation to each class."""
+    return np.array([[int(word) for word in words.split()] for words in faces["seen_in_translations"]])
 
 
 def _frame(columns: Mapping[str, list[Any]]) -> pd.DataFrame:

@@ -358,14 +358,14 @@ def _tick_text(points: float) -> str:
 
 def _calibrated_point(data: ReportData, headline: Headline, comparison: Comparison) -> list[str]:
     """What is left of the difference without thresholds between classes."""
-    found, reference = data.calibrated, headline.reference
-    if reference != data.baseline or headline.arm not in found.comparisons:
+    calibrated = headline.calibrated.get(str(headline.arm))
+    if calibrated is None:
         return []
-    calibrated = found.comparisons[headline.arm]
+    base = data.calibrated.scores[headline.reference]
     words = "as before" if calibrated.cautious_verdict == comparison.cautious_verdict else calibrated.cautious_verdict
     return [
         "Part of a difference may be thresholds between classes, which need no synthetic faces. With class biases "
-        f"fitted on other test people for both, {reference} has {100 * found.scores[reference]:.1f} %, and "
+        f"fitted on other test people for both, {headline.reference} has {100 * base:.1f} %, and "
         f"{headline.arm} differs from it by {format_difference(calibrated.main)}: {words}."
     ]
 

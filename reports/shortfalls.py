@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reports.baseline import real_only_arms
+from reports.baseline import choose_baseline
 from reports.inputs import Headline, ReportData
 from reports.judged_faces import judged_right
 from reports.preparation import data_shortfalls
@@ -31,7 +31,7 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     found += [f"Arm {name} was not run: {reason}." for name, reason in data.not_run.items()]
     found += _chance_shortfalls(data, headline)
     found += _arm_shortfalls(headline)
-    found += _threshold_shortfalls(data, headline)
+    found += _threshold_shortfalls(headline)
     found += _steps_shortfalls(data, headline)
     found += _class_shortfalls(data, headline)
     if headline.verdict == HELPED and not headline.survives:
@@ -78,12 +78,12 @@ def _arm_shortfalls(headline: Headline) -> list[str]:
     return found
 
 
-def _threshold_shortfalls(data: ReportData, headline: Headline) -> list[str]:
+def _threshold_shortfalls(headline: Headline) -> list[str]:
     """Arms that helped, and might have by their thresholds between classes alone."""
     found = []
-    for name, comparison in headline.comparisons.items():
-        calibrated = data.calibrated.comparisons.get(name) if headline.reference == data.baseline else None
-        if calibrated is None or comparison.verdict != HELPED or calibrated.cautious_verdict == HELPED:
+    for name, calibrated in headline.calibrated.items():
+        comparison = headline.comparisons.get(name)
+        if comparison is None or comparison.verdict != HELPED or calibrated.cautious_verdict == HELPED:
             continue
         words = {UNCLEAR: "makes no clear difference", HURT: "hurts"}.get(
             calibrated.verdict, calibrated.cautious_verdict
@@ -105,22 +105,19 @@ def _steps_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     }
     if not shorter:
         return []
-    rivals = [
-        name
-        for name in real_only_arms(data.inputs.arms, data.summaries)
-        if all(_steps_factor(data, name) <= _steps_factor(data, arm) for arm in shorter)
-    ]
+    least = min(_steps_factor(data, arm) for arm in shorter)
+    summaries = {name: summary for name, summary in data.summaries.items() if _steps_factor(data, name) <= least}
+    strongest = choose_baseline(data.inputs.arms, summaries, data.metric)
     words = (
         f"{headline.reference} trained for {longer:g} times the steps: part of what {', '.join(shorter)} lost may be"
     )
-    if not rivals:
+    if strongest is None:
         return [f"{words} the steps, and no arm of real faces has as few."]
-    strongest = max(rivals, key=lambda name: data.summaries[name].score(data.metric))
-    base = data.summaries[strongest].score(data.metric)
+    base = summaries[strongest.arm].score(data.metric)
     each = ", ".join(
         f"{name} {signed(100 * (data.summaries[name].score(data.metric) - base))} points" for name in shorter
     )
-    return [f"{words} the steps. From {strongest}, which has no more than they: {each}."]
+    return [f"{words} the steps. From {strongest.arm}, which has no more than they: {each}."]
 
 
 def _steps_factor(data: ReportData, arm: str) -> float:

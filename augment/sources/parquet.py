@@ -388,10 +388,9 @@ def _holds_synthetic(file: Path, schema: pa.Schema) -> bool:
 def _subject(value: Any) -> str | None:
     """A subject's name as text; None for what stands for no name. Numbers beside missing ones are floats to pandas."""
     if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        value = int(value) if value.is_integer() else value
-    return None if value is None else str(value) if str(value).strip() else None
+        value = None if math.isnan(value) else int(value) if value.is_integer() else value
+    name = "" if value is None else str(value)
+    return name if name.strip() else None
 
 
 def _split_of_file(file: Path, root: Path) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from augment.core.files import atomic_write_bytes
 from augment.core.json_files import read_json_object
-from reports.baseline import choose_baseline
+from reports.baseline import choose_baseline, compare_with_baseline
 from reports.experiments.catalogue import Experiment
 from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
@@ -18,7 +18,7 @@ from reports.experiments.recognition import Recognition, recognition_of_rows
 from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
-from reports.statistics import choose_metric, compare_with, summarize_arm
+from reports.statistics import choose_metric, summarize_arm
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,7 @@ def _arm_figures(
     rows = {name: arm for name, arm in predictions.items() if name in experiment.rows}
     differences: dict[str, Difference] = {}
     if baseline is not None and baseline.arm in predictions:
-        compared = compare_with(
-            predictions[baseline.arm],
-            {name: arm for name, arm in rows.items() if name != baseline.arm},
-            settings.bootstrap,
-            metric=metric,
-            chosen_among=baseline.chosen_among,
-        )
+        compared = compare_with_baseline(baseline, predictions, rows, settings.bootstrap, metric)
         differences = {
             name: difference_of(comparison, predictions[name], predictions[baseline.arm])
             for name, comparison in compared.items()
