@@ -24,8 +24,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "stargan_dropout": {"dropout": 0.5},
     "stargan_skip": {"skip": True},
     "stargan_skip_dropout": {"skip": True, "dropout": 0.5},
+    "stargan_dropout_in_training": {"dropout": 0.5, "dropout_when_translating": False},
+    "stargan_skip_dropout_in_training": {"skip": True, "dropout": 0.5, "dropout_when_translating": False},
 }
-SWITCHES = {"perceptual", "perceptual_after", "lambda_perceptual", "skip", "dropout", "data_sets", "cross_data_sets"}
+COMPARED = {"perceptual", "skip", "dropout", "dropout_when_translating"}
+SWITCHES = COMPARED | {"perceptual_after", "lambda_perceptual", "data_sets", "cross_data_sets"}
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def composed(*overrides: str) -> dict[str, Any]:
 
 
 def switches_of(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key in {"perceptual", "skip", "dropout"}}
+    return {key: value for key, value in settings.items() if key in COMPARED}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -60,7 +63,18 @@ def test_a_variant_is_the_scales_stargan_but_for_its_switches(scale: str) -> Non
     if scale == "gpu":  # the scale's own, which the experiment repeats
         own = composed("scale=gpu")["translators"]["stargan"]
         assert plain["training"] == own["training"]
-        assert {k: v for k, v in plain["settings"].items() if k not in SWITCHES} == own["settings"]
+        plain_settings = {key: value for key, value in plain["settings"].items() if key not in SWITCHES}
+        assert plain_settings == own["settings"] | {"image_skip": False, "lambda_rec": 10.0}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_no_variant_adds_its_input_by_another_way_than_the_published_skip(scale: str) -> None:
+    translators = composed(f"scale={scale}", "experiment=stargan_table2")["translators"]
+    for name in ("stargan", *VARIANTS):
+        settings = StarGanSettings(**translators[name]["settings"])
+        assert not settings.image_skip
+        if scale != "smoke":  # the published weights
+            assert (settings.lambda_rec, settings.lambda_perceptual) == (10, 10)
 
 
 def test_the_paper_scale_is_as_published() -> None:
