@@ -36,7 +36,7 @@ from augment.faces.licences import Terms
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource
-from augment.sources.sequences import OTHER_CASE, enumerate_names, is_archive, stray_file, unknown_layout
+from augment.sources.sequences import OTHER_CASE, enumerate_names, find_bases, is_archive, stray_file, unknown_layout
 
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")  # ids 0..7
 LEFT_OUT = {8: "left out: none", 9: "left out: uncertain", 10: "left out: no face"}
@@ -62,7 +62,8 @@ _IMAGE_FOLDERS = ("Manually_Annotated_Images", "Manually_Annotated/Manually_Anno
 _LIST_FOLDERS = ("Manually_Annotated_file_lists", "Manually_Annotated/Manually_Annotated_file_lists", ".")
 _LOOKED_FOR = (
     "Manually_Annotated_file_lists/training.csv and validation.csv (or the two beside the pictures' folder) with "
-    "Manually_Annotated_Images, and for train_set/images/0.jpg with train_set/annotations/0_exp.npy"
+    "Manually_Annotated_Images, and for train_set/images/0.jpg with train_set/annotations/0_exp.npy, here and in the "
+    "folders below"
 )
 
 
@@ -142,9 +143,14 @@ class AffectNetSource(ListedSource):
         self._left_out: Counter[str] = Counter()
         self._rows: dict[str, _Row] = {}
         self._without_landmarks = 0
+        bases = find_bases(root, lambda names: bool(names & {*_SETS, *_IMAGE_FOLDERS, "Manually_Annotated"}))
+        if len(bases) > 1:
+            why = f"holds more than one copy: {enumerate_names([self._where(path) for path in bases])}"
+            raise InputError(Problem(str(root), why, "name the folder of one of them"))
+        self._base = bases[0] if bases else root
         self._lists = {split: file for name, split in _LISTS.items() if (file := self._first(_LIST_FOLDERS, name))}
-        self._sets = {split: root / name for name, split in _SETS.items() if (root / name).is_dir()}
-        self._images = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), None)
+        self._sets = {split: self._base / name for name, split in _SETS.items() if (self._base / name).is_dir()}
+        self._images = next((self._base / name for name in _IMAGE_FOLDERS if (self._base / name).is_dir()), None)
         if self._lists and self._sets:
             why = "holds both releases, whose pictures are the same"
             raise InputError(Problem(str(root), why, "move one away, or name a folder that holds one"))
@@ -165,7 +171,7 @@ class AffectNetSource(ListedSource):
         self.published = self._published()
 
     def _first(self, folders: Sequence[str], name: str) -> Path | None:
-        return next((self.root / folder / name for folder in folders if (self.root / folder / name).is_file()), None)
+        return next((self._base / folder / name for folder in folders if (self._base / folder / name).is_file()), None)
 
     def _where(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
@@ -357,7 +363,8 @@ class AffectNetSource(ListedSource):
         height, width = face.image.shape[:2]
         row = self._rows.get(face.name)
         if row is None:
-            file = self.root / listed.path.replace("/images/", "/annotations/").replace(".jpg", "_lnd.npy")
+            picture = self.root / listed.path
+            file = picture.parent.parent / "annotations" / f"{picture.stem}_lnd.npy"
             if not self.settings.landmarks or not file.is_file():
                 return face
             points = _read_landmark_array(file, self._where(file), width, height)

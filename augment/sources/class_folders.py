@@ -39,10 +39,12 @@ class ClassFolder:
     Attributes:
         path: The folder; its name is the class.
         split: train, validation, test; None where it lies below no split folder.
+        subject: Whose folder it lies in; None where folders name no people.
     """
 
     path: Path
     split: str | None
+    subject: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,46 @@ def find_class_folders(walk: FolderWalk) -> Layout:
         raise InputError([Problem(str(base), "has no class folders", looked_for), *problems])
     _refuse_names(folders, walk)
     return Layout(tuple(folders), tuple(problems), tuple(notes))
+
+
+def find_subject_folders(walk: FolderWalk) -> Layout:
+    """Finds the class folders that lie in a folder of each person, `S01/happy`, directly or below split folders.
+
+    Args:
+        walk: Of the root.
+
+    Raises:
+        InputError: No folder holds folders; or a class is written in several ways.
+    """
+    level = walk.level(walk.root)
+    problems = _strays(level, walk)
+    places: list[tuple[str | None, Level]] = [(None, level)]
+    splits = [folder for folder in level.folders if split_of(folder)]
+    if splits:
+        places = [(split_of(folder), walk.level(folder)) for folder in splits]
+        for _, inside in places:
+            problems += _strays(inside, walk)
+        problems += [
+            Problem(walk.where(folder), "is a folder beside the split folders", "move it into one, or quarantine it")
+            for folder in level.folders
+            if folder not in splits
+        ]
+    folders = []
+    for split, inside in places:
+        for person in inside.folders:
+            own = walk.level(person)
+            problems += _strays(own, walk)
+            if not own.folders and not own.files:
+                why = "is a folder of a person without class folders"
+                problems.append(Problem(walk.where(person) + "/", why, "fill it or delete it"))
+            folders += [ClassFolder(folder, split, person.name) for folder in own.folders]
+    if not folders:
+        looked_for = "subject_folders looks for <person>/<class>/*.png and for train/<person>/<class>/*.png"
+        raise InputError(
+            [Problem(str(walk.root), "has no folders of people with class folders", looked_for), *problems]
+        )
+    _refuse_names(folders, walk)
+    return Layout(tuple(folders), tuple(problems), ())
 
 
 def _strays(level: Level, walk: FolderWalk) -> list[Problem]:
@@ -202,6 +244,7 @@ def _refuse_a_level_too_high(folders: list[Path], walk: FolderWalk) -> None:
         InputError: Says which root to use, or how to move the folders.
     """
     problems = []
+    above_classes: list[tuple[Path, Level]] = []
     for folder in folders:
         inside = walk.level(folder)
         splits = [path for path in inside.folders if split_of(path)]
@@ -215,9 +258,15 @@ def _refuse_a_level_too_high(folders: list[Path], walk: FolderWalk) -> None:
                 fix = f"splits stand above the classes: make {walk.where(folder)}/{splits[0].name} to {moved}"
                 problems.append(Problem(walk.where(folder) + "/", why, fix))
         elif not inside.files and _names_expressions(inside.folders) and not _names_expressions(folders):
-            why = f"holds folders of classes, {_names(inside.folders)}, and lies beside others"
-            fix = f"use dataset.root={folder}, or name the folders train, validation and test"
-            problems.append(Problem(walk.where(folder) + "/", why, fix))
+            above_classes.append((folder, inside))
+    if above_classes:
+        folder, inside = above_classes[0]
+        why = f"holds folders of classes, {_names(inside.folders)}, and lies beside others"
+        fix = (
+            f"use dataset.root={folder}, or name the folders train, validation and test, or, where each is a person, "
+            "set dataset.settings.subject_folders=true"
+        )
+        problems.append(Problem(walk.where(folder) + "/", why, fix))
     if problems:
         raise InputError(problems)
 

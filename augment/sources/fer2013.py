@@ -61,7 +61,7 @@ _BYTE_ORDER_MARKS = (  # UTF-32's begins as UTF-16's does
 )
 _LOOKED_FOR = (
     f"looked for {', '.join(_CSV_NAMES)}, {_PARQUET_NAME}, and train/<class>/*.jpg with test/<class>/*.jpg "
-    f"(classes: {', '.join(EMOTIONS)})"
+    f"(or Training/, PublicTest/ and PrivateTest/; classes: {', '.join(EMOTIONS)})"
 )
 
 
@@ -104,7 +104,7 @@ class Fer2013Source:
     layout: ClassVar[str] = (
         "fer2013.csv            emotion, pixels, Usage: the challenge's own\n"
         "icml_face_data.csv     or Kaggle's: the same rows, other column order\n"
-        "train/happy/*.jpg      or class folders, train/ and test/\n"
+        "train/happy/*.jpg      or class folders, train/ and test/ (or Training/, PublicTest/ and PrivateTest/)\n"
         "fer2013.parquet        or one table: image, emotion, usage"
     )
     terms: ClassVar[Terms] = Terms(
@@ -315,10 +315,15 @@ class Fer2013Source:
 
     # The class folders.
 
+    def _split_of_folder(self, name: str) -> str | None:
+        """The split of a folder that is named after one, or after a usage: PublicTest."""
+        split = self._split_of(name) or SPLIT_FOLDERS.get(name.lower())
+        return "test" if split == "validation" and self.settings.test_on == "both" else split
+
     def _folder_base(self, root: Path) -> Path:
         """The folder that holds train/ and test/: the root itself, or one folder below it."""
         for base in (root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not is_ignored(path))):
-            splits = [path for path in base.iterdir() if path.is_dir() and path.name.lower() in SPLIT_FOLDERS]
+            splits = [path for path in base.iterdir() if path.is_dir() and self._split_of_folder(path.name)]
             if any(path.name.lower() in _FOLDER_NAMES for split in splits for path in split.iterdir() if path.is_dir()):
                 return base
         problems = [Problem(str(root), "has no layout of FER2013 that this source knows", _LOOKED_FOR)]
@@ -336,7 +341,8 @@ class Fer2013Source:
                 continue
             parts = path.relative_to(self._base).parts
             where = "/".join(parts)
-            if len(parts) != 3 or parts[0].lower() not in SPLIT_FOLDERS:
+            split_of_folder = self._split_of_folder(parts[0])
+            if len(parts) != 3 or split_of_folder is None:
                 yield Problem(where, "lies outside the class folders", "move it away, or quarantine it")
                 continue
             label_name = _FOLDER_NAMES.get(parts[1].lower())
@@ -347,11 +353,7 @@ class Fer2013Source:
                 yield Problem(where, "is no picture file", "move it away, or quarantine it")
                 continue
             # The file name says the usage (Kaggle's test/ mixes both); copies that renamed the files keep the folder's.
-            split = self._split_of(path.name.split("_")[0])
-            if split is None:
-                split = SPLIT_FOLDERS[parts[0].lower()]
-                if split == "validation" and self.settings.test_on == "both":
-                    split = "test"
+            split = self._split_of(path.name.split("_")[0]) or split_of_folder
             if self._beyond_limit(split, taken):
                 continue
             image = read_picture(path, where)

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_file
 from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.sources.base import Annotation, RawFace, SourceSettings
-from augment.sources.class_folders import SPLIT_FOLDERS, find_class_folders
+from augment.sources.class_folders import SPLIT_FOLDERS, ClassFolder, find_class_folders, find_subject_folders
 from augment.sources.class_names import close_name, name_problems, natural_key, shown_name
 from augment.sources.folder_walk import FolderWalk, is_ignored
 
@@ -36,10 +36,13 @@ class FolderSettings(SourceSettings):
     Attributes:
         subject_pattern: A regular expression with a group named `subject`, searched in each file's path below its class
             folder (with `/`), such as `(?P<subject>S\\d+)_`. Without it the subjects are unknown.
+        subject_folders: Whether the class folders lie in a folder of each person, `S01/happy/1.png`, whose name is the
+            subject.
         class_names: The classes in label order; the folder names by default, sorted as people count (`2` before `10`).
     """
 
     subject_pattern: str | None = None
+    subject_folders: bool = False
     class_names: tuple[str, ...] | None = None
 
     @field_validator("subject_pattern")
@@ -63,6 +66,12 @@ class FolderSettings(SourceSettings):
         if problems:
             raise ValueError("; ".join(map(str, problems)))
         return names
+
+    @model_validator(mode="after")
+    def _people_are_named_once(self) -> FolderSettings:
+        if self.subject_folders and self.subject_pattern is not None:
+            raise ValueError("subject_pattern and subject_folders both name the people: give one of them")
+        return self
 
 
 def read_picture(path: Path, where: str) -> np.ndarray | Problem:
@@ -113,7 +122,8 @@ class FolderSource:
         "sad/deeper/2.jpg\n"
         "or below folders of splits, which are kept:\n"
         "train/happy/1.png, validation/happy/2.png, test/happy/3.png\n"
-        "or test/happy/3.png beside happy/1.png: what has no split trains"
+        "or test/happy/3.png beside happy/1.png: what has no split trains\n"
+        "or, with subject_folders, S01/happy/1.png: a folder per person"
     )
 
     def __init__(self, root: Path, settings: FolderSettings) -> None:
@@ -124,7 +134,8 @@ class FolderSource:
                 Problem(str(root), "is not a folder", "the source folder wants one folder per class in it")
             )
         self._walk = FolderWalk(root)
-        self._layout = find_class_folders(self._walk)
+        find = find_subject_folders if settings.subject_folders else find_class_folders
+        self._layout = find(self._walk)
         found = sorted({folder.path.name for folder in self._layout.folders}, key=natural_key)
         self.class_names: tuple[str, ...] = settings.class_names or tuple(found)
         self._pattern = re.compile(settings.subject_pattern) if settings.subject_pattern else None
@@ -171,9 +182,10 @@ class FolderSource:
             if name not in names:
                 yield Problem(f"class_names: {name}", "has no folder", "take it out of class_names, or add its folder")
         for folder in self._layout.folders:
-            yield from self._class_faces(folder.split, folder.path)
+            yield from self._class_faces(folder)
 
-    def _class_faces(self, split: str | None, folder: Path) -> Iterator[_Listed | Problem]:
+    def _class_faces(self, listed: ClassFolder) -> Iterator[_Listed | Problem]:
+        folder = listed.path
         place = self._walk.where(folder) + "/"
         if folder.name not in self.class_names:
             fix = f"rename it, or add it to class_names ({', '.join(self.class_names)})"
@@ -191,7 +203,7 @@ class FolderSource:
             if path.suffix.lower() not in IMAGE_EXTENSIONS:
                 yield Problem(where, "is no picture file", f"{path.suffix or 'no extension'} is not a known format")
                 continue
-            subject = None
+            subject = listed.subject
             if self._pattern is not None:
                 # Below the class folder: a class in a name would make another person of everybody in every class.
                 match = self._pattern.search(path.relative_to(folder).as_posix())
@@ -200,6 +212,6 @@ class FolderSource:
                     yield Problem(where, "names no subject", fix)
                     continue
                 subject = match.group("subject")
-            yield _Listed(path, where, folder.name, subject, split)
+            yield _Listed(path, where, folder.name, subject, listed.split)
         if not anything:
             yield Problem(place, "is a class folder without pictures", "fill it or delete it")

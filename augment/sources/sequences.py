@@ -160,7 +160,8 @@ def stray_file(where: str, name: str) -> Problem:
     """The problem of a file that should not lie where it lies."""
     where = printable(where)
     if is_archive(name):
-        return Problem(where, "is an archive or a download that has not ended", "unpack it, or download it again")
+        fix = "unpack it, or download it again; move it away if it is unpacked"
+        return Problem(where, "is an archive or a download that has not ended", fix)
     return Problem(where, "is a file that the data set does not have there", "move it away, or quarantine it")
 
 

@@ -94,6 +94,14 @@ def test_fer2013_folders(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("test_on", "public"), [("private", "validation"), ("both", "test")])
+def test_fer2013_folders_may_be_named_after_the_usages(tmp_path: Path, test_on: str, public: str) -> None:
+    for seed, name in enumerate(["Training/happy/1.png", "PublicTest/sad/1.png", "PrivateTest/fear/1.png"]):
+        write_picture(tmp_path / name, seed, 48)
+    found = {face.name: face.split for face in faces_of(open_source("fer2013", tmp_path, test_on=test_on))}
+    assert found == {"Training/happy/1.png": "train", "PublicTest/sad/1.png": public, "PrivateTest/fear/1.png": "test"}
+
+
 def test_folder_with_classes_only(tmp_path: Path) -> None:
     for seed, name in enumerate(["happy/S1_a.PNG", "happy/deep/S2_b.png", "sad/S1_a.png"]):
         write_picture(tmp_path / name, seed)

@@ -17,7 +17,7 @@ from augment.core.errors import InputError, Problem
 from augment.faces.splits import FoldSettings, assign_folds
 from augment.faces.table import read_faces
 from augment.prepare.prepare import prepare_faces
-from augment.sources import open_source
+from augment.sources import RawFace, open_source
 from augment.sources.affectnet import COLUMNS, EXPRESSIONS, AffectNetSource
 
 LISTS = "Manually_Annotated_file_lists"
@@ -119,6 +119,19 @@ def test_published_counts_by_release(copy: Path, copy_2021: Path) -> None:
 def test_limit(copy: Path, copy_2021: Path) -> None:
     for root in (copy, copy_2021):
         assert Counter(face.split for face in opened(root, limit=3).listed_faces()) == {"train": 3, "test": 3}
+
+
+def test_a_copy_in_a_folder_of_the_archives_name_is_found(copy: Path, copy_2021: Path, tmp_path: Path) -> None:
+    for number, whole in enumerate((copy, copy_2021)):
+        shutil.copytree(whole, tmp_path / str(number) / "archive" / "images")
+        below, itself = opened(tmp_path / str(number)), opened(whole)
+        for one, other in zip(below.faces(), itself.faces(), strict=True):
+            assert isinstance(one, RawFace) and isinstance(other, RawFace)
+            assert (one.name, one.label_name, one.split) == (other.name, other.label_name, other.split)
+            assert np.array_equal(one.image, other.image) and np.array_equal(one.landmarks, other.landmarks)
+    shutil.copytree(copy, tmp_path / "0" / "again" / "images")
+    with pytest.raises(InputError, match=r"holds more than one copy: again/images, archive/images"):
+        opened(tmp_path / "0")
 
 
 def test_landmarks_move_with_the_box(copy: Path) -> None:

@@ -207,6 +207,56 @@ def test_class_folders_beside_a_test_folder_are_read(tmp_path: Path) -> None:
     assert [problem.where for problem in problems] == ["notes"]
 
 
+# Folders of people above the classes.
+
+
+def test_folders_of_people_above_the_classes_name_the_people(tmp_path: Path) -> None:
+    write(tmp_path, "S1/happy/1.png", "S1/sad/deeper/1.png", "S2/happy/1.png")
+    with pytest.raises(
+        InputError,
+        match=r"S1/: holds folders of classes, happy, sad.* is a person, set dataset\.settings\.subject_folders=true",
+    ):
+        open_source("folder", tmp_path)
+    source = open_source("folder", tmp_path, subject_folders=True)
+    faces, problems = read(source)
+    assert not problems and source.class_names == ("happy", "sad")
+    assert [(face.name, face.label_name, face.subject, face.split) for face in faces] == [
+        ("S1/happy/1.png", "happy", "S1", None),
+        ("S1/sad/deeper/1.png", "sad", "S1", None),
+        ("S2/happy/1.png", "happy", "S2", None),
+    ]
+
+
+def test_people_may_stand_below_the_splits(tmp_path: Path) -> None:
+    write(tmp_path, "train/S1/frown/1.png", "train/S2/grin/1.png", "Test/S3/frown/1.png", "notes/S4/frown/1.png")
+    faces, problems = read(open_source("folder", tmp_path, subject_folders=True))
+    assert {(face.split, face.subject, face.label_name) for face in faces} == {
+        ("train", "S1", "frown"),
+        ("train", "S2", "grin"),
+        ("test", "S3", "frown"),
+    }
+    assert [problem.where for problem in problems] == ["notes"]
+
+
+def test_what_lies_beside_the_folders_of_people_is_a_problem(tmp_path: Path) -> None:
+    write(tmp_path, "S1/happy/1.png", "S1/2.png", "3.png")
+    (tmp_path / "S2").mkdir()
+    (tmp_path / "S3" / "sad").mkdir(parents=True)
+    _, problems = read(open_source("folder", tmp_path, subject_folders=True))
+    assert {problem.where for problem in problems} == {"S1/2.png", "3.png", "S2/", "S3/sad/"}
+    write(tmp_path, "S2/Happy/1.png")
+    with pytest.raises(InputError, match=r"S2/Happy/, S1/happy/: are one class by their names"):
+        open_source("folder", tmp_path, subject_folders=True)
+
+
+def test_class_folders_hold_no_folders_of_people_unless_they_do(tmp_path: Path) -> None:
+    write(tmp_path, "happy/1.png", "sad/1.png")
+    with pytest.raises(InputError, match="has no folders of people with class folders"):
+        open_source("folder", tmp_path, subject_folders=True)
+    with pytest.raises(InputError, match="subject_pattern and subject_folders both name the people"):
+        open_source("folder", tmp_path, subject_folders=True, subject_pattern=r"(?P<subject>s\d+)")
+
+
 # What lies in them.
 
 

@@ -108,7 +108,7 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
     file_at("jaffe/KA.SU1.36.tiff", b"")(tmp_path)
     file_at("jaffe.zip", b"PK")(tmp_path)
     assert {problem.where: problem.fix for problem in problems_of("jaffe", tmp_path)} == {
-        "jaffe.zip": "unpack it, or download it again",
+        "jaffe.zip": "unpack it, or download it again; move it away if it is unpacked",
         "jaffe/KA.AN1..39.tiff": "its number is that of KA.AN1.39.tiff: rename it",
         "jaffe/KA.SU1.36.tiff": "download it again",
         "jaffe/ym.ha1.52.tiff": "rename it to YM.HA1.52.tiff",
