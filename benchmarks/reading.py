@@ -33,6 +33,7 @@ def write_exports(faces: FaceTensors, folder: Path) -> None:
             "image": {"bytes": encode_png(image.permute(1, 2, 0).numpy()), "path": None},
             "label": int(label),
             "label_name": names[int(label)],
+            "split": "train",
             "face_id": face_id,
             "source": "rig",
             "synthetic": False,
@@ -42,10 +43,11 @@ def write_exports(faces: FaceTensors, folder: Path) -> None:
     files = form_of("parquet", names).write(folder / "parquet", "train", rows, len(rows))
     form_of("imagefolder", names).write(folder / "imagefolder", "train", rows, len(rows))
     about: dict[str, Any] = {
-        "schema_version": "1",
+        "schema_version": "2",
         "format": "parquet",
         "class_names": names,
         "files": {"train": files},
+        "provenance": {"data_sha256": "", "fold": 0},
     }
     about |= {"size": faces.size, "channels": faces.channels}
     (folder / "parquet" / "dataset.json").write_text(json.dumps(about), encoding="utf-8")

@@ -17,7 +17,8 @@ from reports.tables import markdown_table
 SHEET = "contact-sheet.png"
 _PATHS = {"parquet": "data/{}-*.parquet", "imagefolder": "{}/**", "webdataset": "data/{}-*.tar"}
 _READ = {
-    "parquet": "`datasets.load_dataset` reads this folder; pandas, pyarrow, Polars and DuckDB read its folder `data`.",
+    "parquet": "`datasets.load_dataset` reads this folder; pandas, pyarrow, Polars and DuckDB read its "
+    "folder `data`, all splits at once: take one by the column `split`.",
     "imagefolder": "`torchvision.datasets.ImageFolder` reads the folder of a split, Hugging Face's `datasets` all.",
     "webdataset": "WebDataset reads the archives in `data`, and Hugging Face's `datasets` the folder.",
 }

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augment.faces.table import IMAGE
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"  # since 2 rows have their split
 
 
 class Column(BaseModel):
@@ -38,6 +38,12 @@ COLUMNS: tuple[Column, ...] = tuple(
         ("image", "image", False, "the picture, a PNG: a struct of `bytes` and `path` in Parquet, a file elsewhere"),
         ("label", "int64", False, "the class, an index into `class_names`"),
         ("label_name", "string", False, "the class by name"),
+        (
+            "split",
+            "string",
+            False,
+            "train, validation or test: of the run's fold, which keeps people apart; synthetic faces are in train",
+        ),
         ("face_id", "string", False, "a name that no other face has"),
         ("subject", "string", True, "the person; of a synthetic face the person of its source face"),
         ("source", "string", False, "the kind of data set that a real face is of; `synthetic` for the others"),

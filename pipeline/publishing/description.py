@@ -71,7 +71,7 @@ class Provenance(_Part):
 class Description(_Part):
     """An exported folder of faces."""
 
-    schema_version: Literal["1"] = "1"
+    schema_version: Literal["2"] = "2"
     title: str
     format: Format
     class_names: tuple[str, ...] = Field(min_length=1, description="by label")

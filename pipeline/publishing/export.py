@@ -129,7 +129,7 @@ def export_faces(root: Path, destination: Path, settings: ExportSettings) -> Des
         shape: set[tuple[int, int]] = set()
         for split, found in parts.items():
             count = sum(map(len, found))
-            rows = _watched(stream_rows(found), sheet, shape, split, count)
+            rows = _watched(stream_rows(found, split), sheet, shape, split, count)
             files[split] = tuple(form.write(folder, split, rows, count))
         if len(shape) != 1:
             raise InputError(Problem(str(artifacts.faces), "pictures differ in size", "run `s2l prepare` again"))

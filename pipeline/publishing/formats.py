@@ -66,8 +66,8 @@ class ParquetForm:
 class ImageFolderForm:
     """`<split>/<class>/<number>.png`, and `<split>/metadata.parquet` with all other columns.
 
-    torchvision's `ImageFolder` reads a split, and so does Hugging Face's `imagefolder`. A class is a folder, so its
-    name must be one that every file system has.
+    torchvision's `ImageFolder` reads a split, and so does Hugging Face's `imagefolder`. A class is a folder in every
+    split, so its name must be one that every file system has.
     """
 
     METADATA = "metadata.parquet"  # typed, so that a column of nulls is the same column in every split
@@ -88,17 +88,18 @@ class ImageFolderForm:
             problems.append(Problem("classes", why, "export as parquet or webdataset, or rename a class"))
         if problems:
             raise InputError(problems)
+        self.class_names = class_names
         self.schema = export_schema(class_names, pictures=False)
 
     def write(self, folder: Path, split: str, rows: Iterable[Mapping[str, Any]], count: int) -> list[str]:
         """See `Form`."""
-        (folder / split).mkdir(parents=True)
+        for name in self.class_names:
+            # Of a class without a face too: torchvision numbers the folders that a split has.
+            (folder / split / name).mkdir(parents=True)
         found = []
         for number, row in enumerate(rows):
             place = f"{row['label_name']}/{number:07d}.png"
-            path = folder / split / place
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(row["image"]["bytes"])
+            (folder / split / place).write_bytes(row["image"]["bytes"])
             found.append({"file_name": place, **{name: row[name] for name in DATA_NAMES}})
         table = pa.Table.from_pylist(found, schema=self.schema)
         pq.write_table(table, folder / split / self.METADATA, compression="zstd")

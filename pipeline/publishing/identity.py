@@ -34,7 +34,7 @@ def write_identities(
         embedding: As `reports.identity.find_embedding` knows it.
         weights: As there.
         fold: Which fold.
-        most: The first so many faces, which mix the classes evenly.
+        most: The first so many faces that selection kept, which mix the classes evenly.
 
     Returns:
         The report.
@@ -67,15 +67,18 @@ def write_identities(
 
 
 def _synthetic(folder: Path, size: int, channels: int, most: int) -> SyntheticFaces:
-    columns = ["face_id", "image", "label", "label_name", "source_id"]
+    columns = ["face_id", "image", "label", "label_name", "source_id", "kept"]
     parts: list[pa.RecordBatch] = []
     left = most
     for batch in iterate_faces(folder, columns=columns, batch_size=500):
-        parts.append(batch.slice(0, left))
+        parts.append(batch.filter(batch.column("kept")).slice(0, left))
         left -= len(parts[-1])
         if left <= 0:
             break
     table = pa.Table.from_batches(parts)
+    if not len(table):
+        fix = "look at the report, or lower selection.min_confidence"
+        raise InputError(Problem(str(folder), "selection kept none of these faces", fix))
     return SyntheticFaces(
         images=face_tensors(table, size=size, channels=channels).images,
         face_ids=tuple(table.column("face_id").to_pylist()),

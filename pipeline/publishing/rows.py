@@ -97,12 +97,16 @@ def _in_order(counts: Mapping[str, int], class_names: Sequence[str]) -> dict[str
     return {name: counts[name] for name in class_names if counts.get(name)}
 
 
-def stream_rows(parts: Sequence[Part]) -> Iterator[dict[str, Any]]:
+def stream_rows(parts: Sequence[Part], split: str) -> Iterator[dict[str, Any]]:
     """The rows of several parts, evenly mixed, each in its table's own order; synthetic pictures are marked.
 
     Memory is bounded: a few hundred rows of each part.
+
+    Args:
+        parts: Of one split.
+        split: That split, of the fold; the tables' own column is the source's, which folds may differ from.
     """
-    streams = [_spread(_rows_of(part), number, len(part)) for number, part in enumerate(parts)]
+    streams = [_spread(_rows_of(part, split), number, len(part)) for number, part in enumerate(parts)]
     for _, _, row in heapq.merge(*streams, key=lambda item: item[:2]):
         yield row
 
@@ -113,7 +117,7 @@ def _spread(rows: Iterator[dict[str, Any]], number: int, count: int) -> Iterator
         yield (position + 0.5) / count, number, row
 
 
-def _rows_of(part: Part) -> Iterator[dict[str, Any]]:
+def _rows_of(part: Part, split: str) -> Iterator[dict[str, Any]]:
     start = 0
     columns = list(NAMES)
     for batch in iterate_faces(part.table, columns=columns, batch_size=_BATCH_ROWS):
@@ -125,4 +129,4 @@ def _rows_of(part: Part) -> Iterator[dict[str, Any]]:
             picture = row["image"]["bytes"]
             if part.translator is not None:
                 picture = marked_png(picture, row)
-            yield {**row, "image": {"bytes": picture, "path": None}}
+            yield {**row, "split": split, "image": {"bytes": picture, "path": None}}

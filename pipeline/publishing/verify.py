@@ -106,6 +106,8 @@ def verify_faces(folder: Path) -> Description:
                     problems.report(where, f"is of {row['label_name']}, and its picture is {row['image']['path']}")
                 read.add(f"{split}/{row['image']['path']}")
             found[row["translator"] if row["synthetic"] else REAL, row["label_name"]] += 1
+            if row["split"] != split:
+                problems.report(where, f"says that it is of the split {row['split'][:60]!r}")
             if row["synthetic"] and split != "train":
                 problems.report(where, "is synthetic, and in a split that is to test with")
             if leak_matters:

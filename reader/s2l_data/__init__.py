@@ -1,5 +1,5 @@
 """Reads the faces that `s2l export` writes as Parquet, in projects that know nothing of the tool."""
 
-from s2l_data.faces import Faces, FacesError
+from s2l_data.faces import Faces, FacesError, split_names
 
-__all__ = ["Faces", "FacesError"]
+__all__ = ["Faces", "FacesError", "split_names"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.faces.images import decode_image, encode_png
 from augment.faces.licences import Licence, LicenceLine, card_values
+from augment.faces.shards import CardFacts, write_faces
+from augment.faces.splits import read_folds
+from augment.faces.table import read_faces
 from pipeline.cli import main
 from pipeline.core.workspace import Artifacts
 from pipeline.publishing import formats
 from pipeline.publishing.card import card_text
-from pipeline.publishing.columns import COLUMNS, NAMES
+from pipeline.publishing.columns import COLUMNS, DATA_NAMES, NAMES
 from pipeline.publishing.description import Description, SplitCounts, read_description
 from pipeline.publishing.export import ExportSettings, export_faces
 from pipeline.publishing.formats import form_of
@@ -144,8 +148,8 @@ def test_files_are_cut_where_they_are_full(run: Path, tmp_path: Path, monkeypatc
 
 def test_only_real_faces(run: Path, tmp_path: Path) -> None:
     part = Part(run / "artifacts" / "faces", np.ones(45, bool), {"sad": 45})
-    assert sum(1 for _ in stream_rows([part])) == 45
-    assert {row["synthetic"] for row in stream_rows([part])} == {False}
+    assert sum(1 for _ in stream_rows([part], "train")) == 45
+    assert {row["synthetic"] for row in stream_rows([part], "train")} == {False}
 
 
 # The mark
@@ -315,6 +319,29 @@ def test_torchvision_reads_the_folders(run: Path, tmp_path: Path) -> None:
     export_faces(run, tmp_path / "out", ExportSettings(format="imagefolder"))
     faces = ImageFolder(str(tmp_path / "out" / "train"))
     assert tuple(faces.classes) == CLASSES and len(faces) == 2 * 3 * KEPT
+
+
+def test_a_class_without_a_face_has_a_folder_in_every_split(tmp_path: Path) -> None:
+    """Without it, torchvision would number the others by one less in that split, and nothing would show it."""
+    rows = [{**dict.fromkeys(DATA_NAMES), "label": 1, "label_name": CLASSES[1], "image": {"bytes": b"", "path": None}}]
+    form_of("imagefolder", CLASSES).write(tmp_path, "test", rows, 1)
+    assert sorted(path.name for path in (tmp_path / "test").iterdir() if path.is_dir()) == sorted(CLASSES)
+
+
+def test_a_row_says_its_split_which_is_the_folds(tmp_path: Path) -> None:
+    run = write_workspace(tmp_path / "run")
+    artifacts = Artifacts(run)
+    rows = read_faces(artifacts.faces).to_pylist()
+    card = CardFacts("Made faces", "Noise.", "cc0-1.0")
+    # The source's own split, which the folds don't follow.
+    write_faces([row | {"split": "train"} for row in rows], artifacts.faces, CLASSES, card=card)
+    made = export_faces(run, tmp_path / "out", ExportSettings(with_real=True))
+    folds = read_folds(artifacts.folds)
+    splits = dict(zip(folds.column("face_id").to_pylist(), folds.column("split").to_pylist(), strict=True))
+    table = pq.read_table(tmp_path / "out" / "data")  # all files at once, as pandas would
+    for row in table.select(["face_id", "split", "synthetic"]).to_pylist():
+        assert row["split"] == ("train" if row["synthetic"] else splits[row["face_id"]])
+    assert Counter(table.column("split").to_pylist()) == {name: counts.rows for name, counts in made.splits.items()}
 
 
 # The page, and the commands

@@ -162,6 +162,8 @@ def _set(name: str, value: Any, *, synthetic: bool = True) -> Callable[[Rows], N
         (_set("label", 2), r"label 2 is not|are described"),
         (_set("label", 9), "label 9 is not"),
         (_set("label_name", None), "label_name is null"),
+        (_set("split", "test"), "says that it is of the split 'test'"),
+        (_set("split", "train ", synthetic=False), "says that it is of the split 'train '"),
         (_set("translator", "nobody"), "is not described"),
         (_set("source_id", None), "lacks source_id"),
         (_set("source", "bogus"), "is synthetic, and of the source 'bogus'"),
@@ -253,7 +255,7 @@ def _lead_out(folder: Path) -> None:
         (_swap_card, "does not name the files of each split"),
         (_change_terms, "does not name the terms"),
         (lambda folder: (folder / "README.md").unlink(), "does not name the files of each split"),
-        (lambda folder: (folder / "dataset.schema.json").write_text("{}"), "is not the schema of version 1"),
+        (lambda folder: (folder / "dataset.schema.json").write_text("{}"), "is not the schema of version 2"),
         (lambda folder: os.mkfifo(folder / "pipe"), "is neither a folder nor a file"),
         (lambda folder: (folder / "link").symlink_to("/etc"), "is neither a folder nor a file"),
         (lambda folder: (folder / "link").symlink_to("nowhere"), "is neither a folder nor a file"),
@@ -319,7 +321,7 @@ def test_twenty_problems_are_listed_and_the_others_counted(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema_version": "2"}, "this tool reads '1'"),
+        ({"schema_version": "1"}, "this tool reads '2'"),
         ({"size": 0}, "size"),
         ({"format": "zip"}, "format"),
         ({"unheard": 1}, "unheard"),

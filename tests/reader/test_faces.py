@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from made_up_faces import PER_CLASS, write_workspace
-from s2l_data import Faces, FacesError
+from s2l_data import Faces, FacesError, split_names
 from small_faces import CLASSES
 
 from augment.faces.images import decode_image, encode_png
@@ -111,16 +111,90 @@ def test_two_sets_together(folder: Path, train: Faces, tmp_path: Path) -> None:
     assert len(both) == 42 + len(test) and ids(both)[42:] == ids(test)
     assert np.array_equal(both[42][0], test[0][0]) and both.row(42) == test.row(0)
     assert np.array_equal(both.labels[42:], test.labels)
-    assert (
-        len(both.where(synthetic=False)) == len(test)
-        and len((both + train).shard(1, 2)) == (42 + len(test) + len(train)) // 2
-    )
+    assert len(both.where(synthetic=False)) == len(test)
+    real = train.where(synthetic=False)
+    assert len((both + real).shard(1, 2)) == (42 + len(test) + len(real)) // 2
+    with pytest.raises(FacesError, match=r"42 faces are in both, such as lssl-f0-angry-000000"):
+        both + train  # which `where(synthetic=True)` is of
+    with pytest.raises(TypeError):
+        _ = train + 1  # type: ignore[operator]
     shutil.copytree(folder, tmp_path / "other")
     about = json.loads((tmp_path / "other" / "dataset.json").read_text())
     for change in ({"class_names": ["a", "b", "c"]}, {"size": 32}):
         (tmp_path / "other" / "dataset.json").write_text(json.dumps(about | change))
         with pytest.raises(FacesError, match="differ"):
             train + Faces(tmp_path / "other")
+
+
+def test_two_folds_of_one_data_set_do_not_add_up(folder: Path, train: Faces, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "other")
+    path = tmp_path / "other" / "dataset.json"
+    about = json.loads(path.read_text())
+    about["provenance"]["fold"] = 1
+    path.write_text(json.dumps(about))
+    with pytest.raises(FacesError, match="fold 0 and fold 1 of one data set"):
+        train.where(synthetic=True) + Faces(tmp_path / "other").where(synthetic=False)
+    about["provenance"]["data_sha256"] = "0" * 64  # of other faces: their names are their own
+    path.write_text(json.dumps(about))
+    assert len(train + Faces(tmp_path / "other")) == 2 * len(train)
+
+
+def test_shards_have_every_class_and_translator(train: Faces) -> None:
+    """Classes take turns in an export, and so do translators: every second or third face would be of one."""
+    made = train.where(synthetic=True)
+    for of in (2, 3):
+        for number in range(of):
+            part = made.shard(number, of)
+            assert set(part.labels) == {0, 1, 2} and set(part.column("translator")) == {"lssl", "warp"}
+            assert ids(part) == [face_id for face_id in ids(made) if face_id in set(ids(part))]
+
+
+def test_several_places_give_their_faces(train: Faces) -> None:
+    names = ids(train)
+    assert ids(train[2:9:3]) == names[2:9:3] and ids(train[-2:]) == names[-2:] and len(train[5:5]) == 0
+    assert ids(train[[4, 0, -1]]) == [names[4], names[0], names[-1]] and len(train[[]]) == 0
+    assert ids(train[np.array([1, 3])]) == [names[1], names[3]]  # type: ignore[call-overload]
+    assert ids(train[train.labels == 1]) == [names[place] for place in np.flatnonzero(train.labels == 1)]  # type: ignore[call-overload]
+    assert train[np.int64(2)][1] == train[2][1]
+    for wrong in ([len(names)], [0.5], np.array([True])):
+        with pytest.raises(IndexError, match="no places among"):
+            train[wrong]  # type: ignore[call-overload]
+    with pytest.raises(FacesError, match="a face's place is a whole number"):
+        train[None]  # type: ignore[call-overload]
+
+
+def test_weights_draw_classes_and_kinds_alike(train: Faces) -> None:
+    some = train.where(synthetic=False) + train.where(translators=["warp"], classes=["angry", "sad"])
+    labels, made = some.labels, some.column("synthetic").astype(bool)
+    even = some.weights()
+    assert [even[labels == label].sum() for label in range(3)] == pytest.approx([1 / 3] * 3)
+    assert np.ptp(even[labels == 1]) == 0
+    mixed = some.weights(share=0.25)
+    assert mixed[made].sum() == pytest.approx(0.25) and mixed.sum() == pytest.approx(1)
+    assert [mixed[made & (labels == label)].sum() for label in range(3)] == pytest.approx([0.125, 0, 0.125])
+    assert [mixed[~made & (labels == label)].sum() for label in range(3)] == pytest.approx([0.25] * 3)
+    for part, missing in ((some.where(synthetic=True), "real"), (some.where(synthetic=False), "synthetic")):
+        with pytest.raises(FacesError, match=f"no {missing} faces"):
+            part.weights(share=0.5)
+    with pytest.raises(FacesError, match="is none"):
+        some.weights(share=1.0)
+
+
+def test_splits_and_columns(folder: Path, train: Faces) -> None:
+    assert split_names(folder) == ("train", "validation", "test")
+    for split in split_names(folder):
+        assert set(Faces(folder, split).column("split")) == {split}
+    seeds = train.column("seed")
+    assert set(seeds[train.column("synthetic").astype(bool)]) == {0} and None in seeds  # whole, beside nulls
+
+
+def test_whole_numbers_of_any_kind(train: Faces) -> None:
+    assert ids(train.shard(np.int64(0), np.int32(2))) == ids(train.shard(0, 2))  # type: ignore[arg-type]
+    assert len(next(train.batches(np.int64(4)))[1]) == 4  # type: ignore[arg-type]
+    assert ids(train.where(least_confidence=np.float32(0.6))) == ids(train.where(least_confidence=0.6))  # type: ignore[arg-type]
+    assert ids(train.where(classes=(name for name in ["sad"]))) == ids(train.where(classes=["sad"]))
+    with pytest.raises(FacesError, match="a seed is 0 or more"):
+        next(train.batches(4, shuffle=True, seed=-1))
 
 
 def test_workers_get_it_whole_by_pickle(train: Faces) -> None:
@@ -147,7 +221,10 @@ def test_what_can_not_be_is_refused(folder: Path, tmp_path: Path, train: Faces) 
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     about = json.loads((copy / "dataset.json").read_text())
-    for change, said in (({"schema_version": "2"}, "update it"), ({"format": "webdataset"}, "reads Parquet")):
+    for change, said in (
+        ({"schema_version": "1"}, "this reader knows 2: update it, or export the faces again"),
+        ({"format": "webdataset"}, "reads Parquet"),
+    ):
         (copy / "dataset.json").write_text(json.dumps(about | change))
         with pytest.raises(FacesError, match=said):
             Faces(copy)

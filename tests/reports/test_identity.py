@@ -7,17 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_faces import write_workspace
+from made_up_faces import PER_CLASS, write_workspace
 from safetensors.torch import save_file
 from small_faces import noise
 
 from augment.core.errors import InputError
+from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors
 from pipeline.core.workspace import Artifacts
 from pipeline.publishing.identity import write_identities
 from reports.identity import SyntheticFaces, embed_pixels, find_embedding, identity_report
 
 PEOPLE, EACH = 6, 5
+KEPT = PER_CLASS - 1
 
 
 def faces(images: torch.Tensor, subjects: list[str | None]) -> FaceTensors:
@@ -148,5 +150,9 @@ def test_a_run_gets_a_table_and_a_report(tmp_path: Path) -> None:
     report = write_identities(run, "warp", out, embedding="pixels", weights=None, fold=0, most=10)
     assert report.faces == 10 and {path.name for path in out.iterdir()} == {".s2l", "identity.csv", "identity.json"}
     assert len((out / "identity.csv").read_text().splitlines()) == 11
+    assert write_identities(run, "warp", out, embedding="pixels", weights=None, fold=0, most=100).faces == 3 * KEPT
+    kept = {row["face_id"] for row in read_faces(Artifacts(run).selected("warp") / "fold-0").to_pylist() if row["kept"]}
+    names = {line.split(",")[0] for line in (out / "identity.csv").read_text().splitlines()[1:]}
+    assert names == kept  # what selection rejected is in no export and no arm
     with pytest.raises(InputError, match="is no translator of"):
         write_identities(run, "stargan", out, embedding="pixels", weights=None, fold=0, most=10)
