@@ -14,6 +14,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from pipeline.core.groups import GROUPS
 from pipeline.core.project import is_project, where_to_run
+from pipeline.running_stages import refuse_while_stages_run
 
 READ_WHOLE = ("arms", "scores", "selected", "translators")  # below artifacts/
 HEADER = "# Written by `s2l profile {overrides}`; conf/ and the settings classes say what each key means.\n"
@@ -52,7 +53,11 @@ def write_parameters(root: Path, text: str) -> None:
     Args:
         root: The workspace.
         text: What `compose_profile` gave.
+
+    Raises:
+        InputError: A stage runs, which would be filed under these parameters.
     """
+    refuse_while_stages_run(Path(root))
     atomic_write_text(Path(root) / "params.yaml", text)
     for name in READ_WHOLE:  # DVC asks that what a stage depends on is there
         (Path(root) / "artifacts" / name).mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,8 @@ class ReportSettings(BaseModel):
     title: str = Field(default="Do the synthetic faces help?", description="The page's heading.")
     baseline_arm: str | None = Field(
         default=None,
-        description="The arm that all differences are from; null: the strongest arm without synthetic faces. The main "
+        description="The arm that all differences are from; null: the strongest that sees pictures (one that is given "
+        "landmarks is shown, and not compared with) and no synthetic face. The main "
         "result on the page is always against the strongest one.",
     )
     metric: Literal["auto", "accuracy", "balanced_accuracy"] = Field(

@@ -96,10 +96,11 @@ def plan(overrides: tuple[str, ...], workspace: str, parallel: int | None, gpus:
 @flow.command(cls=Command)
 @_overrides
 @click.option("--cron", required=True, help='When, as cron writes it: "0 3 * * *".')
+@click.option("--timezone", default="UTC", show_default=True, help="In which --cron is meant: Europe/Berlin.")
 @click.option("--name", default="nightly", show_default=True, help="Of the deployment.")
 @click.option("--workspace", default=".", show_default=True, help="A clone of the project.")
 @click.option("--on-worse", type=click.Choice(["report", "fail"]), default="report", show_default=True)
-def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> None:
+def serve(overrides: tuple[str, ...], cron: str, timezone: str, name: str, **options: Any) -> None:
     """Run the flow on a schedule until this process ends; needs a Prefect server (`prefect server start`)."""
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
@@ -107,16 +108,22 @@ def serve(overrides: tuple[str, ...], cron: str, name: str, **options: Any) -> N
     from pipeline.flow.flow import check_workspace
     from pipeline.flow.server import check_server
     from pipeline.flow.serving import serve as start
+    from pipeline.profile import compose_profile
 
     try:
-        CronSchedule(cron=cron)
+        CronSchedule(cron=cron, timezone=timezone)
     except ValidationError as error:
         why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        if error.errors()[0]["loc"] == ("timezone",):
+            fix = "write a name such as Europe/Berlin, or UTC"
+            raise click.BadParameter(f"{timezone!r}: {why}; {fix}", param_hint="--timezone") from error
         raise click.BadParameter(
             f'{cron!r}: {why}; write five fields, such as "0 3 * * *"', param_hint="--cron"
         ) from error
     with refusals_as_errors():
         check_workspace(Path(options["workspace"]))
         check_server(needed=True)
+        if overrides:  # a word that is wrong is refused now, and not at night
+            compose_profile(Path(options["workspace"]).resolve(), overrides)
     parameters = {"overrides": list(overrides), **options}
-    start(name=name, cron=cron, parameters=parameters)
+    start(name=name, cron=cron, timezone=timezone, parameters=parameters)

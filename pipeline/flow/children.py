@@ -120,6 +120,9 @@ class Children:
         environment = {key: value for key, value in os.environ.items() if key != "DVC_STAGE"}
         if shutil.which("s2l") is None:  # which DVC calls; it lies beside an interpreter that was not activated
             environment["PATH"] = environment.get("PATH", "") + os.pathsep + str(Path(sys.executable).parent)
+        # `s2l` is this environment's, and the code that DVC hashes the workspace's, which is to be what runs.
+        ahead = (str(self._root.resolve()), environment.get("PYTHONPATH"))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, ahead))
         with self._lock:
             if self._stopped:
                 raise StageFailedError("stopped before it began", transient=False)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
@@ -23,6 +23,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
 
 from augment.core.errors import InputError, Problem
 from augment.core.processes import processors
@@ -35,6 +36,7 @@ from pipeline.flow.engines import Engine, OneMachine, Run
 from pipeline.flow.graph import PREPARE, Stage, read_changes
 from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
 from pipeline.flow.held_workspace import held_workspace
+from pipeline.flow.last_result import keep_result, last_arms
 from pipeline.flow.lost_runs import report_lost_run, write_holder
 from pipeline.flow.lost_server import Server, end_soon
 from pipeline.flow.records import forget_old_records, read_records, stage_table
@@ -88,8 +90,8 @@ def run_stage(name: str, run: Run) -> Outcome:
 def synthesize_to_learn(
     workspace: str = ".",
     overrides: list[str] | None = None,
-    parallel: int | None = None,
-    gpus: int | None = None,
+    parallel: Annotated[int, Field(ge=1)] | None = None,
+    gpus: Annotated[int, Field(ge=1)] | None = None,
     on_worse: Literal["report", "fail"] = "report",
     engine: Literal["local", "dask"] = "local",
     address: str | None = None,
@@ -132,7 +134,7 @@ def synthesize_to_learn(
         if remove_broken_list(root):
             logger.warning("DVC's list of files in use (.dvc/tmp/rwlock) could not be read, and was removed")
         graph, stale = read_changes(root)
-        before, data_before = read_metrics(root), read_data_summary(Artifacts(root).faces)
+        data_before = read_data_summary(Artifacts(root).faces)
 
         def show_data() -> None:
             data = read_data_summary(Artifacts(root).faces)
@@ -163,8 +165,9 @@ def synthesize_to_learn(
             why = f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there"
             raise FlowFailedError(why, outcomes)
         metrics, synthetic = read_metrics(root), synthetic_arms(root)
-        server.show(partial(publish_report, root, metrics, synthetic), patient=True)
-        worse = worse_than_before(before.get("arms", {}), metrics.get("arms", {}), synthetic)
+        server.show(partial(publish_report, root, metrics, synthetic, pictures=bool(stale)), patient=True)
+        worse = worse_than_before(last_arms(root, metrics), metrics.get("arms", {}), synthetic)
+        keep_result(root, metrics)
         if worse is not None:
             if on_worse == "fail":
                 raise FlowFailedError(worse, outcomes)

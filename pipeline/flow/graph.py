@@ -91,8 +91,11 @@ def changed_stages(repository: Repo) -> set[str]:
 def graph_of(repository: Repo) -> dict[str, Stage]:
     """The stages of an open repository of DVC, each after those that it reads from."""
     import networkx
+    from dvc.stage import PipelineStage
 
-    graph = repository.index.graph  # edges lead from a stage to what it reads
+    # Edges lead from a stage to what it reads. A .dvc file (`dvc add`) is a stage of another kind, without a name.
+    whole = repository.index.graph
+    graph = whole.subgraph(stage for stage in whole if isinstance(stage, PipelineStage))
     order = list(networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.name))
     return {
         stage.name: Stage(

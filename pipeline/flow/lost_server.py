@@ -15,6 +15,7 @@ Result = TypeVar("Result")
 # Prefect itself tries for one to three minutes to report the final state. After it, it would try again for every single
 # event that it could not send (a handful for each stage) while the worker waits.
 _LAST_WORDS = 180.0
+_OUR_FAULT = (400, 422)
 
 
 class Server:
@@ -42,10 +43,11 @@ class Server:
                 Not while stages wait.
 
         Returns:
-            What `publish` returned; None where the server is lost.
+            What `publish` returned; None where the server is lost, or does not take it: what is shown was deleted
+            there, a token is no longer good, or it limits how often it is called.
 
         Raises:
-            httpx.HTTPStatusError: The server refused what it was sent.
+            httpx.HTTPStatusError: The server says that what it was sent is wrong, which is a fault of this project.
         """
         patient = patient and not self._waited_in_vain
         settings = {} if patient else {PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_API_REQUEST_TIMEOUT: 10}
@@ -54,17 +56,20 @@ class Server:
                 result = publish()
         except httpx.HTTPError as error:
             if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
-                raise
+                if error.response.status_code in _OUR_FAULT:
+                    raise
+                self._warn_once(f"the Prefect server does not take what is shown ({error.response.status_code})")
+                return None
             self.lost, self._waited_in_vain = True, self._waited_in_vain or patient
-            if not self._warned:
-                self._warned = True
-                self._warn(
-                    f"the Prefect server is lost ({str(error) or type(error).__name__}); the stages go on, and what"
-                    " they finish is kept"
-                )
+            self._warn_once(f"the Prefect server is lost ({str(error) or type(error).__name__})")
             return None
         self.lost = False
         return result
+
+    def _warn_once(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
+            self._warn(f"{why}; the stages go on, and what they finish is kept")
 
 
 def end_soon(seconds: float = _LAST_WORDS) -> None:

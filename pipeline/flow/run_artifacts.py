@@ -16,13 +16,14 @@ from pipeline.flow.headline import arms_table, headline_markdown
 _WITHHELD = "do-not-publish"  # in the names of figures of faces whose licence forbids it (reports.build)
 
 
-def publish_report(root: Path, metrics: Mapping[str, Any], synthetic: list[str]) -> None:
+def publish_report(root: Path, metrics: Mapping[str, Any], synthetic: list[str], *, pictures: bool) -> None:
     """Makes the artifacts of a finished run.
 
     Args:
         root: The workspace.
         metrics: What metrics.json says.
         synthetic: Names of the arms of synthetic faces.
+        pictures: Whether the figures too, megabytes that the server keeps: not where a run had nothing to do.
     """
     report = Artifacts(root).report
     arms = metrics.get("arms", {})
@@ -30,11 +31,11 @@ def publish_report(root: Path, metrics: Mapping[str, Any], synthetic: list[str])
     create_markdown_artifact(headline_markdown(metrics, synthetic, report / "index.html"), key="headline")
     for file in sorted((root / "plots" / "confusion").glob("*.csv")):
         create_table_artifact(
-            confusion_table(pd.read_csv(file)),
+            confusion_table(pd.read_csv(file, dtype=str, keep_default_na=False)),  # a class may be called NA
             key=_key(f"confusion-{file.stem}"),
             description=f"{file.stem}: test faces of each class, by the class that the classifiers give them",
         )
-    for file in shown_figures(report):
+    for file in shown_figures(report) if pictures else []:
         # In the artifact itself: a browser does not load a file that a page of a server names.
         picture = base64.b64encode(file.read_bytes()).decode("ascii")
         create_image_artifact(

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from prefect.runner import Runner
+from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
 from pipeline.flow.flow import synthesize_to_learn
@@ -23,23 +24,24 @@ class _Runner(Runner):
         super().handle_sigterm(*arguments, **options)
 
 
-def serve(*, name: str, cron: str, parameters: Mapping[str, Any]) -> None:
+def serve(*, name: str, cron: str, timezone: str, parameters: Mapping[str, Any]) -> None:
     """Runs the flow whenever it is due, one run at a time, until this process is told to end.
 
     Args:
         name: Of the deployment, which is paused on the server when this ends.
         cron: When.
+        timezone: In which `cron` is meant: Europe/Berlin.
         parameters: Of the flow.
     """
     runner = _Runner(name=name, limit=1)
     runner.add_flow(
         synthesize_to_learn,
         name=name,
-        cron=cron,
+        schedule=Cron(cron, timezone=timezone),
         parameters=dict(parameters),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    click.echo(f"{synthesize_to_learn.name}/{name} runs at {cron!r}; Ctrl-C ends it. By hand: ", nl=False)
+    click.echo(f"{synthesize_to_learn.name}/{name} runs at {cron!r} ({timezone}); Ctrl-C ends it. By hand: ", nl=False)
     click.echo(f"prefect deployment run '{synthesize_to_learn.name}/{name}'")
     try:
         asyncio.run(runner.start())

@@ -12,6 +12,7 @@ from dvc.dependency import ParamsDependency
 from dvc.dependency.base import DependencyDoesNotExistError
 from dvc.exceptions import DvcException
 from dvc.fs import LocalFileSystem
+from dvc.stage import PipelineStage
 
 from pipeline.flow.graph import Stage, changed_stages, graph_of, open_workspace, with_downstream
 
@@ -65,7 +66,7 @@ class _OneFileReplaced(LocalFileSystem):  # type: ignore[misc]  # DVC has no typ
 
 def _states(repository: Any, graph: Mapping[str, Stage], changed: Collection[str]) -> dict[str, State]:
     stale = with_downstream(changed, graph)
-    stages = {stage.name: stage for stage in repository.index.stages}
+    stages = {stage.name: stage for stage in repository.index.stages if isinstance(stage, PipelineStage)}
     states: dict[str, State] = {}
     outputs: dict[str, Any] = {}  # path -> hash that restored stages will leave there
     for name, stage in graph.items():

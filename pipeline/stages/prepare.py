@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,6 +59,7 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     """Converts the data set into the table of faces and its folds; leakage between splits is refused or counted."""
     parameters, artifacts, _ = start(root, PrepareParameters)
     dataset = parameters.dataset
+    before = _files_of(root / dataset.root)
     source = open_data_set(dataset, root)
     check_data_set(dataset, parameters.folds, source)
     if quarantine is None and dataset.quarantine:
@@ -81,9 +84,47 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         for fold in fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
         _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, workers, faces, quarantine)
+        _refuse_changes(root / dataset.root, before, _files_of(root / dataset.root))
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
+
+
+def _files_of(place: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of change of a data set's files."""
+    found: dict[str, tuple[int, int]] = {}
+    waiting = [os.fspath(place)]
+    while waiting:
+        path = waiting.pop()
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        about = entry.stat(follow_symlinks=False)
+                        found[entry.path] = (about.st_size, about.st_mtime_ns)
+        except NotADirectoryError:
+            about = Path(path).stat()
+            found[path] = (about.st_size, about.st_mtime_ns)
+        except FileNotFoundError:  # it went in between: the other look, or the source, says so
+            continue
+    return found
+
+
+def _refuse_changes(place: Path, before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> None:
+    """Refuses a data set that was not the same when all of it had been read.
+
+    DVC takes its hash afterwards: faces that came while it was read would count as read.
+
+    Raises:
+        InputError: Files came, went or changed.
+    """
+    changed = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
+    if changed:
+        shown = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+        why = f"{len(changed):,} files came, went or changed while it was read: {shown}"
+        raise InputError(Problem(str(place), why, "run it again; landmarks that were found are kept"))
 
 
 def _say_what_is_missing(report: PreparationReport, quarantine: Path | None) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dvc_workspaces
 import pandas as pd
 import psutil
 import pytest
 from flow_workspaces import break_stand_in, calls, flow_command, make_workspace, prefect_environment
+from prefect.exceptions import ParameterTypeError
 from waiting import lives, wait_for
 
-from pipeline.flow.children import is_transient, remove_broken_list
+from pipeline.core.workspace import Artifacts
+from pipeline.flow import run_artifacts
+from pipeline.flow.children import Children, is_transient, remove_broken_list
+from pipeline.flow.flow import synthesize_to_learn
 from pipeline.flow.graph import Stage, read_changes, read_graph, with_downstream
 from pipeline.flow.headline import headline_markdown, worse_than_before
+from pipeline.flow.last_result import keep_result, last_arms
 from pipeline.flow.records import read_records
 from pipeline.flow.run_artifacts import confusion_table, shown_figures
 from pipeline.flow.states import stage_states
@@ -168,6 +175,7 @@ def _serves(process: psutil.Process) -> bool:
         ),
         (["serve", "--cron", "0 3 * * *"], "", "a schedule needs a Prefect server"),
         (["serve", "--cron", "0 3"], "", "Invalid value for --cron: '0 3'"),
+        (["serve", "--cron", "0 3 * * *", "--timezone", "Mars/X"], "", "Invalid value for --timezone: 'Mars/X'"),
         (["run", "--workspace", "nowhere"], "", "nowhere: is no clone of the project"),
     ],
 )
@@ -233,6 +241,81 @@ def test_a_confusion_matrix_has_a_row_for_each_actual_class() -> None:
         {"actual": "happy", "fear": 1, "happy": 0, "sad": 0},
         {"actual": "sad", "fear": 0, "happy": 1, "sad": 1},
     ]
+
+
+def test_a_class_may_be_called_na(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plots" / "confusion").mkdir(parents=True)
+    (tmp_path / "plots" / "confusion" / "real.csv").write_text("actual,predicted\nNA,null\nnull,null\n")
+    tables: dict[str, Any] = {}
+    for name in ("create_table_artifact", "create_markdown_artifact", "create_image_artifact"):
+        monkeypatch.setattr(run_artifacts, name, lambda shown, key, **_: tables.update({key: shown}))
+    run_artifacts.publish_report(tmp_path, {}, [], pictures=True)
+    assert tables["confusion-real"] == [{"actual": "NA", "NA": 0, "null": 1}, {"actual": "null", "NA": 0, "null": 1}]
+
+
+def test_figures_are_shown_once_and_not_by_runs_with_nothing_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = Artifacts(tmp_path).report / "figures"
+    figures.mkdir(parents=True)
+    (figures / "losses.png").write_bytes(b"png")
+    shown: list[str] = []
+    for name in ("create_table_artifact", "create_markdown_artifact", "create_image_artifact"):
+        monkeypatch.setattr(run_artifacts, name, lambda _, key, **__: shown.append(key))
+    for pictures in (True, False):
+        run_artifacts.publish_report(tmp_path, {}, [], pictures=pictures)
+    assert shown.count("figure-losses") == 1 and shown.count("arms") == 2
+
+
+def test_a_result_is_compared_with_the_last_one_of_the_same_data(tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    params.write_text("dataset: {root: a}\nfolds: {kind: auto}\nseed: 0\n")
+    metrics = {"metric": "accuracy", "arms": {"warp": {"accuracy": 0.7, "difference": 0.05, "low": 0.0, "high": 0.1}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))  # as git brings it: never compared here
+    assert last_arms(tmp_path, metrics) == {}
+    keep_result(tmp_path, metrics)
+    params.write_text("dataset: {root: a}\nfolds: {kind: auto}\nseed: 1\n")
+    assert last_arms(tmp_path, metrics) == metrics["arms"]
+    assert last_arms(tmp_path, metrics | {"metric": "balanced_accuracy"}) == {}
+    params.write_text("dataset: {root: b}\nfolds: {kind: auto}\n")
+    assert last_arms(tmp_path, metrics) == {}
+    (Artifacts(tmp_path).scratch / "flow" / "last-result.json").write_text("{")
+    assert last_arms(tmp_path, metrics) == {}
+
+
+@pytest.mark.parametrize("limits", [{"gpus": 0}, {"parallel": 0}])
+def test_a_limit_of_nought_is_refused_before_anything_runs(limits: dict[str, int]) -> None:
+    with pytest.raises(ParameterTypeError, match="greater than or equal to 1"):
+        synthesize_to_learn.validate_parameters({"workspace": ".", **limits})
+
+
+def test_data_that_dvc_tracks_is_no_stage(tmp_path: Path) -> None:
+    for words in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        dvc_workspaces.run(tmp_path, *words, env=dvc_workspaces.environment())
+    (tmp_path / "faces.bin").write_bytes(b"faces")
+    (tmp_path / "params.yaml").write_text("{}\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {prepare: {cmd: cp faces.bin out, deps: [faces.bin], outs: [out]}}\n")
+    dvc_workspaces.run(tmp_path, "dvc", "add", "-q", "faces.bin", env=dvc_workspaces.environment())
+    graph, stale = read_changes(tmp_path)
+    assert list(graph) == ["prepare"] and graph["prepare"].upstream == frozenset() and "prepare" in stale
+    assert stage_states(tmp_path)[1] == {"prepare": "runs"}
+
+
+def test_the_code_that_runs_is_the_workspaces(tmp_path: Path) -> None:
+    """DVC hashes the workspace's code; `s2l` alone would run that of the clone which it was installed from."""
+    for words in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        dvc_workspaces.run(tmp_path, *words, env=dvc_workspaces.environment())
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "__init__.py").write_text("")
+    (tmp_path / "pipeline" / "cli.py").write_text("def main():\n    print('the code of the workspace')\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {prepare: {cmd: s2l prepare}}\n")
+    lines: list[str] = []
+    # The child's own start imports a file of the project, which this workspace has not.
+    (tmp_path / "pipeline" / "core").mkdir()
+    (tmp_path / "pipeline" / "core" / "__init__.py").write_text("")
+    (tmp_path / "pipeline" / "core" / "parent_process.py").write_text("def end_with_caller(): pass\n")
+    Children(tmp_path).dvc("prepare", "repro", "prepare", log=lines.append)
+    assert "the code of the workspace" in lines
 
 
 def test_faces_that_may_not_be_published_do_not_leave_for_a_server(tmp_path: Path) -> None:

@@ -66,6 +66,19 @@ def test_what_the_server_refuses_is_an_error_and_its_own_failure_is_not() -> Non
         server.show(lambda: fail(422))
 
 
+@pytest.mark.parametrize("code", [401, 404, 429])
+def test_what_the_server_does_not_take_ends_no_stage(code: int) -> None:
+    """The progress was deleted on the page, a token changed, calls are limited: no training is lost for it."""
+
+    def fail() -> None:
+        raise status(code)
+
+    warnings: list[str] = []
+    server = Server(warnings.append)
+    assert server.show(fail) is None and server.show(fail, patient=True) is None and not server.lost
+    assert len(warnings) == 1 and str(code) in warnings[0]
+
+
 def test_the_holder_of_a_workspace_is_read_as_far_as_the_file_tells(tmp_path: Path) -> None:
     file, run = tmp_path / "flow.pid", uuid4()
     assert read_holder(file) == (None, None)

@@ -1,13 +1,16 @@
-"""What `prepare` says of faces that are not there."""
+"""What `prepare` says of faces that are not there, or that came while it read the others."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_faces import write_picture
 
+from augment.core.errors import InputError
 from pipeline.profile import compose_profile
+from pipeline.stages import prepare as prepare_stage
 from pipeline.stages.prepare import prepare
 
 pytestmark = pytest.mark.slow
@@ -37,3 +40,29 @@ def test_what_went_into_the_quarantine_and_a_class_without_a_face_are_said(
 def test_of_a_whole_data_set_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prepare(workspace(tmp_path))
     assert "left out" not in caplog.text and "no face of" not in caplog.text
+
+
+@pytest.mark.parametrize("change", ["comes", "goes", "is another"])
+def test_a_data_set_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """DVC takes its hash after the stage: a face that came in between would count as read, for good."""
+    root = workspace(tmp_path)
+    convert = prepare_stage._convert
+
+    def convert_and_change(*words: Any) -> Any:
+        report = convert(*words)
+        if change == "goes":
+            (root / "faces" / "sad" / "s00.png").unlink()
+        else:
+            write_picture(root / "faces" / "sad" / ("new.png" if change == "comes" else "s00.png"), 99, 24)
+        return report
+
+    monkeypatch.setattr(prepare_stage, "_convert", convert_and_change)
+    name = "new" if change == "comes" else "s00"
+    with pytest.raises(InputError, match=rf"1 files came, went or changed while it was read: .*{name}\.png"):
+        prepare(root)
+    assert not (root / "artifacts" / "faces").exists() and not (root / "artifacts" / "folds.parquet").exists()
+    monkeypatch.setattr(prepare_stage, "_convert", convert)
+    prepare(root)
+    assert (root / "artifacts" / "faces").exists()

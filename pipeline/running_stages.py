@@ -1,0 +1,43 @@
+"""Whether a stage runs in a workspace, so that what it reads is not changed under it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from augment.core.errors import InputError, Problem
+
+
+def refuse_while_stages_run(root: Path) -> None:
+    """Refuses to change params.yaml while DVC runs a stage.
+
+    DVC notes what a stage read when the stage has ended: what was computed with the old parameters would be filed under
+    the new ones, and never be computed again.
+
+    Args:
+        root: The workspace.
+
+    Raises:
+        InputError: A stage runs.
+    """
+    try:
+        listed = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))
+        holders = [held["write"] for held in listed.values() if "write" in held]
+        running = {int(held["pid"]): str(held["cmd"]) for held in holders}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # none, or none that can be read
+    for process, command in running.items():
+        if process != os.getpid() and _lives(process):
+            why = f"a stage runs here (process {process}: {command}), and would be filed under what is written now"
+            raise InputError(Problem(str(root / "params.yaml"), why, "wait for it, or stop it"))
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
