@@ -47,7 +47,7 @@ def write_exports(faces: FaceTensors, folder: Path) -> None:
         "format": "parquet",
         "class_names": names,
         "files": {"train": files},
-        "provenance": {"data_sha256": "", "fold": 0},
+        "provenance": {"data_sha256": "", "folds_sha256": "", "fold": 0},
     }
     about |= {"size": faces.size, "channels": faces.channels}
     (folder / "parquet" / "dataset.json").write_text(json.dumps(about), encoding="utf-8")

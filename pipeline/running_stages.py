@@ -23,8 +23,7 @@ def refuse_while_stages_run(root: Path) -> None:
     """
     try:
         listed = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))
-        holders = [held["write"] for held in listed.values() if "write" in held]
-        running = {int(held["pid"]): str(held["cmd"]) for held in holders}
+        running = {int(held["pid"]): str(held["cmd"]) for held in listed["write"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # none, or none that can be read
     for process, command in running.items():

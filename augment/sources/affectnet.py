@@ -144,12 +144,15 @@ class AffectNetSource(ListedSource):
         self._rows: dict[str, _Row] = {}
         self._without_landmarks = 0
         bases = find_bases(root, lambda names: bool(names & {*_SETS, *_IMAGE_FOLDERS, "Manually_Annotated"}))
-        if len(bases) > 1:
+        sets = [base / name for base in bases for name in _SETS if (base / name).is_dir()]
+        # The archives of the two sets unpack into a folder each: together they are one copy.
+        in_parts = len(sets) == len(bases) and len({path.name for path in sets}) == len(bases)
+        if len(bases) > 1 and not in_parts:
             why = f"holds more than one copy: {enumerate_names([self._where(path) for path in bases])}"
             raise InputError(Problem(str(root), why, "name the folder of one of them"))
         self._base = bases[0] if bases else root
         self._lists = {split: file for name, split in _LISTS.items() if (file := self._first(_LIST_FOLDERS, name))}
-        self._sets = {split: self._base / name for name, split in _SETS.items() if (self._base / name).is_dir()}
+        self._sets = {_SETS[path.name]: path for path in sorted(sets)}
         self._images = next((self._base / name for name in _IMAGE_FOLDERS if (self._base / name).is_dir()), None)
         if self._lists and self._sets:
             why = "holds both releases, whose pictures are the same"

@@ -120,13 +120,24 @@ def find_subject_folders(walk: FolderWalk) -> Layout:
         walk: Of the root.
 
     Raises:
-        InputError: No folder holds folders; or a class is written in several ways.
+        InputError: No folder holds folders; the folders are classes, splits or sessions where people or classes should
+            be; or a class is written in several ways.
     """
-    level = walk.level(walk.root)
-    problems = _strays(level, walk)
+    problems: list[Problem] = []
+    notes: list[str] = []
+    base = walk.root
+    for _ in range(_MOST_WRAPPERS):
+        inner = _wrapper_of_subjects_in(walk.level(base), walk)
+        if inner is None:
+            break
+        problems += _strays(walk.level(base), walk)
+        notes.append(f"the people are read from {walk.where(inner)}/, the only folder there")
+        base = inner
+    level = walk.level(base)
+    problems += _strays(level, walk)
     places: list[tuple[str | None, Level]] = [(None, level)]
-    splits = [folder for folder in level.folders if split_of(folder)]
-    if splits:
+    if _are_splits(level.folders):
+        splits = [folder for folder in level.folders if split_of(folder)]
         places = [(split_of(folder), walk.level(folder)) for folder in splits]
         for _, inside in places:
             problems += _strays(inside, walk)
@@ -135,6 +146,11 @@ def find_subject_folders(walk: FolderWalk) -> Layout:
             for folder in level.folders
             if folder not in splits
         ]
+    people = [folder for _, inside in places for folder in inside.folders]
+    if _names_expressions(people):
+        why = f"holds folders of classes, {_names(people)}, where subject_folders looks for people"
+        fix = "leave subject_folders out; for people below the classes set subject_pattern='^(?P<subject>[^/]+)/'"
+        raise InputError(Problem(str(base), why, fix))
     folders = []
     for split, inside in places:
         for person in inside.folders:
@@ -146,11 +162,46 @@ def find_subject_folders(walk: FolderWalk) -> Layout:
             folders += [ClassFolder(folder, split, person.name) for folder in own.folders]
     if not folders:
         looked_for = "subject_folders looks for <person>/<class>/*.png and for train/<person>/<class>/*.png"
-        raise InputError(
-            [Problem(str(walk.root), "has no folders of people with class folders", looked_for), *problems]
-        )
+        raise InputError([Problem(str(base), "has no folders of people with class folders", looked_for), *problems])
+    _refuse_no_classes([folder.path for folder in folders], walk)
     _refuse_names(folders, walk)
-    return Layout(tuple(folders), tuple(problems), ())
+    return Layout(tuple(folders), tuple(problems), tuple(notes))
+
+
+def _are_splits(folders: Iterable[Path]) -> bool:
+    """Whether the folders of a level are splits: all of them, or two and more; one may be a person called Dev."""
+    found = [split_of(folder) for folder in folders]
+    return bool(found) and (all(found) or len(set(found) - {None}) > 1)
+
+
+def _wrapper_of_subjects_in(level: Level, walk: FolderWalk) -> Path | None:
+    """The only folder of a level where it is no person (or split) itself but holds the people or splits."""
+    if len(level.folders) != 1 or split_of(level.folders[0]):
+        return None
+    (only,) = level.folders
+    inside = walk.level(only)
+    if _are_splits(inside.folders):
+        return only
+    below = [walk.level(folder) for folder in inside.folders]
+    holds_people = bool(below) and all(found.folders and not found.files for found in below)
+    return only if holds_people and not inside.files and not _names_expressions(inside.folders) else None
+
+
+def _refuse_no_classes(folders: list[Path], walk: FolderWalk) -> None:
+    """Refuses folders of people that hold splits, or folders with the classes in them, in the place of classes.
+
+    Raises:
+        InputError: Says how to move the folders.
+    """
+    for folder in folders:
+        where, inside = walk.where(folder) + "/", walk.level(folder)
+        if split_of(folder):
+            fix = f"splits stand above the people: {folder.name}/{folder.parent.name}/<class>"
+            raise InputError(Problem(where, "is a folder of a split, where a class should be", fix))
+        if not inside.files and _names_expressions(inside.folders) and not _names_expressions(folders):
+            why = f"is where a class should be, and holds folders of classes: {_names(inside.folders)}"
+            fix = f"move them up into {walk.where(folder.parent)}, or take dataset.root one folder deeper"
+            raise InputError(Problem(where, why, fix))
 
 
 def _strays(level: Level, walk: FolderWalk) -> list[Problem]:

@@ -19,7 +19,8 @@ _PATHS = {"parquet": "data/{}-*.parquet", "imagefolder": "{}/**", "webdataset": 
 _READ = {
     "parquet": "`datasets.load_dataset` reads this folder; pandas, pyarrow, Polars and DuckDB read its "
     "folder `data`, all splits at once: take one by the column `split`.",
-    "imagefolder": "`torchvision.datasets.ImageFolder` reads the folder of a split, Hugging Face's `datasets` all.",
+    "imagefolder": "`torchvision.datasets.ImageFolder(..., allow_empty=True)` reads the folder of a split (it numbers "
+    "the classes by the alphabet; `dataset.json` has the order of the labels), Hugging Face's `datasets` all.",
     "webdataset": "WebDataset reads the archives in `data`, and Hugging Face's `datasets` the folder.",
 }
 USE = """\

@@ -63,7 +63,8 @@ class Provenance(_Part):
     exported_by: str = Field(default="unknown", description="commit of the code that exported the folder")
     command: str = Field(description="that exported the folder")
     data: str = Field(description="the data set in words")
-    data_sha256: str = Field(description="of the list of SHA-256 digests of the table of real faces")
+    data_sha256: str = Field(description="of the list of SHA-256 digests of the files of the table of real faces")
+    folds_sha256: str = Field(description="of the table that says in which split of which fold each real face is")
     seed: int = Field(description="of the run")
     fold: int = Field(description="of the run: synthetic faces were made from its training faces alone")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import torch
 from augment.core.errors import InputError, Problem
 from augment.core.progress import track
 from augment.core.replacing import folder_in_place
-from augment.core.seals import SEAL, file_digest
+from augment.core.seals import file_digest, read_seal
 from augment.faces.duplicates import find_duplicates
 from augment.faces.images import decode_image
 from augment.faces.leakage import check_leakage, duplicates_across
@@ -293,10 +294,18 @@ def _provenance(parameters: Parameters, artifacts: Artifacts, settings: ExportSe
         exported_by=describe_code().commit,
         command=settings.command,
         data=describe_data(parameters.dataset.source, parameters.dataset.settings),
-        data_sha256=file_digest(artifacts.faces / SEAL),
+        data_sha256=_digest_of_faces(artifacts.faces),
+        folds_sha256=file_digest(artifacts.folds),
         seed=parameters.seed,
         fold=settings.fold,
     )
+
+
+def _digest_of_faces(table: Path) -> str:
+    """Stands for the rows of the real faces, whatever folds were made of them (which the report beside them counts)."""
+    digests = read_seal(table) or {}
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items()) if name.endswith(".parquet")]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _title(names: Sequence[str], settings: ExportSettings) -> str:

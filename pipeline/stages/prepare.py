@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import SPLITS, read_faces
 from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
 from augment.sources import Source
+from augment.sources.folder_walk import is_ignored
 from pipeline.core.devices import processes_for
 from pipeline.core.stage import CommonParameters, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import check_inputs
@@ -59,13 +60,15 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     """Converts the data set into the table of faces and its folds; leakage between splits is refused or counted."""
     parameters, artifacts, _ = start(root, PrepareParameters)
     dataset = parameters.dataset
-    before = _files_of(root / dataset.root)
     source = open_data_set(dataset, root)
     check_data_set(dataset, parameters.folds, source)
     if quarantine is None and dataset.quarantine:
         quarantine = root / dataset.quarantine
     first = pretraining_data_set(parameters.judge.pretraining, dataset)
     other_source = None if first is None else open_pretraining(first, root)
+    roots = [root / part.root for part in (dataset, first) if part is not None]
+    lists = [] if quarantine is None else [quarantine, _quarantine_of_pretraining(quarantine)]
+    before = _files_of(roots, lists)
     check_inputs([], [artifacts.faces, artifacts.pretraining])
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds", "judge"})
     with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
@@ -84,35 +87,40 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         for fold in fold_numbers(folds):
             check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
         _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, workers, faces, quarantine)
-        _refuse_changes(root / dataset.root, before, _files_of(root / dataset.root))
+        _refuse_changes(before, _files_of(roots, lists))
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
 
 
-def _files_of(place: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of a data set's files."""
+def _files_of(roots: Sequence[Path], but: Collection[Path]) -> dict[str, tuple[int, int]]:
+    """Size and time of change of data sets' files, those that links lead to among them.
+
+    Args:
+        roots: Files and folders; what can't be looked into is the source's to name.
+        but: Files that this stage itself writes.
+    """
     found: dict[str, tuple[int, int]] = {}
-    waiting = [os.fspath(place)]
+    seen = {os.path.realpath(path) for path in but}
+    waiting = list(roots)
     while waiting:
         path = waiting.pop()
+        real = os.path.realpath(path)
+        if real in seen:
+            continue
+        seen.add(real)
         try:
-            with os.scandir(path) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    else:
-                        about = entry.stat(follow_symlinks=False)
-                        found[entry.path] = (about.st_size, about.st_mtime_ns)
-        except NotADirectoryError:
-            about = Path(path).stat()
-            found[path] = (about.st_size, about.st_mtime_ns)
-        except FileNotFoundError:  # it went in between: the other look, or the source, says so
+            if path.is_dir():
+                waiting += [entry for entry in path.iterdir() if not is_ignored(entry)]
+            else:
+                about = path.stat()
+                found[str(path)] = (about.st_size, about.st_mtime_ns)
+        except OSError:
             continue
     return found
 
 
-def _refuse_changes(place: Path, before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> None:
+def _refuse_changes(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> None:
     """Refuses a data set that was not the same when all of it had been read.
 
     DVC takes its hash afterwards: faces that came while it was read would count as read.
@@ -124,7 +132,7 @@ def _refuse_changes(place: Path, before: Mapping[str, tuple[int, int]], after: M
     if changed:
         shown = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
         why = f"{len(changed):,} files came, went or changed while it was read: {shown}"
-        raise InputError(Problem(str(place), why, "run it again; landmarks that were found are kept"))
+        raise InputError(Problem("the data set", why, "run it again; landmarks that were found are kept"))
 
 
 def _say_what_is_missing(report: PreparationReport, quarantine: Path | None) -> None:
@@ -173,7 +181,7 @@ def _prepare_pretraining(
         return
     title = getattr(source, "title", f"{data_set.source}: {Path(data_set.root).name}")
     if quarantine is not None:
-        quarantine = quarantine.with_name(f"pretraining-{quarantine.name}")
+        quarantine = _quarantine_of_pretraining(quarantine)
     with naming_pretraining():
         _convert(source, data_set, out / "faces", artifacts, workers, quarantine)
     other = read_faces(out / "faces", columns=["face_id", "image", "subject", "source"])
@@ -191,6 +199,10 @@ def _prepare_pretraining(
             f"same as pictures of the run's own, or look so; {next(iter(both))} looks like {next(iter(both.values()))}"
         )
     write_json(out / "about.json", {"title": title, "left_out": both})
+
+
+def _quarantine_of_pretraining(quarantine: Path) -> Path:
+    return quarantine.with_name(f"pretraining-{quarantine.name}")
 
 
 def _report_folds(

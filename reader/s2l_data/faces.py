@@ -34,7 +34,7 @@ class _Split:
         self.files: tuple[str, ...] = tuple(about["files"][split])
         self.shape: tuple[int, int, int] = (about["size"], about["size"], about["channels"])
         self.data: str = about["provenance"]["data_sha256"]  # of which real faces
-        self.fold: int = about["provenance"]["fold"]
+        self.folds: tuple[str, int] = (about["provenance"]["folds_sha256"], about["provenance"]["fold"])
         self.keep_pixels = keep_pixels
         if not self.files:
             raise FacesError(f"{folder} names no file of this split; see `s2l verify`")
@@ -139,12 +139,15 @@ class Faces:
             place: A number, from the end where it is negative; or a slice, a list of numbers, an array of numbers or of
                 one bool a face.
         """
-        if isinstance(place, (slice, list, tuple)) or (isinstance(place, np.ndarray) and place.ndim):
+        if isinstance(place, (slice, list)) or (isinstance(place, np.ndarray) and place.ndim):
             chosen = place if isinstance(place, slice) else np.asarray(place if len(place) else np.empty(0, np.int64))
             try:
-                return self._take(np.arange(len(self))[chosen])
+                places = np.arange(len(self))[chosen]
             except (IndexError, TypeError) as error:
                 raise IndexError(f"these are no places among {len(self):,} faces: {error}") from error
+            if places.ndim != 1:
+                raise IndexError(f"these are no places among {len(self):,} faces: give numbers, and no lists of them")
+            return self._take(places)
         split, row = self._find(place)
         return split.pixels(row).copy(), int(split.columns.column("label")[row].as_py())
 
@@ -175,8 +178,8 @@ class Faces:
     def _check_apart(self, other: Faces) -> None:
         for one in self._splits:
             for two in other._splits:
-                if one.data == two.data and one.fold != two.fold:
-                    why = f"fold {one.fold} and fold {two.fold} of one data set"
+                if one.data == two.data and one.folds != two.folds:
+                    why = "of two folds of one data set"
                     raise FacesError(f"{one.folder} and {two.folder} are {why}: what teaches in one tests in the other")
         twice = self._keys() & other._keys()
         if twice:
@@ -406,7 +409,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         whole &= all(isinstance(found, list) for found in [about["class_names"], *about["files"].values()])
         whole &= all(len(set(found)) == len(found) for found in about["files"].values())
         whole &= 0 < len(set(about["class_names"])) == len(about["class_names"])
-        whole &= isinstance(made["data_sha256"], str) and type(made["fold"]) is int
+        whole &= all(isinstance(made[key], str) for key in ("data_sha256", "folds_sha256"))
+        whole &= type(made["fold"]) is int
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FacesError(f"{path} can't be read ({error}); name a folder that `s2l export` wrote") from error
     if version != SCHEMA_VERSION:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,18 @@ def test_of_a_whole_data_set_nothing_is_said(tmp_path: Path, caplog: pytest.LogC
     assert "left out" not in caplog.text and "no face of" not in caplog.text
 
 
+def changing(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Lets something change after the faces were read."""
+    convert = prepare_stage._convert
+
+    def convert_and_change(*words: Any) -> Any:
+        report = convert(*words)
+        change()
+        return report
+
+    monkeypatch.setattr(prepare_stage, "_convert", convert_and_change)
+
+
 @pytest.mark.parametrize("change", ["comes", "goes", "is another"])
 def test_a_data_set_that_changes_while_it_is_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
@@ -50,15 +63,13 @@ def test_a_data_set_that_changes_while_it_is_read_is_refused(
     root = workspace(tmp_path)
     convert = prepare_stage._convert
 
-    def convert_and_change(*words: Any) -> Any:
-        report = convert(*words)
+    def happen() -> None:
         if change == "goes":
             (root / "faces" / "sad" / "s00.png").unlink()
         else:
             write_picture(root / "faces" / "sad" / ("new.png" if change == "comes" else "s00.png"), 99, 24)
-        return report
 
-    monkeypatch.setattr(prepare_stage, "_convert", convert_and_change)
+    changing(monkeypatch, happen)
     name = "new" if change == "comes" else "s00"
     with pytest.raises(InputError, match=rf"1 files came, went or changed while it was read: .*{name}\.png"):
         prepare(root)
@@ -66,3 +77,25 @@ def test_a_data_set_that_changes_while_it_is_read_is_refused(
     monkeypatch.setattr(prepare_stage, "_convert", convert)
     prepare(root)
     assert (root / "artifacts" / "faces").exists()
+
+
+def test_what_no_source_reads_may_change_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = workspace(tmp_path, "dataset.quarantine=faces/bad.jsonl")  # which the stage itself writes
+    (root / "faces" / "sad" / "broken.png").write_bytes(b"no picture")
+    (root / "faces" / "sad" / "nowhere.png").symlink_to("nothing")
+    changing(monkeypatch, lambda: (root / "faces" / ".DS_Store").write_bytes(b"a file manager's"))
+    prepare(root)
+    assert (root / "faces" / "bad.jsonl").is_file() and (root / "artifacts" / "faces").exists()
+
+
+def test_what_a_link_leads_to_is_looked_at_too(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "1.png").write_bytes(b"1")
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "more").symlink_to("../far")
+    (tmp_path / "far" / "again").symlink_to("../far")  # a ring
+    before = prepare_stage._files_of([tmp_path / "faces"], [])
+    assert list(before) == [str(tmp_path / "faces" / "more" / "1.png")]
+    (tmp_path / "far" / "1.png").write_bytes(b"22")
+    with pytest.raises(InputError, match="1 files came, went or changed"):
+        prepare_stage._refuse_changes(before, prepare_stage._files_of([tmp_path / "faces"], []))

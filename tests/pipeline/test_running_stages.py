@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dvc.fs import localfs
+from dvc.rwlock import rwlock
 
 from augment.core.errors import InputError
 from pipeline.profile import write_parameters
@@ -16,10 +17,14 @@ from pipeline.running_stages import refuse_while_stages_run
 
 
 def lock(root: Path, process: int) -> None:
+    """The list as DVC writes it, of another process."""
     (root / ".dvc" / "tmp").mkdir(parents=True, exist_ok=True)
-    held = {"pid": process, "cmd": "dvc repro"}
-    listed = {str(root / "artifacts" / "judge"): {"write": held}, str(root / "params.yaml"): {"read": [held]}}
-    (root / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(listed))
+    (root / ".dvc" / "tmp" / "rwlock").unlink(missing_ok=True)
+    out, read = str(root / "artifacts" / "judge"), str(root / "params.yaml")
+    with rwlock(str(root / ".dvc" / "tmp"), localfs, "dvc repro", [read], [out], False):
+        listed = (root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8")
+    listed = listed.replace(f'"pid": {os.getpid()}', f'"pid": {process}')
+    (root / ".dvc" / "tmp" / "rwlock").write_text(listed, encoding="utf-8")
 
 
 def test_parameters_are_not_written_while_a_stage_runs(tmp_path: Path) -> None:
@@ -37,7 +42,7 @@ def test_parameters_are_not_written_while_a_stage_runs(tmp_path: Path) -> None:
     assert (tmp_path / "params.yaml").read_text() == "seed: 1\n"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": {"write": 3}}', '{"a": {"read": [{"pid": 1, "cmd": ""}]}}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"write": 3}', '{"read": {"a": [{"pid": 1, "cmd": ""}]}}'])
 def test_a_list_that_holds_nobody_stops_nothing(tmp_path: Path, text: str) -> None:
     refuse_while_stages_run(tmp_path)
     (tmp_path / ".dvc" / "tmp").mkdir(parents=True)

@@ -12,11 +12,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from made_up_faces import PER_CLASS, write_workspace
 from s2l_data import Faces, FacesError, split_names
 from small_faces import CLASSES
 
+from augment.core.seals import seal_folder
 from augment.faces.images import decode_image, encode_png
+from augment.faces.splits import FoldSettings, assign_folds, write_folds
+from augment.faces.table import read_faces
+from pipeline.core.workspace import Artifacts
 from pipeline.publishing.columns import DATA_NAMES
 from pipeline.publishing.export import ExportSettings, export_faces
 
@@ -130,13 +135,31 @@ def test_two_folds_of_one_data_set_do_not_add_up(folder: Path, train: Faces, tmp
     shutil.copytree(folder, tmp_path / "other")
     path = tmp_path / "other" / "dataset.json"
     about = json.loads(path.read_text())
-    about["provenance"]["fold"] = 1
-    path.write_text(json.dumps(about))
-    with pytest.raises(FacesError, match="fold 0 and fold 1 of one data set"):
-        train.where(synthetic=True) + Faces(tmp_path / "other").where(synthetic=False)
-    about["provenance"]["data_sha256"] = "0" * 64  # of other faces: their names are their own
-    path.write_text(json.dumps(about))
-    assert len(train + Faces(tmp_path / "other")) == 2 * len(train)
+    made = about["provenance"]
+    for other in ({"fold": 1}, {"folds_sha256": "0" * 64}):  # also the same fold, of folds that another seed drew
+        path.write_text(json.dumps({**about, "provenance": made | other}))
+        with pytest.raises(FacesError, match="of two folds of one data set"):
+            train.where(synthetic=True) + Faces(tmp_path / "other").where(synthetic=False)
+    path.write_text(json.dumps({**about, "provenance": made | {"data_sha256": "0" * 64}}))
+    assert len(train + Faces(tmp_path / "other")) == 2 * len(train)  # of other faces: their names are their own
+
+
+def test_the_data_is_the_same_whatever_folds_were_made_of_it(tmp_path: Path) -> None:
+    """Beside the faces lies a report that counts the folds: of other folds the faces are the same ones."""
+    found = []
+    for seed in (0, 1):
+        run = write_workspace(tmp_path / str(seed))
+        artifacts = Artifacts(run)
+        values = yaml.safe_load((run / "params.yaml").read_text())
+        (run / "params.yaml").write_text(yaml.safe_dump({**values, "translators": {}}))
+        table = read_faces(artifacts.faces)
+        write_folds(assign_folds(table, FoldSettings(), seed=seed), artifacts.folds)
+        (artifacts.faces / "report.json").write_text(json.dumps({"folds": seed}))
+        seal_folder(artifacts.faces)
+        export_faces(run, run / "out", ExportSettings(with_real=True))
+        found.append(Faces(run / "out"))
+    with pytest.raises(FacesError, match="of two folds of one data set"):
+        found[0] + found[1]
 
 
 def test_shards_have_every_class_and_translator(train: Faces) -> None:
@@ -156,11 +179,13 @@ def test_several_places_give_their_faces(train: Faces) -> None:
     assert ids(train[np.array([1, 3])]) == [names[1], names[3]]  # type: ignore[call-overload]
     assert ids(train[train.labels == 1]) == [names[place] for place in np.flatnonzero(train.labels == 1)]  # type: ignore[call-overload]
     assert train[np.int64(2)][1] == train[2][1]
-    for wrong in ([len(names)], [0.5], np.array([True])):
+    assert ids(train[np.flatnonzero(train.labels == 1).tolist()]) == ids(train.where(classes=["happy"]))
+    for wrong in ([len(names)], [0.5], np.array([True]), [[0, 1], [2, 3]], np.argwhere(train.labels == 1)):
         with pytest.raises(IndexError, match="no places among"):
             train[wrong]  # type: ignore[call-overload]
-    with pytest.raises(FacesError, match="a face's place is a whole number"):
-        train[None]  # type: ignore[call-overload]
+    for odd in (None, np.where(train.labels == 1)):
+        with pytest.raises(FacesError, match="a face's place is a whole number"):
+            train[odd]  # type: ignore[call-overload]
 
 
 def test_weights_draw_classes_and_kinds_alike(train: Faces) -> None:

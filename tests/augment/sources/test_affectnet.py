@@ -134,6 +134,19 @@ def test_a_copy_in_a_folder_of_the_archives_name_is_found(copy: Path, copy_2021:
         opened(tmp_path / "0")
 
 
+def test_the_two_archives_of_a_release_may_lie_in_a_folder_each(copy_2021: Path, tmp_path: Path) -> None:
+    for name in ("train_set", "val_set"):
+        shutil.copytree(copy_2021 / name, tmp_path / f"AffectNet_{name}" / name)
+    apart, together = opened(tmp_path), opened(copy_2021)
+    assert [(face.name, face.split) for face in apart.listed_faces()] == [
+        (face.name, face.split) for face in together.listed_faces()
+    ]
+    assert all(isinstance(face, RawFace) and face.landmarks is not None for face in apart.faces())
+    shutil.copytree(copy_2021 / "val_set", tmp_path / "AffectNet_train_set" / "val_set")
+    with pytest.raises(InputError, match="holds more than one copy"):
+        opened(tmp_path)
+
+
 def test_landmarks_move_with_the_box(copy: Path) -> None:
     for margin in (None, 0.0, 0.15):
         face = next(iter(opened(copy, margin=margin).faces()))

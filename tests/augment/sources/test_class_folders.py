@@ -249,8 +249,51 @@ def test_what_lies_beside_the_folders_of_people_is_a_problem(tmp_path: Path) -> 
         open_source("folder", tmp_path, subject_folders=True)
 
 
+@pytest.mark.parametrize(
+    ("names", "people", "note"),
+    [
+        (
+            ["my-faces/S1/happy/1.png", "my-faces/S2/sad/1.png"],
+            {(None, "S1", "happy"), (None, "S2", "sad")},
+            "my-faces/",
+        ),
+        (["a/b/S1/frown/1.png", "a/b/S2/frown/1.png"], {(None, "S1", "frown"), (None, "S2", "frown")}, "a/b/"),
+        (
+            ["arch/train/S1/happy/1.png", "arch/test/S2/happy/1.png"],
+            {("train", "S1", "happy"), ("test", "S2", "happy")},
+            "arch/",
+        ),
+        (["Dev/happy/1.png", "Ann/happy/1.png"], {(None, "Dev", "happy"), (None, "Ann", "happy")}, None),  # a person
+        (["S1/happy/1.png", "S1/sad/1.png"], {(None, "S1", "happy"), (None, "S1", "sad")}, None),
+    ],
+)
+def test_people_are_found_in_wrappers_and_are_no_splits(
+    tmp_path: Path, names: list[str], people: set[tuple[str | None, str, str]], note: str | None
+) -> None:
+    write(tmp_path, *names)
+    source = open_source("folder", tmp_path, subject_folders=True)
+    faces, problems = read(source)
+    assert not problems and {(face.split, face.subject, face.label_name) for face in faces} == people
+    notes = reading_notes(source)
+    assert not notes if note is None else any(f"from {note}, the only folder there" in line for line in notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["happy/S1/1.png", "sad/S1/1.png"], r"holds folders of classes, happy, sad.*leave subject_folders out"),
+        (["S1/train/happy/1.png", "S2/test/sad/1.png"], r"S1/train/: is a folder of a split.*train/S1/<class>"),
+        (["S1/one/happy/1.png", "S1/one/sad/1.png", "S2/two/sad/1.png"], r"S1/one/: is where a class should be"),
+    ],
+)
+def test_other_layouts_are_not_taken_for_folders_of_people(tmp_path: Path, names: list[str], why: str) -> None:
+    write(tmp_path, *names)
+    with pytest.raises(InputError, match=why):
+        open_source("folder", tmp_path, subject_folders=True)
+
+
 def test_class_folders_hold_no_folders_of_people_unless_they_do(tmp_path: Path) -> None:
-    write(tmp_path, "happy/1.png", "sad/1.png")
+    write(tmp_path, "frown/1.png", "grin/1.png")
     with pytest.raises(InputError, match="has no folders of people with class folders"):
         open_source("folder", tmp_path, subject_folders=True)
     with pytest.raises(InputError, match="subject_pattern and subject_folders both name the people"):
