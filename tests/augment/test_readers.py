@@ -12,6 +12,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from made_up_faces import PER_CLASS, write_workspace
 from small_faces import CARD, CLASSES, face_row, face_table
 
 from augment.core.errors import InputError
@@ -19,12 +20,15 @@ from augment.core.seals import SEAL
 from augment.faces.interleaving import mixed_order
 from augment.faces.parent_card import write_parent_card
 from augment.faces.shards import CardFacts, write_faces
+from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import FACE_FIELDS, FIELDS, read_faces, validate_faces
 from augment.sources import open_source
+from pipeline.publishing.export import ExportSettings, export_faces
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+KEPT = PER_CLASS - 1
 PAGES = ("README.md", "docs/how-to/read-the-synthetic-faces.md")
 BLOCKS = [
     (page, block)
@@ -72,25 +76,33 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_pages_say_runs_as_it_is_written(
     page: str, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_run(tmp_path)
-    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "project"
+    write_run(root)
+    folds = assign_folds(read_faces(root / "artifacts" / "faces"), FoldSettings(kind="source"), seed=0)
+    write_folds(folds, root / "artifacts" / "folds.parquet")
+    settings = ExportSettings(with_real=True, translators=("warp",))
+    made = export_faces(write_workspace(tmp_path / "other"), tmp_path / "faces", settings)  # as README says it
+    monkeypatch.chdir(root)
     values: dict = {}
     exec(compile(block, page, "exec"), values)
     if "same" in values:
         assert values["same"]["face_id"][:] == values["faces"]["face_id"][:]
+    if "both" in values:  # the fold's training faces, whatever split the source gives them, and what selection kept
+        splits = dict(zip(folds.column("face_id").to_pylist(), folds.column("split").to_pylist(), strict=True))
+        made_up = values["both"]["synthetic"]
+        real = [face for face, other in zip(values["both"]["face_id"], made_up, strict=True) if not other]
+        assert {splits[face] for face in real} == {"train"}
+        assert len(real) == list(splits.values()).count("train") < 20 and sum(made_up) == 9
     if "lazy" in values:
         assert len(values["frame"]) == 12 and len(values["kept"]) == len(values["lazy"]) == 9
     if "accuracy" in values:
-        assert (
-            0 <= values["accuracy"] <= 1
-            and len(values["train"]["label"]) == 20 + 12
-            and len(values["test"]["label"]) == 10
-        )
+        assert 0 <= values["accuracy"] <= 1
+        assert len(values["train"]["label"]) == made.splits["train"].rows
+        assert sum(made.splits["train"].synthetic["warp"].values()) == 3 * KEPT
+        assert len(values["test"]["label"]) == made.splits["test"].rows
     elif "loss" in values:
         assert bool(values["loss"].isfinite()) and len(values["faces"]) == 9
         assert values["batch"]["image"].shape == (9, 1, 16, 16)
-    if "both" in values:
-        assert len(values["both"]) == 32 and sum(values["both"]["synthetic"]) == 12
 
 
 def test_the_page_names_every_column() -> None:

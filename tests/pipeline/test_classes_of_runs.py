@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from data_sets import modules_of_tests
 from small_faces import write_picture
 
@@ -43,8 +44,9 @@ def test_a_run_of_one_class_is_refused_before_a_picture_is_read(
     build(tmp_path / "faces")
     overrides = ["scale=smoke", "dataset=folder", f"dataset.source={source}", "dataset.root=faces"]
     overrides += ["dataset.licence=mit", "folds.kind=source", "folds.folds=1"]
-    text = compose_profile(ROOT, overrides).replace("subject_pattern: null", "{}")  # the source folder's own setting
-    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+    values = yaml.safe_load(compose_profile(ROOT, overrides))
+    values["dataset"]["settings"] = {}  # those of the profile are the source folder's own
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
     for stage in (check, prepare):
         with pytest.raises(InputError, match=message):
             stage(tmp_path)

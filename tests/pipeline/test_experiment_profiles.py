@@ -55,9 +55,10 @@ def test_the_list_of_arms_to_take_out_is_that_of_the_scales() -> None:
     listed = yaml.safe_load((ROOT / "conf" / "experiment" / "base" / "own_arms.yaml").read_text())["arms"]
     there: dict[str, set[str]] = {kind: set() for kind in listed}
     for scale in SCALES:
-        values = yaml.safe_load(compose_profile(ROOT, [f"scale={scale}", "dataset=rig_mug"]))
-        for kind, arms in values["arms"].items():
-            there[kind] |= set(arms)
+        for dataset in ("rig_mug", "fer2013"):  # which has arms of its own at some scales
+            values = yaml.safe_load(compose_profile(ROOT, [f"scale={scale}", f"dataset={dataset}"]))
+            for kind, arms in values["arms"].items():
+                there[kind] |= set(arms)
     assert {kind: set(arms) for kind, arms in listed.items()} == there
 
 
