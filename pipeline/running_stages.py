@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import psutil
+
 from augment.core.errors import InputError, Problem
 
 
@@ -27,16 +29,6 @@ def refuse_while_stages_run(root: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # none, or none that can be read
     for process, command in running.items():
-        if process != os.getpid() and _lives(process):
+        if process != os.getpid() and psutil.pid_exists(process):
             why = f"a stage runs here (process {process}: {command}), and would be filed under what is written now"
             raise InputError(Problem(str(root / "params.yaml"), why, "wait for it, or stop it"))
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -36,7 +36,15 @@ from augment.faces.licences import Terms
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource
-from augment.sources.sequences import OTHER_CASE, enumerate_names, find_bases, is_archive, stray_file, unknown_layout
+from augment.sources.sequences import (
+    OTHER_CASE,
+    enumerate_names,
+    find_bases,
+    is_archive,
+    several_copies,
+    stray_file,
+    unknown_layout,
+)
 
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")  # ids 0..7
 LEFT_OUT = {8: "left out: none", 9: "left out: uncertain", 10: "left out: no face"}
@@ -148,8 +156,7 @@ class AffectNetSource(ListedSource):
         # The archives of the two sets unpack into a folder each: together they are one copy.
         in_parts = len(sets) == len(bases) and len({path.name for path in sets}) == len(bases)
         if len(bases) > 1 and not in_parts:
-            why = f"holds more than one copy: {enumerate_names([self._where(path) for path in bases])}"
-            raise InputError(Problem(str(root), why, "name the folder of one of them"))
+            raise several_copies(root, bases)
         self._base = bases[0] if bases else root
         self._lists = {split: file for name, split in _LISTS.items() if (file := self._first(_LIST_FOLDERS, name))}
         self._sets = {_SETS[path.name]: path for path in sorted(sets)}

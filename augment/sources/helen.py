@@ -33,7 +33,14 @@ from augment.faces.table import MASK_CLASSES
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
-from augment.sources.sequences import OTHER_CASE, enumerate_names, find_bases, stray_file, unknown_layout
+from augment.sources.sequences import (
+    OTHER_CASE,
+    enumerate_names,
+    find_bases,
+    several_copies,
+    stray_file,
+    unknown_layout,
+)
 
 # Part labels 00 to 10 and the area of the mask that each is a part of. Brows and nose are skin, and so is the inside of
 # the mouth: it belongs to the face and is neither lips nor eyes, as in the embedded faces' masks.
@@ -121,8 +128,7 @@ class HelenSource(ListedSource):
         if not bases:
             raise InputError(unknown_layout(root, self.title, "images/*.jpg with labels/*/*_lbl00.png beside them"))
         if len(bases) > 1:
-            why = f"holds more than one copy: {enumerate_names([str(path.relative_to(root)) for path in bases])}"
-            raise InputError(Problem(str(root), why, "name the folder of one of them"))
+            raise several_copies(root, bases)
         self._base = bases[0]
         there = {path.name for path in self._base.iterdir()}
         problems = [

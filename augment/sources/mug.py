@@ -33,7 +33,6 @@ from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
     OTHER_CASE,
     NameRule,
-    enumerate_names,
     find_bases,
     is_archive,
     match_folders,
@@ -41,6 +40,7 @@ from augment.sources.sequences import (
     printable,
     read_frames,
     sequence_count,
+    several_copies,
     stray_file,
     too_few_frames,
     unknown_layout,
@@ -145,8 +145,7 @@ class MugSource(ListedSource):
         if not bases:
             raise InputError(unknown_layout(root, self.title, looked_for))
         if len(bases) > 1:
-            why = f"holds more than one copy: {enumerate_names([str(path.relative_to(root)) for path in bases])}"
-            raise InputError(Problem(str(root), why, "name the folder of one of them"))
+            raise several_copies(root, bases)
         self._base = bases[0]
         if settings.peak == "middle":  # how many takes each subject has is not published
             self.published = (PublishedCount("subjects", PUBLIC_SUBJECTS, _READ_AT),)

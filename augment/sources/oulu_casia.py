@@ -31,6 +31,7 @@ from augment.sources.sequences import (
     match_folders,
     read_frames,
     sequence_count,
+    several_copies,
     too_few_frames,
     unknown_layout,
 )
@@ -132,8 +133,7 @@ class OuluCasiaSource(ListedSource):
             looked_for = f"{folder}/VL{ending}/Strong/P001/Anger/000.jpeg, here and in the folders below"
             raise InputError(unknown_layout(root, self.title, looked_for))
         if len(bases) > 1:
-            why = f"holds more than one copy: {enumerate_names([str(path.relative_to(root)) for path in bases])}"
-            raise InputError(Problem(str(root), why, "name the folder of one of them"))
+            raise several_copies(root, bases)
         self._base = bases[0]
         self.published = self._published()
         what = f"a camera ({', '.join(sorted(known))})"

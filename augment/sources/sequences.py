@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from augment.core.errors import Problem
+from augment.core.errors import InputError, Problem
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace
 
@@ -70,6 +70,12 @@ def find_bases(root: Path, holds: Callable[[set[str]], bool], depth: int = 4) ->
             return sorted(found)
         level = [path for folders in inside.values() for path in folders]
     return []
+
+
+def several_copies(root: Path, bases: Sequence[Path]) -> InputError:
+    """The refusal of a root in which a data set lies more than once, in each of the bases."""
+    why = f"holds more than one copy: {enumerate_names([path.relative_to(root).as_posix() for path in bases])}"
+    return InputError(Problem(str(root), why, "name the folder of one of them"))
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +50,8 @@ def _place(root: Path) -> Path:
     return Artifacts(root).scratch / "flow" / "last-result.json"
 
 
-def _comparison(root: Path, metrics: Mapping[str, Any]) -> str:
+def _comparison(root: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What two results have in common that say something of each other, as JSON keeps it."""
     values = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     about = {"metric": metrics.get("metric"), **{name: values.get(name) for name in _COMPARED}}
-    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+    return dict(json.loads(json.dumps(about, default=str)))

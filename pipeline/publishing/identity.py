@@ -17,6 +17,7 @@ from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.parameters.whole import load_parameters
 from pipeline.publishing.destinations import check_destination
 from pipeline.publishing.export import check_fold, unknown_translator
+from pipeline.publishing.rows import none_kept
 from pipeline.stages.folds import faces_of_fold
 from pipeline.stages.refusals import refusal_in
 from reports.identity import IdentityReport, SyntheticFaces, find_embedding, identity_report
@@ -77,8 +78,7 @@ def _synthetic(folder: Path, size: int, channels: int, most: int) -> SyntheticFa
             break
     table = pa.Table.from_batches(parts)
     if not len(table):
-        fix = "look at the report, or lower selection.min_confidence"
-        raise InputError(Problem(str(folder), "selection kept none of these faces", fix))
+        raise none_kept(folder)
     return SyntheticFaces(
         images=face_tensors(table, size=size, channels=channels).images,
         face_ids=tuple(table.column("face_id").to_pylist()),

@@ -88,9 +88,14 @@ def choose_synthetic(table: Path, translator: str, class_names: Sequence[str], p
         fix = f"ask for {min(few.values()):,} or fewer, or raise synthesis.per_class and run `dvc repro`"
         raise InputError(Problem(f"{translator}, --per-class {per_class}", f"more than there are: {shown}", fix))
     if not any(chosen):
-        fix = "look at the report, or lower selection.min_confidence"
-        raise InputError(Problem(str(table), "selection kept none of these faces", fix))
+        raise none_kept(table)
     return Part(table, np.array(chosen, bool), _in_order(counts, class_names), translator)
+
+
+def none_kept(table: Path) -> InputError:
+    """The refusal of a table of which selection kept nothing."""
+    fix = "look at the report, or lower selection.min_confidence"
+    return InputError(Problem(str(table), "selection kept none of these faces", fix))
 
 
 def _in_order(counts: Mapping[str, int], class_names: Sequence[str]) -> dict[str, int]:

@@ -312,9 +312,7 @@ class Faces:
             if not isinstance(share, Real) or not 0 < share < 1:
                 raise FacesError(f"a share of {share!r} is none; give one between 0 and 1")
             if made.all() or not made.any():
-                raise FacesError(
-                    f"there are no {'real' if len(made) and made.all() else 'synthetic'} faces to mix with"
-                )
+                raise FacesError(f"there are no {'real' if made.any() else 'synthetic'} faces to mix with")
             groups = [(made, float(share)), (~made, 1 - float(share))]
         found = np.zeros(len(self))
         for group, part in groups:
