@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,7 @@ def card_head(front_matter: Mapping[str, Any], title: str) -> list[str]:
     return ["---", text, "---", "", f"# {title}", ""]
 
 
+@lru_cache(maxsize=64)  # each stage asks for its few cards a dozen times
 def _front_matter(text: str) -> Mapping[str, Any]:
     """The YAML between a card's first two lines of dashes; empty where there is none."""
     match = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|$)", text.lstrip("\ufeff").replace("\r\n", "\n"), re.DOTALL)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,8 +17,8 @@ from augment.faces.rare import set_aside_rare
 from augment.faces.splits import FoldSettings, assign_folds, write_folds
 from augment.faces.table import SPLITS, read_faces
 from augment.prepare.prepare import PreparationReport, prepare_faces, write_report
+from augment.prepare.unchanged import unchanged
 from augment.sources import Source
-from augment.sources.folder_walk import is_ignored
 from pipeline.core.devices import processes_for
 from pipeline.core.stage import CommonParameters, stage_scratch, start, write_json
 from pipeline.core.stage_inputs import check_inputs
@@ -68,76 +66,38 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
     other_source = None if first is None else open_pretraining(first, root)
     roots = [root / part.root for part in (dataset, first) if part is not None]
     lists = [] if quarantine is None else [quarantine, _quarantine_of_pretraining(quarantine)]
-    before = _files_of(roots, lists)
     check_inputs([], [artifacts.faces, artifacts.pretraining])
     values = parameters.model_dump(mode="json", include={"seed", "dataset", "folds", "judge"})
     with stage_scratch("prepare", artifacts, parameters, values, {}) as scratch:
         workers = processes_for(parameters.runtime.processes, "cpu")
-        report = _convert(source, dataset, scratch / "faces", artifacts, workers, quarantine)
-        _say_what_is_missing(report, quarantine)
-        for name, others in report.subject_spellings.items():
-            LOG.info(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
-        faces = read_faces(scratch / "faces")
-        duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
-        folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
-        if dataset.rare is not None:
-            folds = set_aside_rare(faces, folds, dataset.rare, report.class_names, parameters.seed)
-        write_folds(folds, scratch / "folds.parquet")
-        _report_folds(report, faces, folds, parameters, scratch / "faces")
-        for fold in fold_numbers(folds):
-            check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
-        _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, workers, faces, quarantine)
-        _refuse_changes(before, _files_of(roots, lists))
+        with unchanged(roots, but=lists):
+            report = _convert(source, dataset, scratch / "faces", artifacts, workers, quarantine)
+            _say_what_was_read(report, quarantine)
+            faces = read_faces(scratch / "faces")
+            _prepare_folds(report, faces, parameters, scratch)
+            _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, workers, faces, quarantine)
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
 
 
-def _files_of(roots: Sequence[Path], but: Collection[Path]) -> dict[str, tuple[int, int]]:
-    """Size and time of change of data sets' files, those that links lead to among them.
-
-    Args:
-        roots: Files and folders; what can't be looked into is the source's to name.
-        but: Files that this stage itself writes.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    seen = {os.path.realpath(path) for path in but}
-    waiting = list(roots)
-    while waiting:
-        path = waiting.pop()
-        real = os.path.realpath(path)
-        if real in seen:
-            continue
-        seen.add(real)
-        try:
-            if path.is_dir():
-                waiting += [entry for entry in path.iterdir() if not is_ignored(entry)]
-            else:
-                about = path.stat()
-                found[str(path)] = (about.st_size, about.st_mtime_ns)
-        except OSError:
-            continue
-    return found
+def _prepare_folds(report: PreparationReport, faces: pa.Table, parameters: PrepareParameters, scratch: Path) -> None:
+    """Assigns folds, makes classes rare, and refuses what of one split leaks into another."""
+    duplicates = pq.read_table(scratch / "faces" / "duplicates.parquet")
+    folds = assign_folds(faces, parameters.folds, parameters.seed, duplicates=duplicates)
+    if parameters.dataset.rare is not None:
+        folds = set_aside_rare(faces, folds, parameters.dataset.rare, report.class_names, parameters.seed)
+    write_folds(folds, scratch / "folds.parquet")
+    _report_folds(report, faces, folds, parameters, scratch / "faces")
+    for fold in fold_numbers(folds):
+        check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
 
 
-def _refuse_changes(before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]]) -> None:
-    """Refuses a data set that was not the same when all of it had been read.
-
-    DVC takes its hash afterwards: faces that came while it was read would count as read.
-
-    Raises:
-        InputError: Files came, went or changed.
-    """
-    changed = sorted(path for path in {*before, *after} if before.get(path) != after.get(path))
-    if changed:
-        shown = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
-        why = f"{len(changed):,} files came, went or changed while it was read: {shown}"
-        raise InputError(Problem("the data set", why, "run it again; landmarks that were found are kept"))
-
-
-def _say_what_is_missing(report: PreparationReport, quarantine: Path | None) -> None:
+def _say_what_was_read(report: PreparationReport, quarantine: Path | None) -> None:
     if report.problems:
         LOG.warning(f"{report.problems:,} problems of the source are left out, and listed in {quarantine}")
+    for name, others in report.subject_spellings.items():
+        LOG.info(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
     if empty := [name for name in report.class_names if not sum(report.counts.get(name, {}).values())]:
         LOG.warning(f"there is no face of {', '.join(empty)}, which nothing can learn (dataset.classes leaves it out)")
 
