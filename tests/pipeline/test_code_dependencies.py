@@ -107,7 +107,7 @@ def test_half_done_work_is_bound_to_the_same_code(stage: str) -> None:
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    return run_by_stand_in(tmp_path_factory.mktemp("declared"), "scale=smoke")
+    return run_by_stand_in(tmp_path_factory.mktemp("declared"), "scale=smoke", code=True)
 
 
 @pytest.mark.parametrize(

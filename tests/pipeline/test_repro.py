@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke", "experiment=tiny_gan")
+    folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke", "experiment=tiny_gan", code=True)
     done = run(folder, "dvc", "repro")
     (folder / ".dvc" / "tmp" / "repro.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     return folder

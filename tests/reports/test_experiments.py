@@ -135,6 +135,7 @@ def test_mcnemar_is_the_sign_test_of_the_faces_that_one_alone_recognizes() -> No
 # Rows
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_rows_have_the_reports_figures(results: RunResults, tmp_path: Path) -> None:
     rows = {row.row: row for row in rows_of_run(MADE_UP, results, FACTS)}
     assert list(rows) == ["classical", "stargan-400", "warp-400", "simgan-400"]  # never: it has no results

@@ -69,7 +69,7 @@ def test_an_arm_that_is_given_landmarks_is_no_measure_of_pictures(inputs) -> Non
     assert find_headline(data).reference == data.baseline == "classical"
     assert "warp-400" in data.summaries
     said = "warp-400 is given the landmarks of a test face in place of its picture"
-    assert said in render_page(data) and said not in render_page(strongest)
+    assert said in render_page(data, figures={}) and said not in render_page(strongest, figures={})
     # Negative control: as a row of pictures it is the reference.
     arms["warp-400"] = {"kind": "hog"}
     assert load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS).baseline == "warp-400"
@@ -89,6 +89,7 @@ def test_arms_are_described_by_what_sets_them_apart() -> None:
     assert describe_arm("filled", half | {"share": 1.0}) == filled
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_arms_that_fill_classes_up_have_no_one_number_of_faces(inputs, tmp_path) -> None:
     """They are compared like any, the repeated one as an arm of real faces; no line over n has them."""
     arms = {
@@ -101,7 +102,7 @@ def test_arms_that_fill_classes_up_have_no_one_number_of_faces(inputs, tmp_path)
     assert data.baseline in ("real", "oversampled") and data.synthetic_arms() == ["lssl-400"]
     assert accuracy_table(data).set_index("arm").published["lssl-400"] == ""  # of LSSL's faces, 87.40 are of other arms
     assert accuracy_against_n(data).empty and draw_accuracy_against_n(data, LIGHT) is None
-    assert "filled up to it by lssl" in text_of(render_page(data))
+    assert "filled up to it by lssl" in text_of(render_page(data, figures={}))
     build_report(filling, SETTINGS, tmp_path / "report")
     lines = (tmp_path / "report" / "tables" / "accuracy.md").read_text().splitlines()
     per_class = {cells[1].strip(): cells[3].strip() for cells in (line.split("|") for line in lines[2:])}
@@ -155,7 +156,7 @@ def test_a_gain_that_thresholds_explain_is_a_limitation(inputs) -> None:
     headline = find_headline(data)
     assert headline.arm == "warp-400" and data.calibrated.comparisons["warp-400"].cautious_verdict == HELPED
     assert not any("class biases" in text for text in find_shortfalls(data, headline))
-    assert "class biases fitted on other test people for both" in text_of(render_page(data))
+    assert "class biases fitted on other test people for both" in text_of(render_page(data, figures={}))
     unclear = replace(
         data.calibrated.comparisons["warp-400"], accuracy=replace(headline.comparisons["warp-400"].main, low=-0.01)
     )
@@ -359,6 +360,7 @@ def test_one_look_at_the_validation_faces_is_a_point(inputs) -> None:
     assert all(line.get_marker() == "o" for line in figure.axes[0].lines)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_bounds_of_accuracies_bear_no_sign(inputs, tmp_path) -> None:
     """They are accuracies and no differences: `54.4`, not `+54.4`."""
     build_report(only(inputs, "real", "warp-400", histories={}, translators={}), SETTINGS, tmp_path / "report")
@@ -370,6 +372,7 @@ def test_bounds_of_accuracies_bear_no_sign(inputs, tmp_path) -> None:
 # What it cost
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_and_the_metrics_name_commit_time_and_memory(inputs, tmp_path) -> None:
     build_report(only(inputs, "real", "warp-400"), SETTINGS, tmp_path / "report")
     text = text_of((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))

@@ -84,6 +84,7 @@ def written(folder: Path) -> ReportInputs:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_reference_headline_tables_and_page_follow_the_metric(tmp_path: Path) -> None:
     inputs = written(tmp_path)
     data = load_report_data(inputs, SETTINGS)

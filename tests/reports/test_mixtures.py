@@ -50,6 +50,7 @@ def test_differences_are_from_the_parts_and_adjusted_for_their_number() -> None:
     assert compare_mixtures(predictions, {"warp": alone("warp")}, BOOTSTRAP) == {}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_page_has_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     both = ARMS["warp-400"] | {"second_translator": "lssl"}
     monkeypatch.setitem(ARMS, "warp-lssl-400", both)
@@ -64,6 +65,7 @@ def test_the_page_has_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert re.findall(r'<section id="(\w+)"', page) == re.findall(r'<li><a href="#(\w+)">', page)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_mixtures_has_no_table(tmp_path: Path) -> None:
     build_report(write_run(tmp_path / "run"), ReportSettings(), tmp_path / "report")
     assert not (tmp_path / "report" / "tables" / "mixtures.csv").exists()

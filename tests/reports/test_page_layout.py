@@ -79,7 +79,7 @@ def test_names_of_arms_may_break_after_an_underscore(tmp_path: Path) -> None:
 
     changes = {key: renamed(getattr(inputs, key)) for key in ("arms", "predictions", "histories")}
     settings = ReportSettings(bootstrap=BootstrapSettings(resamples=300))
-    page = render_page(load_report_data(inputs.model_copy(update=changes), settings))
+    page = render_page(load_report_data(inputs.model_copy(update=changes), settings), figures={})
     named = re.findall(r'<span class="name">(.*?)<small>', page)
     assert "warp_<wbr>of_<wbr>200" in named and "warp-400" in named
 

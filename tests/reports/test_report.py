@@ -244,6 +244,7 @@ def test_the_same_results_give_the_same_bytes(run, tmp_path) -> None:
         assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "other" / path).read_bytes(), path
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_lay_in_the_folder_is_replaced(run, tmp_path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "stale.txt").write_text("old")
@@ -295,15 +296,18 @@ def only(inputs, *arms):
 def test_where_synthetic_faces_hurt_the_page_says_no(run) -> None:
     data = load_report_data(only(run[1], "real", "stargan-400"), SETTINGS)
     assert find_headline(data).verdict == HURT
-    text = visible(render_page(data))
+    text = visible(render_page(data, figures={}))
     assert "No: the synthetic faces hurt." in text and "helped." not in text.split("Differences and their intervals")[0]
 
 
 def test_where_nothing_synthetic_was_run_the_page_says_so(run) -> None:
     data = load_report_data(only(run[1], "real", "classical"), SETTINGS)
-    assert "No result: no arm of real and synthetic faces was run." in visible(render_page(data))
+    assert "No result: no arm of real and synthetic faces was run." in visible(render_page(data, figures={}))
     alone = load_report_data(only(run[1], "real"), SETTINGS)
-    assert "No result" in visible(render_page(alone)) and "difference" not in report_metrics(alone)["arms"]["real"]
+    assert (
+        "No result" in visible(render_page(alone, figures={}))
+        and "difference" not in report_metrics(alone)["arms"]["real"]
+    )
 
 
 def test_a_pick_that_luck_could_explain_is_not_called_yes(data, monkeypatch) -> None:
@@ -363,13 +367,13 @@ def test_the_precision_of_arms_and_translators(tmp_path) -> None:
     inputs = made_up_run.write_run(tmp_path)
     slow = PrecisionChoice(asked="auto", used="float32", bfloat16_speed=0.6)
     same = inputs.model_copy(update={"precisions": {"real": slow, "warp-400": slow}})
-    text = render_page(load_report_data(same, SETTINGS))
+    text = render_page(load_report_data(same, SETTINGS), figures={})
     assert "precision of the classifiers</dt><dd>float32 (auto: bfloat16 was 0.6 times as fast)" in text
     assert "trained in different precisions" not in text
     mixed = inputs.model_copy(
         update={"precisions": {"real": slow, "warp-400": PrecisionChoice(asked="bfloat16", used="bfloat16")}}
     )
-    text = render_page(load_report_data(mixed, SETTINGS))
+    text = render_page(load_report_data(mixed, SETTINGS), figures={})
     assert "trained in different precisions (float32: real; bfloat16: warp-400)" in text
     training = {"steps": 5, "precision": {"asked": "auto", "used": "float32"}, "precision.bfloat16_speed": 0.62}
     assert _training_facts(training) == "5 steps, in float32 (auto: bfloat16 was 0.62 times as fast) (fold 0)."
