@@ -11,6 +11,7 @@ from typing import Any
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
+from augment.core.json_files import read_json_object
 from augment.core.replacing import folder_in_place
 from augment.core.seals import SEAL, read_seal, seal_problems
 from augment.faces.licences import Licence
@@ -87,6 +88,7 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
         f"- command: `{without_root(command)}`, then `dvc repro`",
         f"- seeds: run {parameters.seed}, classifiers {', '.join(map(str, parameters.seeds))}",
         *(f"- {name}: {value}" for name, value in describe_environment(device).items()),
+        *_precision_lines(Artifacts(root), parameters),
         *([f"- {note}"] if note else []),
         "",
         f"{WRITTEN_BY}. Published results have their own columns, with the name of their data set.",
@@ -104,6 +106,23 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
         for file in sorted((report / "figures").glob("*.png")):
             if "do-not-publish" not in file.name:
                 shutil.copy2(file, folder / file.name)
+
+
+def _precision_lines(artifacts: Artifacts, parameters: Parameters) -> list[str]:
+    """In which precision the run's networks were trained, which `auto` chooses by the machine; empty where none was."""
+    files = {
+        "classifiers": [artifacts.arm(name) / "precision.json" for name in parameters.arms.all()],
+        "translators": [
+            file for name in parameters.translators for file in artifacts.translator(name).glob("fold-*/training.json")
+        ],
+    }
+    said = []
+    for what, places in files.items():
+        trained = [read_json_object(file) for file in places if file.is_file()]
+        choices = [found if what == "classifiers" else found.get("precision") or {} for found in trained]
+        if used := sorted({str(choice["used"]) for choice in choices if "used" in choice}):
+            said.append(f"{what} {' and '.join(used)}")
+    return [f"- precision: {'; '.join(said)}"] if said else []
 
 
 def _may_show(report_data: Path, source: str) -> bool:

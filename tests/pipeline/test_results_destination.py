@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner, Result
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from pipeline.cli import main
+from pipeline.core.workspace import Artifacts
 from pipeline.profile import compose_profile
 from pipeline.publishing.destinations import check_above, check_destination, check_file
 
@@ -123,3 +125,23 @@ def test_a_place_below_a_file_is_refused_before_the_work(workspace: Path) -> Non
     check_above(workspace / "new" / "folder" / "file.json")
     done = CliRunner().invoke(main, ["data", "check", "rig", "--json", str(workspace / "notes" / "counts.json")])
     assert done.exit_code == 1 and "would lie in" in done.output and isinstance(done.exception, SystemExit)
+
+
+def test_the_precision_that_auto_chose_is_said(workspace: Path) -> None:
+    results("kept")
+    assert "- precision:" not in (workspace / "kept" / "README.md").read_text()
+    artifacts = Artifacts(workspace)
+    for file, values in (
+        (artifacts.arm("real") / "precision.json", {"asked": "auto", "used": "bfloat16"}),
+        (artifacts.arm("warp") / "precision.json", {"asked": "auto", "used": "float32"}),
+        (artifacts.arm("gone") / "precision.json", {"asked": "auto", "used": "float16"}),  # of an earlier run
+        (
+            artifacts.translator("warp") / "fold-0" / "training.json",
+            {"precision": {"asked": "auto", "used": "float32"}},
+        ),
+    ):
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values), encoding="utf-8")
+    results("kept")
+    said = (workspace / "kept" / "README.md").read_text().splitlines()
+    assert "- precision: classifiers bfloat16 and float32; translators float32" in said
