@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import shlex
@@ -37,6 +38,7 @@ from reports.experiments.row_figures import RunResults, rows_of_run, write_sheet
 from reports.experiments.rows import RunFacts, write_rows
 from reports.figures import png_bytes
 
+LONGEST_NAME = 120  # characters of a folder that a run is filed in
 _WRITTEN_BY_RUNS = ("params.yaml", "metrics.json", "plots/", "docs/results/")  # files and folders that are no code
 
 
@@ -98,7 +100,11 @@ class Wanted:
         """
         changes = [word for word in self.settings if not word.partition("=")[0].endswith(".root")]
         words = [f"{self.dataset or self.experiment.data.stand_in}-{self.scale}", *changes]
-        return re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words)).strip("_")[:120]
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words)).strip("_")
+        if len(name) <= LONGEST_NAME:
+            return name
+        digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]  # what is cut off may be what differs
+        return f"{name[: LONGEST_NAME - 9]}-{digest}"
 
     def check(self, project: Path) -> None:
         """Refuses a run whose data set is not there or has other settings, before anything is written.

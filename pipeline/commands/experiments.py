@@ -53,7 +53,7 @@ def experiments(context: click.Context, results: Path) -> None:
             click.echo(f"  data: {row['stand_in']} (embedded){own}")
             click.echo(f"  runs: {row['runs']}")
             if row["runs"] != "none":
-                click.echo(f"  pairs of rows in the published order: {row['published_order']}")
+                click.echo(f"  the published order: {row['published_order'] or '–'}")
         if problems := [problem for _, found in filed.values() for problem in found]:
             raise InputError(problems, "of what was filed, this can't be shown:")
 
@@ -183,10 +183,19 @@ def site(results: Path, out: Path) -> None:
     """Write all experiments as a site that opens from disk: sorting tables, charts, galleries."""
     from pipeline.publishing.destinations import check_destination
     from reports.experiments.catalogue import read_experiments
+    from reports.experiments.page import filed_runs
     from reports.site.build import SCRIPT, build_site
 
     root = Path.cwd()
     with refusals_as_errors():
         check_destination(root, root / out, SCRIPT, below=root / "artifacts")
         _require_results(results)
-        click.echo(build_site(read_experiments(), root / results, root / out))
+        catalogue = read_experiments()
+        click.echo(build_site(catalogue, root / results, root / out))
+        problems = [
+            problem
+            for name, experiment in catalogue.items()
+            for problem in filed_runs(experiment, root / results / name)[1]
+        ]
+        if problems:
+            raise InputError(problems, "the site lacks what can't be shown of what is filed:")

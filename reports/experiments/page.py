@@ -13,7 +13,7 @@ from augment.core.seals import seal_problems
 from reports.cost import duration
 from reports.experiments.catalogue import SMALLER_IS_BETTER, Experiment
 from reports.experiments.order import Order, compare_order
-from reports.experiments.rows import FOLDER, Difference, ResultRow, RunFacts, read_rows
+from reports.experiments.rows import FIX, FOLDER, Difference, ResultRow, RunFacts, read_rows
 from reports.tables import format_p_value, markdown_table, signed
 
 PICTURES = (
@@ -28,7 +28,6 @@ TITLES = {
     "samples": "Sample sheet after {} steps of training",
     "gallery": "Test faces translated by {}",
 }
-FIX = "run the experiment again, which files it anew, or take it from git: `git checkout` the folder"
 RECOGNIZED = (
     "How much more of a row's pictures one judge recognizes than of the best published row's, with an interval over "
     "people; what another judge, or another training of the translators, would give is not in these intervals"
@@ -36,6 +35,10 @@ RECOGNIZED = (
 OF_DATA_SETS = (
     "Recognition by data set, in per cent: of whose faces, and made to be of which; the judge has learned both"
 )
+BASELINES = {
+    "real": "real faces alone",
+    "real_double_steps": "real faces alone, twice the steps",
+}  # where no row is one
 INTERVAL = "learned from: difference [95 % interval]"
 
 
@@ -141,6 +144,11 @@ def experiment_page(
     return "\n".join(lines).rstrip() + "\n"
 
 
+def title_of(experiment: Experiment, arm: str) -> str:
+    """What to call an arm that rows are compared with, which need not be a row itself."""
+    return experiment.rows[arm].title if arm in experiment.rows else BASELINES.get(arm, arm)
+
+
 def picture_title(file: str, experiment: Experiment) -> str:
     """What a picture of a run shows, by its file's name."""
     kind, _, of = file.removesuffix(".png").partition("-")
@@ -165,33 +173,44 @@ def experiments_table(experiments: Mapping[str, Experiment], runs: Mapping[str, 
                 "stand_in": experiment.data.stand_in,
                 "own_data": experiment.data.own or "",
                 "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs[name]) or "none",
-                "published_order": "; ".join(_orders(experiment, run) for run in runs[name]),
+                "published_order": "; ".join(said for run in runs[name] if (said := _orders(experiment, run))),
             }
         )
     return pd.DataFrame(rows)
 
 
 def _orders(experiment: Experiment, run: FiledRun) -> str:
+    """Whether a run's order is the published one, by each measure that can say; empty where none can."""
     orders = {measure: run.order(experiment, measure) for measure in experiment.measures}
-    found = [f"{order.agreeing}/{order.pairs}" for order in orders.values() if order is not None]
-    return ", ".join(found) or "–"
+    said = [
+        f"{measure}: {'yes' if order.came_out else 'no'}, {order.agreeing} of {order.pairs} pairs"
+        for measure, order in orders.items()
+        if order is not None
+    ]
+    return f"{run.name}: {', '.join(said)}" if said else ""
 
 
 def _time(run: FiledRun) -> str:
     return "time unknown" if run.facts.seconds is None else duration(run.facts.seconds)
 
 
+def cost_of(run: FiledRun) -> str:
+    """What a run took, in words."""
+    peak = run.facts.peak_memory_mib
+    memory = "" if peak is None else f", at most {peak:,.0f} MiB in one process"
+    return f"{_time(run)}, the sum of all stages{memory}"
+
+
 def _facts(run: FiledRun) -> list[str]:
     facts = run.facts
     code = f"{facts.commit}{'' if facts.tree == 'unchanged' else f', tree {facts.tree}'}"
-    memory = "" if facts.peak_memory_mib is None else f", at most {facts.peak_memory_mib:,.0f} MiB in one process"
     return [
         f"- data: {facts.data}",
         f"- command: `{facts.command}`",
         f"- seeds: run {facts.seed}, classifiers {', '.join(map(str, facts.classifier_seeds))}",
         f"- machine: {facts.device}, {facts.machine}",
         f"- code: {code}",
-        f"- time: {_time(run)}, the sum of all stages{memory}",
+        f"- time: {cost_of(run)}",
         f"- details: [{run.name}]({run.name}/README.md)",
         *(
             ["- a run of this scale shows that everything works; its figures say nothing"]
@@ -267,10 +286,9 @@ def _difference_cells(row: ResultRow | None, experiment: Experiment) -> dict[str
 
 def _cells(difference: Difference, experiment: Experiment, title: str) -> dict[str, str]:
     bounds = f"[{signed(difference.low)}, {signed(difference.high)}]"
-    against = experiment.rows.get(difference.against)
     return {
         title: f"{signed(difference.value)} {bounds} points of {difference.metric}",
-        "from": against.title if against else difference.against,
+        "from": title_of(experiment, difference.against),
         "p (Holm)": "–" if difference.p_holm is None else format_p_value(difference.p_holm),
         "p (McNemar, seed by seed)": ", ".join(map(format_p_value, difference.p_mcnemar)) or "–",
         "verdict": difference.verdict,

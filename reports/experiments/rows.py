@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
@@ -13,6 +15,7 @@ from augment.core.json_files import read_json_object
 
 FOLDER = "rows"
 SHEETS = "sheets"
+FIX = "run the experiment again, which files it anew, or take it from git: `git checkout` the folder"
 
 
 class _Part(BaseModel):
@@ -57,10 +60,17 @@ class Difference(_Part):
 class Gallery(_Part):
     """A sheet of test faces and their translations, without gaps: a row for each face, the source first."""
 
-    file: str = Field(description="In `sheets/`.")
+    file: str = Field(description="In `sheets/`, a name without folders.")
     columns: tuple[str, ...]
     row_labels: tuple[str, ...] = Field(description="The faces' classes.")
     size: int = Field(description="Edge of a face in pixels.")
+
+    @field_validator("file")
+    @classmethod
+    def _stays_in_its_folder(cls, file: str) -> str:
+        if Path(file).name != file or file in (".", ".."):
+            raise ValueError(f"{file!r} is no name of a file in sheets/")
+        return file
 
 
 class DataSetRecognition(_Part):
@@ -100,6 +110,15 @@ class ResultRow(_Part):
     refused: str | None = Field(default=None, description="Why it could not be run on these faces.")
     run: RunFacts
 
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> ResultRow:
+        if self.confusion is not None and {len(self.confusion), *map(len, self.confusion)} != {len(self.classes)}:
+            raise ValueError(f"confusion: is not {len(self.classes)} by {len(self.classes)}, as there are classes")
+        numbers = [*self.figures.values(), *(bound for bounds in self.intervals.values() for bound in bounds)]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("figures: a number is not finite")
+        return self
+
     @property
     def file_name(self) -> str:
         """Of its file."""
@@ -126,7 +145,13 @@ def read_rows(folder: Path) -> dict[str, ResultRow]:
         except ValidationError as error:
             first = error.errors()[0]
             why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            problems.append(Problem(str(file), why, "run the experiment again, which writes it"))
+            problems.append(Problem(str(file), why, FIX))
+            continue
+        except InputError as error:  # no JSON
+            problems += [replace(problem, fix=FIX) for problem in error.problems]
+            continue
+        if row.gallery is not None and not (folder / SHEETS / row.gallery.file).is_file():
+            problems.append(Problem(str(folder / SHEETS / row.gallery.file), "is not there", FIX))
             continue
         rows[row.row] = row
     if problems:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,6 +19,7 @@ from reports.experiments.page import (
     OF_DATA_SETS,
     RECOGNIZED,
     FiledRun,
+    cost_of,
     data_set_recognition,
     experiments_table,
     filed_runs,
@@ -25,8 +27,9 @@ from reports.experiments.page import (
     recognition_differences,
     rows_table,
 )
-from reports.experiments.rows import FOLDER, SHEETS
-from reports.site.charts import charts_of
+from reports.experiments.rows import FOLDER, SHEETS, ResultRow
+from reports.site.charts import CONFUSION, charts_of
+from reports.site.downloads import tables_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE = Path(__file__).parent.parent / "templates" / "style.css"
@@ -42,7 +45,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
         experiments: By name.
         results: Where their rows were filed.
         out: The folder to write, which is replaced. It contains `index.html`, a page for each experiment, `rows/` with
-            a copy of every row as JSON, of every table as CSV and of every picture, and `assets/`.
+            a copy of every row as JSON, of its tables as CSV and of every picture, and `assets/`.
 
     Returns:
         The index.
@@ -57,8 +60,14 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
     with folder_in_place(out) as folder:
         _write_assets(folder)
         filed = {name: filed_runs(experiment, results / name) for name, experiment in experiments.items()}
-        index = experiments_table(experiments, {name: runs for name, (runs, _) in filed.items()})
-        page = environment.get_template("index.html.j2").render(experiments=index.to_dict("records"))
+        index = experiments_table(experiments, {name: runs for name, (runs, _) in filed.items()}).to_dict("records")
+        for row in index:
+            runs, problems = filed[row["experiment"]]
+            row["orders"] = [said for said in row["published_order"].split("; ") if said]
+            row["share"] = _share_in_order(experiments[row["experiment"]], runs)
+            if problems and not runs:
+                row["runs"] = "filed, but can't be shown"
+        page = environment.get_template("index.html.j2").render(experiments=index)
         atomic_write_text(folder / "index.html", page)
         for name, experiment in experiments.items():
             runs, problems = filed[name]
@@ -66,7 +75,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
             page = environment.get_template("experiment.html.j2").render(
                 experiment=experiment,
                 runs=shown,
-                problems=[str(problem) for problem in problems],
+                problems=[str(problem).replace(f"{results}/", "") for problem in problems],
                 charts={chart["key"]: chart["spec"] for run in shown for chart in run["charts"]},
                 compared=_compared(experiment, runs),
                 empty=None if runs else _table(rows_table(experiment, None)),
@@ -95,8 +104,9 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
     """What a page says of one run; its rows and sheets are copied beside the page."""
     place = Path("rows") / experiment.name / run.name
     shutil.copytree(run.folder / FOLDER, folder / place)
-    table = rows_table(experiment, run)
-    atomic_write_text(folder / place / "table.csv", table.to_csv(index=False, lineterminator="\n"))
+    downloads = tables_of(experiment, run)
+    for name, values in downloads.items():
+        atomic_write_text(folder / place / f"{name}.csv", values.to_csv(index=False, lineterminator="\n"))
     differences, of_data_sets = recognition_differences(experiment, run), data_set_recognition(run)
     sheets = []
     for name, row in run.rows.items():
@@ -104,36 +114,63 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
             file = run.folder / SHEETS / row.gallery.file
             (folder / place / SHEETS).mkdir(exist_ok=True)
             shutil.copyfile(file, folder / place / SHEETS / row.gallery.file)
-            sheet = row.gallery.model_dump() | {"file": str(place / SHEETS / row.gallery.file)}
+            sheet = row.gallery.model_dump() | {"file": quote(str(place / SHEETS / row.gallery.file))}
             sheets.append({"row": name, "title": row.title, **sheet})
     pictures = []
     for name in run.pictures:
         if name.startswith(PICTURES):
             (folder / place / "pictures").mkdir(exist_ok=True)
             shutil.copyfile(run.folder / name, folder / place / "pictures" / name)
-            pictures.append({"file": f"{place}/pictures/{name}", "title": picture_title(name, experiment)})
+            pictures.append({"file": quote(f"{place}/pictures/{name}"), "title": picture_title(name, experiment)})
     return {
         "name": run.name,
         "facts": run.facts,
-        "table": _table(table),
-        "place": str(place),
+        "table": _table(rows_table(experiment, run)),
+        "downloads": [{"file": quote(f"{place}/{name}.csv"), "title": name.replace("_", " ")} for name in downloads],
+        "cost": cost_of(run),
         "orders": run.order_sentences(experiment),
         "recognized": _table(differences) if len(differences) else None,
         "of_data_sets": _table(of_data_sets) if len(of_data_sets) else None,
         "charts": [
-            {"key": f"{run.name}-{number}", "title": spec["title"], "small": spec.get("mark") == "rect", "spec": spec}
+            {"key": f"{run.name}-{number}", "title": spec["title"], "small": _is_confusion(spec), "spec": spec}
             for number, spec in enumerate(charts_of(experiment, run))
         ],
         "sheets": sheets,
         "pictures": pictures,
-        "rows": [{"file": f"{place}/{row.file_name}", "title": row.title} for row in run.rows.values()],
+        "confusions": [_confusion_table(row) for row in run.rows.values() if row.confusion],
+        "rows": [{"file": quote(f"{place}/{row.file_name}"), "title": row.title} for row in run.rows.values()],
     }
 
 
-def _compared(experiment: Experiment, runs: list[FiledRun]) -> dict[str, dict[str, dict[str, float]]]:
-    """Run -> title of a row -> figures, for the comparison of two runs."""
+def _is_confusion(spec: Mapping[str, Any]) -> bool:
+    return bool(spec.get("usermeta", {}).get("kind") == CONFUSION)
+
+
+def _confusion_table(row: ResultRow) -> dict[str, Any]:
+    """A confusion matrix as a table: of each wanted class, how many per cent are recognized as which, and how many."""
+    shown = []
+    for wanted, counts in zip(row.classes, row.confusion or (), strict=True):
+        total = sum(counts)
+        shown.append([wanted, *(f"{100 * count / max(total, 1):.1f}" for count in counts), f"{total:,}"])
+    return {"title": row.title, "columns": ["wanted", *row.classes, "faces"], "rows": shown}
+
+
+def _share_in_order(experiment: Experiment, runs: Sequence[FiledRun]) -> float | None:
+    """The least share of pairs that are in the published order, over runs and measures; None where none can say."""
+    orders = [run.order(experiment, measure) for run in runs for measure in experiment.measures]
+    return min((order.agreeing / order.pairs for order in orders if order is not None), default=None)
+
+
+def _compared(experiment: Experiment, runs: list[FiledRun]) -> dict[str, dict[str, Any]]:
+    """Run -> its data, how it was made, and the figures by title of a row, for the comparison of two runs."""
     return {
-        run.name: {row.title: row.figures for name, row in run.rows.items() if name in experiment.rows} for run in runs
+        run.name: {
+            "data": run.facts.data,
+            "about": f"{run.facts.data}; scale {run.facts.scale}; run {run.facts.seed}, classifiers "
+            f"{', '.join(map(str, run.facts.classifier_seeds))}; {run.facts.machine}; code {run.facts.commit[:10]}",
+            "rows": {row.title: row.figures for name, row in run.rows.items() if name in experiment.rows},
+        }
+        for run in runs
     }
 
 

@@ -10,18 +10,19 @@ import pandas as pd
 
 from reports.experiments.catalogue import Experiment
 from reports.experiments.distances import DISTANCES
-from reports.experiments.page import FiledRun
+from reports.experiments.page import FiledRun, title_of
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
 Spec = dict[str, Any]
-ROW_HEIGHT = 28  # pixels
+ROW_HEIGHT, LABEL_LIMIT = 28, 220  # pixels
+CONFUSION = "confusion"
 
 
 def charts_of(experiment: Experiment, run: FiledRun) -> list[Spec]:
     """The charts of one run, each with a `title` and a `description` for who can't see it."""
     found = [
-        _measures(experiment, run),
-        _differences(run),
+        *(_measure(experiment, run, measure) for measure in experiment.measures),
+        _differences(experiment, run),
         _amounts(run),
         _distances(run),
         *(_confusion(name, row.classes, row.confusion, row.title) for name, row in run.rows.items() if row.confusion),
@@ -33,40 +34,59 @@ def _spec(title: str, description: str, values: Sequence[Mapping[str, Any]], **r
     return {"$schema": SCHEMA, "title": title, "description": description, "data": {"values": values}, **rest}
 
 
-def _measures(experiment: Experiment, run: FiledRun) -> Spec | None:
-    """Ours beside the published figure, row by row; the first measure."""
-    measure = experiment.measures[0]
+def _measure(experiment: Experiment, run: FiledRun, measure: str) -> Spec | None:
+    """Ours, with its interval where it has one, beside the published figure, row by row; None where ours has none."""
     published = experiment.published_values(measure)
-    values = [
-        {"row": row.title, "figure": round(figure, 3), "of": of}
-        for name, row in experiment.rows.items()
-        for of, figure in (
-            (f"ours: {run.facts.data}", run.rows[name].figures.get(measure) if name in run.rows else None),
-            (f"published: {experiment.published_data()}", published.get(name)),
-        )
-        if figure is not None
-    ]
-    if not values:
+    values: list[dict[str, Any]] = []
+    for name, row in experiment.rows.items():
+        ours = run.rows.get(name)
+        if ours is not None and measure in ours.figures:
+            low, high = ours.intervals.get(measure, (None, None))
+            bounds = {} if low is None else {"low": low, "high": high}
+            values.append({"row": row.title, "figure": round(ours.figures[measure], 3), "of": "ours", **bounds})
+        if name in published:
+            values.append({"row": row.title, "figure": published[name], "of": "published"})
+    if not any(value["of"] == "ours" for value in values):
         return None
     order = [row.title for row in experiment.rows.values()]
+    whose = f"ours of {run.facts.data}"
+    if any(value["of"] == "published" for value in values):
+        whose += f", published of {experiment.published_data()}"
+    position = {"type": "quantitative", "title": measure, "scale": {"zero": False}}
+    # One legend for both, which takes the same domain.
+    domain = [of for of in ("ours", "published") if any(value["of"] == of for value in values)]
+    whose_of = {
+        **{"field": "of", "type": "nominal", "title": None},
+        **{"scale": {"domain": domain}, "legend": {"orient": "top"}},
+    }
+    interval = {
+        "transform": [{"filter": "isValid(datum.low)"}],
+        "mark": {"type": "rule", "strokeWidth": 3},
+        "encoding": {"x": {"field": "low", **position}, "x2": {"field": "high"}},
+    }
+    point = {
+        "mark": {"type": "point", "filled": True, "size": 90},
+        "encoding": {
+            "x": {"field": "figure", **position},
+            "shape": whose_of,
+        },
+    }
     return _spec(
-        f"{measure}, ours and published",
-        f"{measure} of every row; the two are of different data.",
+        f"{measure}: {whose}",
+        f"{measure} of every row; {whose}. The table of rows has the same numbers.",
         values,
         width="container",
         height=ROW_HEIGHT * len({value["row"] for value in values}),
-        mark={"type": "point", "filled": True, "size": 90},
         encoding={
-            "y": {"field": "row", "type": "nominal", "sort": order, "title": None, "axis": {"labelLimit": 260}},
-            "x": {"field": "figure", "type": "quantitative", "title": measure, "scale": {"zero": False}},
-            "color": {"field": "of", "type": "nominal", "title": None, "legend": {"orient": "top", "labelLimit": 400}},
-            "shape": {"field": "of", "type": "nominal", "title": None},
-            "tooltip": [{"field": "row"}, {"field": "of"}, {"field": "figure"}],
+            "y": {"field": "row", "type": "nominal", "sort": order, "title": None, "axis": {"labelLimit": LABEL_LIMIT}},
+            "color": whose_of,
+            "tooltip": [{"field": field} for field in ("row", "of", "figure", "low", "high")],
         },
+        layer=[*([interval] if any("low" in value for value in values) else []), point],
     )
 
 
-def _differences(run: FiledRun) -> Spec | None:
+def _differences(experiment: Experiment, run: FiledRun) -> Spec | None:
     """Differences with their intervals."""
     values = [
         {
@@ -82,12 +102,13 @@ def _differences(run: FiledRun) -> Spec | None:
     if not values:
         return None
     first = next(row.difference for row in run.rows.values() if row.difference)
-    y = {"field": "row", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 260}}
-    x = {"type": "quantitative", "title": f"points of {first.metric} from {first.against}"}
+    against = title_of(experiment, first.against)
+    y = {"field": "row", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": LABEL_LIMIT}}
+    x = {"type": "quantitative", "title": f"points of {first.metric} from {against}"}
     tooltip = [{"field": field} for field in ("row", "difference", "low", "high", "verdict")]
     return _spec(
         "Learning from the faces: differences with 95 % intervals",
-        f"Difference of each row from {first.against}, in points of {first.metric}.",
+        f"Difference of each row from {against}, in points of {first.metric}. The table of rows has the same numbers.",
         values,
         width="container",
         height=ROW_HEIGHT * len(values),
@@ -181,15 +202,34 @@ def _confusion(name: str, classes: tuple[str, ...], counts: Any, title: str) -> 
     axis = {"type": "nominal", "sort": list(classes)}
     return _spec(
         f"{title}: what is recognized in translated faces",
-        f"Confusion matrix of {title}, by wanted and recognized class; the table of rows links to its numbers.",
+        f"Confusion matrix of {title}, by wanted and recognized class; a table below the charts has its numbers.",
         values,
-        width=260,
-        height=260,
-        mark="rect",
+        width=280,
+        height=280,
+        layer=[
+            {
+                "mark": "rect",
+                "encoding": {
+                    "color": {
+                        "field": "share",
+                        "type": "quantitative",
+                        "scale": {"domain": [0, 1], "scheme": "blues"},
+                        "title": None,
+                    }
+                },
+            },
+            # So that they can be read without a pointer, too.
+            {
+                "mark": {"type": "text", "fontSize": 10},
+                "encoding": {
+                    "text": {"field": "share", "type": "quantitative", "format": ".0%"},
+                    "color": {"condition": {"test": "datum.share > 0.5", "value": "white"}, "value": "black"},
+                },
+            },
+        ],
         encoding={
             "x": {"field": "recognized", **axis},
             "y": {"field": "wanted", **axis},
-            "color": {"field": "share", "type": "quantitative", "scale": {"domain": [0, 1]}, "title": None},
             "tooltip": [
                 {"field": "wanted"},
                 {"field": "recognized"},
@@ -197,5 +237,5 @@ def _confusion(name: str, classes: tuple[str, ...], counts: Any, title: str) -> 
                 {"field": "share", "format": ".1%"},
             ],
         },
-        usermeta={"row": name},
+        usermeta={"row": name, "kind": CONFUSION},
     )

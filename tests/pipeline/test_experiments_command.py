@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -79,6 +80,38 @@ def test_a_damaged_row_is_named(tmp_path: Path) -> None:
     shown = experiments("--results", str(tmp_path))
     assert shown.exit_code == 1 and "lssl.json: experiment: Field required" in shown.output
     assert "stargan_table2: StarGAN variants, Table 2" in shown.output  # the others are listed all the same
+
+
+def test_runs_of_many_settings_are_filed_apart() -> None:
+    settings = (
+        *("judge.pretraining.source=rafd", "~judge.pretraining.settings"),
+        *("translators.lssl_pose.training.steps=4000", "arms.lssl_pose.per_class=600"),
+    )
+    experiment = find_experiment("lssl_table3")
+    folders = {Wanted(experiment, "cpu", None, (*settings, f"seed={seed}")).folder for seed in (1, 2)}
+    assert len(folders) == 2 and all(len(folder) <= 120 for folder in folders)
+    assert Wanted(experiment, "cpu", None, ("seed=1",)).folder == "rig_bu3dfe-cpu-seed_1"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gallery": {"file": "../../../secret.png", "columns": [], "row_labels": [], "size": 4}}, "no name of a file"),
+        (
+            {"gallery": {"file": "gone.png", "columns": [], "row_labels": [], "size": 4}},
+            "gone.png: is not there",
+        ),
+        ({"classes": ["a", "b"], "confusion": [[1, 2]]}, "confusion: is not 2 by 2"),
+        ({"figures": {"accuracy": float("nan")}}, "a number is not finite"),
+    ],
+)
+def test_rows_that_no_run_could_have_filed_are_named(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    place = Path(shutil.copytree(ROOT / "docs" / "results" / "lssl_fig2a", tmp_path / "lssl_fig2a"))
+    file = next(place.glob("*/rows/*.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    seal_folder(file.parents[1])
+    result = experiments("--results", str(tmp_path))
+    assert result.exit_code == 1 and said in result.output and "Traceback" not in result.output
 
 
 def test_the_papers_own_data_brings_what_it_needs() -> None:

@@ -18,7 +18,7 @@ from reports.experiments.catalogue import Claim, Data, Experiment, Row, find_exp
 from reports.experiments.differences import mcnemar
 from reports.experiments.order import compare_order
 from reports.experiments.page import experiment_page, experiments_table, filed_runs
-from reports.experiments.row_figures import RunResults, rows_of_run
+from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
 from reports.experiments.rows import ResultRow, RunFacts, read_rows, write_rows
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, ReportSettings
@@ -239,7 +239,9 @@ def test_recognition_by_data_set_is_on_the_page(results: RunResults, tmp_path: P
     (tmp_path / "scores.json").write_text(json.dumps(content))
     experiment = find_experiment("stargan_joint")
     found = RunResults({}, {"stargan_joint": tmp_path / "scores.json"}, {}, {}, SETTINGS)
-    write_rows(rows_of_run(experiment, found, FACTS), tmp_path / "filed" / "run")
+    rows = rows_of_run(experiment, found, FACTS)
+    write_rows(rows, tmp_path / "filed" / "run")
+    write_sheets(rows, found, tmp_path / "filed" / "run")
     seal_folder(tmp_path / "filed" / "run")
     page = experiment_page(experiment, *filed_runs(experiment, tmp_path / "filed"), run_it="it")
     table = page[page.index("Recognition by data set") :]

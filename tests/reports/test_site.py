@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
+import pandas as pd
 import pytest
 import test_experiments
 from PIL import Image
@@ -75,14 +76,57 @@ def test_every_experiment_has_a_page_and_every_row_its_files(site: Path) -> None
     assert "It was not run yet." in (out / "lssl_fig8.html").read_text()
     row = out / "rows" / "made_up" / "rig-cpu" / "warp-400.json"
     assert row.read_bytes() == (site / "results" / "made_up" / "rig-cpu" / "rows" / "warp-400.json").read_bytes()
-    with (out / "rows" / "made_up" / "rig-cpu" / "table.csv").open() as file:
-        table = {row["row"]: row for row in csv.DictReader(file)}
-    assert table["LSSL"]["published (Oulu-CASIA VIS): accuracy"] == "87.40"
-    assert table["never run"]["ours: accuracy"] == "–"
     page = (out / "made_up.html").read_text()
     for link in re.findall(r'href="(rows/[^"]+)"', page):
-        assert (out / link).is_file(), link
+        assert (out / unquote(link)).is_file(), link
     assert "Atlases" in page and "its figures say nothing" in page
+
+
+def test_tables_are_given_away_with_numbers_as_numbers(site: Path) -> None:
+    place = site / "out" / "rows" / "made_up" / "rig-cpu"
+    figures = pd.read_csv(place / "figures.csv").set_index(["row", "measure"])
+    row = json.loads((place / "warp-400.json").read_text())
+    ours = figures.loc["LSSL", "accuracy"]
+    assert ours["ours"] == row["figures"]["accuracy"] and ours["published"] == 87.4
+    assert (ours["data"], ours["published_data"]) == ("embedded faces (rare)", "Oulu-CASIA VIS")
+    never = figures.loc["never run", "accuracy"]
+    assert pd.isna(never["ours"]) and never["published"] == 70.63
+    differences = pd.read_csv(place / "differences.csv").set_index("row")
+    for key in ("value", "low", "high"):
+        assert differences.loc["LSSL", key] == row["difference"][key]
+    place = site / "out" / "rows" / "translators" / "rig-cpu"
+    counted = pd.read_csv(place / "confusions.csv")
+    row = json.loads((place / "lssl.json").read_text())
+    assert counted[counted["row"] == "LSSL"]["faces"].tolist() == [count for line in row["confusion"] for count in line]
+    assert pd.read_csv(place / "distances.csv").columns.tolist() == ["translator", "class", "step", "distance"]
+
+
+def test_the_index_says_in_words_whether_the_order_came_out(site: Path) -> None:
+    index = (site / "out" / "index.html").read_text()
+    assert re.search(r'data-sort="[\d.]+">rig-cpu: accuracy: (yes|no), \d+ of \d+ pairs<br>rig-smoke: ', index)
+
+
+def test_what_cannot_be_shown_is_not_called_never_run(site: Path, results: RunResults, tmp_path: Path) -> None:
+    file_run(MADE_UP, results, tmp_path / "results", "cpu")
+    row = tmp_path / "results" / "made_up" / "rig-cpu" / "rows" / "warp-400.json"
+    row.write_text(row.read_text().replace("1", "2", 1))
+    build_site({"made_up": MADE_UP}, tmp_path / "results", tmp_path / "out")
+    page = (tmp_path / "out" / "made_up.html").read_text()
+    assert "Left out: made_up/rig-cpu/rows/warp-400.json" in page and str(tmp_path) not in page
+    assert "what was filed can&#39;t be shown" in page or "what was filed can't be shown" in page
+    assert "It was not run yet" not in page and "none was run" not in page
+    assert "filed, but can" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_folders_of_any_name_are_linked(results: RunResults, tmp_path: Path) -> None:
+    file_run(TRANSLATORS, results, tmp_path / "results", "cpu")
+    place = tmp_path / "results" / "translators"
+    (place / "rig-cpu").rename(place / "my run #2 50%?")
+    build_site({"translators": TRANSLATORS}, tmp_path / "results", tmp_path / "out")
+    page = (tmp_path / "out" / "translators.html").read_text()
+    links = re.findall(r'(?:href|src|data-file)="(rows/[^"]+)"', page)
+    assert len(links) > 5 and not any(sign in link for link in links for sign in " #?")
+    assert all((tmp_path / "out" / unquote(link)).is_file() for link in links)
 
 
 def test_nothing_of_a_row_is_taken_for_html(site: Path) -> None:
@@ -96,6 +140,7 @@ def test_nothing_of_a_row_is_taken_for_html(site: Path) -> None:
 def test_charts_hold_the_rows_figures(site: Path) -> None:
     run = filed_runs(MADE_UP, site / "results" / "made_up")[0][0]
     measures, differences = charts_of(MADE_UP, run)
+    assert measures["title"] == "accuracy: ours of embedded faces (rare), published of Oulu-CASIA VIS"
     ours = {v["row"]: v["figure"] for v in measures["data"]["values"] if v["of"].startswith("ours")}
     assert ours["LSSL"] == pytest.approx(run.rows["warp-400"].figures["accuracy"], abs=1e-3)
     published = {v["row"]: v["figure"] for v in measures["data"]["values"] if v["of"].startswith("published")}
@@ -104,7 +149,11 @@ def test_charts_hold_the_rows_figures(site: Path) -> None:
     assert run.rows["warp-400"].difference is not None
     assert low["LSSL"] == run.rows["warp-400"].difference.low
     run = filed_runs(TRANSLATORS, site / "results" / "translators")[0][0]
-    titles = [chart["title"] for chart in charts_of(TRANSLATORS, run)]
+    charts = charts_of(TRANSLATORS, run)
+    (measure,) = [chart for chart in charts if chart["title"].startswith("recognition: ")]
+    bounds = {v["row"]: (v["low"], v["high"]) for v in measure["data"]["values"] if "low" in v}
+    assert bounds["LSSL"] == run.rows["lssl"].intervals["recognition"]
+    titles = [chart["title"] for chart in charts]
     assert sum("what is recognized" in title for title in titles) == 2
     assert any("course of the training" in title for title in titles)
 
@@ -192,6 +241,32 @@ def test_charts_are_drawn_and_tell_their_values_under_the_pointer(site: Path, br
     tooltip = visit.page.locator("#vg-tooltip-element")
     tooltip.wait_for(state="visible")
     assert "wanted" in tooltip.inner_text() and "%" in tooltip.inner_text()
+    # Without a pointer: in the cells, and in a table.
+    shown = visit.page.locator('figure:has-text("LSSL: what is recognized") svg text').all_text_contents()
+    row = json.loads((site / "out" / "rows" / "translators" / "rig-cpu" / "lssl.json").read_text())
+    share = row["confusion"][0][0] / sum(row["confusion"][0])
+    assert f"{share:.0%}" in shown
+    table = visit.page.locator('details:has-text("LSSL: what is recognized") tbody tr').first.locator("td")
+    assert table.first.text_content() == f"{100 * share:.1f}"
+
+
+@needs_browser
+def test_the_panels_can_be_told_apart_in_the_dark(site: Path, browser: Any) -> None:
+    page = Visit(browser, site / "out" / "translators.html", color_scheme="dark").page
+    heading = page.locator('figure:has-text("course of the training") svg text', has_text="happy").first
+    assert heading.evaluate("e => getComputedStyle(e).fill") == page.evaluate(
+        "(() => { const e = document.createElement('p'); e.style.color = 'var(--ink)'; document.body.append(e);"
+        " return getComputedStyle(e).color; })()"
+    )
+
+
+@needs_browser
+def test_the_minus_of_a_keyboard_finds_that_of_print(site: Path, browser: Any) -> None:
+    page = Visit(browser, site / "out" / "made_up.html").page
+    rows = page.locator("#rows-1 tbody tr:visible")
+    for minus in ("-", "\u2212"):
+        page.locator('[data-filters="rows-1"]').fill(f"[{minus}")
+        assert 0 < rows.count() < 5
 
 
 @needs_browser
@@ -209,11 +284,31 @@ def test_a_face_fades_into_its_translation(site: Path, browser: Any) -> None:
 def test_two_runs_side_by_side(site: Path, browser: Any) -> None:
     page = Visit(browser, site / "out" / "made_up.html").page
     texts = page.locator("#comparison thead th").all_inner_texts()
-    assert texts == ["row", "rig-cpu", "rig-smoke", "difference"]
+    assert texts == ["row", "rig-cpu", "rig-smoke", "second \u2212 first"]
+    note = page.locator("#comparison-note").inner_text()
+    assert "rig-cpu: embedded faces (rare); scale cpu" in note and "different data" not in note
     cells = page.locator("#comparison tbody tr", has_text="LSSL").locator("td").all_inner_texts()
     assert cells[0] == cells[1] and cells[2] == "0.00"
     page.locator("#measure").select_option("macro F1")
     assert page.locator("#comparison tbody tr").count() == 4
+
+
+@needs_browser
+def test_of_different_data_no_difference_is_given(results: RunResults, browser: Any, tmp_path: Path) -> None:
+    for scale in ("cpu", "gpu"):
+        file_run(MADE_UP, results, tmp_path / "results", scale)
+    place = tmp_path / "results" / "made_up" / "rig-gpu"
+    for file in (place / "rows").iterdir():
+        file.write_text(file.read_text().replace("embedded faces (rare)", "FER2013"))
+    (place / "rows" / "classical.json").unlink()
+    seal_folder(place)
+    build_site({"made_up": MADE_UP}, tmp_path / "results", tmp_path / "out")
+    page = Visit(browser, tmp_path / "out" / "made_up.html").page
+    assert "The two are of different data" in page.locator("#comparison-note").inner_text()
+    cells = page.locator("#comparison tbody tr", has_text="LSSL").locator("td").all_inner_texts()
+    assert cells[0] == cells[1] != "–" and cells[2] == "–"
+    cells = page.locator("#comparison tbody tr", has_text="real faces").locator("td").all_inner_texts()
+    assert cells[0] != "–" and cells[1:] == ["–", "–"]  # a row that one run has is shown
 
 
 @needs_browser
