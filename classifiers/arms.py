@@ -21,7 +21,7 @@ from augment.core.code_hash import hash_code
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text
 from augment.core.precision import PrecisionChoice
-from augment.core.processes import run_in_processes
+from augment.core.processes import run_in_processes, threads_here
 from augment.core.progress import track
 from augment.core.ranks import current_ranks, run_on_ranks
 from augment.core.seals import is_sealed, seal_folder
@@ -43,7 +43,7 @@ from classifiers.evaluation import (
 )
 from classifiers.filling import class_counts, fill_classes
 from classifiers.followed import count_steps, followed
-from classifiers.models import save_classifier
+from classifiers.models import digest_of_weights, save_classifier
 from classifiers.precision import chosen_precision
 from classifiers.settings import CLASSICAL_KINDS, Arm, ClassicalKind
 from classifiers.training import ClassifierSettings, TrainedClassifier, train_classifier
@@ -124,7 +124,7 @@ def run_arm(
     folds_path: Path,  # the table of folds
     synthetic_dirs: Sequence[Path] = (),  # one for each of the arm's translators: fold-<k>/data/*.parquet
     classifier_settings: ClassifierSettings,  # shared by all arms
-    baseline_settings: BaselineSettings | None = None,  # for kinds without a network; None: their defaults
+    baseline_settings: BaselineSettings | None = None,  # for kinds without a network
     seeds: Sequence[int],  # shared by all arms
     out: Path,  # predictions on test faces, Parquet
     history_out: Path | None = None,  # training curves, JSON lines
@@ -153,7 +153,8 @@ def run_arm(
         folds_path: Table of folds.
         synthetic_dirs: The folders of the arm's translators, in their order, for synthetic kinds.
         classifier_settings: How the classifier is trained.
-        baseline_settings: How classical rows are trained.
+        baseline_settings: How classical rows are trained; None: with classes weighted as the networks' batches draw
+            them, and by the validation score that this goes with.
         seeds: One cell a fold and seed.
         out: Where the predictions go.
         history_out: Where the training curves go.
@@ -173,13 +174,14 @@ def run_arm(
         What was done, with the scores of every cell.
 
     Raises:
-        ArmRefusedError: The arm is `landmark_lda`, and faces have no landmarks, or it fills classes up that all have
-            as many faces.
+        ArmRefusedError: The arm is `landmark_lda`, and no faces or too few have landmarks, or it fills classes up that
+            all have as many faces.
         InputError: Files are missing, or there are fewer synthetic faces than the arm asks for.
         augment.faces.leakage.LeakageError: Something of a validation or test face would reach training.
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise InputError(Problem("seeds", f"{list(seeds)} are no distinct seeds", "list each seed once"))
+    _faces_of_fold.cache_clear()  # of an arm that was broken off in this process
     synthetic_dirs = tuple(Path(directory) for directory in synthetic_dirs)
     if len(synthetic_dirs) != len(arm.translators):
         why = f"needs the folders of the synthetic faces of {len(arm.translators)} translators"
@@ -187,6 +189,8 @@ def run_arm(
     faces = read_faces(faces_dir, columns=_columns(arm))
     folds = read_folds(folds_path)
     numbers = sorted(set(folds.column("fold").to_pylist()))
+    if arm.kind in CLASSICAL_KINDS and baseline_settings is None:
+        baseline_settings = _as_the_networks(arm, classifier_settings)
     choice: PrecisionChoice | None = None
     found: dict[tuple[int, int], ArmCell] = {}
     missing: list[dict[str, Any]] = []
@@ -232,6 +236,8 @@ def run_arm(
     steps = None if alone else arm.steps(classifier_settings)
     each, unit = (1, "cells") if steps is None else (steps, "steps")
     with (
+        # The one cell that is missing is trained here, and is to come out as the others did.
+        threads_here(threads) if processes > 1 and len(missing) == 1 and not shared else nullcontext(),
         track(
             total=each * len(numbers) * len(seeds), initial=each * resumed, desc=name, unit=unit, disable=not progress
         ) as bar,
@@ -265,6 +271,14 @@ def run_arm(
         resumed=resumed,
         precision=choice,
     )
+
+
+def _as_the_networks(arm: Arm, settings: ClassifierSettings) -> BaselineSettings:
+    """Classical rows that learn the classes in the shares in which the networks learn them."""
+    from classifiers.baselines import BaselineSettings
+
+    balanced = arm.balanced(settings)
+    return BaselineSettings(class_balanced=balanced, select_by="balanced_accuracy" if balanced else "accuracy")
 
 
 def _columns(arm: Arm) -> tuple[str, ...]:
@@ -384,6 +398,12 @@ def _fold_faces(
             why = f"needs landmarks, and no {split} face of fold {fold} has any"
             fix = "have them detected (`s2l profile landmarks=dlib`), or leave the arm out"
             raise ArmRefusedError(Problem(f"arms.real.{name}", why, fix))
+    if arm.kind == "landmark_lda":
+        from classifiers.landmark_baseline import why_not_learned
+
+        if too_few := why_not_learned(train):
+            fix = "have landmarks of more faces detected, or leave the arm out"
+            raise ArmRefusedError(Problem(f"arms.real.{name}", f"training faces of fold {fold} {too_few}", fix))
     synthetic = None
     if synthetic_table is not None:
         synthetic = face_tensors(synthetic_table, size=train.size, channels=train.channels)
@@ -615,7 +635,8 @@ def _fingerprint(
         "weights": weights and arm.kind not in CLASSICAL_KINDS,
         "device": torch.device(device).type,
         "torch": torch.__version__,
-        "code": hash_code(["classifiers.arms"]),
+        "start": digest_of_weights(settings.model) if isinstance(settings, ClassifierSettings) else None,
+        "code": hash_code(["classifiers.arms"], follow=["augment"]),
         **_hashes(data),
     }
 

@@ -222,6 +222,9 @@ def grey_pictures(faces: FaceTensors) -> np.ndarray:
 
 def _hog(picture: np.ndarray, settings: BaselineSettings) -> np.ndarray:
     cell = picture.shape[0] // settings.hog_cells
+    edge = settings.hog_cells * cell  # else what is over makes cells of its own, or is cut off at the right and below
+    first = (picture.shape[0] - edge) // 2
+    picture = picture[first : first + edge, first : first + edge]
     block = min(settings.hog_block, settings.hog_cells)
     return hog(
         picture,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,10 +37,10 @@ from augment.faces.tensors import FaceTensors, face_tensors
 from classifiers.checkpoints import TrainingCheckpoints
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
 from classifiers.followed import count_steps, followed
-from classifiers.models import FaceClassifier, load_classifier, save_classifier
+from classifiers.models import FaceClassifier, digest_of_weights, load_classifier, save_classifier
 from classifiers.precision import chosen_precision
 from classifiers.pretraining import PretrainedClassifier, hold_out
-from classifiers.training import ClassifierSettings, TrainedClassifier, train_classifier
+from classifiers.training import ClassifierDivergedError, ClassifierSettings, TrainedClassifier, train_classifier
 
 Report = TypeVar("Report", bound=BaseModel)
 
@@ -140,6 +141,29 @@ class Judge:
         return extract_features(self.model, images)
 
 
+# The network's own keys, of which its errors know no more than that they are a classifier's.
+_KEY = re.compile(r"(?<![\w.])classifier\.(?=[a-z])")
+
+
+@contextmanager
+def _named_as_the_judges() -> Iterator[None]:
+    """Says of keys in the block's errors that they are the judge's: the arms' have the same names elsewhere."""
+
+    def named(text: str) -> str:
+        return _KEY.sub("judge.classifier.", text)
+
+    try:
+        yield
+    except InputError as error:
+        if type(error) is not InputError or not error.problems:
+            raise
+        problems = [replace(found, where=named(found.where), fix=named(found.fix)) for found in error.problems]
+        raise InputError(problems) from error
+    except ClassifierDivergedError as error:
+        raise ClassifierDivergedError(named(str(error))) from error
+
+
+@_named_as_the_judges()
 def train_judge(
     faces_dir: Path,
     folds_path: Path,
@@ -397,7 +421,8 @@ def _about(
         "device": torch.device(device).type,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "code": hash_code(["classifiers.judge"]),
+        "start": digest_of_weights(settings.model),
+        "code": hash_code(["classifiers.judge"], follow=["augment"]),
         "train": hash_faces(train),
         "validation": hash_faces(validation),
     }

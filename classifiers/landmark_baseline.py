@@ -70,6 +70,17 @@ def aligned_shapes(faces: FaceTensors, reference: torch.Tensor) -> np.ndarray:
     return deviations.numpy()
 
 
+def why_not_learned(train: FaceTensors) -> str | None:
+    """Why training faces are too few for the analysis; None where they are not."""
+    labels = train.labels.cpu()[with_landmarks(train)]
+    classes = len(labels.unique())
+    if classes < 2:
+        return "with landmarks are of fewer than two classes"
+    if len(labels) <= classes:
+        return f"with landmarks are {len(labels)} of {classes} classes, and it needs more faces than classes"
+    return None
+
+
 def train_landmark_lda(train: FaceTensors, validation: FaceTensors, *, class_balanced: bool = True) -> LandmarkBaseline:
     """Trains the analysis on the real faces that have landmarks. It has nothing to choose, and draws nothing.
 
@@ -82,18 +93,14 @@ def train_landmark_lda(train: FaceTensors, validation: FaceTensors, *, class_bal
         The analysis.
 
     Raises:
-        InputError: Fewer than two classes have training faces with landmarks, or there are no validation faces.
+        InputError: Fewer than two classes have training faces with landmarks, or there are no more such faces than
+            classes, or there are no validation faces.
     """
     known = torch.nonzero(with_landmarks(train))[:, 0]
     problems = []
-    if len(train.labels[known.to(train.labels.device)].unique()) < 2:
-        problems.append(
-            Problem(
-                "training faces",
-                "with landmarks are of fewer than two classes",
-                "have landmarks detected (`s2l profile landmarks=dlib`), or leave the arm out",
-            )
-        )
+    if why := why_not_learned(train):
+        fix = "have landmarks detected (`s2l profile landmarks=dlib`), or leave the arm out"
+        problems.append(Problem("training faces", why, fix))
     if not len(validation):
         problems.append(Problem("validation faces", "there are none", "check the folds"))
     if problems:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import nn
 
 from augment.core.errors import InputError, Problem
+from augment.core.files import sha256_of_file
 from augment.core.regular_files import require_regular_file
 from augment.core.sealed_tensors import load_tensors, save_tensors
 from augment.core.seeding import seeded
@@ -187,6 +188,18 @@ class FaceClassifier(nn.Module):
         network = cast(Any, self.network)
         maps = network.forward_features(self.normalise(images))
         return cast(torch.Tensor, network.forward_head(maps, pre_logits=True))
+
+
+def digest_of_weights(settings: ModelSettings) -> str | None:
+    """SHA-256 of the file that the network starts from; None where it starts from none.
+
+    Raises:
+        InputError: The file is not there, or is no regular one.
+    """
+    if settings.weights is None:
+        return None
+    require_regular_file(settings.weights)
+    return sha256_of_file(settings.weights)
 
 
 def create_classifier(

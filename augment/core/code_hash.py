@@ -10,17 +10,18 @@ from functools import cache
 from pathlib import Path
 
 
-def hash_code(modules: Iterable[str]) -> str:
+def hash_code(modules: Iterable[str], *, follow: Iterable[str] = ()) -> str:
     """SHA-256 over the source of modules, with all that they import from their own packages.
 
     Args:
         modules: Full names; a script's `__main__` is passed over. Modules of plug-ins bring their own packages.
+        follow: Further packages of which what is imported counts.
 
     Returns:
         64 hexadecimal digits.
     """
     waiting = set(modules)
-    packages = {name.partition(".")[0] for name in waiting}
+    packages = {name.partition(".")[0] for name in waiting} | set(follow)
     sources: dict[str, bytes] = {}
     while waiting:
         name = waiting.pop()

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -74,6 +75,21 @@ def _start_worker(threads: int, gpus: multiprocessing.SimpleQueue[str] | None) -
     use_threads(threads)
 
 
+@contextmanager
+def threads_here(threads: int) -> Iterator[None]:
+    """Computes with so many threads in the block, as a worker of `run_in_processes` does, and with the former after."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    with threadpool_limits(limits=threads):
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
 def run_in_processes(
     function: Callable[..., Result],
     calls: Sequence[Mapping[str, Any]],
@@ -126,4 +142,4 @@ def run_in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-__all__ = ["end_with_parent", "processors", "run_in_processes", "use_threads", "visible_gpus"]
+__all__ = ["end_with_parent", "processors", "run_in_processes", "threads_here", "use_threads", "visible_gpus"]

@@ -34,7 +34,7 @@ class DistanceLog:
             validate: The validation that chooses the checkpoint, whose score is returned unchanged.
             judge: Trained on the fold's training faces only.
             validation: The fold's validation faces.
-            file: Gets one JSON line a validation: `step`, and a distance by the class's name.
+            file: Gets one JSON line a validation: `step`, and `distances`, one by each class's name.
             seed: Of the translator's random draws, and of the draw of sources where there are more than `max_faces`.
             max_faces: At most so many sources.
         """
@@ -51,14 +51,14 @@ class DistanceLog:
 
     def __call__(self, translator: Translator, step: int) -> float:
         """The score, after the line is written. A step that a resumed training comes to again is written once."""
-        line: dict[str, float] = {"step": step}
+        distances: dict[str, float] = {}
         for name, real in self._real.items():
             label = self._sources.class_names.index(name)
             rows = sources_of(translator, self._sources, label)
             if len(rows) > 1:
                 made = translate_rows(translator, self._sources, rows, label, self._seed)
-                line[name] = round(diagonal_distance(self._judge.features(made), real), 6)
+                distances[name] = round(diagonal_distance(self._judge.features(made), real), 6)
         before = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
         lines = [kept for kept in before if json.loads(kept)["step"] < step]
-        atomic_write_text(self._file, "\n".join([*lines, json.dumps(line)]) + "\n")
+        atomic_write_text(self._file, "\n".join([*lines, json.dumps({"step": step, "distances": distances})]) + "\n")
         return self._validate(translator, step)

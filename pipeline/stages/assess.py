@@ -59,7 +59,7 @@ def assess(root: Path, name: str) -> None:
     judges = {fold: load_judge(artifacts.judge, fold, device) for fold in fold_numbers(folds)}
     values = parameters.model_dump(mode="json", include={"selection", "scores"})
     inputs = {"synthetic": artifacts.synthetic(name), "judge": artifacts.judge}
-    with stage_scratch("assess", artifacts, parameters, values, inputs, name) as scratch:
+    with stage_scratch("assess", artifacts, parameters, {**values, "device": device.type}, inputs, name) as scratch:
         selected = scratch / "selected"
         for fold, fold_judge in judges.items():
             out = fold_directory(selected, fold)

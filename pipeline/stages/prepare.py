@@ -98,8 +98,11 @@ def _say_what_was_read(report: PreparationReport, quarantine: Path | None) -> No
         LOG.warning(f"{report.problems:,} problems of the source are left out, and listed in {quarantine}")
     for name, others in report.subject_spellings.items():
         LOG.info(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
-    if empty := [name for name in report.class_names if not sum(report.counts.get(name, {}).values())]:
-        LOG.warning(f"there is no face of {', '.join(empty)}, which nothing can learn (dataset.classes leaves it out)")
+    empty = [name for name in report.class_names if not sum(report.counts.get(name, {}).values())]
+    if empty:
+        why = f"there is no face of {', '.join(empty)}, which nothing can learn, and translators would be asked for"
+        there = ",".join(name for name in report.class_names if name not in empty)
+        raise InputError(Problem("the data set", why, f"leave it out: dataset.classes=[{there}]"))
 
 
 def _convert(

@@ -56,7 +56,8 @@ def synthesize(root: Path, name: str) -> None:
         return
     values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
     inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
-    with stage_scratch("synthesize", artifacts, parameters, values, inputs, name) as scratch:
+    # Shards of one kind of device are not gone on with on another.
+    with stage_scratch("synthesize", artifacts, parameters, {**values, "device": device.type}, inputs, name) as scratch:
         licence = read_licence(artifacts.translator(name) / LICENCE_FILE)
         folds = read_folds(artifacts.folds)
         try:

@@ -41,7 +41,7 @@ def read_distances(files: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
     found = {}
     for name, file in files.items():
         if file.is_file() and not (table := read_json_lines(file)).empty:
-            table = table.set_index("step")
+            table = pd.DataFrame(table["distances"].tolist(), index=table["step"])
             found[name] = pd.DataFrame(smoothed(table.to_numpy(float)), index=table.index, columns=table.columns)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,22 @@ def test_distance_of_every_class_and_the_score_unchanged(tmp_path: Path) -> None
     assert validate(translator, 10) == 0.1  # type: ignore[arg-type]
     translator.off = 0
     assert validate(translator, 20) == 0.2  # type: ignore[arg-type]
-    assert lines(file) == [{"step": 10, "angry": 9.0, "happy": 9.0}, {"step": 20, "angry": 0.0, "happy": 0.0}]
+    assert lines(file) == [
+        {"step": 10, "distances": {"angry": 9.0, "happy": 9.0}},
+        {"step": 20, "distances": {"angry": 0.0, "happy": 0.0}},
+    ]
+
+
+def test_a_class_may_be_called_step(tmp_path: Path) -> None:
+    file = tmp_path / "distances.jsonl"
+    named = replace(faces(), class_names=("angry", "step", "sad"))
+    validate = DistanceLog(lambda translator, step: 0.0, MeanJudge(), named, file, seed=0)  # type: ignore[arg-type]
+    for step in (10, 20):
+        validate(Shifter(), step)  # type: ignore[arg-type]
+    assert [(line["step"], set(line["distances"])) for line in lines(file)] == [
+        (10, {"angry", "step"}),
+        (20, {"angry", "step"}),
+    ]
 
 
 def test_a_step_that_a_resumed_training_comes_to_again_is_written_once(tmp_path: Path) -> None:

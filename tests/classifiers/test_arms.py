@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import timm
 import torch
 from pydantic import ValidationError
 from recorded_trainings import recorded_calls
+from safetensors.torch import save_file
 from striped_faces import NAMES, write_dataset, write_synthetic
 
 import classifiers.arms as arms
@@ -25,7 +29,7 @@ from classifiers.arms import ArmRefusedError, ArmReport, run_arm
 from classifiers.evaluation import read_predictions, score_predictions
 from classifiers.models import ModelSettings, load_classifier
 from classifiers.settings import Arm
-from classifiers.training import ClassifierSettings
+from classifiers.training import ClassifierDivergedError, ClassifierSettings
 
 pytestmark = pytest.mark.slow
 
@@ -141,8 +145,6 @@ def test_leaks_are_refused(data: Path) -> None:
         run(data, "beside", BESIDE)
     folds = pq.read_table(data / "folds.parquet").to_pylist()
     next(row for row in folds if row["face_id"] == "a-0000" and row["fold"] == 0)["split"] = "test"
-    import pyarrow as pa
-
     pq.write_table(pa.Table.from_pylist(folds), data / "folds.parquet")
     with pytest.raises(LeakageError):
         run(data)
@@ -177,8 +179,6 @@ def test_test_faces_change_nothing_but_their_own_predictions(data: Path) -> None
             for row in rows:
                 if row["face_id"].startswith("test"):
                     row["image"], row["label"], row["label_name"] = pictures.pop(), 0, "angry"
-            import pyarrow as pa
-
             pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), place / "faces" / "data" / "all.parquet")
         run(place, seeds=(0,), weights_out=place / "weights")
         weights.append(load_classifier(place / "weights" / "fold-0" / "seed-0.safetensors")[0].state_dict())
@@ -203,6 +203,65 @@ def test_finished_cells_are_kept_and_changed_ones_made_again(data: Path, monkeyp
     assert len(calls) == 8
     run(data, weights_out=data / "weights", seeds=(0,))
     assert len(calls) == 10 and len(list((data / "weights").rglob("*.safetensors"))) == 2
+
+
+def test_other_weights_under_the_same_name_are_another_start(data: Path) -> None:
+    file = data / "start.safetensors"
+    model = ModelSettings(name="resnet18", stem="standard", weights=file)
+    options = {
+        "classifier_settings": TINY.model_copy(update={"model": model, "steps": 1, "validate_every": 1}),
+        "seeds": (0,),
+    }
+    for seed, resumed in ((0, 0), (0, 2), (1, 0)):
+        torch.manual_seed(seed)
+        save_file(timm.create_model("resnet18", num_classes=1000).state_dict(), file)
+        assert run(data, **options).resumed == resumed
+
+
+def test_an_arm_that_was_broken_off_can_be_run_on_other_faces(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*words: Any, **options: Any) -> Any:
+        raise ClassifierDivergedError("the loss is not finite")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(arms, "train_classifier", diverge)
+        with pytest.raises(ClassifierDivergedError):
+            run(data, "beside", BESIDE)
+    shutil.rmtree(data / "synthetic")
+    for fold, source in ((0, "a-0000"), (1, "test-0000")):
+        write_synthetic(data, fold=fold, per_class=5, source=source)
+    assert run(data, "beside", BESIDE).resumed == 0
+
+
+def test_the_one_cell_that_is_missing_is_trained_with_the_threads_of_the_others(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"classifier_settings": PLAIN, "processes": 2, "threads": 1}
+    run(data, **options)
+    shutil.rmtree(data / "scratch" / "real" / "fold-0-seed-1")
+    threads = []
+    make = arms._make_cell
+    monkeypatch.setattr(arms, "_make_cell", lambda **call: (threads.append(torch.get_num_threads()), make(**call))[1])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert run(data, **options).resumed == 3
+        assert threads == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_classical_rows_learn_the_classes_in_the_shares_of_the_networks(
+    data: Path, monkeypatch: pytest.MonkeyPatch, balanced: bool
+) -> None:
+    seen = []
+    classical = arms._run_classical
+    monkeypatch.setattr(arms, "_run_classical", lambda *words: (seen.append(words[2]), classical(*words))[1])
+    settings = TINY.model_copy(update={"class_balanced": balanced})
+    run(data, "hog", Arm(kind="hog"), classifier_settings=settings, seeds=(0,))
+    assert {(found.class_balanced, found.select_by) for found in seen} == {
+        (balanced, "balanced_accuracy" if balanced else "accuracy")
+    }
 
 
 def test_a_killed_run_goes_on_to_the_same_result(data: Path) -> None:
@@ -298,6 +357,22 @@ def test_landmarks_alone_are_refused_without_landmarks(data: Path, which: str, s
     with pytest.raises(ArmRefusedError, match=rf"arms\.real\.lda: needs landmarks, and no {split} face of fold 0"):
         run(data, "lda", Arm(kind="landmark_lda"), seeds=(0,))
     assert not (data / "out" / "lda.parquet").exists()
+
+
+def test_landmarks_of_no_more_faces_than_classes_are_refused_too(data: Path) -> None:
+    give_landmarks(data)
+    file = next((data / "faces").rglob("*.parquet"))
+    table = pq.read_table(file)
+    rows = table.to_pylist()
+    known: set[str] = set()
+    for row in rows:
+        if row["face_id"].startswith("a-") and row["label_name"] not in known:
+            known.add(row["label_name"])
+        elif not row["face_id"].startswith(("test", "validation")):
+            row["landmarks"] = None
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
+    with pytest.raises(ArmRefusedError, match=r"training faces of fold 0 with landmarks are 3 of 3 classes, and it"):
+        run(data, "lda", Arm(kind="landmark_lda"))
 
 
 def test_an_arm_trains_as_long_as_it_says(data: Path) -> None:
@@ -426,8 +501,6 @@ def test_faces_that_change_after_the_guard_has_looked_at_them_are_not_trained_on
             table = pq.read_table(file)
             rows = table.to_pylist()
             rows[0]["image"], rows[-1]["image"] = rows[-1]["image"], rows[0]["image"]
-            import pyarrow as pa
-
             pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), file)
         return report
 

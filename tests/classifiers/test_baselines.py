@@ -211,6 +211,19 @@ def test_hog_tells_directions_and_ignores_brightness() -> None:
     assert np.allclose(features[0], features[2], atol=0.02)
 
 
+@pytest.mark.parametrize("size", [16, 17, 23, 28, 48, 64])
+def test_hog_has_as_many_cells_as_it_says_at_every_size(size: int) -> None:
+    faces = gratings(3, seed=0)
+    images = torch.randint(0, 256, (3, 1, size, size), dtype=torch.uint8)
+    features = extract("hog", FaceTensors(**{**vars(faces), "images": images}), BaselineSettings())
+    assert features.shape == (3, 5 * 5 * 2 * 2 * 9)  # blocks of 2 x 2 among 6 x 6 cells, 9 bins each
+    # What is over is left out on all sides alike: a mirrored picture has the mirrored features' energy.
+    mirrored = extract("hog", FaceTensors(**{**vars(faces), "images": images.flip(-1)}), BaselineSettings())
+    if size % 2 == 0 and (size - 6 * (size // 6)) % 2 == 0:
+        energy, other = (np.square(found.reshape(3, 5, 5, -1)).sum(-1) for found in (features, mirrored))
+        assert np.allclose(energy, other[:, :, ::-1], atol=1e-4)
+
+
 def test_lbp_histograms_are_those_of_the_regions() -> None:
     faces = gratings(3, seed=0, size=25)  # 25 px do not part evenly into 3
     features = extract("lbp", faces, SMALL).reshape(3, 9, 59)

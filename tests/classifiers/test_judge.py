@@ -16,7 +16,7 @@ from augment.core.errors import InputError
 from augment.faces.leakage import LeakageError
 from classifiers.judge import load_judge, train_judge
 from classifiers.models import ModelSettings
-from classifiers.training import ClassifierSettings
+from classifiers.training import ClassifierDivergedError, ClassifierSettings
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +134,21 @@ def test_a_judge_of_frontal_faces_sees_no_turned_one(tmp_path: Path, monkeypatch
         assert faces and not faces & turned
     train(tmp_path)
     assert set(seen[1]["real"].face_ids) & turned
+
+
+def test_errors_name_the_judges_own_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_dataset(tmp_path)
+    with pytest.raises(InputError, match=r"^judge\.classifier\.precision: float16 needs a GPU"):
+        train(tmp_path, TINY.model_copy(update={"precision": "float16"}))
+
+    def diverge(*words: object, **options: object) -> None:
+        raise ClassifierDivergedError("lower classifier.learning_rate (now 0.1) or raise classifier.warmup_share")
+
+    monkeypatch.setattr(judges, "train_classifier", diverge)
+    with pytest.raises(
+        ClassifierDivergedError, match=r"lower judge\.classifier\.learning_rate .* raise judge\.classifier\.warmup"
+    ):
+        train(tmp_path)
 
 
 def test_a_class_without_a_frontal_face_is_refused(tmp_path: Path) -> None:

@@ -26,16 +26,16 @@ def workspace(folder: Path, *words: str) -> Path:
     return folder
 
 
-def test_what_went_into_the_quarantine_and_a_class_without_a_face_are_said(
+def test_what_went_into_the_quarantine_is_said_and_a_class_without_a_face_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = workspace(
         tmp_path, "++dataset.settings.class_names=[fear,happy,sad]", "dataset.quarantine=quarantine/list.jsonl"
     )
     (root / "faces" / "sad" / "broken.png").write_bytes(b"no picture")
-    prepare(root)
+    with pytest.raises(InputError, match=r"no face of fear, .* \(leave it out: dataset\.classes=\[happy,sad\]"):
+        prepare(root)
     assert "2 problems of the source are left out, and listed in" in caplog.text  # the picture, and fear's folder
-    assert "there is no face of fear, which nothing can learn (dataset.classes leaves it out)" in caplog.text
 
 
 def test_of_a_whole_data_set_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,13 +25,14 @@ def test_without_smoothing_values_stay() -> None:
     assert (smoothed(values, beta=0.0) == values).all()
 
 
-def write(file: Path, *rows: dict[str, float]) -> Path:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+def write(file: Path, rows: dict[int, dict[str, float]]) -> Path:
+    lines = [json.dumps({"step": step, "distances": distances}) for step, distances in rows.items()]
+    file.write_text("\n".join(lines) + "\n")
     return file
 
 
 def test_a_file_is_read_and_smoothed_and_an_absent_one_left_out(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.jsonl", {"step": 10, "happy": 1.0, "sad": 4.0}, {"step": 20, "happy": 2.0, "sad": 4.0})
+    file = write(tmp_path / "a.jsonl", {10: {"happy": 1.0, "sad": 4.0}, 20: {"happy": 2.0, "sad": 4.0}})
     curves = read_distances({"a": file, "b": tmp_path / "absent.jsonl"})
     assert list(curves) == ["a"]
     assert curves["a"].index.tolist() == [10, 20] and curves["a"].columns.tolist() == ["happy", "sad"]
