@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sklearn.metrics import confusion_matrix
+
 from augment.core.files import atomic_write_bytes
 from augment.core.json_files import read_json_object
 from reports.baseline import choose_baseline, compare_with_baseline
-from reports.experiments.catalogue import Experiment
+from reports.experiments.catalogue import REAL_TEST_FACES, Experiment
 from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
 from reports.experiments.recognition import Recognition, recognition_of_rows
 from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
+from reports.judged_faces import real_predictions
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
 from reports.statistics import choose_metric, summarize_arm
@@ -61,9 +64,7 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
         figures |= {key: round(value, 4) for key, value in trainings.get(name, {}).items()}
         about |= {"intervals": recognition.intervals, "recognized": recognition.differences}
         if figures:
-            confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
-            if confusion is not None:
-                about |= {"classes": scores[name]["class_names"], "confusion": confusion}
+            about |= _confusion(name, scores)
             about["data_sets"] = [
                 {**found_of, "accuracy": round(100 * found_of["accuracy"], 4)}
                 for found_of in (scores.get(name) or {}).get("recognition_of_data_sets", ())
@@ -82,6 +83,17 @@ def write_sheets(rows: Sequence[ResultRow], results: RunResults, folder: Path) -
         if row.gallery is not None:
             png = base64.b64decode(read_json_object(results.scores[row.row])["gallery"]["png"])
             atomic_write_bytes(folder / SHEETS / row.gallery.file, png)
+
+
+def _confusion(name: str, scores: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the judge recognizes in a row's faces, counted; empty where it saw none of them."""
+    if name == REAL_TEST_FACES and scores:
+        score = next(iter(scores.values()))  # one judge for all translators
+        classes, rows = score["class_names"], real_predictions(score).rows
+        counts = confusion_matrix(rows["label"], rows["predicted"], labels=range(len(classes)))
+        return {"classes": classes, "confusion": counts.tolist()}
+    confusion = ((scores.get(name) or {}).get("recognition") or {}).get("confusion")
+    return {} if confusion is None else {"classes": scores[name]["class_names"], "confusion": confusion}
 
 
 def _gallery(name: str, scores: Mapping[str, Mapping[str, Any]]) -> Gallery | None:

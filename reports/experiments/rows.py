@@ -98,7 +98,8 @@ class ResultRow(_Part):
     )
     classes: tuple[str, ...] = ()
     confusion: tuple[tuple[int, ...], ...] | None = Field(
-        default=None, description="Of translated test faces, by wanted class and by recognized one."
+        default=None,
+        description="Of translated test faces by wanted class, of real ones by their own, and by recognized class.",
     )
     data_sets: tuple[DataSetRecognition, ...] = Field(
         default=(), description="Recognition by data set, of a translator that makes faces of several."

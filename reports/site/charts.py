@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.experiments.catalogue import Experiment
+from reports.experiments.catalogue import REAL_TEST_FACES, Experiment
 from reports.experiments.distances import DISTANCES
 from reports.experiments.page import FiledRun, title_of
 
@@ -186,7 +186,7 @@ def _distances(run: FiledRun) -> Spec | None:
 
 
 def _confusion(name: str, classes: tuple[str, ...], counts: Any, title: str) -> Spec:
-    """Translated test faces by wanted and recognized class."""
+    """Translated test faces by wanted and recognized class; real ones by their own."""
     counted = np.asarray(counts)
     totals = counted.sum(axis=1)
     values = [
@@ -200,8 +200,9 @@ def _confusion(name: str, classes: tuple[str, ...], counts: Any, title: str) -> 
         for j, seen in enumerate(classes)
     ]
     axis = {"type": "nominal", "sort": list(classes)}
+    faces = "real" if name == REAL_TEST_FACES else "translated"
     return _spec(
-        f"{title}: what is recognized in translated faces",
+        f"{title}: what is recognized in {faces} faces",
         f"Confusion matrix of {title}, by wanted and recognized class; a table below the charts has its numbers.",
         values,
         width=280,

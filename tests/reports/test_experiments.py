@@ -179,6 +179,10 @@ def test_a_translators_row(results: RunResults) -> None:
     scores = json.loads(results.scores["lssl"].read_text())
     seen, labels = (np.array(scores["judged_faces"][key]) for key in ("seen", "label"))
     assert real.figures == {"recognition": pytest.approx(100 * (seen == labels).mean(), abs=1e-3)}
+    assert real.confusion is not None and real.classes == tuple(scores["class_names"])
+    counts = np.array(real.confusion)
+    assert counts.sum(axis=1).tolist() == np.bincount(labels, minlength=len(counts)).tolist()
+    assert 100 * counts.trace() / counts.sum() == pytest.approx(real.figures["recognition"], abs=1e-3)
     assert lssl.figures["recognition"] == pytest.approx(100 * scores["recognition"]["accuracy"], abs=1e-3)
     assert lssl.figures["FCD disgust"] == pytest.approx(
         scores["distances"][0]["per_class"]["disgust"]["frechet"], abs=1e-3

@@ -154,7 +154,8 @@ def test_charts_hold_the_rows_figures(site: Path) -> None:
     bounds = {v["row"]: (v["low"], v["high"]) for v in measure["data"]["values"] if "low" in v}
     assert bounds["LSSL"] == run.rows["lssl"].intervals["recognition"]
     titles = [chart["title"] for chart in charts]
-    assert sum("what is recognized" in title for title in titles) == 2
+    assert sum("what is recognized in translated faces" in title for title in titles) == 2
+    assert sum(title == "real: what is recognized in real faces" for title in titles) == 1
     assert any("course of the training" in title for title in titles)
 
 
