@@ -25,11 +25,6 @@ os.environ.update(
 ROOMS = ("augment", "classifiers", "reports", "pipeline")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than processors: tests of servers, schedules and locks wait for a third of their time."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files go first, so that the workers end together."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
