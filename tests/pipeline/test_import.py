@@ -21,6 +21,7 @@ from augment.faces.table import read_class_names, read_faces
 from pipeline.cli import main
 from pipeline.core.workspace import Artifacts
 from pipeline.importing import convert_saved, import_data
+from pipeline.stages.prepare import prepare
 from pipeline.whole_run import run_whole
 
 pytestmark = pytest.mark.slow
@@ -94,6 +95,19 @@ def test_saved_splits_are_kept(tmp_path: Path) -> None:
     found = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(rows) for split, rows in found.items()} == {"train": 20, "validation": 10, "test": 7}
     assert found["train"].features["label"].names == ["class 0", "class 1", "class 2"]
+
+
+def test_classes_of_which_a_part_has_no_picture_are_left_out(workspace: Path, tmp_path: Path) -> None:
+    """A part of a data set keeps the names of all classes, as `Dataset.filter` leaves it."""
+    import datasets
+
+    names = datasets.ClassLabel(names=["class 0", "class 1", "it's gone"])
+    dataset(count=24, classes=2).cast_column("label", names).save_to_disk(str(tmp_path / "saved"))
+    done = import_data(workspace, tmp_path / "saved", tmp_path / "out", {}, ["scale=smoke"], licence="made up")
+    assert "left out: it's gone, of which there is no face" in done.text
+    assert yaml.safe_load((workspace / "params.yaml").read_text())["dataset"]["classes"] == ["class 0", "class 1"]
+    prepare(workspace)
+    assert read_class_names(Artifacts(workspace).faces) == ("class 0", "class 1")
 
 
 def test_the_licence_is_the_data_sets_own_or_is_asked_for(workspace: Path, tmp_path: Path) -> None:
