@@ -142,7 +142,7 @@ class Judge:
 
 
 # The network's own keys, of which its errors know no more than that they are a classifier's.
-_KEY = re.compile(r"(?<![\w.])classifier\.(?=[a-z])")
+_KEY = re.compile(r"(?<![\w./])classifier\.(?=[a-z])")
 
 
 @contextmanager

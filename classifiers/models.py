@@ -198,8 +198,13 @@ def digest_of_weights(settings: ModelSettings) -> str | None:
     """
     if settings.weights is None:
         return None
-    require_regular_file(settings.weights)
-    return sha256_of_file(settings.weights)
+    try:
+        require_regular_file(settings.weights)
+        return sha256_of_file(settings.weights)
+    except OSError as error:
+        why = f"{settings.weights} can't be read: {error.strerror or error}"
+        fix = f"name a .safetensors file in timm's form of {settings.name}, or leave weights out"
+        raise InputError(Problem("classifier.model.weights", why, fix)) from error
 
 
 def create_classifier(

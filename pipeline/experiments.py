@@ -101,9 +101,10 @@ class Wanted:
         changes = [word for word in self.settings if not word.partition("=")[0].endswith(".root")]
         words = [f"{self.dataset or self.experiment.data.stand_in}-{self.scale}", *changes]
         name = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join(words)).strip("_")
-        if len(name) <= LONGEST_NAME:
+        if len(name) <= LONGEST_NAME and name.isascii() and all(word.isascii() for word in words):
             return name
-        digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]  # what is cut off may be what differs
+        # What is cut off, or has no letter that a folder's name may have, can be what differs.
+        digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
         return f"{name[: LONGEST_NAME - 9]}-{digest}"
 
     def check(self, project: Path) -> None:

@@ -46,13 +46,13 @@ def experiments(context: click.Context, results: Path) -> None:
             _require_results(results)
         catalogue = read_experiments()
         filed = {name: filed_runs(experiment, results / name) for name, experiment in catalogue.items()}
-        table = experiments_table(catalogue, {name: runs for name, (runs, _) in filed.items()})
+        table = experiments_table(catalogue, filed)
         for row in table.to_dict("records"):
             click.echo(f"{row['experiment']}: {row['paper']}")
             own = f", its own: {row['own_data']}" if row["own_data"] else ""
             click.echo(f"  data: {row['stand_in']} (embedded){own}")
             click.echo(f"  runs: {row['runs']}")
-            if row["runs"] != "none":
+            if filed[row["experiment"]][0]:
                 click.echo(f"  the published order: {row['published_order'] or '–'}")
         if problems := [problem for _, found in filed.values() for problem in found]:
             raise InputError(problems, "of what was filed, this can't be shown:")

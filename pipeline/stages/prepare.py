@@ -72,6 +72,9 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
         workers = processes_for(parameters.runtime.processes, "cpu")
         with unchanged(roots, but=lists):
             report = _convert(source, dataset, scratch / "faces", artifacts, workers, quarantine)
+            if there := _classes_to_read_again(report, dataset):
+                fewer = dataset.model_copy(update={"classes": there})
+                report = _convert(source, fewer, scratch / "faces", artifacts, workers, quarantine)
             _say_what_was_read(report, quarantine)
             faces = read_faces(scratch / "faces")
             _prepare_folds(report, faces, parameters, scratch)
@@ -93,16 +96,33 @@ def _prepare_folds(report: PreparationReport, faces: pa.Table, parameters: Prepa
         check_leakage(faces, folds, fold=fold, pictures=True, duplicates=duplicates)
 
 
+def _classes_to_read_again(report: PreparationReport, data_set: DatasetSettings) -> list[str]:
+    """The classes that have a face, where some have none: translators would be asked for them, and nothing learns them.
+
+    Returns:
+        Empty where every class has a face.
+
+    Raises:
+        InputError: A class without a face was asked for by name, or fewer than two have one.
+    """
+    there = [name for name in report.class_names if sum(report.counts.get(name, {}).values())]
+    empty = [name for name in report.class_names if name not in there]
+    if not empty:
+        return []
+    why = f"there is no face of {', '.join(empty)}, which nothing can learn"
+    if data_set.classes is not None:
+        raise InputError(Problem("params.yaml: dataset.classes", why, "take it out of the list"))
+    if len(there) < 2:
+        raise InputError(Problem("the data set", why, "give faces of two classes or more"))
+    LOG.warning(f"{why}: left out, and the others are read again without it")
+    return there
+
+
 def _say_what_was_read(report: PreparationReport, quarantine: Path | None) -> None:
     if report.problems:
         LOG.warning(f"{report.problems:,} problems of the source are left out, and listed in {quarantine}")
     for name, others in report.subject_spellings.items():
         LOG.info(f"subject {name!r} is also written {', '.join(map(repr, others))}: taken for one person")
-    empty = [name for name in report.class_names if not sum(report.counts.get(name, {}).values())]
-    if empty:
-        why = f"there is no face of {', '.join(empty)}, which nothing can learn, and translators would be asked for"
-        there = ",".join(name for name in report.class_names if name not in empty)
-        raise InputError(Problem("the data set", why, f"leave it out: dataset.classes=[{there}]"))
 
 
 def _convert(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from augment.core.errors import InputError, Problem
 from reports.figures import LIGHT, new_figure
 from reports.inputs import read_json_lines
 
@@ -36,11 +37,13 @@ def read_distances(files: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
         files: Translator -> its distances.jsonl (`augment.training.distances`); absent ones are left out.
 
     Raises:
-        InputError: A line is not JSON.
+        InputError: A line is not JSON, or of a form that is no longer written.
     """
     found = {}
     for name, file in files.items():
         if file.is_file() and not (table := read_json_lines(file)).empty:
+            if "distances" not in table or table["distances"].isna().any():
+                raise InputError(Problem(str(file), "was written by older code", f"run s2l train {name} again"))
             table = pd.DataFrame(table["distances"].tolist(), index=table["step"])
             found[name] = pd.DataFrame(smoothed(table.to_numpy(float)), index=table.index, columns=table.columns)
     return found

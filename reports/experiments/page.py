@@ -39,6 +39,7 @@ BASELINES = {
     "real": "real faces alone",
     "real_double_steps": "real faces alone, twice the steps",
 }  # where no row is one
+NOT_RUN = "none"
 INTERVAL = "learned from: difference [95 % interval]"
 
 
@@ -157,23 +158,27 @@ def picture_title(file: str, experiment: Experiment) -> str:
     return TITLES.get(kind, kind.replace("_", " ").capitalize()).format(named)
 
 
-def experiments_table(experiments: Mapping[str, Experiment], runs: Mapping[str, Sequence[FiledRun]]) -> pd.DataFrame:
+def experiments_table(
+    experiments: Mapping[str, Experiment], filed: Mapping[str, tuple[Sequence[FiledRun], Sequence[Problem]]]
+) -> pd.DataFrame:
     """All experiments: paper, data, and for what was filed the time and whether the published order came out.
 
     Args:
         experiments: By name.
-        runs: Those that were filed, by the experiment's name.
+        filed: Of `filed_runs`, by the experiment's name.
     """
     rows = []
     for name, experiment in experiments.items():
+        runs, problems = filed[name]
+        none = "filed, but can't be shown" if problems else NOT_RUN
         rows.append(
             {
                 "experiment": name,
                 "paper": f"{experiment.paper}, {experiment.shows}",
                 "stand_in": experiment.data.stand_in,
                 "own_data": experiment.data.own or "",
-                "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs[name]) or "none",
-                "published_order": "; ".join(said for run in runs[name] if (said := _orders(experiment, run))),
+                "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs) or none,
+                "published_order": "; ".join(said for run in runs if (said := _orders(experiment, run))),
             }
         )
     return pd.DataFrame(rows)

@@ -60,13 +60,10 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
     with folder_in_place(out) as folder:
         _write_assets(folder)
         filed = {name: filed_runs(experiment, results / name) for name, experiment in experiments.items()}
-        index = experiments_table(experiments, {name: runs for name, (runs, _) in filed.items()}).to_dict("records")
+        index = experiments_table(experiments, filed).to_dict("records")
         for row in index:
-            runs, problems = filed[row["experiment"]]
             row["orders"] = [said for said in row["published_order"].split("; ") if said]
-            row["share"] = _share_in_order(experiments[row["experiment"]], runs)
-            if problems and not runs:
-                row["runs"] = "filed, but can't be shown"
+            row["share"] = _share_in_order(experiments[row["experiment"]], filed[row["experiment"]][0])
         page = environment.get_template("index.html.j2").render(experiments=index)
         atomic_write_text(folder / "index.html", page)
         for name, experiment in experiments.items():

@@ -62,7 +62,11 @@ def _measure(experiment: Experiment, run: FiledRun, measure: str) -> Spec | None
     interval = {
         "transform": [{"filter": "isValid(datum.low)"}],
         "mark": {"type": "rule", "strokeWidth": 3},
-        "encoding": {"x": {"field": "low", **position}, "x2": {"field": "high"}},
+        "encoding": {
+            "x": {"field": "low", **position},
+            "x2": {"field": "high"},
+            "tooltip": [{"field": field} for field in ("row", "of", "figure", "low", "high")],
+        },
     }
     point = {
         "mark": {"type": "point", "filled": True, "size": 90},
@@ -80,7 +84,7 @@ def _measure(experiment: Experiment, run: FiledRun, measure: str) -> Spec | None
         encoding={
             "y": {"field": "row", "type": "nominal", "sort": order, "title": None, "axis": {"labelLimit": LABEL_LIMIT}},
             "color": whose_of,
-            "tooltip": [{"field": field} for field in ("row", "of", "figure", "low", "high")],
+            "tooltip": [{"field": field} for field in ("row", "of", "figure")],
         },
         layer=[*([interval] if any("low" in value for value in values) else []), point],
     )

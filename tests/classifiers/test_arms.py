@@ -27,6 +27,7 @@ from augment.faces.leakage import LeakageError
 from augment.faces.table import faces_from_rows, read_faces
 from classifiers.arms import ArmRefusedError, ArmReport, run_arm
 from classifiers.evaluation import read_predictions, score_predictions
+from classifiers.judge import train_judge
 from classifiers.models import ModelSettings, load_classifier
 from classifiers.settings import Arm
 from classifiers.training import ClassifierDivergedError, ClassifierSettings
@@ -216,6 +217,15 @@ def test_other_weights_under_the_same_name_are_another_start(data: Path) -> None
         torch.manual_seed(seed)
         save_file(timm.create_model("resnet18", num_classes=1000).state_dict(), file)
         assert run(data, **options).resumed == resumed
+
+
+def test_weights_that_are_not_there_are_named(data: Path) -> None:
+    model = ModelSettings(name="resnet18", stem="standard", weights=data / "absent.safetensors")
+    settings = TINY.model_copy(update={"model": model})
+    with pytest.raises(InputError, match=r"^classifier\.model\.weights: .*absent\.safetensors can't be read: No such"):
+        run(data, classifier_settings=settings)
+    with pytest.raises(InputError, match=r"^judge\.classifier\.model\.weights: .*absent\.safetensors can't be read"):
+        train_judge(data / "faces", data / "folds.parquet", settings, 0, data / "judge", progress=False)
 
 
 def test_an_arm_that_was_broken_off_can_be_run_on_other_faces(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

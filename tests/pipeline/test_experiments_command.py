@@ -91,6 +91,11 @@ def test_runs_of_many_settings_are_filed_apart() -> None:
     folders = {Wanted(experiment, "cpu", None, (*settings, f"seed={seed}")).folder for seed in (1, 2)}
     assert len(folders) == 2 and all(len(folder) <= 120 for folder in folders)
     assert Wanted(experiment, "cpu", None, ("seed=1",)).folder == "rig_bu3dfe-cpu-seed_1"
+    named = {
+        Wanted(experiment, "cpu", None, (f"dataset.classes={names}",)).folder
+        for names in ("['喜','怒']", "['悲','楽']")
+    }
+    assert len(named) == 2
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def test_runs_of_many_settings_are_filed_apart() -> None:
             "gone.png: is not there",
         ),
         ({"classes": ["a", "b"], "confusion": [[1, 2]]}, "confusion: is not 2 by 2"),
-        ({"figures": {"accuracy": float("nan")}}, "a number is not finite"),
+        ({"figures": {"accuracy": float("nan")}}, "figures.accuracy: Input should be a finite number"),
     ],
 )
 def test_rows_that_no_run_could_have_filed_are_named(tmp_path: Path, change: dict[str, object], said: str) -> None:

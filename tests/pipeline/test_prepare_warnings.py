@@ -10,6 +10,7 @@ import pytest
 from small_faces import write_picture
 
 from augment.core.errors import InputError
+from augment.faces.table import read_class_names, read_faces
 from pipeline.profile import compose_profile
 from pipeline.stages import prepare as prepare_stage
 from pipeline.stages.prepare import prepare
@@ -26,16 +27,29 @@ def workspace(folder: Path, *words: str) -> Path:
     return folder
 
 
-def test_what_went_into_the_quarantine_is_said_and_a_class_without_a_face_is_refused(
+def test_what_went_into_the_quarantine_is_said_and_a_class_without_a_face_is_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = workspace(
         tmp_path, "++dataset.settings.class_names=[fear,happy,sad]", "dataset.quarantine=quarantine/list.jsonl"
     )
     (root / "faces" / "sad" / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"no face of fear, .* \(leave it out: dataset\.classes=\[happy,sad\]"):
-        prepare(root)
+    prepare(root)
+    assert "there is no face of fear, which nothing can learn: left out" in caplog.text
+    assert read_class_names(root / "artifacts" / "faces") == ("happy", "sad")
+    assert read_faces(root / "artifacts" / "faces", columns=["label"]).column("label").unique().to_pylist() == [0, 1]
     assert "2 problems of the source are left out, and listed in" in caplog.text  # the picture, and fear's folder
+
+
+def test_a_class_without_a_face_that_was_asked_for_is_refused(tmp_path: Path) -> None:
+    root = workspace(
+        tmp_path,
+        "++dataset.settings.class_names=[fear,happy,sad]",
+        "dataset.classes=[fear,happy,sad]",
+        "dataset.quarantine=list.jsonl",
+    )
+    with pytest.raises(InputError, match=r"params\.yaml: dataset\.classes: there is no face of fear, .*take it out"):
+        prepare(root)
 
 
 def test_of_a_whole_data_set_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -309,7 +309,7 @@ def test_a_row_that_was_changed_after_it_was_filed_is_left_out_and_named(results
 def test_an_experiment_that_was_not_run(tmp_path: Path) -> None:
     page = experiment_page(MADE_UP, *filed_runs(MADE_UP, tmp_path), run_it="s2l experiments run made_up")
     assert "It was not run yet." in page and "| LSSL | – | 87.40 |" in page
-    table = experiments_table({"made_up": MADE_UP}, {"made_up": []})
+    table = experiments_table({"made_up": MADE_UP}, {"made_up": ([], [])})
     assert table["runs"].tolist() == ["none"]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from augment.core.errors import InputError
 from reports.experiments.distances import distance_figures, draw_distances, read_distances, smoothed
 from reports.figures import png_bytes
 
@@ -38,6 +39,17 @@ def test_a_file_is_read_and_smoothed_and_an_absent_one_left_out(tmp_path: Path) 
     assert curves["a"].index.tolist() == [10, 20] and curves["a"].columns.tolist() == ["happy", "sad"]
     assert curves["a"]["happy"].tolist() == pytest.approx([1.0, 1.44 / 0.84])
     assert curves["a"]["sad"].tolist() == pytest.approx([4.0, 4.0])
+
+
+def test_a_file_of_the_form_that_was_once_written_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    for lines in (
+        '{"step": 10, "happy": 1.0}\n',
+        '{"step": 10, "happy": 1.0}\n{"step": 20, "distances": {"happy": 1}}\n',
+    ):
+        file.write_text(lines)
+        with pytest.raises(InputError, match=r"was written by older code \(run s2l train a again\)"):
+            read_distances({"a": file})
 
 
 def test_the_share_of_steps_and_classes_in_which_each_is_the_best() -> None:
