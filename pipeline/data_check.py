@@ -229,10 +229,15 @@ def classes_without_training_faces(found: Inventory) -> list[str]:
     return [name for name in found.class_names if not by_class.get(name, {"train": 1}).get("train")]
 
 
-def without_empty_classes(found: Inventory) -> list[str]:
-    """The word of `s2l profile` that leaves out classes without any face, which a run refuses; none if all have one."""
-    there = [name for name in found.class_names if found.classes.get(name)]
-    return [] if len(there) == len(found.class_names) else [f"dataset.classes={override_value(there)}"]
+def classes_without_faces(found: Inventory) -> list[str]:
+    """Classes that a data set names and has no face of, which a run leaves out."""
+    return [name for name in found.class_names if not found.classes.get(name)]
+
+
+def leaving_out(classes: Sequence[str], found: Inventory) -> list[str]:
+    """The word of `s2l profile` that leaves classes out; none where there are none to leave out."""
+    there = [name for name in found.class_names if name not in classes]
+    return [f"dataset.classes={override_value(there)}"] if classes else []
 
 
 def _notes(found: Inventory) -> str:
@@ -315,7 +320,7 @@ def _next_step(found: Inventory, name: str, root: Path | None, settings: Mapping
         overrides.append(f"dataset.root={override_value(str(root))}")
     if found.licence is None:
         overrides.append("dataset.licence='?'")
-    overrides += without_empty_classes(found)
+    overrides += leaving_out(classes_without_faces(found), found)
     if _needs_new_folds(found):
         overrides.append("folds.kind=subjects")
     if found.problems and found.faces:

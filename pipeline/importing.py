@@ -18,7 +18,13 @@ from augment.sources import open_source
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS
 from augment.sources.terms import licence_of
 from augment.translators import translator_class, translator_settings
-from pipeline.data_check import classes_without_training_faces, inventory_text, override_value, without_empty_classes
+from pipeline.data_check import (
+    classes_without_faces,
+    classes_without_training_faces,
+    inventory_text,
+    leaving_out,
+    override_value,
+)
 from pipeline.profile import compose_profile, write_parameters
 from pipeline.publishing.destinations import check_destination
 from pipeline.requirements import classes_not_taught
@@ -97,13 +103,12 @@ def import_data(
     if found.by_split and not found.by_split.get("train"):
         there = ", ".join(f"{split} {count:,}" for split, count in found.by_split.items())
         raise InputError(Problem(str(source), f"has no training faces: {there}", "name its largest split `train`"))
-    if left_out := without_empty_classes(found):
-        empty = [name for name in found.class_names if not found.classes.get(name)]
+    if empty := classes_without_faces(found):
         text += f"\nleft out: {', '.join(empty)}, of which there is no face\n"
-        words += left_out
+        words += leaving_out(empty, found)
     words += overrides
     values = yaml.safe_load(compose_profile(root, words))
-    untrained = [name for name in classes_without_training_faces(found) if found.classes.get(name)]
+    untrained = [name for name in classes_without_training_faces(found) if name not in empty]
     if values["folds"]["kind"] != "subjects" and untrained:
         fix = "add some to its split `train`, or add folds.kind=subjects, which draws new splits"
         raise InputError([Problem(str(source), f"has no training face of {name}", fix) for name in untrained])

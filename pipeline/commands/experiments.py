@@ -39,13 +39,13 @@ def experiments(context: click.Context, results: Path) -> None:
             context.default_map = {name: {"results": str(results)} for name in ("run", "page", "site")}
         return
     from reports.experiments.catalogue import read_experiments
-    from reports.experiments.page import experiments_table, filed_runs
+    from reports.experiments.page import all_filed, experiments_table
 
     with refusals_as_errors():
         if context.get_parameter_source("results") is not ParameterSource.DEFAULT:
             _require_results(results)
         catalogue = read_experiments()
-        filed = {name: filed_runs(experiment, results / name) for name, experiment in catalogue.items()}
+        filed, problems = all_filed(catalogue, results)
         table = experiments_table(catalogue, filed)
         for row in table.to_dict("records"):
             click.echo(f"{row['experiment']}: {row['paper']}")
@@ -53,8 +53,8 @@ def experiments(context: click.Context, results: Path) -> None:
             click.echo(f"  data: {row['stand_in']} (embedded){own}")
             click.echo(f"  runs: {row['runs']}")
             if filed[row["experiment"]][0]:
-                click.echo(f"  the published order: {row['published_order'] or '–'}")
-        if problems := [problem for _, found in filed.values() for problem in found]:
+                click.echo(f"  the published order: {'; '.join(row['orders']) or '–'}")
+        if problems:
             raise InputError(problems, "of what was filed, this can't be shown:")
 
 
@@ -183,19 +183,13 @@ def site(results: Path, out: Path) -> None:
     """Write all experiments as a site that opens from disk: sorting tables, charts, galleries."""
     from pipeline.publishing.destinations import check_destination
     from reports.experiments.catalogue import read_experiments
-    from reports.experiments.page import filed_runs
     from reports.site.build import SCRIPT, build_site
 
     root = Path.cwd()
     with refusals_as_errors():
         check_destination(root, root / out, SCRIPT, below=root / "artifacts")
         _require_results(results)
-        catalogue = read_experiments()
-        click.echo(build_site(catalogue, root / results, root / out))
-        problems = [
-            problem
-            for name, experiment in catalogue.items()
-            for problem in filed_runs(experiment, root / results / name)[1]
-        ]
+        index, problems = build_site(read_experiments(), root / results, root / out)
+        click.echo(index)
         if problems:
             raise InputError(problems, "the site lacks what can't be shown of what is filed:")

@@ -102,6 +102,14 @@ def filed_runs(experiment: Experiment, folder: Path) -> tuple[list[FiledRun], li
     return runs, problems
 
 
+def all_filed(
+    experiments: Mapping[str, Experiment], results: Path
+) -> tuple[dict[str, tuple[list[FiledRun], list[Problem]]], list[Problem]]:
+    """What was filed of each experiment, as `filed_runs` gives it, and what is wrong with any of it."""
+    filed = {name: filed_runs(experiment, results / name) for name, experiment in experiments.items()}
+    return filed, [problem for _, problems in filed.values() for problem in problems]
+
+
 def experiment_page(
     experiment: Experiment, runs: Iterable[FiledRun], problems: Iterable[Problem] = (), *, run_it: str
 ) -> str:
@@ -178,7 +186,7 @@ def experiments_table(
                 "stand_in": experiment.data.stand_in,
                 "own_data": experiment.data.own or "",
                 "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs) or none,
-                "published_order": "; ".join(said for run in runs if (said := _orders(experiment, run))),
+                "orders": [said for run in runs if (said := _orders(experiment, run))],
             }
         )
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from augment.core.errors import Problem
 from augment.core.files import atomic_write_text
 from augment.core.replacing import folder_in_place
 from reports.experiments.catalogue import Experiment
@@ -19,10 +20,10 @@ from reports.experiments.page import (
     OF_DATA_SETS,
     RECOGNIZED,
     FiledRun,
+    all_filed,
     cost_of,
     data_set_recognition,
     experiments_table,
-    filed_runs,
     picture_title,
     recognition_differences,
     rows_table,
@@ -38,7 +39,7 @@ ASSETS = ("site.css", "site.js")
 SCRIPT = "assets/vega.js"  # which every site has, and no other folder of the tool
 
 
-def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) -> Path:
+def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) -> tuple[Path, list[Problem]]:
     """Writes the site of all experiments, run or not.
 
     Args:
@@ -48,7 +49,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
             a copy of every row as JSON, of its tables as CSV and of every picture, and `assets/`.
 
     Returns:
-        The index.
+        The index, and what is wrong with runs that it therefore lacks.
 
     Raises:
         InputError: `out` contains files that this tool did not write.
@@ -59,10 +60,9 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
     environment.filters["script_json"] = _script_json
     with folder_in_place(out) as folder:
         _write_assets(folder)
-        filed = {name: filed_runs(experiment, results / name) for name, experiment in experiments.items()}
+        filed, lacking = all_filed(experiments, results)
         index = experiments_table(experiments, filed).to_dict("records")
         for row in index:
-            row["orders"] = [said for said in row["published_order"].split("; ") if said]
             row["share"] = _share_in_order(experiments[row["experiment"]], filed[row["experiment"]][0])
         page = environment.get_template("index.html.j2").render(experiments=index)
         atomic_write_text(folder / "index.html", page)
@@ -81,7 +81,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
                 by_data_set=OF_DATA_SETS,
             )
             atomic_write_text(folder / f"{name}.html", page)
-    return out / "index.html"
+    return out / "index.html", lacking
 
 
 def _write_assets(folder: Path) -> None:
