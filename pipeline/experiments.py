@@ -20,8 +20,11 @@ from augment.core.files import atomic_write_bytes, atomic_write_text
 from augment.core.json_files import read_json_object
 from augment.training.distances import DISTANCES_FILE
 from pipeline.core.devices import choose_device, name_of
+from pipeline.core.stage_records import stage_results
 from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.data_set import open_data_set
+from pipeline.flow.records import size_of
+from pipeline.flow.work import stage_and_name
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.whole import load_parameters
 from pipeline.profile import compose_profile
@@ -29,6 +32,7 @@ from pipeline.results import describe_data, keep_results, without_root
 from pipeline.run_record import read_run_record
 from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
+from reports.cost import MEBIBYTE, RunRecord
 from reports.environment import describe_environment
 from reports.experiments.catalogue import Experiment
 from reports.experiments.distances import DISTANCES, distance_table, draw_distances, read_distances
@@ -117,9 +121,15 @@ class Wanted:
         open_data_set(DatasetSettings.model_validate(values["dataset"]), project)
 
 
-def _tree(artifacts: Artifacts, translators: Sequence[str], arms: Sequence[str]) -> str:
+def _bytes_of(artifacts: Artifacts, record: RunRecord) -> int:
+    """What the stages and the report wrote; what other runs left below artifacts/ does not count."""
+    stages = [stage_and_name(stage) for stage in (*(stage.name for stage in record.stages), *record.unmeasured)]
+    paths = [path for stage, name in stages for path in stage_results(artifacts, stage, name)]
+    return sum(map(size_of, [*paths, artifacts.report, artifacts.plots]))
+
+
+def _tree(record: RunRecord) -> str:
     """Whether code differed from the commit in any stage; params.yaml follows from the command, as the row keeps it."""
-    record = read_run_record(artifacts, translators, arms)
     found = [record.code.changed, *(stage.code.changed for stage in record.stages)]
     if record.unmeasured or any(changed is None for changed in found):
         return "unknown"
@@ -148,6 +158,7 @@ def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
     device = name_of(choose_device(parameters.runtime.device))
     metrics = read_json_object(artifacts.report / "metrics.json")
     run, environment = metrics.get("run", {}), describe_environment(device)
+    record = read_run_record(artifacts, list(parameters.translators), list(parameters.arms.all()))
     facts = RunFacts(
         dataset=wanted.dataset or experiment.data.stand_in,
         data=_describe(parameters.dataset),
@@ -159,9 +170,11 @@ def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
         machine=environment["machine"],
         packages=environment["packages"],
         commit=run.get("commit", "unknown"),
-        tree=_tree(artifacts, list(parameters.translators), list(parameters.arms.all())),
+        tree=_tree(record),
         seconds=run.get("seconds"),
         peak_memory_mib=run.get("peak_memory_mib"),
+        disk_mib=round(_bytes_of(artifacts, record) / MEBIBYTE, 1),
+        note=wanted.note,
     )
     arms = parameters.arms.all()
     refusals = {arm: refusal_in(artifacts.arm(arm)) for arm in arms}

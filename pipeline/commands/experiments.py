@@ -52,7 +52,9 @@ def experiments(context: click.Context, results: Path) -> None:
             own = f", its own: {row['own_data']}" if row["own_data"] else ""
             click.echo(f"  data: {row['stand_in']} (embedded){own}")
             click.echo(f"  runs: {row['runs']}")
-            if filed[row["experiment"]][0]:
+            if runs := filed[row["experiment"]][0]:
+                others = [scale for scale in SCALES[1:] if scale not in {run.facts.scale for run in runs}]
+                click.echo(f"  not run, so that no time is known: {', '.join(others) or '–'}")
                 click.echo(f"  the published order: {'; '.join(row['orders']) or '–'}")
         if problems:
             raise InputError(problems, "of what was filed, this can't be shown:")

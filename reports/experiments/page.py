@@ -211,7 +211,8 @@ def cost_of(run: FiledRun) -> str:
     """What a run took, in words."""
     peak = run.facts.peak_memory_mib
     memory = "" if peak is None else f", at most {peak:,.0f} MiB in one process"
-    return f"{_time(run)}, the sum of all stages{memory}"
+    disk = "" if run.facts.disk_mib is None else f", {run.facts.disk_mib:,.0f} MiB on disk"
+    return f"{_time(run)}, the sum of all stages{memory}{disk}"
 
 
 def _facts(run: FiledRun) -> list[str]:
@@ -224,6 +225,7 @@ def _facts(run: FiledRun) -> list[str]:
         f"- machine: {facts.device}, {facts.machine}",
         f"- code: {code}",
         f"- time: {cost_of(run)}",
+        *([f"- note: {facts.note}"] if facts.note else []),
         f"- details: [{run.name}]({run.name}/README.md)",
         *(
             ["- a run of this scale shows that everything works; its figures say nothing"]

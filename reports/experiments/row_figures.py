@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix
 from augment.core.files import atomic_write_bytes
 from augment.core.json_files import read_json_object
 from reports.baseline import choose_baseline, compare_with_baseline
+from reports.experiments.arm_intervals import accuracy_intervals
 from reports.experiments.catalogue import REAL_TEST_FACES, Experiment
 from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
@@ -45,6 +46,15 @@ class RunResults:
     distances: Mapping[str, Path] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _ArmFigures:
+    """What learning from a row's faces gives: figures and their intervals by measure, and what else the row says."""
+
+    figures: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+
 def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> list[ResultRow]:
     """The rows of an experiment that a run has results for, in the experiment's order.
 
@@ -60,9 +70,10 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
     for name, row in experiment.rows.items():
         about: dict[str, Any] = {"experiment": experiment.name, "row": name, "title": row.title, "run": run}
         recognition = recognized.get(name, Recognition())
-        figures = {**arms.get(name, ({}, {}))[0], **recognition.figures, **_distances(name, scores)}
+        arm = arms.get(name, _ArmFigures())
+        figures = {**arm.figures, **recognition.figures, **_distances(name, scores)}
         figures |= {key: round(value, 4) for key, value in trainings.get(name, {}).items()}
-        about |= {"intervals": recognition.intervals, "recognized": recognition.differences}
+        about |= {"intervals": {**arm.intervals, **recognition.intervals}, "recognized": recognition.differences}
         if figures:
             about |= _confusion(name, scores)
             about["data_sets"] = [
@@ -71,7 +82,7 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
                 if found_of["accuracy"] is not None
             ]
             about |= {"gallery": _gallery(name, scores), "per_class": results.arms.get(name, {}).get("per_class")}
-            rows.append(ResultRow(**about, figures=figures, **arms.get(name, ({}, {}))[1]))
+            rows.append(ResultRow(**about, figures=figures, **arm.about))
         elif name in results.refused:
             rows.append(ResultRow(**about, figures={}, refused=results.refused[name]))
     return rows
@@ -105,8 +116,8 @@ def _gallery(name: str, scores: Mapping[str, Mapping[str, Any]]) -> Gallery | No
 
 def _arm_figures(
     experiment: Experiment, predictions: Mapping[str, Predictions], results: RunResults
-) -> dict[str, tuple[dict[str, float], dict[str, Any]]]:
-    """Arm -> its figures, and what else its row says of it."""
+) -> dict[str, _ArmFigures]:
+    """Arm -> its figures; empty without predictions."""
     if not predictions:
         return {}
     settings = results.settings
@@ -121,7 +132,7 @@ def _arm_figures(
             name: difference_of(comparison, predictions[name], predictions[baseline.arm])
             for name, comparison in compared.items()
         }
-    figures = {}
+    found = {}
     for name in rows:
         summary = summaries[name]
         spread = summary.spread(metric)
@@ -133,8 +144,9 @@ def _arm_figures(
         }
         faces = int(predictions[name].rows["face_id"].nunique())
         about = {"difference": differences.get(name), "folds": summary.folds, "test_faces": faces}
-        figures[name] = ({key: round(value, 4) for key, value in values.items()}, about)
-    return figures
+        figures = {key: round(value, 4) for key, value in values.items()}
+        found[name] = _ArmFigures(figures, accuracy_intervals(predictions[name], settings.bootstrap), about)
+    return found
 
 
 def _distances(name: str, scores: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

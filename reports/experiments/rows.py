@@ -37,6 +37,8 @@ class RunFacts(_Part):
     tree: str = Field(description="Whether files differed from the commit: unchanged, changed, unknown.")
     seconds: float | None = Field(default=None, description="Sum over all stages.")
     peak_memory_mib: float | None = Field(default=None, description="Of the largest process of any stage.")
+    disk_mib: float | None = Field(default=None, description="Of all that its stages wrote, without DVC's cache.")
+    note: str = Field(default="", description="What whoever ran it says of how.")
 
 
 class Difference(_Part):
@@ -89,7 +91,9 @@ class ResultRow(_Part):
     title: str
     figures: dict[str, float] = Field(description="By measure: per cent, distances unscaled.")
     intervals: dict[str, tuple[float, float]] = Field(
-        default={}, description="Of recognition, by measure: its interval, people drawn again."
+        default={},
+        description="By measure: of accuracies over other people and trainings (Student's t), of recognition over "
+        "people drawn again.",
     )
     difference: Difference | None = Field(default=None, description="Of what learns from the row's faces.")
     recognized: dict[str, Difference] = Field(

@@ -23,7 +23,7 @@ def charts_of(experiment: Experiment, run: FiledRun) -> list[Spec]:
     found = [
         *(_measure(experiment, run, measure) for measure in experiment.measures),
         _differences(experiment, run),
-        _amounts(run),
+        *_amounts(experiment, run),
         _distances(run),
         *(_confusion(name, row.classes, row.confusion, row.title) for name, row in run.rows.items() if row.confusion),
     ]
@@ -128,28 +128,126 @@ def _differences(experiment: Experiment, run: FiledRun) -> Spec | None:
     )
 
 
-def _amounts(run: FiledRun) -> Spec | None:
-    """Accuracy against the number of synthetic faces, where rows say it in their names (`lssl_500`)."""
-    values = []
+def _amounts(experiment: Experiment, run: FiledRun) -> list[Spec]:
+    """Figures against the number of synthetic faces, where rows say it in their names (`lssl_500`)."""
+    numbered = {}
     for name, row in run.rows.items():
         maker, _, number = name.rpartition("_")
         if maker and number.isdecimal() and "accuracy" in row.figures:
-            values.append({"translator": maker, "per class": int(number), "accuracy": row.figures["accuracy"]})
-    if len({value["per class"] for value in values}) < 2:
-        return None
-    return _spec(
+            # The title without its last part: "LSSL" of "LSSL, 500 per class".
+            numbered[name] = {"translator": row.title.rpartition(", ")[0] or maker, "per class": int(number)}
+    if len({place["per class"] for place in numbered.values()}) < 2:
+        return []
+    curves = [_accuracy_curve(run, numbered)]
+    if any(run.rows[name].difference for name in numbered):
+        curves.append(_difference_curve(experiment, run, numbered))
+    return curves
+
+
+def _accuracy_curve(run: FiledRun, numbered: Mapping[str, Mapping[str, Any]]) -> Spec:
+    """Accuracy, with its interval where the row has one, and a line for every arm without synthetic faces."""
+    values: list[dict[str, Any]] = []
+    for name, row in run.rows.items():
+        if "accuracy" not in row.figures or (name not in numbered and row.per_class is not None):
+            continue
+        place = numbered.get(name, {"translator": row.title})
+        low, high = row.intervals.get("accuracy", (None, None))
+        bounds = {} if low is None else {"low": low, "high": high}
+        values.append({**place, "accuracy": row.figures["accuracy"], **bounds})
+    position = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
+    return _curve(
         "Accuracy against the number of synthetic faces",
-        "Accuracy for each number of synthetic faces of a class; the axis of numbers is logarithmic.",
+        "Accuracy for each number of synthetic faces of a class; the axis of numbers is logarithmic, and dashed lines "
+        "are of rows without synthetic faces. The table of rows has the same numbers.",
+        values,
+        figure="accuracy",
+        position=position,
+        beside=[
+            {
+                "transform": [{"filter": "!isValid(datum['per class'])"}],
+                "mark": {"type": "rule", "strokeDash": [6, 4], "strokeWidth": 2},
+                "encoding": {"x": None, "y": {"field": "accuracy", **position}},
+            }
+        ],
+    )
+
+
+def _difference_curve(experiment: Experiment, run: FiledRun, numbered: Mapping[str, Mapping[str, Any]]) -> Spec:
+    """The same rows' differences from real faces alone, which are paired and so known better."""
+    differences = {name: found for name in numbered if (found := run.rows[name].difference)}
+    first = next(iter(differences.values()))
+    against = title_of(experiment, first.against)
+    values = [
+        {
+            **numbered[name],
+            **{"difference": found.value, "low": found.low, "high": found.high, "verdict": found.verdict},
+        }
+        for name, found in differences.items()
+    ]
+    return _curve(
+        f"Difference from {against}, against the number of synthetic faces",
+        f"Difference in points of {first.metric} from {against}, for each number of synthetic faces of a class; the "
+        "axis of numbers is logarithmic. The table of rows has the same numbers.",
+        values,
+        figure="difference",
+        position={"type": "quantitative", "title": f"points of {first.metric}"},
+        beside=[
+            {
+                "mark": {"type": "rule", "strokeDash": [4, 4]},
+                "encoding": {"x": None, "y": {"datum": 0}, "color": None, "tooltip": None},
+            }
+        ],
+    )
+
+
+def _curve(
+    title: str,
+    description: str,
+    values: Sequence[Mapping[str, Any]],
+    *,
+    figure: str,
+    position: Mapping[str, Any],
+    beside: Sequence[Mapping[str, Any]],
+) -> Spec:
+    """A line with points for each translator, and their intervals, over the number of faces.
+
+    Args:
+        title: Of the chart.
+        description: In words.
+        values: With `translator`, `figure`, and for points `per class`; some with `low` and `high`.
+        figure: The field that is drawn.
+        position: Of the vertical axis.
+        beside: Further layers.
+    """
+    fields = dict.fromkeys(name for value in values for name in value)
+    placed = {"transform": [{"filter": "isValid(datum['per class'])"}]}
+    number = {"field": "per class", "type": "quantitative", "scale": {"type": "log"}, "title": "faces per class"}
+    interval = {
+        "transform": [{"filter": "isValid(datum['per class']) && isValid(datum.low)"}],
+        "mark": {"type": "rule", "strokeWidth": 3, "opacity": 0.5},
+        "encoding": {"x": number, "y": {"field": "low", **position}, "y2": {"field": "high"}},
+    }
+    line = {
+        **placed,
+        "mark": {"type": "line", "point": {"size": 70}},
+        "encoding": {"x": number, "y": {"field": figure, **position}},
+    }
+    return _spec(
+        title,
+        description,
         values,
         width="container",
         height=260,
-        mark={"type": "line", "point": True},
         encoding={
-            "x": {"field": "per class", "type": "quantitative", "scale": {"type": "log"}},
-            "y": {"field": "accuracy", "type": "quantitative", "scale": {"zero": False}},
-            "color": {"field": "translator", "type": "nominal"},
-            "tooltip": [{"field": "translator"}, {"field": "per class"}, {"field": "accuracy"}],
+            "color": {
+                "field": "translator",
+                "type": "nominal",
+                "title": None,
+                "legend": {"orient": "top", "columns": 1, "labelLimit": 420},
+            },
+            "tooltip": [{"field": field} for field in fields],
         },
+        layer=[*beside, *([interval] if "low" in fields else []), line],
     )
 
 

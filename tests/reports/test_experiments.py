@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import made_up_run
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import sem, t
 from sklearn.metrics import accuracy_score
 
 from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from reports.build import build_report
+from reports.experiments.arm_intervals import accuracy_intervals
 from reports.experiments.catalogue import Claim, Data, Experiment, Row, find_experiment, read_experiments
 from reports.experiments.differences import mcnemar
 from reports.experiments.order import compare_order
@@ -130,6 +133,41 @@ def test_mcnemar_is_the_sign_test_of_the_faces_that_one_alone_recognizes() -> No
     baseline = predictions_of("baseline", labels, [1] * 8 + [0] * 2 + [0] * 10)
     assert mcnemar(arm, baseline) == [pytest.approx(2 * 56 / 1024)]
     assert mcnemar(arm, arm) == [1.0]
+
+
+# Intervals of one arm
+
+
+def test_the_interval_of_one_training_is_students_over_people() -> None:
+    """Seven people of two faces each, one of either class, of whom so many are recognized."""
+    hits = [2, 2, 1, 1, 1, 1, 0]
+    labels = [0, 1] * 7
+    predicted = [label if place < hit else 1 - label for hit in hits for place, label in enumerate((0, 1))]
+    arm = predictions_of("arm", labels, predicted)
+    rows = arm.rows.assign(subject=[f"p{person}" for person in range(7) for _ in range(2)])
+    found = accuracy_intervals(replace(arm, rows=rows), SETTINGS.bootstrap)
+    shares = np.array(hits) / 2
+    expected = t.interval(0.95, 6, shares.mean(), sem(shares))
+    assert found["accuracy"] == pytest.approx([100 * bound for bound in expected], abs=1e-3)
+
+
+def test_few_faces_have_an_interval_within_what_an_accuracy_can_be() -> None:
+    found = accuracy_intervals(predictions_of("arm", [0, 0, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 0]), SETTINGS.bootstrap)
+    for low, high in found.values():
+        assert 0 <= low < high <= 100
+
+
+def test_an_arm_and_its_difference_have_intervals(results: RunResults) -> None:
+    """That of the difference is narrower than of arms with other faces: both are tested on the same."""
+    rows = {row.row: row for row in rows_of_run(MADE_UP, results, FACTS)}
+    widths = []
+    for name in ("classical", "warp-400"):
+        for measure in ("accuracy", "balanced accuracy"):
+            low, high = rows[name].intervals[measure]
+            assert low < rows[name].figures[measure] < high
+        widths.append(np.diff(rows[name].intervals["accuracy"]).item())
+    difference = rows["warp-400"].difference
+    assert difference is not None and difference.high - difference.low < float(np.hypot(*widths))
 
 
 # Rows

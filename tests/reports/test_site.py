@@ -159,6 +159,31 @@ def test_charts_hold_the_rows_figures(site: Path) -> None:
     assert any("course of the training" in title for title in titles)
 
 
+def test_curves_over_numbers_of_faces_have_real_faces_beside_them(results: RunResults, tmp_path: Path) -> None:
+    named = {"classical": "real faces", "warp-200": "warp, 200 per class", "warp-400": "warp, 400 per class"}
+    rows = [
+        row.model_copy(update={"row": row.row.replace("-", "_"), "title": named[row.row]})
+        for row in rows_of_run(
+            MADE_UP.model_copy(update={"rows": {name: Row(title=title) for name, title in named.items()}}),
+            results,
+            FACTS,
+        )
+    ]
+    experiment = MADE_UP.model_copy(update={"rows": {row.row: Row(title=row.title) for row in rows}})
+    write_rows(rows, tmp_path / "rig-cpu")
+    seal_folder(tmp_path / "rig-cpu")
+    charts = charts_of(experiment, filed_runs(experiment, tmp_path)[0][0])
+    (accuracy,) = [chart for chart in charts if chart["title"] == "Accuracy against the number of synthetic faces"]
+    of = {(value["translator"], value.get("per class")): value for value in accuracy["data"]["values"]}
+    assert list(of) == [("real faces", None), ("warp", 200), ("warp", 400)]
+    assert of["warp", 400]["low"] < of["warp", 400]["accuracy"] < of["warp", 400]["high"]
+    (difference,) = [chart for chart in charts if chart["title"].startswith("Difference from ")]
+    found = {value["per class"]: (value["low"], value["high"]) for value in difference["data"]["values"]}
+    assert found == {
+        int(row.row.partition("_")[2]): (row.difference.low, row.difference.high) for row in rows if row.difference
+    }
+
+
 def test_another_folder_is_not_replaced(site: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
