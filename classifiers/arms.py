@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -290,6 +291,9 @@ def read_synthetic(
 ) -> pa.Table | None:
     """Reads an arm's synthetic faces of a fold: the first of each class by each of its translators.
 
+    Translators take the fold's faces as sources in one order. Two therefore take turns, one every other face, so that
+    the arm meets as many people as an arm of one.
+
     Args:
         name: The arm's name, for errors.
         arm: Its settings.
@@ -310,12 +314,27 @@ def read_synthetic(
         return None
     columns = (*COLUMNS, "source_id", "fold")
     tables = []
-    for translator, directory, amounts in zip(arm.translators, directories, arm.amounts(real), strict=True):
+    by_translator = zip(arm.translators, directories, arm.amounts(real), strict=True)
+    for place, (translator, directory, amounts) in enumerate(by_translator):
         wanted = dict(zip(train.class_names, amounts, strict=True))
-        table = read_kept(directory / f"fold-{fold}", wanted, columns=columns, only_kept=arm.selected)
+        table = _read_turns(directory / f"fold-{fold}", wanted, columns, arm, first=place)
         _check_enough(name, arm, translator, amounts, table, train, fold)
         tables.append(table)
     return pa.concat_tables(tables)
+
+
+def _read_turns(directory: Path, wanted: Mapping[str, int], columns: Sequence[str], arm: Arm, first: int) -> pa.Table:
+    """So many faces of each class: those of a translator's own turn first, others only where these are too few."""
+    count, missing, parts = len(arm.translators), dict(wanted), []
+    for number in range(count):
+        turn = ((first + number) % count, count)
+        part = read_kept(directory, missing, columns=columns, only_kept=arm.selected, turn=turn)
+        found = Counter(part.column("label_name").to_pylist())
+        missing = {name: amount - found[name] for name, amount in missing.items()}
+        parts.append(part)
+        if not any(missing.values()):
+            break
+    return pa.concat_tables(parts)
 
 
 def train_network(

@@ -43,8 +43,8 @@ class Arm(BaseModel):
             kind `real` with `classical`.
         translator: Whose faces; for synthetic kinds.
         second_translator: Another translator, whose faces are half of them; for arms of `arms.mixed`.
-        per_class: How many synthetic faces of each class, over both translators where there are two, so that arms of
-            one and of two differ in nothing else; for synthetic kinds.
+        per_class: How many synthetic faces of each class, over both translators where there are two, which take turns
+            with the sources, so that arms of one and of two differ in nothing else; for synthetic kinds.
         fill_to: Only classes of fewer real training faces get more, up to this number; for kind `synthetic` in place of
             `per_class`, and for `oversampled`, which repeats real faces. Batches then draw from all faces alike, so
             that the two differ in nothing but what a class is filled with.

@@ -21,6 +21,7 @@ SEAL = ".s2l"
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _SHOWN = 5
+_NOT_YET = "0" * 64  # the SHA-256 of no file
 # A file changed within one tick of the file system's clock looks the same: younger ones are read again.
 _SETTLED_NANOSECONDS = 2 * 10**9
 
@@ -127,6 +128,22 @@ def claim_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if read_seal(folder) is None:
         write_seal(folder, {})
+
+
+def announce_files(folder: Path, names: Iterable[str]) -> None:
+    """Lists files in a folder's seal that others will write, so that they are the tool's own from the first byte.
+
+    Until `add_to_seal` is called with their digest, or `seal_announced`, they are not what was written.
+    """
+    write_seal(folder, {**(read_seal(folder) or {}), **dict.fromkeys(names, _NOT_YET)})
+
+
+def seal_announced(folder: Path) -> None:
+    """Takes announced files that are there for what was written: they came whole, by renaming, before a kill."""
+    seal = read_seal(folder) or {}
+    here = [name for name, digest in seal.items() if digest == _NOT_YET and (Path(folder) / name).is_file()]
+    if here:
+        write_seal(folder, seal | {name: sha256_of_file(Path(folder) / name) for name in here})
 
 
 def add_to_seal(folder: Path, name: str, digest: str) -> None:

@@ -129,6 +129,18 @@ def fingerprint_faces(faces: pa.Table | Iterable[pa.RecordBatch]) -> Fingerprint
     return collector.fingerprints()
 
 
+def exact_pairs(first: Fingerprints, second: Fingerprints) -> set[tuple[str, str]]:
+    """Ids of faces whose pictures are the same bytes, blank ones too: one of `first`, one of `second`."""
+    by_digest: dict[bytes, list[str]] = {}
+    for face_id, digest in zip(second.face_ids, second.digests, strict=True):
+        by_digest.setdefault(digest, []).append(face_id)
+    return {
+        (face_id, other)
+        for face_id, digest in zip(first.face_ids, first.digests, strict=True)
+        for other in by_digest.get(digest, [])
+    }
+
+
 def near_pairs(first: Fingerprints, second: Fingerprints | None = None) -> np.ndarray:
     """Pairs of near-identical pictures, by hash or alignment; byte-identical ones included unless they are blank.
 

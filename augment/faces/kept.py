@@ -22,6 +22,7 @@ def read_kept(
     classes: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     only_kept: bool = True,
+    turn: tuple[int, int] = (0, 1),
 ) -> pa.Table:
     """Reads the first kept faces of each class, in the order they were made; fewer where there are fewer.
 
@@ -34,6 +35,8 @@ def read_kept(
         classes: Which classes; all by default.
         columns: Which columns; all by default.
         only_kept: False reads rejected faces too.
+        turn: (k, m): of each class's faces, rejected ones counted, only the k-th of every m. Translators that take
+            turns so have different sources, since each takes the fold's in one order.
 
     Returns:
         The rows, class by class in label order.
@@ -49,6 +52,7 @@ def read_kept(
     enough = _amounts(per_class, wanted)
     parts: dict[str, list[pa.Table]] = {name: [] for name in wanted}
     counts: Counter[str] = Counter()
+    met: Counter[str] = Counter()
     files = data_files(directory)
     for file in files:
         with pq.ParquetFile(file) as parquet:
@@ -62,7 +66,10 @@ def read_kept(
                 kept = np.asarray([value is not False for value in marks.column("kept").to_pylist()])
                 chosen: dict[str, np.ndarray] = {}
                 for name in wanted:
-                    rows = np.flatnonzero((labels == name) & (kept if only_kept else True))
+                    rows = np.flatnonzero(labels == name)
+                    in_turn = (met[name] + np.arange(len(rows))) % turn[1] == turn[0]
+                    met[name] += len(rows)
+                    rows = rows[in_turn & (kept[rows] if only_kept else True)]
                     rows = rows[: max(enough[name] - counts[name], 0)]
                     if len(rows):
                         chosen[name] = rows

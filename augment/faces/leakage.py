@@ -14,6 +14,7 @@ from augment.core.errors import InputError, Problem
 from augment.faces.duplicates import (
     FingerprintCollector,
     Fingerprints,
+    exact_pairs,
     find_duplicates,
     fingerprint_faces,
     hash_pairs,
@@ -294,7 +295,7 @@ def _check_synthetic_pictures(
 ) -> int:
     """Compares synthetic pictures with held-out ones; a source face that looks the same is an excuse."""
     held = _fingerprints_of({face_id for face_id, split in splits.items() if split in ("validation", "test")}, faces)
-    exact = _exact_pairs(made, held)
+    exact = exact_pairs(made, held)
     found = exact | {(made.face_ids[a], held.face_ids[b]) for a, b in near_pairs(made, held)}
     excused = _excuses({(source_of[face_id], held_id) for face_id, held_id in found}, held, faces)
     counted: set[str] = set()
@@ -320,7 +321,7 @@ def _excuses(
 ) -> dict[tuple[str | None, str], float]:
     """How much source faces look like held-out faces, -1..1; 1 where they are the same picture saved anew."""
     sources = _fingerprints_of({source_id for source_id, _ in pairs if source_id is not None}, faces)
-    same = _exact_pairs(sources, held)
+    same = exact_pairs(sources, held)
     same |= {(sources.face_ids[a], held.face_ids[b]) for a, b in hash_pairs(sources, held)}
     source_at = {face_id: position for position, face_id in enumerate(sources.face_ids)}
     held_at = {face_id: position for position, face_id in enumerate(held.face_ids)}
@@ -331,14 +332,3 @@ def _excuses(
     )
     found = dict.fromkeys(pairs, -1.0) | dict(zip(known, alike.tolist(), strict=True))
     return found | dict.fromkeys(pairs & same, 1.0)
-
-
-def _exact_pairs(first: Fingerprints, second: Fingerprints) -> set[tuple[str, str]]:
-    by_digest: dict[bytes, list[str]] = {}
-    for face_id, digest in zip(second.face_ids, second.digests, strict=True):
-        by_digest.setdefault(digest, []).append(face_id)
-    return {
-        (face_id, other)
-        for face_id, digest in zip(first.face_ids, first.digests, strict=True)
-        for other in by_digest.get(digest, [])
-    }

@@ -192,6 +192,12 @@ def read_card(directory: Path) -> Licence | None:
     return Licence.model_validate(", ".join(said)) if said else None
 
 
+def is_public(directory: Path) -> bool:
+    """Whether pictures of a dataset directory's faces may be shown to anybody, by its card; not where it names none."""
+    licence = read_card(directory)
+    return licence is not None and licence.is_public_domain
+
+
 def card_values(directory: Path) -> Mapping[str, Any]:
     """What stands in the YAML at the head of a dataset directory's card (`README.md`); empty where there is none."""
     try:

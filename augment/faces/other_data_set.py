@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from augment.faces.duplicates import fingerprint_faces, near_pairs
+from augment.faces.duplicates import exact_pairs, fingerprint_faces, near_pairs
 from augment.faces.subjects import person_key
 
 
@@ -22,11 +22,15 @@ def pictures_of_both(other: pa.Table, own: pa.Table) -> dict[str, str]:
         The other faces' ids, each with the id of one of the run's.
     """
     first, second = fingerprint_faces(other), fingerprint_faces(own)
-    return {first.face_ids[left]: second.face_ids[right] for left, right in near_pairs(first, second).tolist()}
+    near = {first.face_ids[left]: second.face_ids[right] for left, right in near_pairs(first, second).tolist()}
+    # Blank pictures are near no other, and yet the same bytes.
+    return dict(exact_pairs(first, second)) | near
 
 
 def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
     """People whom both name, as one source names them, however their names are spelled; sorted.
+
+    A joint data set puts a part's name before its people's; the source read by itself does not.
 
     Args:
         other: The other faces, with `subject` and `source`.
@@ -34,7 +38,7 @@ def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
     """
     named = [
         {
-            (source, person_key(subject)): subject
+            (source, person_key(subject.removeprefix(f"{source}/"))): subject
             for source, subject in zip(
                 table.column("source").to_pylist(), table.column("subject").to_pylist(), strict=True
             )

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, atomic_write_text, sha256_of_file
 from augment.core.replacing import folder_in_place
-from augment.core.seals import add_to_seal, file_digest, read_seal, remove_sealed_files
+from augment.core.seals import add_to_seal, announce_files, file_digest, read_seal, remove_sealed_files
 from augment.faces.interleaving import RowStream, interleave
 from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import Licence, as_licence, card_head
@@ -91,7 +91,7 @@ def class_shard_path(directory: Path, split: str | None, class_name: str, index:
     return Path(directory) / "data" / f"{split or UNSPLIT}-{safe}-{index:05d}.parquet"
 
 
-def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> Path:
+def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema, sealed: bool = True) -> Path:
     """Writes one shard, atomically: built under a scratch name, flushed to disk, renamed.
 
     Where it lies in a dataset directory's `data`, its SHA-256 joins the directory's seal (`augment.core.seals`).
@@ -100,6 +100,8 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema
         path: The shard's file, as `shard_path` names it.
         rows: Row mappings of the schema; absent keys become null.
         schema: Made by `augment.faces.table.face_schema`. The row count joins its metadata here.
+        sealed: Whether its SHA-256 joins the seal; False where several processes write into one directory, and one
+            of them calls `announce_shards` before and `seal_shard` after.
 
     Returns:
         `path`.
@@ -111,14 +113,14 @@ def write_shard(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema
     _check_rows(rows, schema, str(path))
     starts = range(0, len(rows), ROW_GROUP_ROWS)
     groups = (faces_from_rows(rows[start : start + ROW_GROUP_ROWS], schema) for start in starts)
-    return _write_groups(path, groups, len(rows), schema)
+    return _write_groups(path, groups, len(rows), schema, sealed)
 
 
-def _write_groups(path: Path, groups: Iterable[pa.Table], rows: int, schema: pa.Schema) -> Path:
+def _write_groups(path: Path, groups: Iterable[pa.Table], rows: int, schema: pa.Schema, sealed: bool = True) -> Path:
     encoded = json.dumps({**schema_metadata(schema), "rows": rows}, sort_keys=True).encode()
     schema = schema.with_metadata({**(schema.metadata or {}), b"s2l": encoded})
     with (
-        sealed_shard(path) as scratch,
+        (sealed_shard if sealed else atomic_path)(path) as scratch,
         # Pages of encoded pictures are never alike: a dictionary would only cost memory.
         pq.ParquetWriter(scratch, schema, compression="zstd", use_dictionary=_dictionary_columns(schema)) as writer,
     ):
@@ -139,6 +141,16 @@ def sealed_shard(path: Path) -> Iterator[Path]:
         yield scratch
         if path.parent.name == _DATA:
             add_to_seal(path.parent.parent, f"{_DATA}/{path.name}", sha256_of_file(scratch))
+
+
+def announce_shards(directory: Path, paths: Iterable[Path]) -> None:
+    """Makes shards the tool's own that other processes are going to write."""
+    announce_files(directory, [f"{_DATA}/{path.name}" for path in paths])
+
+
+def seal_shard(directory: Path, path: Path) -> None:
+    """Adds a shard that another process has written to the seal."""
+    add_to_seal(directory, f"{_DATA}/{path.name}", sha256_of_file(path))
 
 
 def keep_only_shards(directory: Path, paths: Collection[Path]) -> None:

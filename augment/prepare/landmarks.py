@@ -20,8 +20,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from augment.core.errors import InputError, Problem
 from augment.faces.landmark_bounds import landmarks_fault
+from augment.faces.licences import LicenceLine
 from augment.faces.table import MIRROR_ORDER
 
+# They hold for the points that the predictor finds, and so go with the faces whose points it found.
+PREDICTOR_TERMS = LicenceLine(
+    data_set="iBUG 300-W, by the landmark predictor",
+    line="The predictor's weights were trained on iBUG 300-W, whose licence excludes commercial use; their makers ask "
+    "that they be not used in a commercial product.",
+)
 INSTALL_COMMAND = "uv sync --extra landmarks"
 
 # The predictor starts from a box and its points move with it: the median over several boxes moves less. Each: edge, and

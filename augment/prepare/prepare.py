@@ -32,6 +32,7 @@ from augment.prepare.annotation import (
     AnnotationSettings,
     annotated,
 )
+from augment.prepare.landmarks import PREDICTOR_TERMS
 from augment.sources.attributes import Attribute, with_attribute
 from augment.sources.base import RawFace, Source, reading_notes
 from augment.sources.face_problem import face_problem
@@ -271,6 +272,8 @@ def prepare_faces(
     if channels not in (1, 3):
         raise InputError(Problem("channels", f"{channels} is neither 1 (grey) nor 3 (colour)", "use 1 or 3"))
     terms = licence_of(source, licence)
+    if (annotation or AnnotationSettings()).landmarks.detector != "none":
+        terms = terms.with_lines([PREDICTOR_TERMS])
     reader = _Reader(source, wanted, image_size, channels, keeps_problems=quarantine is not None)
     card = CardFacts(
         title=getattr(source, "title", f"Faces from {source.name}"),

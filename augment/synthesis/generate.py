@@ -41,13 +41,21 @@ from augment.core.precision import PrecisionChoice
 from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.replacing import replace_folder
-from augment.core.seals import check_replaceable, claim_folder, seal_folder
+from augment.core.seals import check_replaceable, claim_folder, seal_announced, seal_folder
 from augment.core.seeding import derive_seed
 from augment.faces.copies import TrainingFaces
 from augment.faces.images import encode_png
 from augment.faces.judge import Judge
 from augment.faces.licences import Licence, as_licence
-from augment.faces.shards import keep_only_shards, shard_is_complete, shard_path, write_card, write_shard
+from augment.faces.shards import (
+    announce_shards,
+    keep_only_shards,
+    seal_shard,
+    shard_is_complete,
+    shard_path,
+    write_card,
+    write_shard,
+)
 from augment.faces.splits import fold_splits
 from augment.faces.table import face_schema, schema_metadata
 from augment.faces.tensors import FaceTensors
@@ -212,6 +220,7 @@ def synthesize(
     shards = list(_shards(settings, len(class_names)))
     paths = [shard_path(built_in, "train", shard.index) for shard in shards]
     claim_folder(built_in)
+    seal_announced(built_in)
     keep_only_shards(built_in, paths)
     about = _About(settings, seed, fold, translator_name, weights_sha256, tuple(class_names), source, metadata)
     rows = {shard: (shard.stop - shard.start) * len(class_names) for shard in shards}
@@ -226,9 +235,11 @@ def synthesize(
                 {"reload": reload, "device": str(device), "about": about, "shard": shard, "path": places[shard]}
                 for shard in missing
             ]
+            announce_shards(built_in, [places[shard] for shard in missing])
             for done, _ in run_in_processes(
                 _make_shard_in_worker, calls, processes=workers, threads=threads, gpus=gpus
             ):
+                seal_shard(built_in, places[missing[done]])
                 bar.update(rows[missing[done]])
         else:
             blocks = _BlockMaker(translator, train.to(device), pools, settings, seed, fold)
@@ -278,6 +289,7 @@ def _make_shard(
     path: Path,
     judge: Judge | None = None,
     made: Callable[[int], object] = lambda count: None,
+    sealed: bool = True,
 ) -> None:
     """Makes a shard's faces and writes them; `made` is told how many there are, block by block."""
     settings, names, fold = about.settings, about.class_names, about.fold
@@ -318,11 +330,12 @@ def _make_shard(
             made(kept)
     rejections = {name: {COPY_OF_TRAINING_FACE: count} for name, count in copies.items() if count}
     schema = face_schema(names, metadata={**about.metadata, "rejected": rejections})
-    write_shard(path, _in_turn(rows, len(names)), schema)
+    write_shard(path, _in_turn(rows, len(names)), schema, sealed)
 
 
 def _make_shard_in_worker(*, reload: Reload, device: str, about: _About, shard: _Shard, path: Path) -> None:
-    _make_shard(_blocks_in_worker(reload, device, about.settings, about.seed, about.fold), about, shard, path)
+    blocks = _blocks_in_worker(reload, device, about.settings, about.seed, about.fold)
+    _make_shard(blocks, about, shard, path, sealed=False)  # a seal has one writer at a time: the parent
 
 
 @lru_cache(maxsize=1)

@@ -75,7 +75,12 @@ def assess(root: Path, name: str) -> None:
             kept = sum(report.kept.values())
             LOG.info(f"{name}, fold {fold}: {kept} of {sum(report.faces.values())} faces are kept")
             synthetic = iterate_faces(out, columns=["face_id", "source_id", "fold", "image"])
-            check_leakage(faces, folds, synthetic=synthetic, fold=fold, pictures="synthetic")
+            checked = check_leakage(faces, folds, synthetic=synthetic, fold=fold, pictures="synthetic")
+            if near := checked.synthetic_near_held_out:
+                LOG.warning(
+                    f"{name}, fold {fold}: {near:,} of {checked.synthetic_faces:,} faces look like a validation or "
+                    "test face, and so do their sources: the data set has these pictures in several of its own splits"
+                )
         score_translator(
             name,
             faces_dir=artifacts.faces,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
-from augment.faces.licences import read_card
+from augment.faces.licences import is_public
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import MASK_CLASSES, iterate_faces, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors, to_unit_range
@@ -47,7 +47,7 @@ def draw_pictures(
         File name and figure: `parsing.png`, and `hidden_units-<translator>.png` of each that has an encoder. Nothing
         where the faces are not in the public domain.
     """
-    if not _is_public(faces_dir):
+    if not is_public(faces_dir):
         return
     folds = read_folds(folds_path)
     fold = int(pc.min(folds.column("fold")).as_py())
@@ -84,7 +84,7 @@ def draw_nearest_faces(synthetic_dir: Path, faces_dir: Path, folds_path: Path, *
     Returns:
         The figure; None where the faces are not in the public domain, or there are none.
     """
-    if not _is_public(faces_dir):
+    if not (is_public(faces_dir) and is_public(synthetic_dir / f"fold-{fold}")):
         return None
     train = face_tensors(fold_tables(read_faces(faces_dir), read_folds(folds_path), fold)["train"])
     names = train.class_names
@@ -219,8 +219,3 @@ def _one_of_each_person(faces: FaceTensors, order: Sequence[int]) -> list[int]:
     for place in order:
         first.setdefault(faces.subjects[place] or faces.face_ids[place], place)
     return list(first.values())
-
-
-def _is_public(faces_dir: Path) -> bool:
-    licence = read_card(faces_dir)
-    return licence is not None and licence.is_public_domain

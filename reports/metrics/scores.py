@@ -23,7 +23,7 @@ from augment.core.files import atomic_write_text
 from augment.core.progress import track
 from augment.faces.images import encode_png
 from augment.faces.judge import Judge
-from augment.faces.licences import read_card
+from augment.faces.licences import is_public
 from augment.faces.table import class_names, data_files, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from augment.translators.base import CannotTranslateError, Translator
@@ -311,8 +311,8 @@ def score_translator(
                     with_gallery=settings.gallery and fold == fold_numbers[0],
                 )
             )
-    licence = read_card(faces_dir)
-    publishable = licence is not None and licence.is_public_domain
+    # The synthetic faces' terms can be more than the real ones': what taught the parsing network is among them.
+    publishable = all(is_public(place) for place in (faces_dir, *(synthetic_dir / f"fold-{f}" for f in fold_numbers)))
     result = _combine(name, names, sources, publishable, fold_numbers, scored, lookup, settings)
     if inception is not None:
         # Without the measured speed: the same run has the same scores.

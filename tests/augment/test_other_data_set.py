@@ -1,11 +1,13 @@
-"""People whom the run and another data set both name."""
+"""People whom the run and another data set both name, and pictures that both have."""
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from augment.faces.other_data_set import people_of_both
+from augment.faces.images import encode_png
+from augment.faces.other_data_set import people_of_both, pictures_of_both
 
 
 def people(*rows: tuple[str, str | None]) -> pa.Table:
@@ -18,6 +20,25 @@ OWN = people(("ck_plus", "S005"), ("ck_plus", "S010"), ("ck_plus", None))
 @pytest.mark.parametrize("subject", ["S005", "s005", " S005 ", "\N{FULLWIDTH LATIN CAPITAL LETTER S}005"])
 def test_a_person_is_known_however_the_name_is_spelled(subject: str) -> None:
     assert people_of_both(people(("ck_plus", subject), ("ck_plus", "S999")), OWN) == [subject]
+
+
+def test_a_person_of_a_joint_data_sets_part_is_the_one_of_that_source_alone() -> None:
+    joint = people(("ferg", "ferg/aia"), ("jaffe", "jaffe/KA"), ("jaffe", "aia"))
+    assert people_of_both(people(("ferg", "Aia"), ("ferg", "bonnie")), joint) == ["Aia"]
+    assert people_of_both(joint, people(("ferg", "Aia"), ("ferg", "bonnie"))) == ["ferg/aia"]
+
+
+def test_a_blank_picture_of_both_is_known() -> None:
+    """It is near no other, since it has nothing to be like; the judge refuses its bytes all the same."""
+    noise = np.random.default_rng(0).integers(0, 256, (6, 6), np.uint8)
+    blank, face = encode_png(np.zeros((48, 48), np.uint8)), encode_png(np.kron(noise, np.ones((8, 8), np.uint8)))
+
+    def table(prefix: str, *pictures: bytes) -> pa.Table:
+        rows = [{"bytes": picture, "path": None} for picture in pictures]
+        return pa.table({"face_id": [f"{prefix}/{number}" for number in range(len(rows))], "image": rows})
+
+    assert pictures_of_both(table("other", face, blank), table("own", blank)) == {"other/1": "own/0"}
+    assert pictures_of_both(table("other", face), table("own", blank, face)) == {"other/0": "own/1"}
 
 
 def test_names_of_another_source_and_unknown_people_are_nobody_known() -> None:

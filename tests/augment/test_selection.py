@@ -233,6 +233,20 @@ def test_read_kept_reads_the_first_kept_faces_of_each_class(tmp_path: Path) -> N
         read_kept(directory, 3, classes=["bored"])
 
 
+def test_two_translators_that_take_turns_have_no_source_in_common(tmp_path: Path) -> None:
+    """Every other face of a class, by its place among all that were made: rejected ones keep their place."""
+    _, rows = _select(tmp_path, threshold=0.4)
+    turns = []
+    for turn in (0, 1):
+        got = read_kept(tmp_path / "selected", 4, columns=["face_id", "label_name"], turn=(turn, 2)).to_pylist()
+        for name in CLASSES:
+            of_class = [row for row in rows if row["label_name"] == name]
+            expected = [row["face_id"] for place, row in enumerate(of_class) if place % 2 == turn and row["kept"]]
+            assert [row["face_id"] for row in got if row["label_name"] == name] == expected[:4]
+        turns.append({row["face_id"] for row in got})
+    assert not turns[0] & turns[1]
+
+
 def test_read_kept_stops_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _synthetic(tmp_path / "synthetic", shard=5)
     groups = []

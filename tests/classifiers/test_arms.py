@@ -310,8 +310,13 @@ def test_faces_of_two_translators_are_half_and_half(data: Path, monkeypatch: pyt
     folders = [data / "synthetic", data / "other" / "synthetic"]
     report = run(data, "mixed", mixed, synthetic_dirs=folders, seeds=(0,))
     assert report.cells[0].synthetic_faces == 15
-    first, second = ([f"synthetic-{name}-{i:04d}" for name in NAMES for i in range(n)] for n in (3, 2))
+    # In turns: each has the fold's sources in one order.
+    first, second = ([f"synthetic-{name}-{i:04d}" for name in NAMES for i in places] for places in ((0, 2, 4), (1, 3)))
     assert list(calls[0]["synthetic"].face_ids) == [*first, *second]
+    calls.clear()
+    run(data, "mixed", mixed.model_copy(update={"per_class": 12}), synthetic_dirs=folders, seeds=(0,))
+    used = list(calls[0]["synthetic"].face_ids)
+    assert len(used) == 36 and len(set(used)) == 18, "where a turn's own are too few, the others come too"
     with pytest.raises(InputError, match=r"arms\.mixed\.mixed\.per_class.*7 faces of each class by stripes") as error:
         run(data, "mixed", mixed.model_copy(update={"per_class": 13}), synthetic_dirs=folders)
     assert "lower arms.mixed.mixed.per_class to 12" in str(error.value)

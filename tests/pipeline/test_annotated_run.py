@@ -12,6 +12,7 @@ from embedded import embedded_face, write_face
 from small_faces import file_bytes
 
 from augment.core.errors import InputError
+from augment.faces.licences import is_public
 from augment.faces.table import read_faces
 from augment.prepare.landmarks import LandmarkDetector, landmarks_installed
 from pipeline.check import check
@@ -72,6 +73,9 @@ def test_the_table_holds_what_was_found(workspace: Path) -> None:
     assert (found["not_found"], found["unsteady"], sum(found["found"].values())) == (1, 0, 24)
     lines = [json.loads(line) for line in (faces / "faces_without_landmarks.jsonl").read_text().splitlines()]
     assert lines == [{"face_id": f"folder/{BLANK}", "path": BLANK}]
+    lines = [line["line"] for line in report["licence"]["lines"]]
+    assert "cc0-1.0" in lines and any("excludes commercial use" in line for line in lines), "the predictor's weights"
+    assert not is_public(faces)
     facts = dict(data_facts(report))
     assert facts["landmark detection"].startswith("dlib found 24 of 25 faces (96.0%; hog ")
     assert "faces without landmarks: happy 1" in facts["landmark detection"]

@@ -16,6 +16,7 @@ import augment.translators
 from augment.core.errors import InputError
 from augment.faces.images import encode_png
 from augment.faces.judge import Judge
+from augment.faces.licences import Licence, LicenceLine, card_head
 from augment.faces.shards import CardFacts, write_faces
 from augment.faces.splits import read_folds, write_folds
 from augment.faces.table import read_faces
@@ -323,6 +324,15 @@ def test_a_joint_translator_is_shown_and_asked_for_every_data_set(tmp_path, monk
 def test_the_licence_says_what_may_be_published_not_the_source(tmp_path, monkeypatch, source, licence) -> None:
     result = score(write_run(tmp_path, source=source, licence=licence), Painter(), monkeypatch)
     assert result["gallery"]["publishable"] is (licence == "cc0-1.0")
+
+
+def test_what_taught_the_translator_binds_its_gallery_too(tmp_path, monkeypatch) -> None:
+    """A parsing network's teacher may forbid what the real faces' licence allows."""
+    folder = write_run(tmp_path)
+    card = folder / "synthetic" / "fold-0" / "README.md"
+    licence = Licence.model_validate("cc0-1.0").with_lines([LicenceLine(data_set="Helen", line="Don't pass these on.")])
+    card.write_text("\n".join(card_head(licence.front_matter(), "T")))
+    assert score(folder, Painter(), monkeypatch)["gallery"]["publishable"] is False
 
 
 def test_faces_without_a_card_are_not_publishable(tmp_path, monkeypatch) -> None:
