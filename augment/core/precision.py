@@ -16,8 +16,10 @@ import json
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 from filelock import FileLock
@@ -28,6 +30,8 @@ from augment.core.files import atomic_write_text
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 ComputedPrecision = Literal["float32", "bfloat16", "float16"]
 Step = Callable[[], None]
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 CLEARLY_FASTER = 1.15  # times as fast as float32, from which on bfloat16 is taken
 _CLOSE = 1.25  # a speed within this factor of the threshold is measured again
@@ -135,6 +139,24 @@ def autocast(device: torch.device | str, precision: Precision) -> torch.autocast
     """Mixed precision on a device; does nothing for float32. `auto` must be chosen before (`choose_precision`)."""
     kind = torch.float16 if precision == "float16" else torch.bfloat16
     return torch.autocast(torch.device(device).type, dtype=kind, enabled=precision != "float32")
+
+
+def in_float32(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Computes a function in float32 in the midst of a step of mixed precision.
+
+    For geometry: products of coordinates and differences of near ones lose pixels to half precision (a thin-plate
+    spline's field of 48 px up to 46), while the networks around it lose nothing.
+    """
+
+    @wraps(function)
+    def computed(*positional: _P.args, **named: _P.kwargs) -> _T:
+        with ExitStack() as stack:
+            for device in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(device):
+                    stack.enter_context(torch.autocast(device, enabled=False))
+            return function(*positional, **named)
+
+    return computed
 
 
 def _measure(

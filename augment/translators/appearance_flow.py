@@ -21,11 +21,13 @@ from torch import nn
 
 from augment.core import row_draws
 from augment.core.errors import Problem
+from augment.core.precision import in_float32
 from augment.core.ranks import sharing_ranks
 from augment.faces.landmark_shapes import to_picture_range, with_mirrored
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.networks.heatmap import landmark_heatmap
 from augment.networks.layers import UnsuitableSizeError
+from augment.sources.attributes import Attribute
 from augment.translators.base import (
     GENERATOR,
     Batch,
@@ -47,7 +49,7 @@ from augment.translators.flow_head import (
     flow_terms,
     weak_modulation,
 )
-from augment.translators.pairs import check_pairs, find_pairs, lay_on_sources
+from augment.translators.pairs import LIT_AS_THE_SOURCE, check_pairs, find_pairs, lay_on_sources
 from augment.translators.strength import StrengthRange
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced
 
@@ -285,6 +287,11 @@ class AppearanceFlow(LearnedTranslator):
         self._examples: _Examples | None = None
 
     @classmethod
+    def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
+        """No light, where it learns from pairs."""
+        return LIT_AS_THE_SOURCE
+
+    @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:
         """Landmarks, and the sources' own classes, which are part of the condition."""
         return frozenset({"landmarks", "own_class"})
@@ -420,6 +427,7 @@ class AppearanceFlow(LearnedTranslator):
         return {name: weight * terms[name] for name, weight in weights.items() if weight > 0}
 
     @torch.no_grad()
+    @in_float32
     def _draw(self, count: int, generator: torch.Generator | None, *, mirror: bool = True) -> _Drawn:
         """Draws a batch of pairs; each is moved, lit and, if allowed, mirrored at random, source and target alike."""
         examples = self._examples

@@ -20,6 +20,7 @@ from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_ran
 from augment.networks import losses
 from augment.networks.class_network import ClassNetwork
 from augment.networks.layers import PatchDiscriminator, discriminator_downs, one_hot
+from augment.sources.attributes import Attribute
 from augment.translators.base import (
     GENERATOR,
     AdversarialTranslator,
@@ -33,7 +34,7 @@ from augment.translators.base import (
 from augment.translators.expression_shapes import ExpressionShapes, neutral_label
 from augment.translators.flow_head import FlowHead, FlowOutput, feature_heat, flow_terms
 from augment.translators.pair_batches import PairBatches, varied
-from augment.translators.pairs import check_pairs
+from augment.translators.pairs import LIT_AS_THE_SOURCE, check_pairs
 from augment.translators.strength import StrengthRange, strengthened
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced
 
@@ -278,6 +279,13 @@ class AttributeGan(AdversarialTranslator):
             )
         self.shapes = ExpressionShapes(num_classes) if settings.output == "flow" else None
         self._pairs: PairBatches | None = None
+
+    @classmethod
+    def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
+        """No light, where it learns from pairs."""
+        assert isinstance(settings, AttributeGanSettings)
+        learns = settings.learns_from_pairs or settings.output == "flow"
+        return LIT_AS_THE_SOURCE if learns else super().attributes_for(settings)
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

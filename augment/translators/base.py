@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from augment.faces.tensors import FaceTensors
+from augment.sources.attributes import Attribute
 
 TRANSLATE_BATCH = 64  # faces that go through the networks together
 
@@ -169,6 +170,11 @@ class Translator(nn.Module, ABC):
         """
         with torch.device("meta"):
             cls(num_classes=2, channels=1, size=size, settings=settings)
+
+    @classmethod
+    def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
+        """What the classes may say (`dataset.attribute`) for a method with these settings to learn them."""
+        return frozenset(get_args(Attribute))
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

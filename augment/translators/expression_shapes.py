@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from augment.core.precision import in_float32
 from augment.faces.landmark_shapes import (
     ShapeComponents,
     Similarity,
@@ -328,6 +329,7 @@ class ExpressionShapes(nn.Module):
         styles = styles.view(-1, *self.reference.shape)
         return torch.where(uniform[:, 2, None, None] < 0.5, with_mirrored(styles)[len(styles) :], styles)
 
+    @in_float32
     def draw(
         self,
         shapes: torch.Tensor,

@@ -25,6 +25,7 @@ from augment.core import row_draws
 from augment.core.ranks import sharing_ranks
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, one_hot
+from augment.sources.attributes import Attribute
 from augment.translators.base import (
     Batch,
     CannotTranslateError,
@@ -34,7 +35,7 @@ from augment.translators.base import (
     Weight,
 )
 from augment.translators.pair_batches import PairBatches
-from augment.translators.pairs import check_pairs, find_pairs
+from augment.translators.pairs import LIT_AS_THE_SOURCE, check_pairs, find_pairs
 from augment.translators.strength import StrengthRange, strengthened
 
 _TIME_FEATURES = 8
@@ -142,6 +143,12 @@ class FlowMatching(LearnedTranslator):
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
         self.ends = EndNetwork(num_classes=num_classes, channels=channels, size=size, settings=settings)
         self._pairs: PairBatches | None = None
+
+    @classmethod
+    def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
+        """No light, where it learns from pairs."""
+        assert isinstance(settings, FlowMatchingSettings)
+        return LIT_AS_THE_SOURCE if settings.coupling != "optimal_transport" else super().attributes_for(settings)
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

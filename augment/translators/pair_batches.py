@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from augment.core import row_draws
+from augment.core.precision import in_float32
 from augment.core.ranks import sharing_ranks
 from augment.faces.affine import Interpolation, sample_affine
 from augment.faces.tensors import FaceTensors, mirror_landmarks, to_unit_range
@@ -74,6 +75,7 @@ class PairBatches:
         return len(self.pairs)
 
     @torch.no_grad()
+    @in_float32
     def draw(
         self,
         count: int,
@@ -137,6 +139,7 @@ class PairBatches:
 
 
 @torch.no_grad()
+@in_float32
 def varied(images: torch.Tensor, generator: torch.Generator | None, variation: float) -> torch.Tensor:
     """Pictures [N, C, H, W] in -1..1, turned, moved, scaled and lit at random as those of `PairBatches.draw`."""
     if not variation:

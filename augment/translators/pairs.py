@@ -27,6 +27,7 @@ from augment.faces.landmark_shapes import (
     with_mirrored,
 )
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
+from augment.sources.attributes import Attribute
 from augment.translators.base import CannotTranslateError
 from augment.translators.thin_plate_spline import pixel_centres, warp_to
 
@@ -62,6 +63,10 @@ class FacePairs:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+
+# What classes may say where pairs are learned from: each target is relit as its source (`lay_on_sources`).
+LIT_AS_THE_SOURCE: frozenset[Attribute] = frozenset({"expression", "pose"})
 
 
 def check_pairs(faces: FaceTensors, method: str, *, pose_difference: float = POSE_DIFFERENCE) -> torch.Tensor:

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from augment.core.precision import in_float32
+
 
 def border_anchors(per_edge: int = 5, margin: float = 1.15) -> torch.Tensor:
     """Points on a square around the picture that hold its frame still.
@@ -64,6 +66,7 @@ def thin_plate_coefficients(centres: torch.Tensor, values: torch.Tensor, regular
     return torch.linalg.solve(system, right).to(torch.float32)
 
 
+@in_float32
 def thin_plate_values(coefficients: torch.Tensor, centres: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Evaluates splines.
 
@@ -86,6 +89,7 @@ def thin_plate_values(coefficients: torch.Tensor, centres: torch.Tensor, points:
     return torch.baddbmm((affine @ coefficients[:, k:]), weights, coefficients[:, :k])
 
 
+@in_float32
 def displacement_field(
     centres: torch.Tensor, values: torch.Tensor, size: int, *, regularization: float = 1e-3, largest_grid: int = 64
 ) -> torch.Tensor:

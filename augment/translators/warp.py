@@ -34,6 +34,7 @@ from augment.faces.landmark_shapes import (
     with_mirrored,
 )
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
+from augment.sources.attributes import Attribute
 from augment.translators.base import CannotTranslateError, FittedTranslator, Requirement, TranslatorSettings
 from augment.translators.strength import StrengthRange
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced, warp_to
@@ -123,6 +124,11 @@ class WarpTranslator(FittedTranslator):
         super().__init__(num_classes=num_classes, channels=channels, size=size, settings=settings)
         # Small pictures keep their texture at twice the resolution: warping there and back blurs less.
         self.texture_size = round(size * (2.0 if size <= 64 else 1.25))
+
+    @classmethod
+    def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
+        """Expressions alone: it draws shapes and their mirror images alike, and shapes have no light."""
+        return frozenset({"expression"})
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

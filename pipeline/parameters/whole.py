@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -108,6 +109,20 @@ def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translato
     return [Problem(f"{where}: {key}", why, f"set it to {'false' if 'mirror' in key else 0}") for key in found]
 
 
+def _changed_light(parameters: Parameters, where: str) -> list[Problem]:
+    """A change of light changes the class where the light is the class, so nothing may be lit anew."""
+    if parameters.dataset.attribute != "illumination":
+        return []
+    unchanged: dict[str, object] = {"brightness": 0.0, "contrast": (1.0, 1.0), "shading": 0.0}
+    why = "changes the light of faces, which is their class where dataset.attribute is illumination"
+    return [
+        Problem(f"{where}: {key}.augmentation_settings.{name}", why, f"set it to {json.dumps(value)}")
+        for key, classifier in parameters.classifiers().items()
+        for name, value in unchanged.items()
+        if getattr(classifier.augmentation_settings, name) != value
+    ]
+
+
 def _undivided_batches(parameters: Parameters, methods: Mapping[str, type[Translator]], where: str) -> list[Problem]:
     """Batches that `runtime.ranks` can't divide, of what ranks would train."""
     ranks = Ranks(0, parameters.runtime.ranks)
@@ -166,6 +181,7 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
         fix = f"use one of {', '.join(source_names())}"
         problems.append(Problem(f"{where}: judge.pretraining.source", f"{source!r} is no source", fix))
     problems += _mirrored_poses(parameters, methods, where)
+    problems += _changed_light(parameters, where)
     problems += _undivided_batches(parameters, methods, where)
     for name, method in methods.items():
         entry = parameters.translators[name]
@@ -183,6 +199,11 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
                 else:
                     problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
             continue
+        attribute = parameters.dataset.attribute
+        if attribute not in method.attributes_for(settings):
+            why = f"{entry.method} with these settings can't learn classes that say the {attribute} of a face"
+            fix = f"leave it and its arms out: translators.{name}=null"
+            problems.append(Problem(f"{where}: translators.{name}", why, fix))
         try:
             method.check_size(parameters.dataset.image_size, settings)
         except (InputError, ValueError) as error:

@@ -82,6 +82,9 @@ REFUSALS = [
     ),
     ("dataset.attribute", "age", ["dataset.attribute", "illumination", "pose"]),
     ("dataset.attribute", "pose", ["lssl_flow.training.mirror", "set it to false", "augmentation_settings.flip"]),
+    ("dataset.attribute", "pose", ["translators.warp: warp", "that say the pose of a face", "translators.warp=null"]),
+    ("dataset.attribute", "illumination", ["translators.warp:", "translators.appearance_flow:", "of a face"]),
+    ("dataset.attribute", "illumination", ["classifier.augmentation_settings.contrast", "set it to [1.0, 1.0]"]),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from augment.faces.tensors import mirror_landmarks, to_unit_range
 from augment.training.batches import BatchMaker
 from augment.translators import create_translator
 from augment.translators.attribute_gan import WARM_START
-from augment.translators.pair_batches import PairBatches
+from augment.translators.pair_batches import PairBatches, varied
 
 
 def test_sources_are_drawn_as_often_as_their_class_occurs() -> None:
@@ -48,6 +48,21 @@ def test_outside_the_face_the_source_is_wanted() -> None:
     expected = torch.tensor([-60.0, 60.0, 0.0])
     difference = (expected[drawn.targets] - expected[drawn.labels]) / 127.5
     assert bool((change.sign() == difference.sign()).all()) and bool((change.abs() > 0.3 * difference.abs()).all())
+
+
+def test_half_precision_moves_no_landmark_and_no_pixel() -> None:
+    """A step of mixed precision draws in its midst: products of coordinates must not be rounded to three digits."""
+    batches = PairBatches(paired_faces(brightness=(-60, 60, 0)))
+    plain = batches.draw(8, torch.Generator().manual_seed(0), variation=1.0)
+    moved = varied(plain.sources, torch.Generator().manual_seed(1), 1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        drawn = batches.draw(8, torch.Generator().manual_seed(0), variation=1.0)
+        again = varied(plain.sources, torch.Generator().manual_seed(1), 1.0)
+        rounded = plain.source_landmarks @ torch.eye(2)
+    for part in fields(plain):
+        assert torch.equal(getattr(drawn, part.name), getattr(plain, part.name)), part.name
+    assert torch.equal(again, moved)
+    assert not torch.equal(rounded.float(), plain.source_landmarks), "outside of them half precision is computed in"
 
 
 def test_a_mirrored_pair_is_mirrored_whole() -> None:

@@ -277,6 +277,17 @@ def _flow_batch(translator: AttributeGan, phase: str) -> Any:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_half_precision_leaves_the_flow_where_it_is(method: str) -> None:
+    translator = tiny(method, **FLOW)
+    translator.prepare_training(paired_faces(size=16))
+    batch = _flow_batch(translator, "adversarial")
+    plain = translator.initial_flows(replace(batch, generator=torch.Generator().manual_seed(0)))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = translator.initial_flows(replace(batch, generator=torch.Generator().manual_seed(0)))
+    assert all(torch.equal(one, other) for one, other in zip(plain, mixed, strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_flow_begins_as_the_warped_source(method: str) -> None:
     """Before any step what is made is the source, sampled where the spline leads: nothing is blurred."""
     translator = tiny(method, **FLOW)
