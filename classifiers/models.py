@@ -58,7 +58,8 @@ class ModelSettings(BaseModel):
     """Which network, and how its first layers look at the picture.
 
     Attributes:
-        name: One of `classifier_names()`.
+        name: plain_cnn, squeeze_excitation_cnn, resnet18_narrow, resnet18, resnet50, vgg16_bn, or one that
+            `register_classifier` was given.
         stem: `standard` is the published 7x7 stride 2 and max-pool (an eighth of the edge is left after the second
             stage: for 96 px and more); `small` is 3x3 stride 1 without max-pool (the usual one for 32 to 64 px);
             `half` is 3x3 stride 2 without max-pool, four times cheaper than `small`, for small pictures on a CPU.

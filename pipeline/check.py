@@ -59,6 +59,12 @@ def check(root: Path) -> None:
             f"no arm learns from the faces of {', '.join(unused)}: the report will say how they look, not whether they"
             " help"
         )
+    asked = [arm.per_class for arm in parameters.arms.all().values() if arm.per_class is not None and arm.selected]
+    if asked and (made := parameters.synthesis.per_class) > max(asked):
+        LOG.info(
+            f"synthesis.per_class makes {made:,} faces of each class, and no arm learns from more than {max(asked):,} "
+            "(arms.*.per_class)"
+        )
     counts = ", ".join(
         _count(number, unit)
         for number, unit in ((len(parameters.translators), "translator"), (len(parameters.arms.all()), "arm"))

@@ -104,7 +104,6 @@ def import_data(
         there = ", ".join(f"{split} {count:,}" for split, count in found.by_split.items())
         raise InputError(Problem(str(source), f"has no training faces: {there}", "name its largest split `train`"))
     if empty := classes_without_faces(found):
-        text += f"\nleft out: {', '.join(empty)}, of which there is no face\n"
         words += leaving_out(empty, found)
     words += overrides
     values = yaml.safe_load(compose_profile(root, words))
@@ -116,6 +115,8 @@ def import_data(
     if found.problems and not lenient:
         fix = "\nmend what is listed, or go on without it: add dataset.quarantine=quarantine/list.jsonl\n"
         return Import(text + fix, len(found.problems))
+    if empty:
+        text += f"\nleft out: {', '.join(empty)}, of which there is no face\n"
     changed, lacking = _fitted(values, found, taught=any(word.startswith("masks=") for word in overrides))
     words += [f"++translators.{name}.settings.{key}={value}" for name, key, value in changed]
     words += [f"translators.{translator}=null" for translator in lacking]

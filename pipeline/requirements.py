@@ -24,7 +24,7 @@ LOG = logging.getLogger(__name__)
 _MISSING = {
     "landmarks": (
         "needs landmarks, and no face of this data set will have any",
-        "detect them (`s2l profile landmarks=dlib`), or use a translator or settings without landmarks",
+        "detect them (add landmarks=dlib to the words of `s2l profile`), or use a translator or settings without",
     ),
     "simulated": (
         "needs simulated frontal faces, and no face of this data set will have one",

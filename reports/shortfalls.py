@@ -158,8 +158,8 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
     comparisons = list(data.comparisons.values())
     if comparisons and not comparisons[0].by_subject and data.settings.bootstrap.by_subject:
         found.append(
-            "The subjects are unknown: the intervals are over single faces, and too narrow if several faces show one "
-            "person."
+            "The subjects are unknown: faces of one person may both teach and test, which flatters every arm, and the "
+            "intervals are over single faces, too narrow if several show one person."
         )
     units = min((comparison.clusters for comparison in comparisons), default=FEW_PEOPLE)
     if units < FEW_PEOPLE:

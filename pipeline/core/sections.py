@@ -81,7 +81,8 @@ def named(entries: Mapping[str, Entry], name: str, what: str) -> Entry:
         InputError: There is none.
     """
     if name not in entries:
-        raise InputError(Problem(f"{what} {name}", f"is none of {', '.join(entries)}"))
+        known = f"is none of {', '.join(entries)}" if entries else f"is not there: this run has no {what}s"
+        raise InputError(Problem(f"{what} {name}", known))
     return entries[name]
 
 

@@ -14,6 +14,9 @@ FIXES = {
     errno.EIO: "check the disk; the SHA-256 of each existing result is verified when it is read",
     errno.EMFILE: "raise the limit on open files (`ulimit -n`)",
     errno.ENAMETOOLONG: "use shorter names",
+    errno.ENOTDIR: "a file stands where a folder is needed: move it away, or write elsewhere",
+    errno.EEXIST: "a file stands where a folder is needed: move it away, or write elsewhere",
+    errno.EISDIR: "a folder stands where a file is needed: move it away, or write elsewhere",
     errno.EBUSY: "another program uses it, or it is a mount point: use a folder below it",
 }
 

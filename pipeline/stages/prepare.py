@@ -206,6 +206,17 @@ def _report_folds(
             + ", ".join(f"{split} {total:,}" for split, total in totals.items())
             + (f"; set aside {aside:,} (dataset.rare)" if aside else "")
         )
+        for split in ("validation", "test"):
+            if absent := [name for name in report.class_names if not counts.get(name, {}).get(split)]:
+                LOG.warning(
+                    f"fold {fold} has no {split} face of {', '.join(absent)}, so that nothing is measured of it there: "
+                    "pictures of more people are needed"
+                )
+    if set(faces.column("subject").to_pylist()) == {None}:
+        LOG.warning(
+            "no person is known: one person's faces may both teach and test, which flatters every arm (where paths or "
+            "a column tell people apart, say how: dataset.settings)"
+        )
     try:
         check_reference_faces(faces, folds, report.class_names, parameters.scores)
     except InputError as error:

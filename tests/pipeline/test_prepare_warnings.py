@@ -57,6 +57,29 @@ def test_of_a_whole_data_set_nothing_is_said(tmp_path: Path, caplog: pytest.LogC
     assert "left out" not in caplog.text and "no face of" not in caplog.text
 
 
+PEOPLE = r"dataset.settings.subject_pattern='(?P<subject>s\d+)'"
+
+
+def test_that_nobody_is_known_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Then one person's faces may teach and test, which flatters every arm."""
+    prepare(workspace(tmp_path / "unknown"))
+    assert "no person is known" in caplog.text
+    caplog.clear()
+    prepare(workspace(tmp_path / "known", PEOPLE))
+    assert "no person is known" not in caplog.text and "face of" not in caplog.text
+
+
+def test_a_class_that_one_person_shows_is_not_measured_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = workspace(tmp_path, PEOPLE, "folds.folds=1")
+    for seed in range(3):
+        write_picture(root / "faces" / "angry" / f"s00_{seed}.png", 100 + seed)
+    prepare(root)
+    said = [split for split in ("validation", "test") if f"fold 0 has no {split} face of angry" in caplog.text]
+    assert said, "three faces of one person are in one split, of three"
+
+
 def changing(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
     """Lets something change after the faces were read."""
     convert = prepare_stage._convert
