@@ -18,7 +18,6 @@ from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from augment.sources import check_source_settings
 from pipeline.cli import main
-from pipeline.core.workspace import Artifacts
 from pipeline.experiments import Wanted
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.profile import compose_profile
@@ -61,13 +60,10 @@ def test_an_unknown_experiment_is_refused_before_anything_runs(tmp_path: Path, m
         (None, "unknown"),
     ],
 )
-def test_what_the_command_itself_writes_is_no_changed_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: tuple[str, ...] | None, tree: str
-) -> None:
+def test_what_the_command_itself_writes_is_no_changed_code(changed: tuple[str, ...] | None, tree: str) -> None:
     stage = StageRecord(name="prepare", seconds=1.0, code=CodeVersion(commit="c" * 40, changed=changed))
     record = RunRecord(code=CodeVersion(commit="c" * 40, changed=()), stages=(stage,))
-    monkeypatch.setattr(pipeline.experiments, "read_run_record", lambda *arguments: record)
-    assert pipeline.experiments._tree(Artifacts(tmp_path), [], []) == tree
+    assert pipeline.experiments._tree(record) == tree
 
 
 def test_a_damaged_row_is_named(tmp_path: Path) -> None:
