@@ -133,8 +133,12 @@ def claim_folder(folder: Path) -> None:
 def announce_files(folder: Path, names: Iterable[str]) -> None:
     """Lists files in a folder's seal that others will write, so that they are the tool's own from the first byte.
 
-    Until `add_to_seal` is called with their digest, or `seal_announced`, they are not what was written.
+    What lies under these names is deleted, so that a file that is there later has come since. Until `add_to_seal` is
+    called with their digest, or `seal_announced`, they are not what was written.
     """
+    names = list(names)
+    for name in names:
+        (Path(folder) / name).unlink(missing_ok=True)
     write_seal(folder, {**(read_seal(folder) or {}), **dict.fromkeys(names, _NOT_YET)})
 
 

@@ -7,10 +7,13 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
+from augment.core.precision import in_float32
+
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 Padding = Literal["zeros", "border", "reflection"]
 
 
+@in_float32
 def sample_affine(
     pictures: torch.Tensor, origins: torch.Tensor, *, padding: Padding, interpolation: Interpolation = "bilinear"
 ) -> torch.Tensor:

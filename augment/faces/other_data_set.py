@@ -5,6 +5,9 @@ What learns from another data set must not learn from this one's test faces by i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pyarrow as pa
 
 from augment.faces.duplicates import exact_pairs, fingerprint_faces, near_pairs
@@ -27,7 +30,12 @@ def pictures_of_both(other: pa.Table, own: pa.Table) -> dict[str, str]:
     return dict(exact_pairs(first, second)) | near
 
 
-def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
+def people_of_both(
+    other: pa.Table,
+    own: pa.Table,
+    other_parts: Mapping[str, str] = MappingProxyType({}),
+    own_parts: Mapping[str, str] = MappingProxyType({}),
+) -> list[str]:
     """People whom both name, as one source names them, however their names are spelled; sorted.
 
     A joint data set puts a part's name before its people's; the source read by itself does not.
@@ -35,15 +43,17 @@ def people_of_both(other: pa.Table, own: pa.Table) -> list[str]:
     Args:
         other: The other faces, with `subject` and `source`.
         own: The run's, likewise.
+        other_parts: Of a joint data set, the source that reads each part, by the part's name.
+        own_parts: Likewise of the run's.
     """
     named = [
         {
-            (source, person_key(subject.removeprefix(f"{source}/"))): subject
+            (parts.get(source, source), person_key(subject.removeprefix(f"{source}/"))): subject
             for source, subject in zip(
                 table.column("source").to_pylist(), table.column("subject").to_pylist(), strict=True
             )
             if subject is not None
         }
-        for table in (other, own)
+        for table, parts in ((other, other_parts), (own, own_parts))
     ]
     return sorted(subject for person, subject in named[0].items() if person in named[1])

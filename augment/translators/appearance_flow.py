@@ -49,7 +49,7 @@ from augment.translators.flow_head import (
     flow_terms,
     weak_modulation,
 )
-from augment.translators.pairs import LIT_AS_THE_SOURCE, check_pairs, find_pairs, lay_on_sources
+from augment.translators.pairs import LEARNED_FROM_PAIRS, check_pairs, find_pairs, lay_on_sources
 from augment.translators.strength import StrengthRange
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced
 
@@ -288,8 +288,8 @@ class AppearanceFlow(LearnedTranslator):
 
     @classmethod
     def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
-        """No light, where it learns from pairs."""
-        return LIT_AS_THE_SOURCE
+        """Expressions alone, where it learns from pairs."""
+        return LEARNED_FROM_PAIRS
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

@@ -34,7 +34,7 @@ from augment.translators.base import (
 from augment.translators.expression_shapes import ExpressionShapes, neutral_label
 from augment.translators.flow_head import FlowHead, FlowOutput, feature_heat, flow_terms
 from augment.translators.pair_batches import PairBatches, varied
-from augment.translators.pairs import LIT_AS_THE_SOURCE, check_pairs
+from augment.translators.pairs import LEARNED_FROM_PAIRS, check_pairs
 from augment.translators.strength import StrengthRange, strengthened
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced
 
@@ -282,10 +282,10 @@ class AttributeGan(AdversarialTranslator):
 
     @classmethod
     def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
-        """No light, where it learns from pairs."""
+        """Expressions alone, where it learns from pairs."""
         assert isinstance(settings, AttributeGanSettings)
         learns = settings.learns_from_pairs or settings.output == "flow"
-        return LIT_AS_THE_SOURCE if learns else super().attributes_for(settings)
+        return LEARNED_FROM_PAIRS if learns else super().attributes_for(settings)
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

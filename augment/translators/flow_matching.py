@@ -35,7 +35,7 @@ from augment.translators.base import (
     Weight,
 )
 from augment.translators.pair_batches import PairBatches
-from augment.translators.pairs import LIT_AS_THE_SOURCE, check_pairs, find_pairs
+from augment.translators.pairs import LEARNED_FROM_PAIRS, check_pairs, find_pairs
 from augment.translators.strength import StrengthRange, strengthened
 
 _TIME_FEATURES = 8
@@ -146,9 +146,9 @@ class FlowMatching(LearnedTranslator):
 
     @classmethod
     def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
-        """No light, where it learns from pairs."""
+        """Expressions alone, where it learns from pairs."""
         assert isinstance(settings, FlowMatchingSettings)
-        return LIT_AS_THE_SOURCE if settings.coupling != "optimal_transport" else super().attributes_for(settings)
+        return LEARNED_FROM_PAIRS if settings.coupling != "optimal_transport" else super().attributes_for(settings)
 
     @classmethod
     def requires_for(cls, settings: TranslatorSettings) -> frozenset[Requirement]:

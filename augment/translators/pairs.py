@@ -65,8 +65,9 @@ class FacePairs:
         return len(self.sources)
 
 
-# What classes may say where pairs are learned from: each target is relit as its source (`lay_on_sources`).
-LIT_AS_THE_SOURCE: frozenset[Attribute] = frozenset({"expression", "pose"})
+# What classes may say where pairs are learned from: each target is relit as its source (`lay_on_sources`), and heads
+# that are turned otherwise are no pair (`find_pairs`).
+LEARNED_FROM_PAIRS: frozenset[Attribute] = frozenset({"expression"})
 
 
 def check_pairs(faces: FaceTensors, method: str, *, pose_difference: float = POSE_DIFFERENCE) -> torch.Tensor:

@@ -115,12 +115,23 @@ def _changed_light(parameters: Parameters, where: str) -> list[Problem]:
         return []
     unchanged: dict[str, object] = {"brightness": 0.0, "contrast": (1.0, 1.0), "shading": 0.0}
     why = "changes the light of faces, which is their class where dataset.attribute is illumination"
-    return [
-        Problem(f"{where}: {key}.augmentation_settings.{name}", why, f"set it to {json.dumps(value)}")
-        for key, classifier in parameters.classifiers().items()
+    classifiers = parameters.classifiers()
+    found = {
+        f"{key}.augmentation_settings.{name}": f"set it to {json.dumps(value)}"
+        for key, classifier in classifiers.items()
         for name, value in unchanged.items()
         if getattr(classifier.augmentation_settings, name) != value
-    ]
+    }
+    learners = {f"arms.{arm.group}.{name}": arm.augmentation for name, arm in parameters.arms.all().items()}
+    learners |= {key: classifier.augmentation for key, classifier in classifiers.items()}
+    found |= {f"{key}.augmentation": "use classical" for key, kind in learners.items() if kind == "randaugment"}
+    for name, entry in parameters.translators.items():
+        key = f"translators.{name}"
+        if entry.training.augmentation.gamma is not None:
+            found[f"{key}.training.augmentation.gamma"] = "set it to null"
+        if entry.settings.get("class_network_share") and entry.settings.get("class_network_variation", 1.0):
+            found[f"{key}.settings.class_network_variation"] = "set it to 0"
+    return [Problem(f"{where}: {path}", why, fix) for path, fix in found.items()]
 
 
 def _undivided_batches(parameters: Parameters, methods: Mapping[str, type[Translator]], where: str) -> list[Problem]:
@@ -202,7 +213,9 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
         attribute = parameters.dataset.attribute
         if attribute not in method.attributes_for(settings):
             why = f"{entry.method} with these settings can't learn classes that say the {attribute} of a face"
-            fix = f"leave it and its arms out: translators.{name}=null"
+            arms_of_run = parameters.arms.all()
+            its = [f"arms.{arm.group}.{key}=null" for key, arm in arms_of_run.items() if name in arm.translators]
+            fix = f"leave it out: {' '.join([f'translators.{name}=null', *its])}"
             problems.append(Problem(f"{where}: translators.{name}", why, fix))
         try:
             method.check_size(parameters.dataset.image_size, settings)

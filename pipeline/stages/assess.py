@@ -79,7 +79,7 @@ def assess(root: Path, name: str) -> None:
             if near := checked.synthetic_near_held_out:
                 LOG.warning(
                     f"{name}, fold {fold}: {near:,} of {checked.synthetic_faces:,} faces look like a validation or "
-                    "test face, and so do their sources: the data set has these pictures in several of its own splits"
+                    "test face, and so do the training faces that they were made from"
                 )
         score_translator(
             name,

@@ -78,7 +78,9 @@ def prepare(root: Path, quarantine: Path | None = None) -> None:
             _say_what_was_read(report, quarantine)
             faces = read_faces(scratch / "faces")
             _prepare_folds(report, faces, parameters, scratch)
-            _prepare_pretraining(first, other_source, scratch / "pretraining", artifacts, workers, faces, quarantine)
+            _prepare_pretraining(
+                first, other_source, scratch / "pretraining", artifacts, workers, faces, quarantine, dataset
+            )
         move_into_place(scratch / "pretraining", artifacts.pretraining)
         move_into_place(scratch / "faces", artifacts.faces)
         move_into_place(scratch / "folds.parquet", artifacts.folds)
@@ -152,6 +154,7 @@ def _prepare_pretraining(
     workers: int,
     own: pa.Table,
     quarantine: Path | None,
+    run: DatasetSettings,
 ) -> None:
     """Converts the faces that the judge learns from first; of none it writes that there are none.
 
@@ -168,7 +171,7 @@ def _prepare_pretraining(
     with naming_pretraining():
         _convert(source, data_set, out / "faces", artifacts, workers, quarantine)
     other = read_faces(out / "faces", columns=["face_id", "image", "subject", "source"])
-    if people := people_of_both(other, own):
+    if people := people_of_both(other, own, _parts_of(data_set), _parts_of(run)):
         shown = ", ".join(people[:3]) + (", ..." if len(people) > 3 else "")
         why = f"{len(people):,} people are the run's own ({shown}), whose test faces must not be learned"
         raise InputError(Problem("params.yaml: judge.pretraining", why, "choose another data set"))
@@ -186,6 +189,13 @@ def _prepare_pretraining(
 
 def _quarantine_of_pretraining(quarantine: Path) -> Path:
     return quarantine.with_name(f"pretraining-{quarantine.name}")
+
+
+def _parts_of(data_set: DatasetSettings) -> dict[str, str]:
+    """The source of each part of a joint data set, by the part's name; empty for others."""
+    if data_set.source != "joint":
+        return {}
+    return {part["data_set"]: part["source"] for part in data_set.settings["parts"]}
 
 
 def _report_folds(

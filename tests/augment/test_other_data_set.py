@@ -28,6 +28,15 @@ def test_a_person_of_a_joint_data_sets_part_is_the_one_of_that_source_alone() ->
     assert people_of_both(joint, people(("ferg", "Aia"), ("ferg", "bonnie"))) == ["ferg/aia"]
 
 
+def test_a_part_may_have_a_name_of_its_own() -> None:
+    """Then the reader's name is what tells that its people are those of another data set."""
+    joint, alone = people(("lab", "lab/S005"), ("web", "web/S010")), people(("ck_plus", "S005"), ("ck_plus", "S010"))
+    parts = {"lab": "ck_plus", "web": "fer2013"}
+    assert people_of_both(alone, joint) == []
+    assert people_of_both(alone, joint, own_parts=parts) == ["S005"]
+    assert people_of_both(joint, alone, other_parts=parts) == ["lab/S005"]
+
+
 def test_a_blank_picture_of_both_is_known() -> None:
     """It is near no other, since it has nothing to be like; the judge refuses its bytes all the same."""
     noise = np.random.default_rng(0).integers(0, 256, (6, 6), np.uint8)

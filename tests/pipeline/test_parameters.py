@@ -83,8 +83,10 @@ REFUSALS = [
     ("dataset.attribute", "age", ["dataset.attribute", "illumination", "pose"]),
     ("dataset.attribute", "pose", ["lssl_flow.training.mirror", "set it to false", "augmentation_settings.flip"]),
     ("dataset.attribute", "pose", ["translators.warp: warp", "that say the pose of a face", "translators.warp=null"]),
+    ("dataset.attribute", "pose", ["translators.appearance_flow:", "arms.mixed.warp_appearance_flow=null"]),
     ("dataset.attribute", "illumination", ["translators.warp:", "translators.appearance_flow:", "of a face"]),
     ("dataset.attribute", "illumination", ["classifier.augmentation_settings.contrast", "set it to [1.0, 1.0]"]),
+    ("dataset.attribute", "illumination", ["lssl_flow.settings.class_network_variation", "set it to 0"]),
 ]
 
 
