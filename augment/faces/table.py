@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from augment.faces.landmark_bounds import landmarks_fault, row_landmarks
 SCHEMA_VERSION = "3"  # since 2 real faces have the provenance columns too, since 3 landmarks are a list of any length
 READ_VERSIONS = ("1", "2", "3")
 SPLITS = ("train", "validation", "test")
+Attribute = Literal["expression", "illumination", "pose"]  # what the classes can say of a face
 # iBUG order: where each landmark lands when the picture is mirrored.
 MIRROR_ORDER = (
     *range(16, -1, -1),

@@ -24,7 +24,7 @@ from augment.faces.leakage import SplitDuplicates, duplicates_across
 from augment.faces.licences import Licence
 from augment.faces.shards import CardFacts, write_faces
 from augment.faces.subjects import Spellings
-from augment.faces.table import SPLITS
+from augment.faces.table import SPLITS, Attribute
 from augment.prepare.annotation import (
     WITHOUT_LANDMARKS_FILE,
     AnnotatedSource,
@@ -33,7 +33,7 @@ from augment.prepare.annotation import (
     annotated,
 )
 from augment.prepare.landmarks import PREDICTOR_TERMS
-from augment.sources.attributes import Attribute, with_attribute
+from augment.sources.attributes import with_attribute
 from augment.sources.base import RawFace, Source, reading_notes
 from augment.sources.face_problem import face_problem
 from augment.sources.terms import licence_of

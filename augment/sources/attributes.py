@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from augment.core.errors import InputError, Problem
+from augment.faces.table import Attribute
 from augment.sources.base import RawFace, Source
-
-Attribute = Literal["expression", "illumination", "pose"]
 
 _FIELDS = {"illumination": "illumination", "pose": "yaw"}
 

@@ -24,10 +24,10 @@ from augment.core.errors import Problem
 from augment.core.precision import in_float32
 from augment.core.ranks import sharing_ranks
 from augment.faces.landmark_shapes import to_picture_range, with_mirrored
+from augment.faces.table import Attribute
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.networks.heatmap import landmark_heatmap
 from augment.networks.layers import UnsuitableSizeError
-from augment.sources.attributes import Attribute
 from augment.translators.base import (
     GENERATOR,
     Batch,

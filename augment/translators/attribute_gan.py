@@ -16,11 +16,11 @@ from torch import nn
 
 from augment.core.ranks import sharing_ranks
 from augment.faces.landmark_shapes import to_picture_range
+from augment.faces.table import Attribute
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
 from augment.networks import losses
 from augment.networks.class_network import ClassNetwork
 from augment.networks.layers import PatchDiscriminator, discriminator_downs, one_hot
-from augment.sources.attributes import Attribute
 from augment.translators.base import (
     GENERATOR,
     AdversarialTranslator,

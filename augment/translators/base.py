@@ -12,8 +12,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from augment.faces.table import Attribute
 from augment.faces.tensors import FaceTensors
-from augment.sources.attributes import Attribute
 
 TRANSLATE_BATCH = 64  # faces that go through the networks together
 

@@ -23,9 +23,9 @@ from torch.nn import functional as F
 
 from augment.core import row_draws
 from augment.core.ranks import sharing_ranks
+from augment.faces.table import Attribute
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
 from augment.networks.layers import DownBlock, ResidualBlock, TransposedUpBlock, check_halvings, one_hot
-from augment.sources.attributes import Attribute
 from augment.translators.base import (
     Batch,
     CannotTranslateError,

@@ -33,8 +33,8 @@ from augment.faces.landmark_shapes import (
     to_picture_range,
     with_mirrored,
 )
+from augment.faces.table import Attribute
 from augment.faces.tensors import FaceTensors, has_valid_landmarks, to_bytes_range, to_unit_range
-from augment.sources.attributes import Attribute
 from augment.translators.base import CannotTranslateError, FittedTranslator, Requirement, TranslatorSettings
 from augment.translators.strength import StrengthRange
 from augment.translators.thin_plate_spline import displacement_field, sample_displaced, warp_to

@@ -8,9 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from augment.faces.licences import EXAMPLES, says_something
 from augment.faces.rare import Rare
+from augment.faces.table import Attribute
 from augment.prepare.annotation import AnnotationSettings
 from augment.sources import source_names
-from augment.sources.attributes import Attribute
 from pipeline.core.sections import Section
 
 
