@@ -288,7 +288,7 @@ class AppearanceFlow(LearnedTranslator):
 
     @classmethod
     def attributes_for(cls, settings: TranslatorSettings) -> frozenset[Attribute]:
-        """Expressions alone, where it learns from pairs."""
+        """Expressions alone, since it learns from pairs."""
         return LEARNED_FROM_PAIRS
 
     @classmethod

@@ -139,7 +139,6 @@ class PairBatches:
 
 
 @torch.no_grad()
-@in_float32
 def varied(images: torch.Tensor, generator: torch.Generator | None, variation: float) -> torch.Tensor:
     """Pictures [N, C, H, W] in -1..1, turned, moved, scaled and lit at random as those of `PairBatches.draw`."""
     if not variation:

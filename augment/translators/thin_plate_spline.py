@@ -89,7 +89,6 @@ def thin_plate_values(coefficients: torch.Tensor, centres: torch.Tensor, points:
     return torch.baddbmm((affine @ coefficients[:, k:]), weights, coefficients[:, :k])
 
 
-@in_float32
 def displacement_field(
     centres: torch.Tensor, values: torch.Tensor, size: int, *, regularization: float = 1e-3, largest_grid: int = 64
 ) -> torch.Tensor:

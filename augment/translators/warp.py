@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
+from augment.core.precision import in_float32
 from augment.faces.landmark_shapes import (
     INNER_LIPS,
     STABLE_POINTS,
@@ -425,6 +426,7 @@ class WarpTranslator(FittedTranslator):
     # ---- translating
 
     @torch.no_grad()
+    @in_float32
     def translate(
         self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
@@ -445,11 +447,10 @@ class WarpTranslator(FittedTranslator):
         generator = generator if generator is not None else torch.Generator().manual_seed(0)
         device = faces.images.device
         targets = targets.to(device)
-        with torch.autocast(device_type=device.type, enabled=False):
-            parts = []
-            for start in range(0, len(faces), _CHUNK):
-                index = torch.arange(start, min(start + _CHUNK, len(faces)), device=device)
-                parts.append(self._translate_chunk(faces.take(index), targets[index], generator))
+        parts = []
+        for start in range(0, len(faces), _CHUNK):
+            index = torch.arange(start, min(start + _CHUNK, len(faces)), device=device)
+            parts.append(self._translate_chunk(faces.take(index), targets[index], generator))
         return torch.cat(parts) if parts else faces.images.clone()
 
     def _translate_chunk(self, faces: FaceTensors, targets: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -18,7 +18,7 @@ from augment.sources import source_names, source_settings
 from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.selection import SelectionSettings
 from augment.translators import translator_class, translator_names
-from augment.translators.base import LearnedTranslator, Translator
+from augment.translators.base import LearnedTranslator, Translator, TranslatorSettings
 from classifiers.settings import CLASSICAL_KINDS, Arm
 from classifiers.training import ClassifierSettings
 from pipeline.core.runtime import RuntimeSettings
@@ -109,12 +109,14 @@ def _mirrored_poses(parameters: Parameters, methods: Mapping[str, type[Translato
     return [Problem(f"{where}: {key}", why, f"set it to {'false' if 'mirror' in key else 0}") for key in found]
 
 
+_CHANGES_LIGHT = "changes the light of faces, which is their class where dataset.attribute is illumination"
+
+
 def _changed_light(parameters: Parameters, where: str) -> list[Problem]:
     """A change of light changes the class where the light is the class, so nothing may be lit anew."""
     if parameters.dataset.attribute != "illumination":
         return []
     unchanged: dict[str, object] = {"brightness": 0.0, "contrast": (1.0, 1.0), "shading": 0.0}
-    why = "changes the light of faces, which is their class where dataset.attribute is illumination"
     classifiers = parameters.classifiers()
     found = {
         f"{key}.augmentation_settings.{name}": f"set it to {json.dumps(value)}"
@@ -125,13 +127,30 @@ def _changed_light(parameters: Parameters, where: str) -> list[Problem]:
     learners = {f"arms.{arm.group}.{name}": arm.augmentation for name, arm in parameters.arms.all().items()}
     learners |= {key: classifier.augmentation for key, classifier in classifiers.items()}
     found |= {f"{key}.augmentation": "use classical" for key, kind in learners.items() if kind == "randaugment"}
-    for name, entry in parameters.translators.items():
-        key = f"translators.{name}"
-        if entry.training.augmentation.gamma is not None:
-            found[f"{key}.training.augmentation.gamma"] = "set it to null"
-        if entry.settings.get("class_network_share") and entry.settings.get("class_network_variation", 1.0):
-            found[f"{key}.settings.class_network_variation"] = "set it to 0"
-    return [Problem(f"{where}: {path}", why, fix) for path, fix in found.items()]
+    found |= {
+        f"translators.{name}.training.augmentation.gamma": "set it to null"
+        for name, entry in parameters.translators.items()
+        if entry.training.augmentation.gamma is not None
+    }
+    return [Problem(f"{where}: {path}", _CHANGES_LIGHT, fix) for path, fix in found.items()]
+
+
+def _unlearnable_classes(
+    parameters: Parameters, name: str, method: type[Translator], settings: TranslatorSettings, where: str
+) -> list[Problem]:
+    """Why a translator with these settings can't learn what the classes say."""
+    attribute, problems = parameters.dataset.attribute, []
+    if attribute not in method.attributes_for(settings):
+        why = f"{parameters.translators[name].method} with these settings can't learn classes that say the {attribute} "
+        arms = parameters.arms.all()
+        its = [f"arms.{arm.group}.{key}=null" for key, arm in arms.items() if name in arm.translators]
+        fix = f"leave it out: {' '.join([f'translators.{name}=null', *its])}"
+        problems.append(Problem(f"{where}: translators.{name}", f"{why}of a face", fix))
+    lit_anew = getattr(settings, "class_network_share", 0) and getattr(settings, "class_network_variation", 0)
+    if attribute == "illumination" and lit_anew:
+        path = f"{where}: translators.{name}.settings.class_network_variation"
+        problems.append(Problem(path, _CHANGES_LIGHT, "set it to 0"))
+    return problems
 
 
 def _undivided_batches(parameters: Parameters, methods: Mapping[str, type[Translator]], where: str) -> list[Problem]:
@@ -210,13 +229,7 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
                 else:
                     problems.append(Problem(path, details["msg"].removeprefix("Value error, ")))
             continue
-        attribute = parameters.dataset.attribute
-        if attribute not in method.attributes_for(settings):
-            why = f"{entry.method} with these settings can't learn classes that say the {attribute} of a face"
-            arms_of_run = parameters.arms.all()
-            its = [f"arms.{arm.group}.{key}=null" for key, arm in arms_of_run.items() if name in arm.translators]
-            fix = f"leave it out: {' '.join([f'translators.{name}=null', *its])}"
-            problems.append(Problem(f"{where}: translators.{name}", why, fix))
+        problems += _unlearnable_classes(parameters, name, method, settings, where)
         try:
             method.check_size(parameters.dataset.image_size, settings)
         except (InputError, ValueError) as error:

@@ -222,7 +222,7 @@ def _report_folds(
                     f"fold {fold} has no {split} face of {', '.join(absent)}, so that nothing is measured of it there: "
                     "pictures of more people are needed"
                 )
-    if found.choice.kind == "subjects" and set(faces.column("subject").to_pylist()) == {None}:
+    if found.choice.kind == "subjects" and faces.column("subject").null_count == len(faces):
         LOG.warning(
             "no person is known: one person's faces may both teach and test, which flatters every arm (where paths or "
             "a column tell people apart, say how: dataset.settings)"

@@ -39,7 +39,6 @@ BASELINES = {
     "real": "real faces alone",
     "real_double_steps": "real faces alone, twice the steps",
 }  # where no row is one
-NOT_RUN = "none"
 INTERVAL = "learned from: difference [95 % interval]"
 
 
@@ -178,7 +177,7 @@ def experiments_table(
     rows = []
     for name, experiment in experiments.items():
         runs, problems = filed[name]
-        none = "filed, but can't be shown" if problems else NOT_RUN
+        none = "filed, but can't be shown" if problems else "none"
         rows.append(
             {
                 "experiment": name,

@@ -11,6 +11,7 @@ import pandas as pd
 from reports.experiments.catalogue import REAL_TEST_FACES, Experiment
 from reports.experiments.distances import DISTANCES
 from reports.experiments.page import FiledRun, title_of
+from reports.experiments.rows import ResultRow
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
 Spec = dict[str, Any]
@@ -34,6 +35,11 @@ def _spec(title: str, description: str, values: Sequence[Mapping[str, Any]], **r
     return {"$schema": SCHEMA, "title": title, "description": description, "data": {"values": values}, **rest}
 
 
+def _bounds(row: ResultRow, measure: str) -> dict[str, float]:
+    """A figure's interval; empty where the row has none."""
+    return dict(zip(("low", "high"), row.intervals.get(measure, ()), strict=False))
+
+
 def _measure(experiment: Experiment, run: FiledRun, measure: str) -> Spec | None:
     """Ours, with its interval where it has one, beside the published figure, row by row; None where ours has none."""
     published = experiment.published_values(measure)
@@ -41,9 +47,8 @@ def _measure(experiment: Experiment, run: FiledRun, measure: str) -> Spec | None
     for name, row in experiment.rows.items():
         ours = run.rows.get(name)
         if ours is not None and measure in ours.figures:
-            low, high = ours.intervals.get(measure, (None, None))
-            bounds = {} if low is None else {"low": low, "high": high}
-            values.append({"row": row.title, "figure": round(ours.figures[measure], 3), "of": "ours", **bounds})
+            figure = {"figure": round(ours.figures[measure], 3), **_bounds(ours, measure)}
+            values.append({"row": row.title, "of": "ours", **figure})
         if name in published:
             values.append({"row": row.title, "figure": published[name], "of": "published"})
     if not any(value["of"] == "ours" for value in values):
@@ -151,9 +156,7 @@ def _accuracy_curve(run: FiledRun, numbered: Mapping[str, Mapping[str, Any]]) ->
         if "accuracy" not in row.figures or (name not in numbered and row.per_class is not None):
             continue
         place = numbered.get(name, {"translator": row.title})
-        low, high = row.intervals.get("accuracy", (None, None))
-        bounds = {} if low is None else {"low": low, "high": high}
-        values.append({**place, "accuracy": row.figures["accuracy"], **bounds})
+        values.append({**place, "accuracy": row.figures["accuracy"], **_bounds(row, "accuracy")})
     position = {"type": "quantitative", "title": "accuracy", "scale": {"zero": False}}
     return _curve(
         "Accuracy against the number of synthetic faces",
@@ -180,7 +183,10 @@ def _difference_curve(experiment: Experiment, run: FiledRun, numbered: Mapping[s
     values = [
         {
             **numbered[name],
-            **{"difference": found.value, "low": found.low, "high": found.high, "verdict": found.verdict},
+            "difference": found.value,
+            "low": found.low,
+            "high": found.high,
+            "verdict": found.verdict,
         }
         for name, found in differences.items()
     ]
@@ -220,7 +226,6 @@ def _curve(
         beside: Further layers.
     """
     fields = dict.fromkeys(name for value in values for name in value)
-    placed = {"transform": [{"filter": "isValid(datum['per class'])"}]}
     number = {"field": "per class", "type": "quantitative", "scale": {"type": "log"}, "title": "faces per class"}
     interval = {
         "transform": [{"filter": "isValid(datum['per class']) && isValid(datum.low)"}],
@@ -228,7 +233,7 @@ def _curve(
         "encoding": {"x": number, "y": {"field": "low", **position}, "y2": {"field": "high"}},
     }
     line = {
-        **placed,
+        "transform": [{"filter": "isValid(datum['per class'])"}],
         "mark": {"type": "line", "point": {"size": 70}},
         "encoding": {"x": number, "y": {"field": figure, **position}},
     }
