@@ -12,15 +12,19 @@ faces in the features of a classifier of real faces, and the share that this cla
 The recipe's steps are scaled so that the run ends at the last mark: schedules of learning rates and phases belong to
 that length, so an earlier mark shows a run under way, and not what a run of that length would give. Recipes were found
 on people of seeds from 101 on; the default is another seed.
+
+A curve of hours can be killed at any moment: the same command goes on from its last checkpoint, beside the table in
+`unfinished/`, and writes no row again.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,10 @@ import pandas as pd
 import torch
 
 from augment.core.errors import InputError
-from augment.core.files import atomic_path, atomic_write_bytes
+from augment.core.files import atomic_path, atomic_write_bytes, atomic_write_text
 from augment.core.seeding import derive_seed
 from augment.faces.tensors import FaceTensors
+from augment.training.checkpoints import checkpoint_folders
 from augment.training.loop import train_translator
 from augment.training.samples import sample_sheet, sheet_faces
 from augment.translators import create_translator
@@ -50,6 +55,30 @@ COLUMNS = ("method", "people", "seconds", "step", "gain", "real_accuracy", "frec
 
 class LastMarkReached(Exception):
     """The training has used its time."""
+
+
+@dataclass
+class Course:
+    """What a curve that was broken off needs to go on.
+
+    Attributes:
+        marks: Of the whole curve, in processor seconds.
+        per_class: Synthetic faces per class, for each row.
+        steps: Of the whole training: its probe was timed once, and would be another now.
+        seconds: Processor seconds of training, by the finished steps at which they were read.
+        rows: The steps whose rows were written.
+    """
+
+    marks: list[float]
+    per_class: int
+    steps: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    rows: list[int] = field(default_factory=list)
+
+    def used(self, step: int) -> float:
+        """Processor seconds of training up to a checkpoint's step; by the probe's pace where none was looked at."""
+        known = max((int(done) for done in self.seconds if int(done) <= step), default=0)
+        return self.seconds.get(str(known), 0.0) + (step - known) * self.marks[-1] / self.steps
 
 
 class Utility:
@@ -166,36 +195,66 @@ def curve(
         translator.fit(train)
         row(translator, time.process_time() - began, 0)
         return
-    probe = fresh()
-    assert isinstance(probe, LearnedTranslator)
-    # The phases of a run cost differently: a probe of a twentieth, with all of them, says what a step costs on average.
-    cost = step_milliseconds(probe, train, entry.training, max(20, entry.training.steps // 20)) / 1000
-    steps = max(len(probe.phases()), round(marks[-1] / cost))
-    every = max(1, steps // 40)
+    work = sheets / "unfinished" / f"{name}-{people}"
+    course = _course(work / "course.json", list(marks), per_class, lambda: _steps(fresh(), train, entry, marks[-1]))
+    # A look at the clock is cheap, and so is a checkpoint: the first mark is to be met within a quarter of itself.
+    every = max(1, round(course.steps * min(1 / 40, marks[0] / max(marks[-1], 1e-9) / 4)))
     training = entry.training.model_copy(
-        update={"steps": steps, "validate_every": every, "sample_every": 10**9, "checkpoint_every": 10**9}
+        update={"steps": course.steps, "validate_every": every, "sample_every": 10**9, "checkpoint_every": every}
     )
-    left, began, away = list(marks), time.process_time(), 0.0
+    checkpoints = checkpoint_folders(work / "scratch")
+    used_before = course.used(int(checkpoints[-1].name.rpartition("-")[2]) if checkpoints else 0)
+    began, away = time.process_time(), 0.0
 
     def at_mark(current: Translator, step: int) -> float:
         nonlocal away
-        used = time.process_time() - began - away
+        used = used_before + time.process_time() - began - away
+        stopped = time.process_time()
+        passed = sum(mark <= used for mark in marks)
+        before = sum(mark <= max((course.seconds[str(done)] for done in course.rows), default=-1.0) for mark in marks)
         # The last step is a mark too, whatever the probe said of its time.
-        if left and (used >= left[0] or step == steps):
-            stopped = time.process_time()
+        if (passed > before or step == course.steps) and step not in course.rows:
             row(current, used, step)
-            away += time.process_time() - stopped
-            while left and used >= left[0]:
-                left.pop(0)
-            if not left:
-                raise LastMarkReached
+            course.rows.append(step)
+        course.seconds[str(step)] = used
+        atomic_write_text(work / "course.json", json.dumps(asdict(course)))
+        away += time.process_time() - stopped
+        if passed == len(marks):
+            raise LastMarkReached
         return float(step)
 
-    with tempfile.TemporaryDirectory() as folder, suppress(LastMarkReached):
-        out = Path(folder)
+    with suppress(LastMarkReached):
         train_translator(
-            translator, train, None, training, out=out / "out", scratch=out / "scratch", seed=seed, validate=at_mark
+            translator, train, None, training, out=work / "out", scratch=work / "scratch", seed=seed, validate=at_mark
         )
+    shutil.rmtree(work)
+
+
+def _steps(probe: Translator, train: FaceTensors, entry: TranslatorEntry, seconds: float) -> int:
+    """Steps that take so many processor seconds, by a probe of a twentieth: phases of a run cost differently."""
+    assert isinstance(probe, LearnedTranslator)
+    cost = step_milliseconds(probe, train, entry.training, max(20, entry.training.steps // 20)) / 1000
+    return max(len(probe.phases()), round(seconds / cost))
+
+
+def _course(path: Path, marks: list[float], per_class: int, steps: Callable[[], int]) -> Course:
+    """The course of a curve that was broken off, or a new one.
+
+    Raises:
+        InputError: The one that was broken off has other marks or numbers of faces.
+    """
+    if path.is_file():
+        course = Course(**json.loads(path.read_text(encoding="utf-8")))
+        if (course.marks, course.per_class) != (marks, per_class):
+            raise InputError(
+                f"{path}: a curve with marks {course.marks} and {course.per_class} faces per class was broken off; "
+                "go on with these, or delete the folder"
+            )
+        return course
+    course = Course(marks, per_class, steps())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write_text(path, json.dumps(asdict(course)))
+    return course
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

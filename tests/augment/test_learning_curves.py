@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from augment.core.errors import InputError
 from augment.faces.tensors import FaceTensors
 from augment.training.settings import TrainingSettings
 from augment.translators.base import Translator, TranslatorSettings
@@ -70,18 +71,23 @@ def test_preferred_sources_are_taken_where_there_are_any() -> None:
 class Asked:
     """Stands for `Utility`: notes what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, killed_at: int | None = None) -> None:
         self.faces = {"train": some_faces(), "validation": some_faces()}
         self.seen: list[FaceTensors] = []
+        self.killed_at = killed_at
 
     def measure(self, synthetic: FaceTensors) -> dict[str, float]:
         self.seen.append(synthetic)
+        if len(self.seen) == self.killed_at:
+            raise KeyboardInterrupt
         return {"gain": 1.0, "real_accuracy": 50.0, "frechet_distance": 2.0, "recognition": 0.5}
 
 
-def rows_of(tmp_path: Path, marks: list[float]) -> tuple[list[dict[str, Any]], Asked]:
-    rows: list[dict[str, Any]] = []
-    asked = Asked()
+def rows_of(
+    tmp_path: Path, marks: list[float], rows: list[dict[str, Any]] | None = None, killed_at: int | None = None
+) -> tuple[list[dict[str, Any]], Asked]:
+    rows = [] if rows is None else rows
+    asked = Asked(killed_at)
     curve(
         "flow",
         TranslatorEntry(
@@ -108,3 +114,22 @@ def test_a_row_is_written_at_a_mark_that_has_passed(tmp_path: Path) -> None:
     assert rows[0]["step"] >= 1 and rows[0]["seconds"] > 0
     assert len(asked.seen[0]) == 6
     assert len(list(tmp_path.glob("flow-9-*.png"))) == 1
+    assert not list((tmp_path / "unfinished").iterdir())
+
+
+def test_a_curve_that_was_killed_goes_on_and_writes_no_row_again(tmp_path: Path) -> None:
+    """Three marks, killed as the second row is made: the first stays, and the time goes on where it was."""
+    rows: list[dict[str, Any]] = []
+    marks = [0.01, 0.5, 1.0]
+    with pytest.raises(KeyboardInterrupt):
+        rows_of(tmp_path, marks, rows, killed_at=2)
+    first = list(rows)
+    assert len(first) == 1
+    with pytest.raises(InputError, match=r"a curve with marks \[0.01, 0.5, 1.0\] and 2 faces per class was broken off"):
+        rows_of(tmp_path, [0.01, 2.0], rows)
+    rows, asked = rows_of(tmp_path, marks, rows)
+    assert rows[:1] == first and len(asked.seen) == len(rows) - 1
+    assert 2 <= len(rows) <= 3  # the last step may come before the last mark, by the probe
+    steps, seconds = [row["step"] for row in rows], [row["seconds"] for row in rows]
+    assert steps == sorted(set(steps)) and seconds == sorted(seconds)
+    assert not list((tmp_path / "unfinished").iterdir())
