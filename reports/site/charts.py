@@ -16,6 +16,7 @@ from reports.experiments.rows import ResultRow
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
 Spec = dict[str, Any]
 ROW_HEIGHT, LABEL_LIMIT = 28, 220  # pixels
+CELLS = 224  # pixels of a confusion matrix, which with its names is as wide as a phone
 CONFUSION = "confusion"
 
 
@@ -312,8 +313,8 @@ def _confusion(name: str, classes: tuple[str, ...], counts: Any, title: str) -> 
         f"{title}: what is recognized in {faces} faces",
         f"Confusion matrix of {title}, by wanted and recognized class; a table below the charts has its numbers.",
         values,
-        width=280,
-        height=280,
+        width=CELLS,
+        height=CELLS,
         layer=[
             {
                 "mark": "rect",
@@ -323,6 +324,8 @@ def _confusion(name: str, classes: tuple[str, ...], counts: Any, title: str) -> 
                         "type": "quantitative",
                         "scale": {"domain": [0, 1], "scheme": "blues"},
                         "title": None,
+                        # Beside the cells it would be cut off on a phone.
+                        "legend": {"orient": "bottom", "gradientLength": 200},
                     }
                 },
             },

@@ -339,6 +339,10 @@ def test_of_different_data_no_difference_is_given(results: RunResults, browser: 
 
 @needs_browser
 def test_a_phone_scrolls_no_page_sideways(site: Path, browser: Any) -> None:
+    small = []
     for name in ("index", "made_up", "translators"):
         page = Visit(browser, site / "out" / f"{name}.html", viewport={"width": 360, "height": 740}).page
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, name
+        boxes = "[...document.querySelectorAll('.charts figure.small .scroll')]"
+        small += page.evaluate(f"{boxes}.map((box) => box.scrollWidth <= box.clientWidth)")
+    assert small and all(small), "confusion matrices, with their legends"
