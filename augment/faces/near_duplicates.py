@@ -98,9 +98,14 @@ def near_duplicate_pairs(first: np.ndarray, second: np.ndarray | None = None) ->
 
     Returns:
         int64 [P, 2], sorted, each pair once: positions in `first` and `second` (in `first`, ascending, without it).
+        Which pictures are a pair does not depend on their order: an export in another one holds the same pairs.
     """
     candidates = _candidates(first, second)
-    alike = likeness(first, first if second is None else second, candidates) >= NEAR_DUPLICATE_LIKENESS
+    others = first if second is None else second
+    alike = likeness(first, others, candidates) >= NEAR_DUPLICATE_LIKENESS
+    # What is laid over what makes a difference of hundredths, and one that was found must be found from either side.
+    missed = np.flatnonzero(~alike)
+    alike[missed] = likeness(others, first, candidates[missed][:, [1, 0, 2]]) >= NEAR_DUPLICATE_LIKENESS
     return np.unique(candidates[alike, :2], axis=0)
 
 
@@ -260,7 +265,10 @@ def _pooled(pictures: np.ndarray) -> np.ndarray:
 
 
 def _candidates(first: np.ndarray, second: np.ndarray | None) -> np.ndarray:
-    """int64 [P, 3]: positions in both, and whether the second is mirrored; each picture's most similar ones."""
+    """int64 [P, 3]: positions in both, and whether the second is mirrored; each picture's most similar ones.
+
+    Within one set these are sought among all others, before and after it, and a pair comes once, in ascending order.
+    """
     spans, own, mirrored = _descriptors(first)
     if second is not None:
         _, own, mirrored = _descriptors(second)
@@ -268,8 +276,7 @@ def _candidates(first: np.ndarray, second: np.ndarray | None) -> np.ndarray:
     for is_mirrored, others in enumerate((own, mirrored)):
         for row in range(0, len(first), _ROWS):
             rows, columns, cosines = [], [], []
-            # Within one set every pair comes once, with the lower position first.
-            for column in range(0 if second is not None else row, len(others), _COLUMNS):
+            for column in range(0, len(others), _COLUMNS):
                 part = others[column : column + _COLUMNS].T
                 inside = sum(np.square(span[row : row + _ROWS] @ part) for span in spans)
                 left, right = np.nonzero(inside >= _TANGENT_COSINE**2)
@@ -278,11 +285,15 @@ def _candidates(first: np.ndarray, second: np.ndarray | None) -> np.ndarray:
                 columns.append(right + column)
             left, right, cosine = np.concatenate(rows), np.concatenate(columns), np.concatenate(cosines)
             if second is None:
-                ordered = left < right
-                left, right, cosine = left[ordered], right[ordered], cosine[ordered]
+                other = left != right
+                left, right, cosine = left[other], right[other], cosine[other]
             order = np.lexsort((-cosine, left))
             left, right = left[order], right[order]
             rank = np.arange(len(left)) - np.searchsorted(left, left, "left")
             kept = rank < _CANDIDATES
             found.append(np.stack([left[kept], right[kept], np.full(kept.sum(), is_mirrored)], axis=1))
-    return np.concatenate(found)
+    pairs = np.concatenate(found)
+    if second is None:
+        pairs[:, :2].sort(axis=1)
+        pairs = np.unique(pairs, axis=0)
+    return pairs

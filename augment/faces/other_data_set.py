@@ -38,7 +38,8 @@ def people_of_both(
 ) -> list[str]:
     """People whom both name, as one source names them, however their names are spelled; sorted.
 
-    A joint data set puts a part's name before its people's; the source read by itself does not.
+    A joint data set puts a part's name before its people's (of two parts that read one data set, the first's); the
+    source read by itself does not.
 
     Args:
         other: The other faces, with `subject` and `source`.
@@ -48,7 +49,10 @@ def people_of_both(
     """
     named = [
         {
-            (parts.get(source, source), person_key(subject.removeprefix(f"{source}/"))): subject
+            (
+                parts.get(source, source),
+                person_key(subject.partition("/")[2] if source in parts else subject.removeprefix(f"{source}/")),
+            ): subject
             for source, subject in zip(
                 table.column("source").to_pylist(), table.column("subject").to_pylist(), strict=True
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from augment.core.errors import InputError, Problem
 from augment.faces.licences import LicenceLine, says_something
 from augment.sources import check_source_settings, open_source
-from augment.sources.base import Annotation, RawFace, Source, SourceSettings, known_annotations
+from augment.sources.base import Annotation, RawFace, Source, SourceSettings, known_annotations, reading_notes
+from augment.sources.listed import ListedSource
 from augment.sources.terms import licence_of, source_lines
 
 
@@ -20,7 +22,8 @@ class JointPart(BaseModel):
     """One of the data sets.
 
     Attributes:
-        data_set: Its name within the whole: becomes the `source` column, and begins face ids and subjects.
+        data_set: Its name within the whole: becomes the `source` column, and begins face ids and subjects (those of
+            the first of several parts that read one data set, whose people are the same).
         source: The source that reads it.
         root: Its file or folder, relative to the whole's; none for procedural sources.
         licence: Under which terms its faces stand, where the source can't know; added to the terms that it knows.
@@ -133,6 +136,22 @@ class JointSource:
         return found
 
     @property
+    def attribute_values(self) -> Callable[[str], Iterator[Any]] | None:
+        """A field of every face in order, without reading any picture; None where a part does not know it so."""
+        known: list[Callable[[str], Iterator[Any]]] = []
+        for source in self.sources.values():
+            values = getattr(source, "attribute_values", None)
+            if values is None:
+                return None
+            known.append(values)
+        return lambda field: chain.from_iterable(values(field) for values in known)
+
+    def reading_notes(self) -> tuple[str, ...]:
+        """How each part's root was read, where that is not to be seen from it."""
+        parts = self.sources.items()
+        return tuple(f"{data_set}: {note}" for data_set, source in parts for note in reading_notes(source))
+
+    @property
     def licence_lines(self) -> list[tuple[str, LicenceLine | None]]:
         """What each data set says of its licence; None where neither its source nor its part does."""
         found: list[tuple[str, LicenceLine | None]] = []
@@ -154,6 +173,7 @@ class JointSource:
 
     def faces(self) -> Iterator[RawFace | Problem]:
         """Yields the faces of the first data set, then of the next; subjects of different data sets are different."""
+        whose = self._whose_people()
         for part in self.settings.parts:
             folder = part.root if part.root is not None and (self.root / part.root).is_dir() else None
             for found in self.sources[part.data_set].faces():
@@ -163,9 +183,24 @@ class JointSource:
                 yield replace(
                     found,
                     source=part.data_set,
-                    subject=None if found.subject is None else f"{part.data_set}/{found.subject}",
+                    subject=None if found.subject is None else f"{whose[part.data_set]}/{found.subject}",
                     path=found.path if found.path is None or folder is None else f"{folder}/{found.path}",
                 )
+
+    def _whose_people(self) -> dict[str, str]:
+        """By part, the first part that names the same people.
+
+        A published data set names its people alike wherever it lies (two cameras of Oulu-CASIA as two parts), folders
+        and tables where they are the same one.
+        """
+        first: dict[tuple[str, Path | None], str] = {}
+        whose: dict[str, str] = {}
+        for part in self.settings.parts:
+            published = isinstance(self.sources[part.data_set], ListedSource)
+            place = None if published or part.root is None else (self.root / part.root).resolve()
+            drawn = not published and place is None
+            whose[part.data_set] = part.data_set if drawn else first.setdefault((part.source, place), part.data_set)
+        return whose
 
 
 def _of(data_set: str, problem: Problem) -> Problem:

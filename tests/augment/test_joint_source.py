@@ -19,6 +19,7 @@ from augment.faces.tensors import face_tensors
 from augment.prepare.inventory import take_inventory
 from augment.prepare.prepare import prepare_faces
 from augment.sources import RawFace, _source_class, check_source_settings, open_source
+from augment.sources.base import known_splits, reading_notes
 from augment.sources.terms import licence_of
 
 ROOT = Path(__file__).parent.parent.parent
@@ -73,6 +74,54 @@ def test_the_table_says_whose_each_face_is(tmp_path: Path) -> None:
     assert all(name.startswith(f"{source}/") for name, source in zip(faces.face_ids, faces.sources, strict=True))
     assert all(str(name).startswith(f"{source}/") for name, source in zip(faces.subjects, faces.sources, strict=True))
     assert len(set(faces.face_ids)) == 5
+
+
+def test_two_parts_of_one_data_set_have_the_same_people(tmp_path: Path) -> None:
+    """Else one person's faces would teach in one part and test in the other."""
+    for camera in ("VL", "NI"):
+        for person in ("P001", "P002"):
+            for expression in ("Anger", "Happiness"):
+                folder = tmp_path / "oulu" / "OriginalImg" / camera / "Strong" / person / expression
+                for number in range(4):
+                    write_picture(folder / f"{number:03d}.jpeg", number)
+    drawings(photographs(tmp_path))
+    read = {"source": "oulu_casia", "root": "oulu"}
+    cameras = [
+        {"data_set": "visible", **read, "settings": {"cameras": ["VL"], "lights": ["Strong"]}},
+        {"data_set": "infrared", **read, "settings": {"cameras": ["NI"], "lights": ["Strong"]}},
+    ]
+    found = [face for face in open_source("joint", tmp_path, parts=cameras).faces() if isinstance(face, RawFace)]
+    assert {face.source for face in found} == {"visible", "infrared"}
+    assert {face.subject for face in found} == {"visible/P001", "visible/P002"}
+    # Folders: where they are the same one, however it is called.
+    (tmp_path / "again").symlink_to(tmp_path / "photos")
+    photo, drawn = folders()
+    parts = [photo, drawn, {**photo, "data_set": "twice", "root": "again"}]
+    people: dict[str | None, set[str | None]] = {}
+    for face in open_source("joint", tmp_path, parts=parts).faces():
+        assert isinstance(face, RawFace)
+        people.setdefault(face.source, set()).add(face.subject)
+    assert people["twice"] == people["photo"] == {"photo/S1", "photo/S2"} and people["drawn"] == {"drawn/S1"}
+
+
+def test_what_parts_know_before_a_picture_is_read_the_whole_knows(tmp_path: Path) -> None:
+    """So that splits that can't be kept are refused at once, and what was ignored is said."""
+    for place in ("a/train/happy/1.png", "a/train/sad/1.png", "a/test/happy/2.png", "b/happy/1.png", "b/sad/1.png"):
+        write_picture(tmp_path / place, 1)
+    (tmp_path / "b" / ".DS_Store").touch()
+    parts = [{"data_set": name, "source": "folder", "root": name} for name in ("a", "b")]
+    source = open_source("joint", tmp_path, parts=parts)
+    assert known_splits(source) == {"test": 1, "train": 2, "none": 2}
+    assert [note.partition(":")[0] for note in reading_notes(source)] == ["b"]
+    row = face_row(0, 1, split="test")
+    write_faces([row, face_row(1, 2), face_row(2, 0)], tmp_path / "own", CLASSES, card=CARD)
+    for label in CLASSES:
+        write_picture(tmp_path / "more" / label / "1.png", 1)
+    parts = [
+        {"data_set": "own", "source": "parquet", "root": "own"},
+        {"data_set": "more", "source": "folder", "root": "more"},
+    ]
+    assert known_splits(open_source("joint", tmp_path, parts=parts)) is None  # a table is read to know
 
 
 def test_other_sources_go_on_naming_themselves(tmp_path: Path) -> None:

@@ -83,6 +83,31 @@ def test_pairs_within_a_set_come_once_and_in_order(faces: tuple[np.ndarray, list
     assert near_duplicate_pairs(np.zeros((0, SIZE, SIZE), np.uint8)).tolist() == []
 
 
+def frames(picture: np.ndarray, number: int, random: np.random.Generator) -> list[np.ndarray]:
+    """The picture as a hand-held camera films it: turned, nearer and farther, moved, with grain."""
+    found = []
+    for _ in range(number):
+        angle, scale = np.deg2rad(random.normal(0, 3)), np.exp(random.normal(0, 0.05))
+        matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+        centre = np.full(2, (SIZE - 1) / 2)
+        moved = ndimage.affine_transform(
+            picture.astype(float), matrix, centre - matrix @ centre + random.normal(0, 2, 2), order=1, mode="nearest"
+        )
+        found.append(np.clip(moved + random.normal(0, 3, moved.shape), 0, 255).astype(np.uint8))
+    return found
+
+
+def test_pairs_do_not_depend_on_the_order_of_the_pictures(faces: tuple[np.ndarray, list[str]]) -> None:
+    """An export is written in another order than its faces were read in, and is checked again in that one."""
+    random = np.random.default_rng(0)
+    views = np.stack([frame for picture in faces[0][:12] for frame in frames(picture, 20, random)])
+    pairs = near_duplicate_pairs(views)
+    assert len(pairs) > 600  # of 2,280
+    for order in (np.arange(len(views))[::-1], random.permutation(len(views))):
+        again = np.sort(order[near_duplicate_pairs(views[order])], axis=1)
+        assert sorted(map(tuple, again.tolist())) == list(map(tuple, pairs.tolist()))
+
+
 def test_pictures_that_show_nothing_have_no_near_duplicates() -> None:
     flat = np.stack([np.full((SIZE, SIZE), level, np.uint8) for level in (0, 0, 100)])
     faint = flat + np.random.default_rng(0).integers(0, 2, flat.shape, np.uint8)

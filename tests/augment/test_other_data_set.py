@@ -35,6 +35,9 @@ def test_a_part_may_have_a_name_of_its_own() -> None:
     assert people_of_both(alone, joint) == []
     assert people_of_both(alone, joint, own_parts=parts) == ["S005"]
     assert people_of_both(joint, alone, other_parts=parts) == ["lab/S005"]
+    # The second of two parts that read one data set names its people as the first does.
+    joint = people(("lab", "lab/S001"), ("infrared", "lab/S005"))
+    assert people_of_both(joint, alone, other_parts={"lab": "ck_plus", "infrared": "ck_plus"}) == ["lab/S005"]
 
 
 def test_a_blank_picture_of_both_is_known() -> None:
