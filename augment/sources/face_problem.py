@@ -1,4 +1,4 @@
-"""What no face may have, whichever source it comes from."""
+"""What no face, and no picture's file, may have, whichever source it comes from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from augment.core.errors import Problem
+from augment.faces.frames import frames_problem
 from augment.faces.landmark_bounds import LANDMARK_COUNT, landmarks_fault
+from augment.faces.synthetic_mark import synthetic_problem
 from augment.faces.table import MASK_CLASSES, SPLITS
 from augment.sources.base import RawFace
+
+
+def file_problem(data: bytes, where: str) -> Problem | None:
+    """What is wrong with a picture's file that decodes: it holds several pictures, or a synthetic one.
+
+    Args:
+        data: The file's bytes.
+        where: How the problem names it.
+    """
+    return frames_problem(data, where) or synthetic_problem(data, where)
 
 
 def face_problem(face: RawFace, class_names: Sequence[str]) -> Problem | None:

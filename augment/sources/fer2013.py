@@ -19,11 +19,11 @@ from pydantic import Field
 from augment.core.errors import InputError, Problem
 from augment.core.file_kinds import OPENING, is_archive_kind, kind_of
 from augment.core.regular_files import open_regular_file
-from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.faces.licences import Terms
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
 from augment.sources.csv_rows import numbered_rows
+from augment.sources.face_problem import file_problem
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS, is_ignored, read_picture
 from augment.sources.folder_walk import FolderWalk
 from augment.sources.sequences import archives_in, is_archive, printable
@@ -307,9 +307,9 @@ class Fer2013Source:
         except UndecodableImageError as error:
             yield Problem(where, f"does not decode: {error}")
             return
-        several = frames_problem(data or b"", where)
-        if several is not None:
-            yield several
+        wrong = file_problem(data or b"", where)
+        if wrong is not None:
+            yield wrong
             return
         yield RawFace(f"{usage}_{row:05d}", image, EMOTIONS[emotion], split=split, path=path)
 

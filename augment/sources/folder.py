@@ -14,11 +14,11 @@ from pydantic import field_validator, model_validator
 
 from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_file
-from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.sources.base import Annotation, RawFace, SourceSettings
 from augment.sources.class_folders import SPLIT_FOLDERS, ClassFolder, find_class_folders, find_subject_folders
 from augment.sources.class_names import close_name, name_problems, natural_key, shown_name
+from augment.sources.face_problem import file_problem
 from augment.sources.folder_walk import FolderWalk, is_ignored
 
 __all__ = ["IMAGE_EXTENSIONS", "SPLIT_FOLDERS", "FolderSettings", "FolderSource", "is_ignored", "read_picture"]
@@ -83,7 +83,7 @@ def read_picture(path: Path, where: str) -> np.ndarray | Problem:
         return Problem(where, f"does not decode: {error}", "replace or delete the file")
     except OSError as error:
         return Problem(where, f"can't be read: {error.strerror or error}")
-    return frames_problem(data, where) or image
+    return file_problem(data, where) or image
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from pydantic import field_validator
 
 from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_file
-from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import LicenceLine, read_card
 from augment.faces.table import FACE_FIELDS, LATER_COLUMNS
 from augment.sources.base import RawFace, SourceSettings
 from augment.sources.class_names import name_problems, natural_key
+from augment.sources.face_problem import file_problem
 from augment.sources.folder import SPLIT_FOLDERS, is_ignored
 from augment.sources.label_names import check_label_names, names_in_card, names_in_schema
 from augment.sources.tables import (
@@ -282,9 +282,9 @@ class ParquetSource:
             image = decode_image(data)
         except UndecodableImageError as error:
             return Problem(where, f"does not decode: {error}")
-        several = frames_problem(data, where)
-        if several is not None:
-            return several
+        wrong = file_problem(data, where)
+        if wrong is not None:
+            return wrong
         subject = _subject(values.get(self.settings.subject_column))
         if not self._is_own:
             return RawFace(f"{file_name}:{row}", image, label_name, subject=subject, split=split, path=path)

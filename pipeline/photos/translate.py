@@ -29,6 +29,7 @@ from augment.core.seeding import derive_seed
 from augment.faces.crops import CropSettings
 from augment.faces.images import encode_png, png_text
 from augment.faces.landmark_bounds import LANDMARK_COUNT
+from augment.faces.synthetic_mark import TRANSLATED_MARK
 from augment.faces.tensors import FaceTensors
 from augment.prepare.landmarks import INSTALL_COMMAND, landmarks_installed
 from augment.sources.folder import IMAGE_EXTENSIONS
@@ -40,7 +41,6 @@ from pipeline.core.workspace import Artifacts
 from pipeline.photos.photographs import Photograph, PhotographReader
 
 BATCH = 32
-MARK = "s2l translate"  # the PNG text chunk that marks outputs, whatever their name
 UNKNOWN_CLASS = -1
 WEIGHTS_FILE = "weights.safetensors"
 MOST_NAMED = 12
@@ -299,7 +299,7 @@ def _is_marked(path: Path) -> bool:
     if path.suffix.lower() != ".png":
         return False
     try:
-        return png_text(read_regular_file(path), MARK) is not None
+        return png_text(read_regular_file(path), TRANSLATED_MARK) is not None
     except OSError:
         return False  # reading the picture later reports why
 
@@ -531,7 +531,7 @@ def _write_all(
                         "seed": settings.seed,
                         "output": output.number,
                     }
-                    _write(path, encode_png(pixels, {MARK: json.dumps(facts)}), written)
+                    _write(path, encode_png(pixels, {TRANSLATED_MARK: json.dumps(facts)}), written)
                 bar.update(len(part))
             for picture in part:
                 names = ", ".join(output.path(picture.found).name for output in wanted)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from augment.faces.images import decode_image, encode_png, png_text
+from augment.faces.synthetic_mark import MARK
 
-KEY = "s2l"
 # The news industry's term for pictures by a trained model (IPTC NewsCodes, digital source type).
 SOURCE_TYPE_KEY = "DigitalSourceType"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -23,13 +23,13 @@ def marked_png(picture: bytes, row: Mapping[str, Any]) -> bytes:
         row: The face's row.
     """
     facts = {"synthetic": True, **{key: row[key] for key in MARKED if row.get(key) is not None}}
-    text = {KEY: json.dumps(facts, sort_keys=True, ensure_ascii=False), SOURCE_TYPE_KEY: SOURCE_TYPE}
+    text = {MARK: json.dumps(facts, sort_keys=True, ensure_ascii=False), SOURCE_TYPE_KEY: SOURCE_TYPE}
     return encode_png(decode_image(picture), text)
 
 
 def mark_of(picture: bytes) -> dict[str, Any] | None:
     """What a picture's mark says; None where it has none."""
-    text = png_text(picture, KEY)
+    text = png_text(picture, MARK)
     try:
         found = json.loads(text) if text is not None else None
     except (ValueError, RecursionError):

@@ -15,13 +15,14 @@ from small_faces import write_picture
 import augment.translators as registry
 from augment.core.errors import InputError
 from augment.faces.images import decode_image, encode_png, fit_image, png_text
+from augment.faces.synthetic_mark import TRANSLATED_MARK
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.rig import preset, render
 from augment.translators import create_translator, load_translator, save_translator, translator_header
 from augment.translators.base import CannotTranslateError, Requirement, Translator, TranslatorSettings
 from augment.translators.warp import WarpTranslator
 from pipeline.cli import main
-from pipeline.photos.translate import MARK, TranslateSettings, translate_pictures
+from pipeline.photos.translate import TranslateSettings, translate_pictures
 
 pytestmark = pytest.mark.slow
 
@@ -145,7 +146,7 @@ def test_outputs_are_never_translated_again(photos: Path, weights: Path, tmp_pat
     renamed = photos / "holiday.png"
     (photos / "anna.happy.png").rename(renamed)  # no name tells it, but the text in the file
     (photos / "bert.Neutral.png").write_bytes((photos / "bert.png").read_bytes())  # a name, and no text
-    assert png_text(renamed.read_bytes(), MARK) is not None
+    assert png_text(renamed.read_bytes(), TRANSLATED_MARK) is not None
     result = run(photos, "--to", "angry", "--weights", weights)
     assert result.exit_code == 0, result.output
     assert {name for name in names_in(photos) if "angry" in name} == {"anna.angry.png", "bert.angry.png"}

@@ -21,10 +21,11 @@ from augment.core.errors import InputError
 from augment.core.files import sha256_of_file
 from augment.core.seals import seal_folder, write_seal
 from augment.faces.images import decode_image, encode_png
+from augment.faces.synthetic_mark import MARK
 from pipeline.publishing.description import read_description
 from pipeline.publishing.export import ExportSettings, export_faces
 from pipeline.publishing.formats import form_of
-from pipeline.publishing.marks import KEY, marked_png
+from pipeline.publishing.marks import marked_png
 from pipeline.publishing.verify import verify_faces
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -113,7 +114,7 @@ def _swap_labels(rows: Rows) -> None:
 
 def _deep_mark(rows: Rows) -> None:
     row = first(rows, synthetic=True)
-    text = encode_png(decode_image(row["image"]["bytes"]), {KEY: "[" * 100_000})
+    text = encode_png(decode_image(row["image"]["bytes"]), {MARK: "[" * 100_000})
     row["image"] = {"bytes": text, "path": None}
 
 
