@@ -35,7 +35,7 @@ from augment.prepare.landmarks import (
     LandmarkSettings,
     landmarks_installed,
 )
-from augment.sources.base import RawFace, Source
+from augment.sources.base import RawFace, Source, face_id_of
 
 if TYPE_CHECKING:
     from augment.rig.simulated_face import SimulatedFace
@@ -430,7 +430,7 @@ class AnnotatedSource:
             row = {"image": b"" if done.simulated is None else encode_png(done.simulated), "error": done.error}
             simulated.put(_picture_key(found.image, landmarks), row)
         self.detection = done.detection
-        face_id = f"{found.source or self.source.name}/{found.name}"
+        face_id = face_id_of(found, self.source.name)
         whole = self.settings.crop.by == "face" and not done.cropped
         self._tally.add(found, done, face_id, looked=waiting.looks, whole=whole)
         if whole and self.settings.crop.not_found == "problem":

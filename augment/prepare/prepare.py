@@ -34,7 +34,7 @@ from augment.prepare.annotation import (
 )
 from augment.prepare.landmarks import PREDICTOR_TERMS
 from augment.sources.attributes import with_attribute
-from augment.sources.base import RawFace, Source, reading_notes
+from augment.sources.base import RawFace, Source, face_id_of, reading_notes
 from augment.sources.face_problem import face_problem
 from augment.sources.terms import licence_of
 
@@ -147,10 +147,7 @@ class _Reader:
             raise InputError(self.problems, heading + "(fix them, or name a quarantine file to go on without them):")
 
     def _face_id(self, face: RawFace) -> str:
-        return f"{self._source_of(face)}/{face.name}"
-
-    def _source_of(self, face: RawFace) -> str:
-        return face.source or self.source.name
+        return face_id_of(face, self.source.name)
 
     def _check(self, face: RawFace) -> Problem | None:
         """What is wrong with a face that its source took for good."""
@@ -186,7 +183,7 @@ class _Reader:
             "label_name": face.label_name,
             "face_id": face_id,
             "subject": subject,
-            "source": self._source_of(face),
+            "source": face.source or self.source.name,
             "split": face.split,
             "yaw": face.yaw,
             "illumination": face.illumination,

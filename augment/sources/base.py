@@ -97,6 +97,18 @@ class Source(Protocol):
         ...
 
 
+def face_id_of(face: RawFace, source: str) -> str:
+    """A face's id: its data set, and its name there. One of ours that is read again keeps the one it has.
+
+    Args:
+        face: The face.
+        source: The name of the source that reads it.
+    """
+    if face.source is not None and face.name.startswith(f"{face.source}/"):
+        return face.name
+    return f"{face.source or source}/{face.name}"
+
+
 def reading_notes(source: Source) -> tuple[str, ...]:
     """How a source's root was read, where that is not to be seen from it; empty where the source says nothing."""
     notes = getattr(source, "reading_notes", None)

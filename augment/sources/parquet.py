@@ -121,7 +121,10 @@ class ParquetSource:
         label_type = plain_type(schema.field(self.label_column).type)
         if not (pa.types.is_integer(label_type) or is_text(label_type)):
             why = f"has type {label_type}, neither whole numbers nor names"
-            raise InputError(Problem(f"column {self.label_column}", why, "name the labels' column by label_column"))
+            fix = "name the labels' column by label_column"
+            if pa.types.is_boolean(label_type) or pa.types.is_floating(label_type):
+                fix = "write it as whole numbers or as names (pandas makes floats of numbers where one is missing)"
+            raise InputError(Problem(f"column {self.label_column}", why, fix))
         self.class_names: tuple[str, ...] = self._find_class_names(schemas, is_text(label_type))
         if not is_text(label_type):
             self._check_first_label()
@@ -172,10 +175,7 @@ class ParquetSource:
         raise InputError(Problem(self.files[0].name, why, f"it has {', '.join(schema.names)}; set {setting}"))
 
     def _find_class_names(self, schemas: list[pa.Schema], labels_are_text: bool) -> tuple[str, ...]:
-        if self.settings.class_names and self._is_own:
-            why = "is for tables that do not name their classes; this one does"
-            raise InputError(Problem("class_names", why, "leave it out; prepare takes a choice of classes"))
-        if self.settings.class_names:
+        if self.settings.class_names and not self._is_own:
             return self.settings.class_names
         # In the order in which they are asked for: file by file, then the card, as `load_dataset` merges them.
         named: dict[tuple[str, ...], str] = {}
@@ -190,6 +190,11 @@ class ParquetSource:
             why = f"its class names differ: {'; '.join(named.values())}"
             fix = "give class_names, in the order of the numbers, or read one set at a time"
             raise InputError(Problem(f"column {self.label_column}", why, fix))
+        if self._is_own and self.settings.class_names and named:
+            why = "is for tables that do not name their classes; this one does"
+            raise InputError(Problem("class_names", why, "leave it out; prepare takes a choice of classes"))
+        if self._is_own and not named:
+            return self.settings.class_names or self._names_of_rows()
         if named:
             (names, said), *_ = named.items()
             problems = name_problems(
@@ -221,6 +226,23 @@ class ParquetSource:
         why = f"column {self.label_column} has numbers without names" if not labels_are_text else "no row has a label"
         fix = "give class_names, in the order of the numbers"
         raise InputError(Problem(self.files[0].name, why, fix))
+
+    def _names_of_rows(self) -> tuple[str, ...]:
+        """The names that an own table's rows give to their labels: a copy by pandas or Polars has lost the schema's."""
+        found: dict[int, str] = {}
+        for file in self.files:
+            try:
+                for row in rows_of(file, ["label", "label_name"]):
+                    if row["label"] is not None and row["label_name"]:
+                        found.setdefault(row["label"], row["label_name"])
+            except UnreadableTableError as error:
+                raise InputError(Problem(file.name, f"can't be read: {error}", "copy it again")) from error
+        missing = sorted(set(range(max(found, default=0) + 1)) - set(found))
+        if missing:
+            why = f"no row says which class {', '.join(map(str, missing))} is, nor does the table"
+            fix = "give class_names, in the order of the numbers"
+            raise InputError(Problem(f"{self.files[0].name}, column label_name", why, fix))
+        return tuple(found[number] for number in range(len(found)))
 
     def _card_folders(self) -> tuple[Path, ...]:
         folder = self.root if self.root.is_dir() else self.root.parent
@@ -290,6 +312,11 @@ class ParquetSource:
             return RawFace(f"{file_name}:{row}", image, label_name, subject=subject, split=split, path=path)
         if not values["face_id"]:
             return Problem(where, "has no face_id")
+        if not values["source"]:
+            return Problem(where, "has no source")
+        if values["label_name"] != label_name:
+            why = f"label {label} is {label_name}, and its label_name says {str(values['label_name'])[:40]!r}"
+            return Problem(where, why, "write both alike")
         landmarks = values["landmarks"]
         if landmarks is not None:
             if len(landmarks) != 2 * LANDMARK_COUNT:
@@ -316,6 +343,7 @@ class ParquetSource:
             landmarks=landmarks,
             mask=mask,
             simulated=simulated,
+            source=values["source"],
         )
 
     def _picture(self, value: Any) -> tuple[bytes | None, str | None]:
@@ -343,6 +371,8 @@ def _files_below(root: Path) -> list[Path]:
         if path.suffix.lower() == ".parquet"
         and path.is_file()
         and not any(is_ignored(Path(part)) for part in path.relative_to(root).parts)
+        # Of a prepared folder: which of its faces are alike, and no faces.
+        and not (path.name == "duplicates.parquet" and (path.parent / "data").is_dir())
     ]
 
 
