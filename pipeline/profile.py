@@ -14,7 +14,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from pipeline.core.groups import GROUPS
 from pipeline.core.project import is_project, where_to_run
-from pipeline.running_stages import refuse_while_stages_run
+from pipeline.running_stages import refuse_while_flow_runs, refuse_while_stages_run
 
 READ_WHOLE = ("arms", "scores", "selected", "translators")  # below artifacts/
 HEADER = "# Written by `s2l profile {overrides}`; conf/ and the settings classes say what each key means.\n"
@@ -47,16 +47,19 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     return header + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 
-def write_parameters(root: Path, text: str) -> None:
+def write_parameters(root: Path, text: str, *, by_flow: bool = False) -> None:
     """Writes params.yaml, and makes the folders that the report reads whole, which stay empty without translators.
 
     Args:
         root: The workspace.
         text: What `compose_profile` gave.
+        by_flow: Whether the flow that holds the workspace writes them, before its first stage.
 
     Raises:
-        InputError: A stage runs, which would be filed under these parameters.
+        InputError: A stage runs, which would be filed under these parameters, or a flow does.
     """
+    if not by_flow:
+        refuse_while_flow_runs(Path(root))
     refuse_while_stages_run(Path(root))
     atomic_write_text(Path(root) / "params.yaml", text)
     for name in READ_WHOLE:  # DVC asks that what a stage depends on is there

@@ -1,4 +1,4 @@
-"""Whether a stage runs in a workspace, so that what it reads is not changed under it."""
+"""Whether a stage or a flow runs in a workspace, so that what it reads is not changed under it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,37 @@ import os
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 from augment.core.errors import InputError, Problem
+from pipeline.core.workspace import Artifacts
+
+
+def refuse_while_flow_runs(root: Path) -> None:
+    """Refuses to change params.yaml while a flow runs, between two stages too, when DVC knows of none.
+
+    Else its first stages would be of other data than its last ones, and all would be named as the last.
+
+    Args:
+        root: The workspace.
+
+    Raises:
+        InputError: A flow, or a worker of one, holds the workspace.
+    """
+    place = flow_lock(root)
+    if not place.is_file():
+        return
+    try:
+        with FileLock(place, timeout=0):
+            return
+    except Timeout as error:
+        why = "a flow runs here, whose further stages would read what is written now"
+        raise InputError(Problem(str(root / "params.yaml"), why, "wait for it, or stop it")) from error
+
+
+def flow_lock(root: Path) -> Path:
+    """The file that a flow locks while it runs in a workspace."""
+    return Artifacts(root).scratch / "flow.lock"
 
 
 def refuse_while_stages_run(root: Path) -> None:

@@ -118,7 +118,8 @@ def synthesize_to_learn(
         What became of each stage: ran, cached, failed, or not run.
 
     Raises:
-        FlowFailedError: A stage failed, or the headline is worse and `on_worse` is fail.
+        FlowFailedError: A stage failed, params.yaml was changed meanwhile, or the headline is worse and `on_worse` is
+            fail.
         InputError: Another flow runs in this workspace, or it can't be read.
     """
     end_with_worker()
@@ -130,9 +131,10 @@ def synthesize_to_learn(
     with _only_flow(root), _server(logger.warning) as server:
         forget_old_records(root)
         if overrides:
-            write_parameters(root, compose_profile(root, overrides))
+            write_parameters(root, compose_profile(root, overrides), by_flow=True)
         if remove_broken_list(root):
             logger.warning("DVC's list of files in use (.dvc/tmp/rwlock) could not be read, and was removed")
+        parameters = (root / "params.yaml").read_bytes()
         graph, stale = read_changes(root)
         data_before = read_data_summary(Artifacts(root).faces)
 
@@ -164,6 +166,7 @@ def synthesize_to_learn(
         if failed:
             why = f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there"
             raise FlowFailedError(why, outcomes)
+        check_unchanged(root, parameters, outcomes)
         metrics, synthetic = read_metrics(root), synthetic_arms(root)
         server.show(partial(publish_report, root, metrics, synthetic, pictures=bool(stale)), patient=True)
         worse = worse_than_before(last_arms(root, metrics), metrics.get("arms", {}), synthetic)
@@ -183,6 +186,22 @@ def check_workspace(root: Path) -> None:
     """
     if not (is_project(root) and (root / "dvc.yaml").is_file()):
         raise InputError(Problem(str(root), "is no clone of the project: it lacks conf/ or dvc.yaml", "name another"))
+
+
+def check_unchanged(root: Path, parameters: bytes, outcomes: dict[str, Any]) -> None:
+    """Refuses a run whose parameters were edited on the way: some of its stages may have read the old ones.
+
+    Args:
+        root: The workspace.
+        parameters: What params.yaml held before the first stage.
+        outcomes: Of the stages.
+
+    Raises:
+        FlowFailedError: params.yaml holds something else now.
+    """
+    if (root / "params.yaml").read_bytes() != parameters:
+        why = "params.yaml was changed while the flow ran, so that its stages may be of two runs; run the flow again"
+        raise FlowFailedError(why, outcomes)
 
 
 @contextmanager

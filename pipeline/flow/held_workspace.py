@@ -9,8 +9,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from augment.core.errors import InputError, Problem
-from pipeline.core.workspace import Artifacts
 from pipeline.flow.lost_runs import read_holder
+from pipeline.running_stages import flow_lock
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def held_workspace(root: Path, place: str | None = None) -> Iterator[Path]:
     Raises:
         InputError: Another flow, or a worker of one, holds it.
     """
-    file = Artifacts(root).scratch / "flow.lock"
+    file = flow_lock(root)
     file.parent.mkdir(exist_ok=True)
     holder = file.with_suffix(".pid")
     lock = FileLock(file)

@@ -12,6 +12,8 @@ from dvc.fs import localfs
 from dvc.rwlock import rwlock
 
 from augment.core.errors import InputError
+from pipeline.flow.flow import FlowFailedError, check_unchanged
+from pipeline.flow.held_workspace import held_workspace
 from pipeline.profile import write_parameters
 from pipeline.running_stages import refuse_while_stages_run
 
@@ -50,3 +52,26 @@ def test_a_list_that_holds_nobody_stops_nothing(tmp_path: Path, text: str) -> No
     refuse_while_stages_run(tmp_path)
     lock(tmp_path, os.getpid())
     refuse_while_stages_run(tmp_path)
+
+
+def test_parameters_are_not_written_while_a_flow_runs_between_two_stages(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    with held_workspace(tmp_path):
+        with pytest.raises(InputError, match=r"params.yaml: a flow runs here.*\(wait for it, or stop it\)"):
+            write_parameters(tmp_path, "seed: 1\n")
+        assert (tmp_path / "params.yaml").read_text() == "seed: 0\n"
+        write_parameters(tmp_path, "seed: 2\n", by_flow=True)
+    write_parameters(tmp_path, "seed: 3\n")
+    assert (tmp_path / "params.yaml").read_text() == "seed: 3\n"
+
+
+def test_a_flow_whose_parameters_were_edited_on_the_way_fails(tmp_path: Path) -> None:
+    """An editor asks no lock."""
+    (tmp_path / "params.yaml").write_text("seed: 0\n")
+    check_unchanged(tmp_path, b"seed: 0\n", {})
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    with pytest.raises(
+        FlowFailedError, match=r"params.yaml was changed while the flow ran.*run the flow again"
+    ) as error:
+        check_unchanged(tmp_path, b"seed: 0\n", {"prepare": "ran"})
+    assert error.value.outcomes == {"prepare": "ran"}
