@@ -18,6 +18,7 @@ from augment.faces.licences import Licence
 from pipeline.core.devices import choose_device, name_of
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts
+from pipeline.lock_parameters import check_parameters_of_results
 from pipeline.parameters.whole import Parameters, load_parameters
 from reports.environment import describe_environment
 
@@ -39,12 +40,13 @@ def keep_results(
         The files written.
 
     Raises:
-        InputError: The run has no report, or the report was changed; or the destination contains files that this tool
-            did not write.
+        InputError: The run has no report, the report was changed, params.yaml is another run's, or the destination
+            contains files that this tool did not write.
     """
     parameters = load_parameters(root / "params.yaml")
     device = name_of(choose_device(parameters.runtime.device))
     check_inputs([StageInput(Artifacts(root).report, "s2l report")])
+    check_parameters_of_results(root, Artifacts(root).report / "metrics.json")
     _check_destination(destination)
     try:
         with folder_in_place(destination) as built:

@@ -27,6 +27,7 @@ from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import SPLITS, iterate_faces, read_class_names, read_faces
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory
+from pipeline.lock_parameters import check_parameters_of_results
 from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.publishing.card import SHEET, write_card
 from pipeline.publishing.description import (
@@ -103,15 +104,16 @@ def export_faces(root: Path, destination: Path, settings: ExportSettings) -> Des
         What the folder says of itself.
 
     Raises:
-        InputError: Outputs of the run are missing or changed; the terms of the faces don't let them be passed on; a
-            class has too few faces; validation or test faces would be among the training faces; or the destination
-            holds files that this tool did not write.
+        InputError: Outputs of the run are missing or changed, or params.yaml is another run's; the terms of the faces
+            don't let them be passed on; a class has too few faces; validation or test faces would be among the training
+            faces; or the destination holds files that this tool did not write.
     """
     parameters, artifacts = load_parameters(root / "params.yaml"), Artifacts(root)
     check_destination(root, destination, FILE)
     check_inputs([StageInput(artifacts.faces, "s2l prepare"), StageInput(artifacts.folds, "s2l prepare")])
     names = _translators(parameters, artifacts, settings.translators)
     check_inputs([StageInput(artifacts.selected(name), f"s2l assess {name}") for name in names])
+    check_parameters_of_results(root, artifacts.folds)
     folds = read_folds(artifacts.folds)
     check_fold(folds, settings.fold)
     class_names = read_class_names(artifacts.faces)
