@@ -167,7 +167,7 @@ def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
         seed=parameters.seed,
         classifier_seeds=tuple(parameters.seeds),
         device=device,
-        machine=environment["machine"],
+        machine="; ".join(record.machines) or environment["machine"],
         packages=environment["packages"],
         commit=run.get("commit", "unknown"),
         tree=_tree(record),

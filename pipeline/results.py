@@ -20,6 +20,8 @@ from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts
 from pipeline.lock_parameters import check_parameters_of_results
 from pipeline.parameters.whole import Parameters, load_parameters
+from pipeline.run_record import read_run_record
+from reports.cost import machine_facts
 from reports.environment import describe_environment
 
 WRITTEN_BY = "Written by `s2l results`"
@@ -82,6 +84,7 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
     report = Artifacts(root).report
     profile = (root / "params.yaml").read_text(encoding="utf-8")
     command = profile.splitlines()[0].split("`")[1] if profile.startswith("# Written by `") else "params.yaml"
+    record = read_run_record(Artifacts(root), list(parameters.translators), list(parameters.arms.all()))
     tables = [file for file in sorted((report / "tables").glob("*.md")) if file.stem not in ("published",)]
     lines = [
         f"# {title}",
@@ -90,6 +93,7 @@ def _write_results(root: Path, folder: Path, title: str, parameters: Parameters,
         f"- command: `{without_root(command)}`, then `dvc repro`",
         f"- seeds: run {parameters.seed}, classifiers {', '.join(map(str, parameters.seeds))}",
         *(f"- {name}: {value}" for name, value in describe_environment(device).items()),
+        *(f"- {name}: {value}" for name, value in machine_facts(record)),
         *_precision_lines(Artifacts(root), parameters),
         *([f"- {note}"] if note else []),
         "",

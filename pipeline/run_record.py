@@ -10,6 +10,7 @@ from pipeline.core.stage_records import read_record, record_file, results_hash, 
 from pipeline.core.workspace import Artifacts
 from reports.code_version import describe_code
 from reports.cost import RunRecord, StageRecord
+from reports.environment import describe_environment
 
 
 def read_run_record(artifacts: Artifacts, translators: Iterable[str], arms: Iterable[str]) -> RunRecord:
@@ -30,7 +31,8 @@ def read_run_record(artifacts: Artifacts, translators: Iterable[str], arms: Iter
             unmeasured.append(stage_name(stage, name))
         else:
             found.append(record)
-    return RunRecord(code=describe_code(), stages=tuple(found), unmeasured=tuple(unmeasured))
+    machine = describe_environment()["machine"]
+    return RunRecord(code=describe_code(), stages=tuple(found), unmeasured=tuple(unmeasured), machine=machine)
 
 
 def _read_record(artifacts: Artifacts, stage: str, name: str | None) -> StageRecord | None:

@@ -24,6 +24,7 @@ class StageRecord(BaseModel):
     gpu_memory: int | None = Field(default=None, ge=0, description="Peak bytes of GPU memory; null: no GPU.")
     sessions: int = Field(default=1, ge=1, description="2 or more: the stage was interrupted and resumed.")
     code: CodeVersion = CodeVersion()
+    machine: str = Field(default="", description="Where it was computed, with the GPU that it used; empty: not known.")
 
 
 class RunRecord(BaseModel):
@@ -34,6 +35,13 @@ class RunRecord(BaseModel):
     code: CodeVersion = Field(description="The code that wrote the report.")
     stages: tuple[StageRecord, ...] = ()
     unmeasured: tuple[str, ...] = Field(default=(), description="Stages without a record of the present results.")
+    machine: str = Field(default="", description="Where the report was written; empty: not known.")
+
+    @property
+    def machines(self) -> dict[str, tuple[str, ...]]:
+        """By machine, the stages that were computed there, where it is known; results depend on its kind."""
+        known = dict.fromkeys(stage.machine for stage in self.stages if stage.machine)
+        return {place: tuple(stage.name for stage in self.stages if stage.machine == place) for place in known}
 
     @property
     def seconds(self) -> float:
@@ -52,6 +60,7 @@ def record_facts(record: RunRecord) -> list[tuple[str, str]]:
     others = sorted({stage.code.commit for stage in record.stages} - {record.code.commit})
     if others:
         facts.append(("stages run with other commits", ", ".join(others)))
+    facts += machine_facts(record)
     if record.stages:
         facts.append(
             ("wall time", f"{duration(record.seconds)}, the sum of {len(record.stages)} stages before this page")
@@ -63,6 +72,17 @@ def record_facts(record: RunRecord) -> list[tuple[str, str]]:
             ("not measured", f"{', '.join(record.unmeasured)}: their results were not made here, or changed since")
         )
     return facts
+
+
+def machine_facts(record: RunRecord) -> list[tuple[str, str]]:
+    """Where the stages were computed; empty where all were where the report was written, or none is known."""
+    machines = record.machines
+    if not machines or set(machines) == {record.machine}:
+        return []
+    if len(machines) == 1:
+        return [("stages were computed on", next(iter(machines)))]
+    shown = "; ".join(f"{machine}: {', '.join(stages)}" for machine, stages in machines.items())
+    return [("stages were computed on several machines", shown)]
 
 
 def record_rows(record: RunRecord) -> list[dict[str, str]]:

@@ -20,8 +20,10 @@ import click
 
 from augment.core.errors import InputError
 from augment.core.files import atomic_write_text
+from pipeline.core.devices import name_of
 from pipeline.core.workspace import Artifacts, fingerprint
 from reports.code_version import describe_code
+from reports.environment import describe_environment
 
 MEASURED = ("prepare", "parsing", "judge", "train", "synthesize", "assess", "classify")
 
@@ -56,6 +58,7 @@ def measured(root: Path, stage: str, name: str | None = None) -> Iterator[None]:
         "gpu_memory": gpu_memory(),
         "sessions": sessions,
         "code": describe_code().model_dump(mode="json"),
+        "machine": machine_of_stage(),
     }
     _write_record(file, {"results": results_hash(artifacts, stage, name), "record": values})
 
@@ -115,6 +118,12 @@ def gpu_memory() -> int | None:
     if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
         return None
     return max(int(torch.cuda.max_memory_allocated(device)) for device in range(torch.cuda.device_count()))
+
+
+def machine_of_stage() -> str:
+    """The machine, and the GPU if this process has computed on one."""
+    gpu = "" if gpu_memory() is None else f", {name_of('cuda')}"
+    return describe_environment()["machine"] + gpu
 
 
 def read_record(file: Path) -> dict[str, Any]:

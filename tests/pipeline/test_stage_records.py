@@ -16,6 +16,7 @@ from pipeline.core.workspace import Artifacts, fingerprint
 from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.run_record import read_run_record
 from reports.cost import RunRecord
+from reports.environment import describe_environment
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -48,6 +49,7 @@ def test_a_stage_s_time_memory_and_code_are_kept(tmp_path, parameters) -> None:
     [stage] = record.stages
     assert stage.name == "classify@real" and 0.3 <= stage.seconds < 20 and stage.sessions == 1
     assert stage.peak_memory is not None and 10 * 2**20 < stage.peak_memory < 2**36 and stage.gpu_memory is None
+    assert stage.machine == describe_environment()["machine"]
     assert stage.code == record.code
     planned = 3 + 3 * len(parameters.translators) + len(parameters.arms.all())
     assert len(record.unmeasured) == planned - 1 and "train@lssl_flow" in record.unmeasured
