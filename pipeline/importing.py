@@ -16,6 +16,7 @@ from augment.faces.table import SPLITS
 from augment.prepare.inventory import Inventory, take_inventory
 from augment.sources import open_source
 from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS
+from augment.sources.listed import ListedSource
 from augment.sources.terms import licence_of
 from augment.translators import translator_class, translator_settings
 from pipeline.data_check import (
@@ -167,8 +168,11 @@ def _published_layout(folder: Path) -> str | None:
     """
     for name in _PUBLISHED:
         try:
-            open_source(name, folder)
+            source = open_source(name, folder)
         except InputError:
+            continue
+        # Folders of numbers alone are many people's own, too.
+        if isinstance(source, ListedSource) and not source.listed_faces():
             continue
         return name
     return None

@@ -13,7 +13,7 @@ import pyarrow as pa
 from augment.core.errors import InputError, Problem
 from augment.core.progress import track
 from augment.core.regular_files import read_regular_file
-from augment.core.seals import folder_files, seal_problems
+from augment.core.seals import folder_files, read_seal, seal_problems
 from augment.faces.duplicates import find_duplicates
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.faces.leakage import LeakageError, check_leakage, duplicates_across
@@ -36,6 +36,7 @@ from pipeline.publishing.description import (
 from pipeline.publishing.formats import form_of
 from pipeline.publishing.marks import MARKED, mark_of
 
+_OF_THE_HUB = (".gitattributes", ".cache/huggingface/", ".git/")
 _FIX = "take the folder from where you have it, or export it again"
 _MOST_PROBLEMS = 20
 _NEEDED = ("translator", "source_id", "seed")  # of a synthetic face
@@ -78,7 +79,9 @@ def verify_faces(folder: Path) -> Description:
     if strange := _strange_files(folder):  # before anything is opened: a pipe would never end
         raise InputError(strange[:_MOST_PROBLEMS], f"{folder} holds what an export has not:")
     description = read_description(folder)
-    problems = _Problems(seal_problems(folder, _FIX))
+    # What the Hugging Face Hub and git put beside an export is neither sealed nor read.
+    there = {name for name in folder_files(folder) if not name.startswith(_OF_THE_HUB)}
+    problems = _Problems(seal_problems(folder, _FIX, names=there | set(read_seal(folder) or {})))
     if problems:  # what is in changed files would only say it again
         raise InputError(problems[:_MOST_PROBLEMS], f"{folder} is not as it was exported:")
     _check_words(folder, description, problems)
@@ -115,7 +118,7 @@ def verify_faces(folder: Path) -> Description:
                 kept.append({**{name: row[name] for name in names}, "split": split})
         if sum(found.values()) + uncounted != counts.rows or not uncounted:
             _check_counts(split, counts, found, problems)
-    for name in sorted(set(folder_files(folder)) - read):  # a reader that takes all files of a split would meet it
+    for name in sorted(there - read):  # a reader that takes all files of a split would meet it
         problems.report(str(folder / name), f"is no file that {FILE} names")
     if leak_matters and not problems:
         _check_leaks(kept, description, problems)

@@ -20,7 +20,7 @@ from augment.faces.licences import read_card
 from augment.faces.table import read_class_names, read_faces
 from pipeline.cli import main
 from pipeline.core.workspace import Artifacts
-from pipeline.importing import convert_saved, import_data
+from pipeline.importing import _published_layout, convert_saved, import_data
 from pipeline.stages.prepare import prepare
 from pipeline.whole_run import run_whole
 
@@ -171,6 +171,14 @@ def test_folders_of_ones_own_are_no_published_data_set(workspace: Path, tmp_path
         write_picture(tmp_path / "mine" / ("happy", "sad")[number % 2] / f"anna {number}.png", number)
     found = import_data(workspace, tmp_path / "mine", workspace / "data" / "x", {}, ["scale=cpu"], "made-up")
     assert "is laid out as" not in found.text
+
+
+@pytest.mark.parametrize("folder", ["001/a.png", "train/1/a.png"])
+def test_folders_of_numbers_are_many_peoples_own(tmp_path: Path, folder: str) -> None:
+    """MUG and RAF-DB have such; what makes it theirs are pictures where they have them."""
+    write_picture(tmp_path / folder, 1)
+    write_picture(tmp_path / folder.replace("1/", "2/"), 2)
+    assert _published_layout(tmp_path) is None
 
 
 def test_what_can_not_be_read_is_listed_and_nothing_is_written(workspace: Path, tmp_path: Path) -> None:

@@ -68,6 +68,17 @@ def test_a_whole_folder_is_well(copy: Path) -> None:
     assert verify_faces(copy).splits["train"].synthetic
 
 
+def test_what_the_hub_and_git_put_beside_an_export_is_no_change(copy: Path) -> None:
+    """The others are: a file of the same name deeper down, too."""
+    for name in (".gitattributes", ".cache/huggingface/download/data/train.metadata", ".git/HEAD"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text("x")
+    assert verify_faces(copy).format == "parquet"
+    (copy / "data" / ".gitattributes").write_text("x")
+    with pytest.raises(InputError, match=r"data/.gitattributes: was added later"):
+        verify_faces(copy)
+
+
 def test_changed_missing_and_added_files_are_named(copy: Path) -> None:
     shard = copy / "data" / "train-00000-of-00001.parquet"
     data = bytearray(shard.read_bytes())
