@@ -93,19 +93,22 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
     own = faces.column("split").to_pylist()
     unsplit = [face_id for face_id, split in zip(faces.column("face_id").to_pylist(), own, strict=True) if not split]
     choice = choose_folds(count_splits(own), settings, unsplit)
-    if choice.kind == "source":
-        folds = [_source_fold(faces, settings, seed, labels, groups)]
-    elif settings.folds == 1:
-        rest = np.arange(len(faces))
-        test = _held_out(rest, labels, groups, settings.test_share, seed, "folds.test_share")
-        folds = [_with_validation(len(faces), test, labels, groups, settings, seed)]
-    else:
-        _check_folds(settings.folds, labels, groups, any(subject is not None for subject in subjects))
-        parts = _parts(np.arange(len(faces)), labels, groups, settings.folds, seed)
-        folds = [
-            _with_validation(len(faces), part, labels, groups, settings, seed + number)
-            for number, part in enumerate(parts)
-        ]
+    try:
+        if choice.kind == "source":
+            folds = [_source_fold(faces, settings, seed, labels, groups)]
+        elif settings.folds == 1:
+            rest = np.arange(len(faces))
+            test = _held_out(rest, labels, groups, settings.test_share, seed, "folds.test_share")
+            folds = [_with_validation(len(faces), test, labels, groups, settings, seed)]
+        else:
+            _check_folds(settings.folds, labels, groups, any(subject is not None for subject in subjects))
+            parts = _parts(np.arange(len(faces)), labels, groups, settings.folds, seed)
+            folds = [
+                _with_validation(len(faces), part, labels, groups, settings, seed + number)
+                for number, part in enumerate(parts)
+            ]
+    except InputError as error:
+        raise InputError([*error.problems, *_joined_people(subjects, groups)]) from error
     face_ids = faces.column("face_id").combine_chunks()
     tables = [
         pa.Table.from_arrays(
@@ -136,6 +139,20 @@ def _groups(face_ids: Sequence[str], subjects: Sequence[str | None], duplicates:
             if face_id in positions:
                 sets.join(first_in.setdefault(group, positions[face_id]), positions[face_id])
     return np.array([sets.root(position) for position in range(len(face_ids))], np.int64)
+
+
+def _joined_people(subjects: Sequence[str | None], groups: np.ndarray) -> list[Problem]:
+    """Says that near-identical pictures of different people leave few to part; empty where there are none."""
+    people: dict[int, set[str]] = {}
+    for subject, group in zip(subjects, groups.tolist(), strict=True):
+        if subject is not None:
+            people.setdefault(group, set()).add(person_key(subject))
+    joined = sum(len(found) for found in people.values() if len(found) > 1)
+    if not joined:
+        return []
+    why = f"{joined} of {sum(map(len, people.values()))} people can't be parted: pictures of theirs are nearly alike"
+    fix = "where that is their background, crop to the face (dataset.annotation.crop.by=face)"
+    return [Problem("subjects", why, fix)]
 
 
 def _source_fold(

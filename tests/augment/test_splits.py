@@ -124,6 +124,27 @@ def test_pictures_that_occur_twice_stay_together() -> None:
     assert parted  # without the knowledge they are parted
 
 
+def test_people_that_one_background_joins_are_said_where_too_few_are_left() -> None:
+    """Whole frames of one camera are nearly alike; the number of people that is named would be false without it."""
+    faces = people(8, faces_of_each=1)
+    alike = [f"f{number}" for number in range(0, 21, 3)]  # one picture of each of seven people
+    duplicates = pa.table(
+        {"face_id": alike, "exact_group": pa.nulls(7, pa.int64()), "near_group": [0] * 7}, schema=DUPLICATE_SCHEMA
+    )
+    for values in ({"kind": "subjects", "folds": 3}, {"kind": "subjects", "folds": 1, "validation_share": 0.4}):
+        with pytest.raises(InputError) as error:
+            assign_folds(faces, FoldSettings.model_validate(values), 0, duplicates=duplicates)
+        assert str(error.value.problems[-1]) == (
+            "subjects: 7 of 8 people can't be parted: pictures of theirs are nearly alike (where that is their "
+            "background, crop to the face (dataset.annotation.crop.by=face))"
+        )
+    # Two pictures of one person that are alike join nobody.
+    own = duplicates.slice(0, 2).set_column(0, "face_id", pa.array(["f0", "f1"]))
+    with pytest.raises(InputError) as error:
+        assign_folds(faces, FoldSettings(kind="subjects", folds=9), 0, duplicates=own)
+    assert len(error.value.problems) == 1
+
+
 @pytest.mark.parametrize(
     ("faces", "values", "message"),
     [
