@@ -35,13 +35,14 @@ def test_what_fails_in_seconds_is_checked_before_the_tests() -> None:
     """Linters and the type checker are no tests of their own: `.ci/run` begins with them."""
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     checks = [
+        "mypy &",
         "ruff check .",
         "ruff format --check .",
         "yamllint --strict .",
         "lint-imports --no-cache",
-        "mypy",
         "pytest",
     ]
+    assert lines.index('wait "$typed"') == lines.index("uv run --locked pytest") - 1  # what it found ends the run
     assert [line.partition("--locked ")[2] for line in lines if line.startswith("uv run --locked ")] == checks
 
 
