@@ -42,6 +42,7 @@ _KILLED = 128 + signal.SIGKILL
 # A stage whose worker process is killed ends by itself: so say concurrent.futures, and ranks whose peer is gone.
 _LOST_PROCESS = ("terminated abruptly", "connection reset by peer", "connection closed by peer")
 _TRANSIENT = ("out of memory", "cannot allocate memory", "database is locked", "stale file handle", *_LOST_PROCESS)
+_NOT_TRANSFERRED = "ERROR: failed to transfer"
 
 
 Outcome = Literal["ran", "cached"]
@@ -87,12 +88,16 @@ class Children:
             `ran`; `cached` where DVC found nothing changed or had the result of the same run before.
 
         Raises:
-            StageFailedError: The stage ended with an error, or `stop` was called.
+            StageFailedError: The stage ended with an error, its result is not in DVC's cache, or `stop` was called.
         """
         lines, usage = self.dvc(name, "repro", "--single-item", *arguments, name, cores=cores, log=log)
         unchanged = any("didn't change, skipping" in line or "is cached - skipping run" in line for line in lines)
         if unchanged:
             return "cached"
+        if lost := _not_in_cache(lines):
+            why = f"{name} ran, but DVC's cache lacks its result: {lost}"
+            fix = f"free space, then `dvc commit --force {name}`, which trains nothing again"
+            raise StageFailedError(f"{why} ({fix})", transient=False)
         try:
             keep_record(self._root, name, usage, cores=len(cores))
         except (InputError, OSError) as error:  # only a time is lost
@@ -182,6 +187,14 @@ def is_transient(lines: Collection[str]) -> bool:
     text = "\n".join(lines).lower()
     codes = [int(code) for code in re.findall(r"exited with (-?\d+)", text)]
     return _KILLED in codes or -signal.SIGKILL in codes or any(words in text for words in _TRANSIENT)
+
+
+def _not_in_cache(lines: list[str]) -> str:
+    """DVC's error where it could not copy a result into its cache, such as on a full disk; it ends with status 0."""
+    # What it could not fetch before it ran the stage is no loss.
+    begin = max((at for at, line in enumerate(lines) if line.startswith("Running stage ")), default=0)
+    failed = (line.removeprefix("ERROR:").strip() for line in lines[begin:] if line.startswith(_NOT_TRANSFERRED))
+    return next(failed, "")
 
 
 def _reason(name: str, status: int, lines: list[str]) -> str:

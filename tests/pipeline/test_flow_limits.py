@@ -1,0 +1,36 @@
+"""What ends a stage, a schedule or a run of the flow early, and what must not: without a Prefect server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.flow.children import Children, StageFailedError
+from pipeline.flow.usage import Usage
+
+FULL = "ERROR: failed to transfer 'f797' - [Errno 28] No space left on device: '/w/out/big' -> '/cache/.tSx.tmp'"
+
+
+@pytest.mark.parametrize(
+    ("printed", "outcome"),
+    [
+        (["Running stage 'judge':", FULL, "Updating lock file 'dvc.lock'"], None),
+        (["Stage 'judge' didn't change, skipping"], "cached"),
+        # `--pull`: what the remote lacked was computed after all.
+        (["Pulling data for judge", FULL, "Running stage 'judge':", "Updating lock file 'dvc.lock'"], "ran"),
+    ],
+)
+def test_a_stage_whose_result_is_not_in_the_cache_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, printed: list[str], outcome: str | None
+) -> None:
+    """DVC ends with status 0 where its cache is full."""
+    usage = Usage(seconds=1.0, processor_seconds=1.0, peak_memory=None)
+    monkeypatch.setattr(Children, "dvc", lambda *_, **__: (printed, usage))
+    if outcome is not None:
+        assert Children(tmp_path).run("judge", cores=[0], log=lambda _: None) == outcome
+        return
+    said = r"No space left on device.*free space, then `dvc commit --force judge`"
+    with pytest.raises(StageFailedError, match=said) as failed:
+        Children(tmp_path).run("judge", cores=[0], log=lambda _: None)
+    assert not failed.value.transient and len(str(failed.value).splitlines()) == 1
