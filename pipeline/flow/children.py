@@ -41,7 +41,9 @@ sys.exit(main(sys.argv[1:]))
 _KILLED = 128 + signal.SIGKILL
 # A stage whose worker process is killed ends by itself: so say concurrent.futures, and ranks whose peer is gone.
 _LOST_PROCESS = ("terminated abruptly", "connection reset by peer", "connection closed by peer")
-_TRANSIENT = ("out of memory", "cannot allocate memory", "database is locked", "stale file handle", *_LOST_PROCESS)
+# As the system, torch, Python and numpy say it.
+_NO_MEMORY = ("out of memory", "cannot allocate memory", "memoryerror", "unable to allocate")
+_TRANSIENT = (*_NO_MEMORY, "database is locked", "stale file handle", *_LOST_PROCESS)
 _NOT_TRANSFERRED = "ERROR: failed to transfer"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.flow.children import Children, StageFailedError
+from pipeline.flow.children import Children, StageFailedError, is_transient
 from pipeline.flow.usage import Usage
 
 FULL = "ERROR: failed to transfer 'f797' - [Errno 28] No space left on device: '/w/out/big' -> '/cache/.tSx.tmp'"
@@ -34,3 +34,16 @@ def test_a_stage_whose_result_is_not_in_the_cache_has_failed(
     with pytest.raises(StageFailedError, match=said) as failed:
         Children(tmp_path).run("judge", cores=[0], log=lambda _: None)
     assert not failed.value.transient and len(str(failed.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "transient"),
+    [
+        ("MemoryError", True),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 3.00 GiB for an array", True),
+        ("can't allocate memory: you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)", True),
+        ("Error: params.yaml: dataset.image_size: 4096 px need more memory than this machine has", False),
+    ],
+)
+def test_a_stage_that_was_short_of_memory_is_tried_again(line: str, transient: bool) -> None:
+    assert is_transient([line]) == transient
