@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -44,6 +45,7 @@ _LOST_PROCESS = ("terminated abruptly", "connection reset by peer", "connection 
 # As the system, torch, Python and numpy say it.
 _NO_MEMORY = ("out of memory", "cannot allocate memory", "memoryerror", "unable to allocate")
 _TRANSIENT = (*_NO_MEMORY, "database is locked", "stale file handle", *_LOST_PROCESS)
+_SHOWN = 2  # problems of an error that lists more
 _NOT_TRANSFERRED = "ERROR: failed to transfer"
 
 
@@ -201,12 +203,21 @@ def _not_in_cache(lines: list[str]) -> str:
 
 def _reason(name: str, status: int, lines: list[str]) -> str:
     """The stage's own error in place of DVC's, which only says that there was one."""
-    own = [line for line in lines if line.lower().startswith("error:") and "failed to reproduce" not in line.lower()]
-    if own:
-        return own[0]
+    for at, line in enumerate(lines):
+        if line.lower().startswith("error:") and "failed to reproduce" not in line.lower():
+            return _with_problems(line, lines[at + 1 :])
     if any(words in line.lower() for line in lines for words in _LOST_PROCESS):
         return f"{name}: one of its processes was killed, as the system does where memory is short"
     return f"{name} ended with status {status}" + (f": {lines[-1]}" if lines else "")
+
+
+def _with_problems(heading: str, rest: list[str]) -> str:
+    """An error in one line, with the first of the problems that an InputError lists below it, each indented."""
+    problems = [line.strip() for line in itertools.takewhile(lambda line: line.startswith("  "), rest)]
+    if not problems:
+        return heading
+    more = ["and more, in the log"] if len(problems) > _SHOWN else []
+    return f"{heading.removesuffix(':')}: {'; '.join([*problems[:_SHOWN], *more])}"
 
 
 def _signal(child: subprocess.Popen[str], number: int) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from augment.core.errors import InputError, Problem
+from pipeline.flow import children
 from pipeline.flow.children import Children, StageFailedError, is_transient
 from pipeline.flow.usage import Usage
 
@@ -47,3 +49,18 @@ def test_a_stage_whose_result_is_not_in_the_cache_has_failed(
 )
 def test_a_stage_that_was_short_of_memory_is_tried_again(line: str, transient: bool) -> None:
     assert is_transient([line]) == transient
+
+
+@pytest.mark.parametrize(
+    ("problems", "heading", "said"),
+    [
+        (1, "", "Error: key 0: is wrong"),
+        (1, "params.yaml can't be run:", "Error: params.yaml can't be run: key 0: is wrong"),
+        (2, "", "Error: 2 problems: key 0: is wrong; key 1: is wrong"),
+        (3, "x can't be run:", "Error: x can't be run: key 0: is wrong; key 1: is wrong; and more, in the log"),
+    ],
+)
+def test_the_reason_of_a_failed_stage_names_what_is_wrong(problems: int, heading: str, said: str) -> None:
+    error = InputError([Problem(f"key {number}", "is wrong") for number in range(problems)], heading)
+    last = "ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 1"
+    assert children._reason("judge", 1, ["Running stage 'judge':", *f"Error: {error}".splitlines(), last]) == said
