@@ -39,6 +39,32 @@ def flow_lock(root: Path) -> Path:
     """The file that a flow locks while it runs in a workspace."""
     return Artifacts(root).scratch / "flow.lock"
 
+_CLOCKS = 1.0  # seconds by which the clocks of the disk and of the machine may differ
+
+
+def list_of_files_in_use(root: Path) -> Path:
+    """Where DVC lists what it reads and writes just now, with the process."""
+    return root / ".dvc" / "tmp" / "rwlock"
+
+
+def is_alive(process: int, written: float) -> bool:
+    """Whether the process that a file names still runs, and not another that has its number now.
+
+    Numbers begin anew after a reboot, and in every container.
+
+    Args:
+        process: Its number.
+        written: When the file was written, in seconds since 1970: a process that began later is another one.
+    """
+    if not psutil.pid_exists(process):
+        return False
+    try:
+        return psutil.Process(process).create_time() <= written + _CLOCKS
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # another user's, on some systems
+        return True
+
 
 def refuse_while_stages_run(root: Path) -> None:
     """Refuses to change params.yaml while DVC runs a stage.
@@ -52,12 +78,14 @@ def refuse_while_stages_run(root: Path) -> None:
     Raises:
         InputError: A stage runs.
     """
+    place = list_of_files_in_use(root)
     try:
-        listed = json.loads((root / ".dvc" / "tmp" / "rwlock").read_text(encoding="utf-8"))
+        written = place.stat().st_mtime
+        listed = json.loads(place.read_text(encoding="utf-8"))
         running = {int(held["pid"]): str(held["cmd"]) for held in listed["write"].values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return  # none, or none that can be read
     for process, command in running.items():
-        if process != os.getpid() and psutil.pid_exists(process):
+        if process != os.getpid() and is_alive(process, written):
             why = f"a stage runs here (process {process}: {command}), and would be filed under what is written now"
             raise InputError(Problem(str(root / "params.yaml"), why, "wait for it, or stop it"))

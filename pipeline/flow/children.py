@@ -15,11 +15,13 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from augment.core.errors import InputError
+from pipeline.flow.graph import open_workspace
 from pipeline.flow.records import keep_record
 from pipeline.flow.usage import Usage, UsageMeter
+from pipeline.running_stages import is_alive, list_of_files_in_use
 
 # The child ends with the flow even where the flow is killed and can stop nothing itself. It ends by an exception: DVC
 # then takes back its entry in the list of files in use, which would block the next run. It tells its whole group
@@ -235,26 +237,57 @@ def _end(child: subprocess.Popen[str], wait: float) -> None:
     child.wait()
 
 
-def remove_broken_list(root: Path) -> bool:
-    """Removes DVC's list of files in use where it can't be read: DVC was killed while it wrote it, and refuses to run.
+def remove_broken_list(root: Path) -> str:
+    """Removes from DVC's list of files in use what protects nothing, and would stop the next run.
 
-    Such a list protects nothing. A process that writes one just now is waited for.
+    That is the whole list where it can't be read: DVC was killed while it wrote it, and refuses to run. A process that
+    writes one just now is waited for. Else it is what a process noted that has ended: DVC itself takes it for alive
+    where another one has its number now, as after a reboot or in a container.
 
     Args:
-        root: The workspace.
+        root: The workspace, which the caller holds.
 
     Returns:
-        Whether it was removed.
+        What was removed, in a sentence; empty: nothing.
+
+    Raises:
+        InputError: DVC can't open the workspace.
     """
-    place = root / ".dvc" / "tmp" / "rwlock"
+    place = list_of_files_in_use(root)
     for _ in range(10):
         try:
-            json.loads(place.read_text(encoding="utf-8"))
+            listed = json.loads(place.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return False
+            return ""
         except ValueError:
             time.sleep(0.2)
         else:
-            return False
+            return _remove_dead_entries(root, place) if _has_dead_entries(listed, place.stat().st_mtime) else ""
     place.unlink(missing_ok=True)
-    return True
+    return f"DVC's list of files in use ({place}) could not be read, and was removed"
+
+
+def _has_dead_entries(listed: Any, written: float) -> bool:
+    try:
+        entries = [*listed.get("write", {}).values(), *itertools.chain(*listed.get("read", {}).values())]
+        return not all(is_alive(int(entry["pid"]), written) for entry in entries)
+    except (AttributeError, KeyError, TypeError, ValueError):  # in a form that DVC will name
+        return False
+
+
+def _remove_dead_entries(root: Path, place: Path) -> str:
+    from dvc.rwlock import _edit_rwlock  # holds the lock under which every process of DVC changes the list
+
+    with open_workspace(root) as repository:
+        hard_link = repository.config["core"].get("hardlink_lock", False)
+        with _edit_rwlock(str(place.parent), repository.fs, hard_link) as listed:
+            written = place.stat().st_mtime
+            alive = {
+                path: [entry for entry in entries if is_alive(entry["pid"], written)]
+                for path, entries in listed["read"].items()
+            }
+            listed["read"] = {path: entries for path, entries in alive.items() if entries}
+            listed["write"] = {
+                path: entry for path, entry in listed["write"].items() if is_alive(entry["pid"], written)
+            }
+    return f"what processes that have ended had noted in DVC's list of files in use ({place}) was removed"

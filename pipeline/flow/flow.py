@@ -132,8 +132,8 @@ def synthesize_to_learn(
         forget_old_records(root)
         if overrides:
             write_parameters(root, compose_profile(root, overrides), by_flow=True)
-        if remove_broken_list(root):
-            logger.warning("DVC's list of files in use (.dvc/tmp/rwlock) could not be read, and was removed")
+        if removed := remove_broken_list(root):
+            logger.warning("%s", removed)
         parameters = (root / "params.yaml").read_bytes()
         graph, stale = read_changes(root)
         data_before = read_data_summary(Artifacts(root).faces)

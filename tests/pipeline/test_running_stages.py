@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from dvc.fs import localfs
 from dvc.rwlock import rwlock
 
 from augment.core.errors import InputError
+from pipeline.flow.children import remove_broken_list
 from pipeline.flow.flow import FlowFailedError, check_unchanged
 from pipeline.flow.held_workspace import held_workspace
 from pipeline.profile import write_parameters
@@ -75,3 +78,34 @@ def test_a_flow_whose_parameters_were_edited_on_the_way_fails(tmp_path: Path) ->
     ) as error:
         check_unchanged(tmp_path, b"seed: 0\n", {"prepare": "ran"})
     assert error.value.outcomes == {"prepare": "ran"}
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    """A process that has nothing to do with DVC."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def test_a_process_that_began_after_the_list_was_written_is_another(tmp_path: Path, stranger: int) -> None:
+    """Numbers of processes begin anew after a reboot and in a container; nobody is told to stop a stranger."""
+    lock(tmp_path, stranger)
+    with pytest.raises(InputError, match="a stage runs here"):
+        refuse_while_stages_run(tmp_path)
+    os.utime(tmp_path / ".dvc" / "tmp" / "rwlock", (10**9, 10**9))
+    refuse_while_stages_run(tmp_path)
+
+
+def test_a_flow_removes_what_a_process_noted_that_is_gone(tmp_path: Path, stranger: int) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
+    lock(tmp_path, stranger)
+    place = tmp_path / ".dvc" / "tmp" / "rwlock"
+    before = place.read_text(encoding="utf-8")
+    assert str(stranger) in before
+    assert remove_broken_list(tmp_path) == "" and place.read_text(encoding="utf-8") == before
+    os.utime(place, (10**9, 10**9))
+    assert "processes that have ended" in remove_broken_list(tmp_path)
+    assert json.loads(place.read_text(encoding="utf-8")) == {"read": {}, "write": {}}
+    assert remove_broken_list(tmp_path) == ""
