@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import psutil
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
 from augment.core.files import atomic_write_text
+from pipeline.running_stages import is_alive
 
 _WHY = "The process of this run ended without a word: it was killed, or could not reach the server."
 
@@ -50,8 +50,11 @@ def report_lost_run(file: Path, own: UUID | None, log: Callable[[str], Any]) -> 
         log: Called where a run is marked.
     """
     process, run = read_holder(file)
-    # A run that has just given back the lock may still be about to report its end.
-    if process is None or run is None or run == own or psutil.pid_exists(process):
+    if process is None or run is None or run == own:
+        return
+    # A run that has just given back the lock may still be about to report its end. In a container, where numbers begin
+    # anew, even this process may have the number of the one that was killed.
+    if is_alive(process, file.stat().st_mtime):
         return
     try:
         with get_client(sync_client=True) as client:

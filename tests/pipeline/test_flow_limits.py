@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import NoReturn
+from uuid import uuid4
 
+import httpx
 import pytest
 
 from augment.core.errors import InputError, Problem
-from pipeline.flow import children
+from pipeline.flow import children, lost_runs
 from pipeline.flow.children import Children, StageFailedError, is_transient
 from pipeline.flow.usage import Usage
 
@@ -64,3 +68,23 @@ def test_the_reason_of_a_failed_stage_names_what_is_wrong(problems: int, heading
     error = InputError([Problem(f"key {number}", "is wrong") for number in range(problems)], heading)
     last = "ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 1"
     assert children._reason("judge", 1, ["Running stage 'judge':", *f"Error: {error}".splitlines(), last]) == said
+
+
+def test_a_lost_run_is_reported_though_its_process_number_is_in_use_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container numbers begin anew: the next run may have that of the one that was killed."""
+    asked: list[bool] = []
+
+    def ask(**_: object) -> NoReturn:
+        asked.append(True)
+        raise httpx.ConnectError("no server")
+
+    monkeypatch.setattr(lost_runs, "get_client", ask)
+    file = tmp_path / "flow.pid"
+    lost_runs.write_holder(file, os.getpid(), uuid4())
+    lost_runs.report_lost_run(file, uuid4(), print)
+    assert not asked  # it is this process
+    os.utime(file, (10**9, 10**9))
+    lost_runs.report_lost_run(file, uuid4(), print)
+    assert asked == [True]
