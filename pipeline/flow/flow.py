@@ -34,9 +34,9 @@ from pipeline.flow.dask_engine import DaskWorkers, check_address
 from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
 from pipeline.flow.engines import Engine, OneMachine, Run
 from pipeline.flow.graph import PREPARE, Stage, read_changes
-from pipeline.flow.headline import read_metrics, synthetic_arms, worse_than_before
+from pipeline.flow.headline import read_metrics, synthetic_arms
 from pipeline.flow.held_workspace import held_workspace
-from pipeline.flow.last_result import keep_result, last_arms
+from pipeline.flow.last_result import compare_with_last
 from pipeline.flow.lost_runs import report_lost_run, write_holder
 from pipeline.flow.lost_server import Server, end_soon
 from pipeline.flow.records import forget_old_records, read_records, stage_table
@@ -109,7 +109,8 @@ def synthesize_to_learn(
         parallel: How many stages run at once, each with its share of the cores; None: 2 where there are 2 cores or
             more.
         gpus: How many stages that use a GPU run at once; None: 1 where the machine has one, and no limit where not.
-        on_worse: Whether a headline that is worse than the last one's by more than its interval fails the run.
+        on_worse: Whether a headline that is worse than the last one's by more than its interval fails the run, and each
+            one after it until `report` accepts it.
         engine: `local`: on this machine, as `parallel` and `gpus` say; `dask`: on the workers of a Dask scheduler, each
             in a clone of its own, as many stages at once as they are (`pipeline.flow.dask_engine`).
         address: Of the Dask scheduler: tcp://host:8786.
@@ -169,11 +170,11 @@ def synthesize_to_learn(
         check_unchanged(root, parameters, outcomes)
         metrics, synthetic = read_metrics(root), synthetic_arms(root)
         server.show(partial(publish_report, root, metrics, synthetic, pictures=bool(stale)), patient=True)
-        worse = worse_than_before(last_arms(root, metrics), metrics.get("arms", {}), synthetic)
-        keep_result(root, metrics)
+        worse = compare_with_last(root, metrics, synthetic, keep_worse=on_worse == "report")
         if worse is not None:
             if on_worse == "fail":
-                raise FlowFailedError(worse, outcomes)
+                accept = "to accept it, run the flow once with on_worse=report: `s2l flow run --on-worse report`"
+                raise FlowFailedError(f"{worse}; {accept}", outcomes)
             logger.warning("%s", worse)
     return outcomes
 

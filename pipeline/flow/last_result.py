@@ -13,8 +13,28 @@ from augment.core.errors import InputError
 from augment.core.files import atomic_write_text
 from augment.core.json_files import read_json_object
 from pipeline.core.workspace import Artifacts
+from pipeline.flow.headline import worse_than_before
 
 _COMPARED = ("dataset", "folds")  # sections of params.yaml: results on other data say nothing of each other
+
+
+def compare_with_last(root: Path, metrics: Mapping[str, Any], synthetic: list[str], *, keep_worse: bool) -> str | None:
+    """Compares a result with the last one, and keeps it for the next flow.
+
+    Args:
+        root: The workspace.
+        metrics: The new metrics.json.
+        synthetic: Names of the arms of synthetic faces.
+        keep_worse: Whether a worse one is kept, too. Else the next flow is compared with what this one was, so that
+            what failed once does not pass the next time because it is no worse than itself.
+
+    Returns:
+        Why it is worse, in words; None where it is not, or there is nothing to compare.
+    """
+    worse = worse_than_before(last_arms(root, metrics), metrics.get("arms", {}), synthetic)
+    if worse is None or keep_worse:
+        keep_result(root, metrics)
+    return worse
 
 
 def last_arms(root: Path, metrics: Mapping[str, Any]) -> dict[str, Any]:

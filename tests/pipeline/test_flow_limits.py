@@ -13,6 +13,7 @@ import pytest
 from augment.core.errors import InputError, Problem
 from pipeline.flow import children, lost_runs
 from pipeline.flow.children import Children, StageFailedError, is_transient
+from pipeline.flow.last_result import compare_with_last
 from pipeline.flow.usage import Usage
 
 FULL = "ERROR: failed to transfer 'f797' - [Errno 28] No space left on device: '/w/out/big' -> '/cache/.tSx.tmp'"
@@ -88,3 +89,18 @@ def test_a_lost_run_is_reported_though_its_process_number_is_in_use_again(
     os.utime(file, (10**9, 10**9))
     lost_runs.report_lost_run(file, uuid4(), print)
     assert asked == [True]
+
+
+def test_a_worse_result_fails_every_night_until_it_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("dataset: {root: a}\nfolds: {kind: auto}\n")
+
+    def compare(difference: float, *, accept: bool) -> bool:
+        arm = {"difference": difference, "low": difference - 0.01, "high": difference + 0.01}
+        metrics = {"metric": "accuracy", "arms": {"warp": arm}}
+        return compare_with_last(tmp_path, metrics, ["warp"], keep_worse=accept) is not None
+
+    assert not compare(0.05, accept=False)
+    assert compare(0.01, accept=False)
+    assert compare(0.01, accept=False)  # no worse than itself, and still not accepted
+    assert compare(0.01, accept=True)
+    assert not compare(0.01, accept=False)
