@@ -28,12 +28,13 @@ from pydantic import Field
 from augment.core.errors import InputError, Problem
 from augment.core.processes import processors
 from pipeline.core.project import is_project
+from pipeline.core.sections import read_values
 from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Outcome, StageFailedError, remove_broken_list
 from pipeline.flow.dask_engine import DaskWorkers, check_address
 from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
 from pipeline.flow.engines import Engine, OneMachine, Run
-from pipeline.flow.graph import PREPARE, Stage, read_changes
+from pipeline.flow.graph import PREPARE, Stage, on_device, read_changes
 from pipeline.flow.headline import read_metrics, synthetic_arms
 from pipeline.flow.held_workspace import held_workspace
 from pipeline.flow.last_result import compare_with_last
@@ -109,6 +110,7 @@ def synthesize_to_learn(
         parallel: How many stages run at once, each with its share of the cores; None: 2 where there are 2 cores or
             more.
         gpus: How many stages that use a GPU run at once; None: 1 where the machine has one, and no limit where not.
+            With runtime.device=cpu no stage uses one.
         on_worse: Whether a headline that is worse than the last one's by more than its interval fails the run, and each
             one after it until `report` accepts it.
         engine: `local`: on this machine, as `parallel` and `gpus` say; `dask`: on the workers of a Dask scheduler, each
@@ -137,6 +139,7 @@ def synthesize_to_learn(
             logger.warning("%s", removed)
         parameters = (root / "params.yaml").read_bytes()
         graph, stale = read_changes(root)
+        graph = on_device(graph, read_values(root / "params.yaml"))
         data_before = read_data_summary(Artifacts(root).faces)
 
         def show_data() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from augment.core.errors import InputError, Problem
 
@@ -106,6 +106,18 @@ def graph_of(repository: Repo) -> dict[str, Stage]:
         )
         for stage in order
     }
+
+
+def on_device(graph: Mapping[str, Stage], parameters: Mapping[str, Any]) -> dict[str, Stage]:
+    """The stages as they run: none of them uses a GPU where runtime.device is cpu, whatever the machine has.
+
+    Args:
+        graph: All stages, as dvc.yaml describes them.
+        parameters: The content of params.yaml, unchecked.
+    """
+    runtime = parameters.get("runtime")
+    on_cpu = isinstance(runtime, Mapping) and runtime.get("device") == "cpu"
+    return {name: replace(stage, gpu=stage.gpu and not on_cpu) for name, stage in graph.items()}
 
 
 def with_downstream(changed: Collection[str], graph: Mapping[str, Stage]) -> set[str]:

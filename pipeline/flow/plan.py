@@ -12,7 +12,7 @@ from augment.core.processes import processors
 from pipeline.core.sections import read_values
 from pipeline.core.yaml_text import parse_yaml
 from pipeline.flow.estimates import Estimate, estimate
-from pipeline.flow.graph import Stage
+from pipeline.flow.graph import Stage, on_device
 from pipeline.flow.records import CostRecord, read_all_records, this_machine
 from pipeline.flow.schedule import Span, critical_path, largest_sum, schedule, slot_count
 from pipeline.flow.states import State, stage_states
@@ -91,6 +91,7 @@ def make_plan(root: Path, overrides: Sequence[str] = (), *, slots: int | None = 
     text = compose_profile(root, overrides) if overrides else None
     parameters = read_values(root / "params.yaml") if text is None else parse_yaml(text, "profile")
     graph, states = stage_states(root, text)
+    graph = on_device(graph, parameters)
     records = read_all_records(root, graph)
     counts = _face_counts(root, parameters, states.get("prepare"), records)
     machine, cores = this_machine(), processors()

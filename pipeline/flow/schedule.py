@@ -69,7 +69,10 @@ class Slots:
             del self.waiting[name]
             # No other can begin before it ends. Where one still runs, both want its cores for a while; after that, with
             # its share alone, cores would be idle.
-            last = self.waiting.keys() <= with_downstream({name}, self._stages)
+            held = {name}
+            if self._gpus == 1 and self._stages[name].gpu:
+                held |= {other for other, stage in self.waiting.items() if stage.gpu}
+            last = self.waiting.keys() <= with_downstream(held, self._stages)
             yield name, self._cores if last else self.share(name)
 
     def share(self, name: str) -> tuple[int, ...]:

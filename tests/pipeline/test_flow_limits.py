@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from augment.core.errors import InputError, Problem
-from pipeline.flow import children, lost_runs
+from pipeline.flow import children, lost_runs, schedule
 from pipeline.flow.children import Children, StageFailedError, is_transient
+from pipeline.flow.graph import Stage, on_device
 from pipeline.flow.last_result import compare_with_last
+from pipeline.flow.schedule import Slots
 from pipeline.flow.usage import Usage
 
 FULL = "ERROR: failed to transfer 'f797' - [Errno 28] No space left on device: '/w/out/big' -> '/cache/.tSx.tmp'"
@@ -104,3 +106,24 @@ def test_a_worse_result_fails_every_night_until_it_is_accepted(tmp_path: Path) -
     assert compare(0.01, accept=False)  # no worse than itself, and still not accepted
     assert compare(0.01, accept=True)
     assert not compare(0.01, accept=False)
+
+
+THREE = {name: Stage(name, frozenset(), gpu=True) for name in "abc"}
+
+
+def test_a_stage_beside_which_the_only_gpu_lets_no_other_begin_has_all_cores() -> None:
+    slots = Slots(THREE, range(16), slots=2, gpus=1)
+    assert list(slots.begin()) == [("a", tuple(range(16)))]
+    slots.end("a")
+    assert list(slots.begin()) == [("b", tuple(range(16)))]
+    beside = Slots(THREE | {"d": Stage("d", frozenset(), gpu=False)}, range(4), slots=2, gpus=1)
+    assert list(beside.begin()) == [("a", (0, 2)), ("d", (1, 3))]
+    assert [len(cores) for _, cores in Slots(THREE, range(16), slots=2, gpus=2).begin()] == [8, 8]
+
+
+def test_on_the_cpu_no_stage_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "has_gpu", lambda: True)
+    for device, at_once in (("auto", 1), ("cuda:0", 1), ("cpu", 2)):
+        stages = on_device(THREE, {"runtime": {"device": device}})
+        assert len(list(Slots(stages, range(4), slots=2).begin())) == at_once
+    assert on_device(THREE, {}) == THREE
