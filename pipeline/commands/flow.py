@@ -107,6 +107,7 @@ def serve(overrides: tuple[str, ...], cron: str, timezone: str, name: str, **opt
 
     from pipeline.flow.flow import check_workspace
     from pipeline.flow.server import check_server
+    from pipeline.flow.serving import check_name
     from pipeline.flow.serving import serve as start
     from pipeline.profile import compose_profile
 
@@ -120,10 +121,13 @@ def serve(overrides: tuple[str, ...], cron: str, timezone: str, name: str, **opt
         raise click.BadParameter(
             f'{cron!r}: {why}; write five fields, such as "0 3 * * *"', param_hint="--cron"
         ) from error
+    root = Path(options["workspace"]).resolve()
     with refusals_as_errors():
-        check_workspace(Path(options["workspace"]))
+        check_workspace(root)
         check_server(needed=True)
+        check_name(name, root)
         if overrides:  # a word that is wrong is refused now, and not at night
-            compose_profile(Path(options["workspace"]).resolve(), overrides)
-    parameters = {"overrides": list(overrides), **options}
+            compose_profile(root, overrides)
+    # The whole path, which tells this clone's deployment from another's on the same server.
+    parameters = {"overrides": list(overrides), **options, "workspace": str(root)}
     start(name=name, cron=cron, timezone=timezone, parameters=parameters)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import httpx
 import pytest
+from click.testing import CliRunner
+from prefect.exceptions import ObjectNotFound
 
 from augment.core.errors import InputError, Problem
-from pipeline.flow import children, lost_runs, schedule
+from pipeline.commands import flow as commands
+from pipeline.flow import children, lost_runs, schedule, serving
 from pipeline.flow.children import Children, StageFailedError, is_transient
 from pipeline.flow.graph import Stage, on_device
 from pipeline.flow.last_result import compare_with_last
 from pipeline.flow.schedule import Slots
 from pipeline.flow.usage import Usage
 
+ROOT = Path(__file__).parents[2]
 FULL = "ERROR: failed to transfer 'f797' - [Errno 28] No space left on device: '/w/out/big' -> '/cache/.tSx.tmp'"
 
 
@@ -127,3 +133,48 @@ def test_on_the_cpu_no_stage_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
         stages = on_device(THREE, {"runtime": {"device": device}})
         assert len(list(Slots(stages, range(4), slots=2).begin())) == at_once
     assert on_device(THREE, {}) == THREE
+
+
+def deployment(root: str, *, paused: bool = False, deployed: bool = False) -> SimpleNamespace:
+    """A deployment as the server describes it: of `s2l flow serve`, or of `prefect deploy`."""
+    step = {"prefect.deployments.steps.set_working_directory": {"directory": root}}
+    parameters = {} if deployed else {"workspace": root}
+    return SimpleNamespace(paused=paused, parameters=parameters, pull_steps=[step] if deployed else None)
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        (deployment("/srv/first"), True),
+        (deployment("/srv/first", deployed=True), True),
+        (deployment("/srv/first", paused=True), False),  # it was ended
+        (deployment("/srv/second"), False),  # it was killed, and begins anew
+        (deployment("/srv/second", deployed=True), False),
+        (None, False),
+    ],
+)
+def test_a_schedule_does_not_take_over_that_of_another_clone(
+    monkeypatch: pytest.MonkeyPatch, found: SimpleNamespace | None, refused: bool
+) -> None:
+    def read(name: str) -> SimpleNamespace:
+        assert name == "synthesize-to-learn/nightly"
+        if found is None:
+            raise ObjectNotFound(RuntimeError(name))
+        return found
+
+    monkeypatch.setattr(serving, "get_client", lambda **_: nullcontext(SimpleNamespace(read_deployment_by_name=read)))
+    said = r"--name nightly: .* runs /srv/first, .*give another --name; .*deployment delete"
+    with pytest.raises(InputError, match=said) if refused else nullcontext():
+        serving.check_name("nightly", Path("/srv/second"))
+
+
+def test_a_schedule_notes_the_whole_path_of_its_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.` would be the same for every clone, and tell the server's page nothing."""
+    started: dict[str, Any] = {}
+    monkeypatch.setattr("pipeline.flow.server.check_server", lambda **_: None)
+    monkeypatch.setattr(serving, "check_name", lambda name, root: started.update(name=name, root=root))
+    monkeypatch.setattr(serving, "serve", lambda **options: started.update(options))
+    monkeypatch.chdir(ROOT)
+    shown = CliRunner().invoke(commands.flow, ["serve", "--cron", "0 3 * * *"], catch_exceptions=False)
+    assert shown.exit_code == 0 and (started["name"], started["root"]) == ("nightly", ROOT)
+    assert started["parameters"] == {"overrides": [], "workspace": str(ROOT), "on_worse": "report"}
