@@ -24,6 +24,7 @@ from pipeline.core.sections import read_values
 from pipeline.flow.children import Children, Outcome, StageFailedError
 from pipeline.flow.engines import Log, Run
 from pipeline.flow.graph import PREPARE, Stage, open_workspace
+from pipeline.flow.held_workspace import holder_file
 from pipeline.flow.records import append_record
 from pipeline.flow.remote_stage import LOCK, PARAMETERS, Answer, Order, check_clone, code_of, exchange, run_order
 from pipeline.flow.server import without_password
@@ -66,6 +67,9 @@ class DaskWorkers:
     ) -> None:
         self._root, self._stages, self._cores, self._warn = root, stages, cores, warn
         self._commit = code_of(root, str(root))
+        holder = holder_file(root)
+        self._holder = holder.read_text(encoding="utf-8") if holder.is_file() else ""
+        self._kind = ""  # of machine that alone may run stages; any, where no setting is left to the machine
         check_remote(root)
         self._client = connect(address)
         try:
@@ -161,6 +165,8 @@ class DaskWorkers:
             parameters=(self._root / PARAMETERS).read_text(encoding="utf-8"),
             lock=(self._root / LOCK).read_text(encoding="utf-8"),
             key=key,
+            kind=self._kind,
+            holder=self._holder,
         )
         resource = "GPU" if stage.gpu and self._offered("GPU") else "CPU"
         lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -208,9 +214,10 @@ class DaskWorkers:
         """Refuses to begin where a worker could not run a stage, for each would fail in its turn, or not as others do.
 
         Raises:
-            InputError: A worker is in no clone, or in one with other code; or arms would be trained unlike.
+            InputError: A worker is in no clone, in the flow's own, or in one with other code; or arms would be trained
+                unlike.
         """
-        found = self._client.run(check_clone, self._commit, on_error="return")
+        found = self._client.run(check_clone, self._commit, self._holder, on_error="return")
         problems, kinds = [], set()
         for worker, answer in found.items():
             if isinstance(answer, BaseException):
@@ -227,6 +234,7 @@ class DaskWorkers:
             problems.append(Problem(f"{PARAMETERS}: {', '.join(chosen)}", why, fix))
         if problems:
             raise InputError(problems, "Dask workers")
+        self._kind = next(iter(kinds), "") if chosen else ""
 
 
 def keys_of(values: Mapping[str, Any], last: str, value: Any) -> list[str]:

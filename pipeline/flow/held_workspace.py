@@ -13,6 +13,11 @@ from pipeline.flow.lost_runs import read_holder
 from pipeline.running_stages import flow_lock
 
 
+def holder_file(root: Path) -> Path:
+    """Where who holds a workspace notes itself."""
+    return flow_lock(root).with_suffix(".pid")
+
+
 @contextmanager
 def held_workspace(root: Path, place: str | None = None) -> Iterator[Path]:
     """Holds a workspace against a second flow; the lock goes with the process, however that ends.
@@ -27,9 +32,8 @@ def held_workspace(root: Path, place: str | None = None) -> Iterator[Path]:
     Raises:
         InputError: Another flow, or a worker of one, holds it.
     """
-    file = flow_lock(root)
+    file, holder = flow_lock(root), holder_file(root)
     file.parent.mkdir(exist_ok=True)
-    holder = file.with_suffix(".pid")
     lock = FileLock(file)
     try:
         lock.acquire(timeout=0)

@@ -23,7 +23,7 @@ from pipeline.core.project import is_project
 from pipeline.core.stage_records import record_file, stage_name
 from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Children, Outcome, StageFailedError, is_transient, remove_broken_list
-from pipeline.flow.held_workspace import held_workspace
+from pipeline.flow.held_workspace import held_workspace, holder_file
 from pipeline.flow.lost_runs import write_holder
 from pipeline.flow.records import read_records, this_machine
 from pipeline.flow.work import stage_and_name
@@ -47,6 +47,8 @@ class Order:
         lock: The text of dvc.lock, which knows the outputs of the stages before.
         key: Of the task in Dask; where it is given up there, the stage is ended. Also the topic of the messages that
             hold what the stage prints.
+        kind: Of machine that alone may run it, as `kind_of_machine` says it; empty: any.
+        holder: What the flow noted in its own workspace when it took it (`pipeline.flow.held_workspace`).
     """
 
     stage: str
@@ -55,6 +57,8 @@ class Order:
     parameters: str
     lock: str
     key: str
+    kind: str = ""
+    holder: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,10 +122,16 @@ def run_in_clone(
         stands: Whether the order still stands; asked every second, and where not, the stage is ended.
 
     Raises:
-        InputError: The clone is none, has other code, or is in use.
+        InputError: The clone is none, has other code, is the flow's own, in use, or on another kind of machine.
         StageFailedError: The stage or DVC failed, or the order was given up.
     """
+    # Asked again: this worker may have joined after the flow had asked all of them.
     compare_code(root, place, order.commit)
+    refuse_own(root, place, order.holder)
+    if order.kind and kind_of_machine() != order.kind:
+        why = f"is of another kind ({kind_of_machine()}) than the workers that the flow began with ({order.kind})"
+        fix = f"precision in {PARAMETERS} is auto, and arms must be trained alike: end this worker, or set float32"
+        raise InputError(Problem(place, why, fix))
     with held_workspace(root, place) as holder:
         write_holder(holder, os.getpid(), None)
         remove_broken_list(root)
@@ -210,18 +220,43 @@ def why_not_exchanged(lines: Sequence[str]) -> str:
     return errors[-1] if not reason or reason in errors[-1] else f"{errors[-1]}: {reason}"
 
 
-def check_clone(commit: str) -> tuple[Problem | None, str]:
+def check_clone(commit: str, holder: str = "") -> tuple[Problem | None, str]:
     """What is wrong with the clone in which this Dask worker was started (None: nothing), and the kind of its machine.
 
     Args:
         commit: Of the flow's code.
+        holder: As of `Order`.
     """
-    root, kind = Path.cwd(), re.sub(r", \d+ cores", "", this_machine())
+    root = Path.cwd()
     try:
         compare_code(root, _place(root), commit)
+        refuse_own(root, _place(root), holder)
     except InputError as error:
-        return error.problems[0], kind
-    return None, kind
+        return error.problems[0], kind_of_machine()
+    return None, kind_of_machine()
+
+
+def kind_of_machine() -> str:
+    """The kind of this machine: what `precision: auto` may depend on."""
+    return re.sub(r", \d+ cores", "", this_machine())
+
+
+def refuse_own(root: Path, place: str, holder: str) -> None:
+    """Refuses the flow's own workspace as the clone of a worker: the flow holds it, so every stage there would fail.
+
+    Args:
+        root: The clone.
+        place: As messages name it.
+        holder: As of `Order`.
+
+    Raises:
+        InputError: It is the flow's.
+    """
+    # Not by its path, which may be the same on two machines.
+    file = holder_file(root)
+    if holder and file.is_file() and file.read_text(encoding="utf-8") == holder:
+        fix = "start `dask worker` in another clone"
+        raise InputError(Problem(place, "is the flow's own clone, in which no worker can run a stage", fix))
 
 
 def compare_code(root: Path, place: str, commit: str) -> None:

@@ -16,10 +16,13 @@ from prefect.exceptions import ObjectNotFound
 
 from augment.core.errors import InputError, Problem
 from pipeline.commands import flow as commands
-from pipeline.flow import children, lost_runs, schedule, serving
+from pipeline.flow import children, lost_runs, remote_stage, schedule, serving
 from pipeline.flow.children import Children, StageFailedError, is_transient
+from pipeline.flow.dask_engine import DaskWorkers
 from pipeline.flow.graph import Stage, on_device
+from pipeline.flow.held_workspace import held_workspace
 from pipeline.flow.last_result import compare_with_last
+from pipeline.flow.remote_stage import Order, check_clone, run_in_clone
 from pipeline.flow.schedule import Slots
 from pipeline.flow.usage import Usage
 
@@ -178,3 +181,50 @@ def test_a_schedule_notes_the_whole_path_of_its_clone(monkeypatch: pytest.Monkey
     shown = CliRunner().invoke(commands.flow, ["serve", "--cron", "0 3 * * *"], catch_exceptions=False)
     assert shown.exit_code == 0 and (started["name"], started["root"]) == ("nightly", ROOT)
     assert started["parameters"] == {"overrides": [], "workspace": str(ROOT), "on_worse": "report"}
+
+
+def order(**values: str) -> Order:
+    return Order(stage="judge", upstream=(), commit="c", parameters="", lock="", key="", **values)
+
+
+def take(root: Path, wanted: Order) -> None:
+    run_in_clone(root, wanted, place="away:/clone", log=print, stands=lambda: True)
+
+
+@pytest.fixture
+def same_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_stage, "compare_code", lambda *_: None)
+
+
+def test_a_worker_in_the_flows_own_clone_is_refused_before_and_when_it_joins_later(
+    same_code: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with held_workspace(tmp_path) as file:
+        lost_runs.write_holder(file, os.getpid(), uuid4())
+        holder = file.read_text()
+        problem, _ = check_clone("c", holder)
+        assert problem is not None and "is the flow's own clone" in str(problem)
+        with pytest.raises(InputError, match="away:/clone: is the flow's own clone"):
+            take(tmp_path, order(holder=holder))
+    lost_runs.write_holder(file, os.getpid(), uuid4())  # another flow's, or a copy of the folder
+    assert check_clone("c", holder)[0] is None
+
+
+def test_a_worker_of_another_kind_that_joins_later_trains_no_arm(
+    same_code: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text("judge: {classifier: {precision: auto}}\n")
+    workers = object.__new__(DaskWorkers)
+    workers._root, workers._commit, workers._holder = tmp_path, "c", ""
+    answers = {"tcp://1": (None, "Xeon"), "tcp://2": (None, "Xeon")}
+    workers._client = SimpleNamespace(run=lambda *_, **__: answers)
+    workers._check_clones()
+    assert workers._kind == "Xeon"
+    monkeypatch.setattr(remote_stage, "kind_of_machine", lambda: "EPYC")
+    with pytest.raises(InputError, match=r"away:/clone: is of another kind \(EPYC\) than .* \(Xeon\)"):
+        take(tmp_path, order(kind=workers._kind))
+    (tmp_path / "params.yaml").write_text("judge: {classifier: {precision: float32}}\n")
+    answers["tcp://2"] = (None, "EPYC")
+    workers._check_clones()
+    assert workers._kind == ""
