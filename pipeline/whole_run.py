@@ -38,7 +38,7 @@ def run_whole(workspace: Path, project: Path, overrides: list[str]) -> None:
     """
     head, _, text = compose_profile(project, [*overrides, "runtime.processes=1"]).partition("\n")
     values = yaml.safe_load(text)
-    for section in (values["dataset"], values["parsing"]["teacher"]):
+    for section in (values["dataset"], values["parsing"]["teacher"], values["judge"]["pretraining"]):
         section["root"] = str((project / section["root"]).resolve())
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
     (workspace / "params.yaml").write_text(f"{head}\n{text}", encoding="utf-8")
