@@ -168,7 +168,7 @@ def synthesize_to_learn(
         rows = stage_table(outcomes, read_records(root), since=began)
         server.show(partial(create_table_artifact, rows, key="stages"), patient=True)
         if failed:
-            why = f"{', '.join(failed)} failed; mend what the log says, and the next run goes on there"
+            why = f"{', '.join(failed)} failed; fix what the log says, and the next run goes on there"
             raise FlowFailedError(why, outcomes)
         check_unchanged(root, parameters, outcomes)
         metrics, synthetic = read_metrics(root), synthetic_arms(root)

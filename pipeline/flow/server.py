@@ -32,7 +32,7 @@ def check_server(*, needed: bool) -> None:
                 )
             )
         return
-    fix = "start the server (`prefect server start`) or mend the address, which ends in /api"
+    fix = "start the server (`prefect server start`) or fix the address, which ends in /api"
     if not needed:
         fix += "; unset it to run with a temporary server"
     where = f"PREFECT_API_URL={without_password(address)}"

@@ -187,7 +187,7 @@ def _translators(parameters: Parameters, artifacts: Artifacts, wanted: Sequence[
     refused = {name: refusal_in(artifacts.selected(name)) for name in names if name not in unknown}
     for name, refusal in refused.items():
         if refusal is not None and name in wanted:
-            fix = "name others, or mend what it says and run `dvc repro`"
+            fix = "name others, or fix what it says and run `dvc repro`"
             problems.append(Problem(f"--translator {name}", f"it was refused: {refusal['reason']}", fix))
     if problems:
         raise InputError(problems)

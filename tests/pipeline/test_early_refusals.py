@@ -1,4 +1,4 @@
-"""What can't work is said before anything runs, with the mend."""
+"""What can't work is said before anything runs, with the fix."""
 
 from __future__ import annotations
 

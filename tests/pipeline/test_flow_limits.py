@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -228,3 +229,10 @@ def test_a_worker_of_another_kind_that_joins_later_trains_no_arm(
     answers["tcp://2"] = (None, "EPYC")
     workers._check_clones()
     assert workers._kind == ""
+
+
+@pytest.mark.parametrize("folder", ["commands", "flow", "publishing"])
+def test_what_a_user_is_told_to_do_is_to_fix(folder: str) -> None:
+    """HOUSE.md: a reader of the field must not stop at a word."""
+    texts = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "pipeline" / folder).glob("*.py")}
+    assert texts and [name for name, text in texts.items() if re.search(r"\bmend", text)] == []
