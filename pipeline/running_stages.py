@@ -39,6 +39,7 @@ def flow_lock(root: Path) -> Path:
     """The file that a flow locks while it runs in a workspace."""
     return Artifacts(root).scratch / "flow.lock"
 
+
 _CLOCKS = 1.0  # seconds by which the clocks of the disk and of the machine may differ
 
 
