@@ -64,7 +64,7 @@ def report(root: Path) -> None:
     arm_refusals = {name: refusal_in(artifacts.arm(name)) for name in arms}
     ran_arms = [name for name, refusal in arm_refusals.items() if refusal is None]
     if not ran_arms:
-        fix = "mend what it names, or add an arm of kind real (`s2l profile` writes one)"
+        fix = "fix what it names, or add an arm of kind real (`s2l profile` writes one)"
         raise InputError(
             [
                 Problem(f"arm {name}", f"was refused: {refusal['reason']}", fix)
