@@ -11,8 +11,8 @@ import pytest
 
 from augment.core.errors import InputError
 from reports.build import build_report
-from reports.figures import LIGHT, draw_accuracy_against_n, draw_classifier_curves
-from reports.inputs import ReportInputs, describe_arm, find_headline, load_report_data
+from reports.figures import LIGHT, RenderedFigure, draw_accuracy_against_n, draw_classifier_curves
+from reports.inputs import ReportData, ReportInputs, describe_arm, find_headline, load_report_data
 from reports.page import render_page
 from reports.settings import BootstrapSettings, ReportSettings
 from reports.shortfalls import find_shortfalls
@@ -27,6 +27,18 @@ SETTINGS = ReportSettings(bootstrap=BootstrapSettings(resamples=600))
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory) -> ReportInputs:
     return made_up_run.write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def data(inputs) -> ReportData:
+    """Of the whole run: two seconds of a processor, for tests that read it or `replace` a part."""
+    return load_report_data(inputs, SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def pair(inputs) -> ReportData:
+    """Of an arm that helped and the arm that it is compared with, without scores."""
+    return load_report_data(only(inputs, "real", "warp-400"), SETTINGS)
 
 
 def only(inputs: ReportInputs, *arms: str, **update) -> ReportInputs:
@@ -53,23 +65,21 @@ def with_scores(inputs: ReportInputs, folder, name: str, change) -> dict:
 # Against what
 
 
-def test_the_strongest_real_only_arm_is_the_measure(inputs) -> None:
-    data = load_report_data(inputs, SETTINGS)
+def test_the_strongest_real_only_arm_is_the_measure(data) -> None:
     real_only = {name: data.summaries[name].accuracy for name in ("real", "classical", "oversampled", "hog")}
     assert data.baseline == max(real_only, key=real_only.__getitem__) == "classical"
     assert find_headline(data).reference == "classical"
 
 
-def test_an_arm_that_is_given_landmarks_is_no_measure_of_pictures(inputs) -> None:
+def test_an_arm_that_is_given_landmarks_is_no_measure_of_pictures(inputs, data) -> None:
     """The strongest arm of all is called one of landmarks: it is shown, and the reference stays."""
     arms = {**inputs.arms, "warp-400": {"kind": "landmark_lda"}}
-    strongest = load_report_data(inputs, SETTINGS)
-    assert strongest.summaries["warp-400"].accuracy > strongest.summaries["classical"].accuracy
-    data = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
-    assert find_headline(data).reference == data.baseline == "classical"
-    assert "warp-400" in data.summaries
+    assert data.summaries["warp-400"].accuracy > data.summaries["classical"].accuracy
+    of_landmarks = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
+    assert find_headline(of_landmarks).reference == of_landmarks.baseline == "classical"
+    assert "warp-400" in of_landmarks.summaries
     said = "warp-400 is given the landmarks of a test face in place of its picture"
-    assert said in render_page(data, figures={}) and said not in render_page(strongest, figures={})
+    assert said in render_page(of_landmarks, figures={}) and said not in render_page(data, figures={})
     # Negative control: as a row of pictures it is the reference.
     arms["warp-400"] = {"kind": "hog"}
     assert load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS).baseline == "warp-400"
@@ -134,25 +144,23 @@ def test_a_win_over_a_weaker_rival_is_no_headline(inputs) -> None:
     assert data.comparisons["lssl-400"].verdict == HELPED
 
 
-def test_a_loss_against_more_steps_is_partly_of_the_steps(inputs) -> None:
+def test_a_loss_against_more_steps_is_partly_of_the_steps(inputs, data) -> None:
     arms = {**inputs.arms, "classical": inputs.arms["classical"] | {"steps_factor": 2.0}}
-    data = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
-    score = {name: 100 * summary.accuracy for name, summary in data.summaries.items()}
+    longer = load_report_data(inputs.model_copy(update={"arms": arms}), SETTINGS)
+    score = {name: 100 * summary.accuracy for name, summary in longer.summaries.items()}
     assert score["real"] < score["oversampled"] < score["classical"]  # `oversampled` is the strongest of as many steps
     said = (
         "classical trained for 2 times the steps: part of what stargan-400 lost may be the steps. From oversampled, "
         f"which has no more than they: stargan-400 {signed(score['stargan-400'] - score['oversampled'])} points."
     )
-    assert said in find_shortfalls(data, find_headline(data))
-    alike = load_report_data(inputs, SETTINGS)
-    assert not any("the steps" in text for text in find_shortfalls(alike, find_headline(alike)))
+    assert said in find_shortfalls(longer, find_headline(longer))
+    assert not any("the steps" in text for text in find_shortfalls(data, find_headline(data)))
     alone = only(inputs, "classical", "stargan-400", arms={key: arms[key] for key in ("classical", "stargan-400")})
     found = load_report_data(alone, SETTINGS)
     assert any("no arm of real faces has as few" in text for text in find_shortfalls(found, find_headline(found)))
 
 
-def test_a_gain_that_thresholds_explain_is_a_limitation(inputs) -> None:
-    data = load_report_data(inputs, SETTINGS)
+def test_a_gain_that_thresholds_explain_is_a_limitation(data) -> None:
     headline = find_headline(data)
     assert headline.arm == "warp-400" and data.calibrated.comparisons["warp-400"].cautious_verdict == HELPED
     assert not any("class biases" in text for text in find_shortfalls(data, headline))
@@ -166,8 +174,7 @@ def test_a_gain_that_thresholds_explain_is_a_limitation(inputs) -> None:
     assert len(said) == 1 and said[0].startswith("warp-400 makes no clear difference once classical and it have")
 
 
-def test_the_accuracies_table_has_the_calibrated_difference_and_the_recalls_what_is_predicted(inputs) -> None:
-    data = load_report_data(inputs, SETTINGS)
+def test_the_accuracies_table_has_the_calibrated_difference_and_the_recalls_what_is_predicted(data) -> None:
     table = accuracy_table(data).set_index("arm")
     found = data.calibrated.comparisons["warp-400"].accuracy
     row = table.loc["warp-400"]
@@ -180,8 +187,7 @@ def test_the_accuracies_table_has_the_calibrated_difference_and_the_recalls_what
     assert sad == pytest.approx(100 * (rows["predicted"] == made_up_run.NAMES.index("sad")).mean())
 
 
-def test_what_translators_are_told_beyond_pictures_is_a_limitation(inputs) -> None:
-    data = load_report_data(inputs, SETTINGS)
+def test_what_translators_are_told_beyond_pictures_is_a_limitation(data) -> None:
     assert not any("see pictures alone" in text for text in find_shortfalls(data, find_headline(data)))
     needs = {"warp": ["landmarks", "own_class"], "lssl": ["landmarks"], "stargan": []}
     scores = {name: found | {"requires": needs[name]} for name, found in data.scores.items()}
@@ -196,8 +202,7 @@ def test_what_translators_are_told_beyond_pictures_is_a_limitation(inputs) -> No
     assert not any("embedded people" in text for text in find_shortfalls(own, find_headline(own)))
 
 
-def test_one_set_of_training_faces_is_said(inputs) -> None:
-    data = load_report_data(inputs, SETTINGS)
+def test_one_set_of_training_faces_is_said(data) -> None:
     said = "All of it was trained on one set of faces"
     assert not any(said in text for text in find_shortfalls(data, find_headline(data)))
     one = {name: replace(arm, rows=arm.rows[arm.rows["fold"] == 0]) for name, arm in data.predictions.items()}
@@ -243,21 +248,18 @@ def test_the_class_that_lost_most_is_named_with_its_interval(inputs, tmp_path) -
     assert "worst of 7 classes" in found and found.endswith("still a clear loss.")
 
 
-def test_an_arm_that_lost_no_class_is_not_blamed(inputs) -> None:
-    data = load_report_data(only(inputs, "real", "warp-400"), SETTINGS)
-    assert min(interval.value for interval in data.comparisons["warp-400"].recalls) > 0
-    assert not [line for line in find_shortfalls(data, find_headline(data)) if "lost most" in line]
+def test_an_arm_that_lost_no_class_is_not_blamed(pair) -> None:
+    assert min(interval.value for interval in pair.comparisons["warp-400"].recalls) > 0
+    assert not [line for line in find_shortfalls(pair, find_headline(pair)) if "lost most" in line]
 
 
 # What the judge can't know
 
 
-def test_agreement_is_never_sold_as_likeness(inputs) -> None:
-    data = load_report_data(inputs, SETTINGS)
+def test_agreement_is_never_sold_as_likeness(data, pair) -> None:
     found = find_shortfalls(data, find_headline(data))
     assert any("The judge's recognition is no evidence" in line and "galleries" in line for line in found)
-    without = load_report_data(only(inputs, "real", "warp-400"), SETTINGS)
-    assert not any("no evidence" in line for line in find_shortfalls(without, find_headline(without)))
+    assert not any("no evidence" in line for line in find_shortfalls(pair, find_headline(pair)))
 
 
 def test_signs_of_faces_that_no_person_would_take_for_one(inputs, tmp_path) -> None:
@@ -276,8 +278,7 @@ def test_signs_of_faces_that_no_person_would_take_for_one(inputs, tmp_path) -> N
     assert found.endswith("See its gallery.")
 
 
-def test_agreement_without_a_clear_difference_is_not_called_worse(inputs) -> None:
-    data = load_report_data(inputs, SETTINGS)
+def test_agreement_without_a_clear_difference_is_not_called_worse(data) -> None:
     [found] = [line for line in find_shortfalls(data, find_headline(data)) if line.startswith("lssl: signs")]
     assert "but arm lssl-400 made no clear difference" in found and "worse" not in found
 
@@ -298,8 +299,8 @@ def test_a_translator_near_the_floor_bears_no_such_sign(inputs, tmp_path) -> Non
 # Of how many
 
 
-def test_the_judge_s_accuracy_and_every_sample_are_said_with_their_size(inputs) -> None:
-    text = text_of(render_page(load_report_data(inputs, SETTINGS), figures={}))
+def test_the_judge_s_accuracy_and_every_sample_are_said_with_their_size(data) -> None:
+    text = text_of(render_page(data, figures={}))
     assert "The judge has an accuracy of 65.5 % on all 560 real test faces." in text
     assert text.count("a sample of 210 of 560 real test faces (scores.max_test_faces)") >= 6
     assert "n 210 of 280" in text and "real pairs 7.2 (480)" in text
@@ -326,6 +327,9 @@ def test_scores_of_an_older_version_are_refused_by_name(inputs, tmp_path) -> Non
 
 # Lines
 
+# The page's words beside this figure are looked at, not its pictures: to draw them all takes seconds.
+DRAWN = {"accuracy_against_n": RenderedFigure(b"", b"", 1, 1)}
+
 
 def courses(figure) -> list:
     return [line for line in figure.axes[0].lines if line.get_linestyle() == "-" and len(set(line.get_xdata())) > 1]
@@ -335,36 +339,33 @@ def test_no_line_is_drawn_through_one_n(inputs) -> None:
     data = load_report_data(only(inputs, "real", "lssl-400", "stargan-400"), SETTINGS)
     figure = draw_accuracy_against_n(data, LIGHT)
     assert figure is not None and courses(figure) == [] and len(figure.axes[0].containers) == 2
-    page = render_page(data)
-    assert "Every translator was run with only one number of faces" in text_of(page)
+    assert "Every translator was run with only one number of faces" in text_of(render_page(data, figures=DRAWN))
 
 
-def test_a_line_is_drawn_through_two_and_more(inputs) -> None:
+def test_a_line_is_drawn_through_two_and_more(data) -> None:
     """Negative control; lssl and stargan have one n in the same figure."""
-    data = load_report_data(inputs, SETTINGS)
     figure = draw_accuracy_against_n(data, LIGHT)
     assert figure is not None and len(courses(figure)) == 1
-    text = text_of(render_page(data))
+    text = text_of(render_page(data, figures=DRAWN))
     assert (
         "A series with only one number of faces is a point without a line." in text
         and "Every translator was run" not in text
     )
 
 
-def test_one_look_at_the_validation_faces_is_a_point(inputs) -> None:
-    data = load_report_data(only(inputs, "real", "warp-400"), SETTINGS)
-    assert len(courses(draw_classifier_curves(data, LIGHT))) == len(data.histories) > 1
-    short = replace(data, histories={name: rows[rows.step == 50] for name, rows in data.histories.items()})
+def test_one_look_at_the_validation_faces_is_a_point(pair) -> None:
+    assert len(courses(draw_classifier_curves(pair, LIGHT))) == len(pair.histories) > 1
+    short = replace(pair, histories={name: rows[rows.step == 50] for name, rows in pair.histories.items()})
     figure = draw_classifier_curves(short, LIGHT)
-    assert figure is not None and courses(figure) == [] and len(figure.axes[0].lines) == len(data.histories)
+    assert figure is not None and courses(figure) == [] and len(figure.axes[0].lines) == len(pair.histories)
     assert all(line.get_marker() == "o" for line in figure.axes[0].lines)
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_bounds_of_accuracies_bear_no_sign(inputs, tmp_path) -> None:
+def test_bounds_of_accuracies_bear_no_sign(inputs, pair, tmp_path) -> None:
     """They are accuracies and no differences: `54.4`, not `+54.4`."""
     build_report(only(inputs, "real", "warp-400", histories={}, translators={}), SETTINGS, tmp_path / "report")
-    table = accuracy_against_n(load_report_data(only(inputs, "real", "warp-400"), SETTINGS))
+    table = accuracy_against_n(pair)
     lines = (tmp_path / "report" / "tables" / "accuracy_against_n.md").read_text().splitlines()
     assert lines[-1].endswith(f"| {table.accuracy_low.iloc[-1]:.1f} | {table.accuracy_high.iloc[-1]:.1f} |")
 

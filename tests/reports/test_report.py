@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import made_up_run
@@ -263,12 +264,13 @@ def test_a_failed_report_leaves_the_old_one(run, tmp_path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("old")
     seal_folder(tmp_path / "report")
-    inputs = run[1].model_copy(update={"scores": {"warp": tmp_path / "absent.json"}})
+    inputs = only(run[1], "real", "warp-400").model_copy(update={"scores": {"warp": tmp_path / "absent.json"}})
     with pytest.raises(InputError, match=r"absent\.json: no such file"):
         build_report(inputs, SETTINGS, tmp_path / "report")
     assert (tmp_path / "report" / "index.html").read_text() == "old"
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_licensed_faces_are_marked(run, tmp_path) -> None:
     scores = made_up_run.write_scores(tmp_path, publishable=False)
     inputs = only(run[1], "real", "warp-400").model_copy(update={"scores": scores})
@@ -313,8 +315,6 @@ def test_where_nothing_synthetic_was_run_the_page_says_so(run) -> None:
 def test_a_pick_that_luck_could_explain_is_not_called_yes(data, monkeypatch) -> None:
     headline = find_headline(data)
     assert headline.arm == "warp-400" and headline.verdict == HELPED and headline.survives
-    from dataclasses import replace
-
     from reports import page as page_module
 
     monkeypatch.setattr(page_module, "find_headline", lambda _: replace(headline, survives=False))
@@ -325,7 +325,7 @@ def test_a_pick_that_luck_could_explain_is_not_called_yes(data, monkeypatch) -> 
 
 def test_names_in_the_data_can_not_break_the_page(run) -> None:
     inputs = only(run[1], "real", "warp-400").model_copy(update={"data_name": "<script>alert(1)</script> & faces"})
-    page = render_page(load_report_data(inputs, SETTINGS))
+    page = render_page(load_report_data(inputs, SETTINGS), figures={})
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
@@ -363,17 +363,15 @@ def test_the_environment_names_versions_without_importing_them() -> None:
     assert found["device"] == "cpu" and "torch 2." in found["packages"] and "cores" in found["machine"]
 
 
-def test_the_precision_of_arms_and_translators(tmp_path) -> None:
-    inputs = made_up_run.write_run(tmp_path)
+def test_the_precision_of_arms_and_translators(data) -> None:
+    def text_with(**precisions: PrecisionChoice) -> str:
+        return render_page(replace(data, inputs=data.inputs.model_copy(update={"precisions": precisions})), figures={})
+
     slow = PrecisionChoice(asked="auto", used="float32", bfloat16_speed=0.6)
-    same = inputs.model_copy(update={"precisions": {"real": slow, "warp-400": slow}})
-    text = render_page(load_report_data(same, SETTINGS), figures={})
+    text = text_with(**{"real": slow, "warp-400": slow})
     assert "precision of the classifiers</dt><dd>float32 (auto: bfloat16 was 0.6 times as fast)" in text
     assert "trained in different precisions" not in text
-    mixed = inputs.model_copy(
-        update={"precisions": {"real": slow, "warp-400": PrecisionChoice(asked="bfloat16", used="bfloat16")}}
-    )
-    text = render_page(load_report_data(mixed, SETTINGS), figures={})
+    text = text_with(**{"real": slow, "warp-400": PrecisionChoice(asked="bfloat16", used="bfloat16")})
     assert "trained in different precisions (float32: real; bfloat16: warp-400)" in text
     training = {"steps": 5, "precision": {"asked": "auto", "used": "float32"}, "precision.bfloat16_speed": 0.62}
     assert _training_facts(training) == "5 steps, in float32 (auto: bfloat16 was 0.62 times as fast) (fold 0)."
