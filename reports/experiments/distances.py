@@ -81,17 +81,16 @@ def draw_distances(curves: Mapping[str, pd.DataFrame], titles: Mapping[str, str]
 
     Args:
         curves: As `read_distances` gives them.
-        titles: Of the trainings.
+        titles: Of the trainings, for the legend; one without a title is called by its key.
     """
     classes = list(next(iter(curves.values())).columns)
     columns = min(4, len(classes))
     rows = -(-len(classes) // columns)
     figure, axes = new_figure(2.4 * columns, 2.0 * rows + 0.8, LIGHT, rows, columns)
     for axis, name in zip(axes.flat, classes, strict=False):
-        for number, (label, curve) in enumerate(curves.items()):
-            axis.plot(
-                curve.index, curve[name], label=label, linewidth=1.1, color=LIGHT.series[number % len(LIGHT.series)]
-            )
+        for number, (key, curve) in enumerate(curves.items()):
+            colour = LIGHT.series[number % len(LIGHT.series)]
+            axis.plot(curve.index, curve[name], label=titles.get(key, key), linewidth=1.1, color=colour)
         axis.set_title(name, fontsize=8)
         axis.set_xlabel("step", fontsize=7)
         axis.tick_params(labelsize=7)

@@ -63,5 +63,7 @@ def test_the_share_of_steps_and_classes_in_which_each_is_the_best() -> None:
     shares = {name: found["share of the smallest distances"] for name, found in figures.items()}
     assert shares == {"one": 75.0, "other": 25.0, "longer": 0.0}  # a step that the others lack does not count
     assert figures["one"]["distance"] == 5.0 and figures["longer"]["distance"] == 0.0
-    assert png_bytes(draw_distances(curves, {"one": "One"})).startswith(b"\x89PNG")
+    figure = draw_distances(curves, {"one": "One", "longer": "Longer training", "absent": "Absent"})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["One", "other", "Longer training"]
+    assert png_bytes(figure).startswith(b"\x89PNG")
     assert "share of the smallest distances" not in distance_figures({"one": curves["one"]})["one"]
