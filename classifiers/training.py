@@ -82,7 +82,7 @@ class ClassifierSettings(BaseModel):
     precision: Precision = "float32"
 
     @model_validator(mode="after")
-    def _schedule(self) -> ClassifierSettings:
+    def _one_cycle_has_a_rise(self) -> ClassifierSettings:
         if self.schedule == "one_cycle" and self.warmup_share == 0:
             raise ValueError("warmup_share: one_cycle needs a rise; give more than 0 (0.2), or schedule: cosine")
         return self
