@@ -34,6 +34,7 @@ from augment.core.regular_files import open_regular_file, read_regular_file
 from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import Terms
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
+from augment.sources.exact_names import below
 from augment.sources.folder import IMAGE_EXTENSIONS, is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
@@ -177,14 +178,11 @@ class AffectNetSource(ListedSource):
                     if path.name.lower() == right.lower() and path.name != right
                 ]
             raise InputError(problems)
-        self._columns = {file: _check_columns(file, self._where(file)) for file in self._lists.values()}
+        self._columns = {file: _check_columns(file, below(self.root, file)) for file in self._lists.values()}
         self.published = self._published()
 
     def _first(self, folders: Sequence[str], name: str) -> Path | None:
         return next((self._base / folder / name for folder in folders if (self._base / folder / name).is_file()), None)
-
-    def _where(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
 
     def _split(self, split: str) -> str:
         return self.settings.validation_as if split == "validation" else split
@@ -233,7 +231,7 @@ class AffectNetSource(ListedSource):
                     yield found
                     continue
                 path, expression, row = found
-                where = f"{self._where(file)} line {row.line}"
+                where = f"{below(self.root, file)} line {row.line}"
                 if path in named:
                     yield Problem(where, f"names {path}, and so does {named[path]}", "delete one of the rows")
                     continue
@@ -252,17 +250,19 @@ class AffectNetSource(ListedSource):
                     continue
                 self._rows[path] = row
                 yield ListedFace(
-                    path=f"{self._where(self._images)}/{path}",
+                    path=f"{below(self.root, self._images)}/{path}",
                     label_name=EXPRESSIONS[expression],
                     name=path,
                     split=self._split(split),
                 )
             for folder, lost in absent.items():
                 why = f"lacks {len(lost)} of the pictures that {file.name} names: {enumerate_names(lost)}"
-                yield Problem(f"{self._where(self._images / folder)}/", why, "unpack the pictures again")
+                yield Problem(f"{below(self.root, self._images / folder)}/", why, "unpack the pictures again")
             for folder, lost in other_case.items():
                 why = f"has {len(lost)} names in another case than in {file.name}: {enumerate_names(lost)}"
-                yield Problem(f"{self._where(self._images / folder)}/", why, "rename the files as the list has them")
+                yield Problem(
+                    f"{below(self.root, self._images / folder)}/", why, "rename the files as the list has them"
+                )
         if len(self._lists) == len(_LISTS):
             yield from self._strangers(there, named)
 
@@ -275,12 +275,12 @@ class AffectNetSource(ListedSource):
             if extra:
                 archives = " (archives are to be unpacked)" if any(map(is_archive, extra)) else ""
                 why = f"holds {len(extra)} files that no list names: {enumerate_names(sorted(extra))}"
-                where = f"{self._where(self._images / folder)}/"
+                where = f"{below(self.root, self._images / folder)}/"
                 yield Problem(where, why, f"move them away, or quarantine them{archives}")
 
     def _rows_of(self, file: Path) -> Iterator[tuple[str, int, _Row] | Problem]:
         """The picture's path, the expression's id and the place of every row of a list."""
-        where = self._where(file)
+        where = below(self.root, file)
         columns = self._columns[file]
         path_at, expression_at = columns["subDirectory_filePath"], columns["expression"]
         width = max(columns.values()) + 1
@@ -319,13 +319,13 @@ class AffectNetSource(ListedSource):
         images, annotations = folder / "images", folder / "annotations"
         lacking = [path for path in (images, annotations) if not path.is_dir()]
         for path in lacking:
-            yield Problem(self._where(path), "is missing", "unpack the set again")
+            yield Problem(below(self.root, path), "is missing", "unpack the set again")
         if lacking:
             return
-        pictures, problems = _numbered(images, r"(\d+)\.jpg", self._where(images), "a picture (0.jpg)")
+        pictures, problems = _numbered(images, r"(\d+)\.jpg", below(self.root, images), "a picture (0.jpg)")
         yield from problems
         files, problems = _numbered(
-            annotations, r"(\d+)_(?:exp|lnd|val|aro)\.npy", self._where(annotations), "an annotation (0_exp.npy)"
+            annotations, r"(\d+)_(?:exp|lnd|val|aro)\.npy", below(self.root, annotations), "an annotation (0_exp.npy)"
         )
         yield from problems
         unlabelled = [f"{stem}.jpg" for stem in pictures if f"{stem}_exp.npy" not in files]
@@ -333,10 +333,10 @@ class AffectNetSource(ListedSource):
         lost = sorted(labelled - pictures.keys(), key=int)
         if unlabelled:
             why = f"lacks the expressions of {len(unlabelled)} pictures: {enumerate_names(unlabelled)}"
-            yield Problem(f"{self._where(annotations)}/", why, "unpack the annotations again")
+            yield Problem(f"{below(self.root, annotations)}/", why, "unpack the annotations again")
         if lost:
             why = f"lacks {len(lost)} pictures that have an expression: {enumerate_names([f'{n}.jpg' for n in lost])}"
-            yield Problem(f"{self._where(images)}/", why, "unpack the pictures again")
+            yield Problem(f"{below(self.root, images)}/", why, "unpack the pictures again")
         taken = 0
         for stem in sorted(pictures, key=int):
             if f"{stem}_exp.npy" not in files:
@@ -344,7 +344,7 @@ class AffectNetSource(ListedSource):
             if self.settings.limit is not None and taken >= self.settings.limit:
                 break
             label = annotations / f"{stem}_exp.npy"
-            expression = _read_expression(label, self._where(label))
+            expression = _read_expression(label, below(self.root, label))
             if isinstance(expression, Problem):
                 yield expression
             elif expression in LEFT_OUT:
@@ -354,7 +354,7 @@ class AffectNetSource(ListedSource):
                 self._without_landmarks += f"{stem}_lnd.npy" not in files
                 path = images / f"{stem}.jpg"
                 yield ListedFace(
-                    path=self._where(path),
+                    path=below(self.root, path),
                     label_name=EXPRESSIONS[expression],
                     name=f"{folder.name}/{stem}.jpg",
                     split=self._split(split),
@@ -377,10 +377,10 @@ class AffectNetSource(ListedSource):
             file = picture.parent.parent / "annotations" / f"{picture.stem}_lnd.npy"
             if not self.settings.landmarks or not file.is_file():
                 return face
-            points = _read_landmark_array(file, self._where(file), width, height)
+            points = _read_landmark_array(file, below(self.root, file), width, height)
             return points if isinstance(points, Problem) else replace(face, landmarks=points)
         cells = self._place(row)
-        where = f"{self._where(row.file)} line {row.line}"
+        where = f"{below(self.root, row.file)} line {row.line}"
         box = _face_box(cells, where, width, height, self.settings.margin)
         if isinstance(box, Problem):
             return box

@@ -30,6 +30,7 @@ from augment.faces.licences import Terms
 from augment.rig.mesh import Mesh, fitted_camera, render_mesh
 from augment.sources.attributes import signed_degrees
 from augment.sources.base import PublishedCount, RawFace, SourceSettings
+from augment.sources.exact_names import below
 from augment.sources.folder import is_ignored, read_picture
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
@@ -198,11 +199,11 @@ class Bu3dfeSource(ListedSource):
         """Yields the faces by folder, model and pose, and every problem."""
         seen: dict[str, str] = {}
         for base in self._bases:
-            subjects, problems = match_folders(base, self._where(base), _SUBJECTS)
+            subjects, problems = match_folders(base, below(self.root, base), _SUBJECTS)
             # Beside the people's folders lie a read-me, a licence, and archives that were unpacked.
             yield from (problem for problem in problems if not _is_paper(base, problem))
             for subject in subjects:
-                where = self._where(subject)
+                where = below(self.root, subject)
                 if subject.name in seen:
                     why = f"is the person of {seen[subject.name]}"
                     yield Problem(f"{where}/", why, "name the folder of one copy, or delete one of the two")
@@ -256,9 +257,6 @@ class Bu3dfeSource(ListedSource):
                 intensity=int(moment[2:]) / 4 if moment != "NE00" else None,
             )
 
-    def _where(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix().removeprefix(".")
-
     def missing(self) -> Iterator[Problem]:
         """People without a folder, models without a file, and models without a texture: a line for each person."""
         folders = {subject: base / subject for base in self._bases for subject in SUBJECTS if (base / subject).is_dir()}
@@ -268,7 +266,7 @@ class Bu3dfeSource(ListedSource):
         for subject in SUBJECTS:
             if subject in absent:
                 continue
-            where = self._where(folders[subject])
+            where = below(self.root, folders[subject])
             names = {path.name for path in folders[subject].iterdir()}
             models = {name[6:10]: name for name in names if name.endswith("_F3D.wrl")}
             lacks = [moment for moment in self._moments if moment not in models]

@@ -34,6 +34,7 @@ from augment.core.regular_files import read_regular_text
 from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import Terms
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
+from augment.sources.exact_names import below
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
@@ -153,11 +154,12 @@ class CkPlusSource(ListedSource):
         found = [path for base in bases for path in base.iterdir() if path.name.lower() == folder.lower()]
         found = [path / folder if (path / folder).is_dir() else path for path in found if path.is_dir()]
         if len(found) > 1:
-            why = f"{folder} is there more than once: {enumerate_names([self._where(path) for path in sorted(found)])}"
+            places = [below(self.root, path) for path in sorted(found)]
+            why = f"{folder} is there more than once: {enumerate_names(places)}"
             raise InputError(Problem(str(self.root), why, "name the folder of one copy"))
         if found and found[0].name != folder:
             why = OTHER_CASE
-            raise InputError(Problem(self._where(found[0]), why, f"rename it to {folder}"))
+            raise InputError(Problem(below(self.root, found[0]), why, f"rename it to {folder}"))
         if not found and needed:
             looked_for = f"{folder}/S005/001/..., here and in the folders below"
             raise InputError(unknown_layout(self.root, self.title, looked_for))
@@ -202,10 +204,10 @@ class CkPlusSource(ListedSource):
             yield from self._extract_faces(self._extract)
             return
         assert self._images is not None
-        subjects, problems = match_folders(self._images, self._where(self._images), _SUBJECTS, files_matter=False)
+        subjects, problems = match_folders(self._images, below(self.root, self._images), _SUBJECTS, files_matter=False)
         yield from problems
         for subject in subjects:
-            sequences, problems = match_folders(subject, self._where(subject), _SEQUENCES)
+            sequences, problems = match_folders(subject, below(self.root, subject), _SEQUENCES)
             yield from problems
             for sequence in sequences:
                 yield from self._sequence_faces(sequence)
@@ -213,20 +215,22 @@ class CkPlusSource(ListedSource):
 
     def _labels_without_pictures(self) -> Iterator[Problem]:
         assert self._images is not None
-        subjects, problems = match_folders(self._emotion, self._where(self._emotion), _SUBJECTS, files_matter=False)
+        subjects, problems = match_folders(
+            self._emotion, below(self.root, self._emotion), _SUBJECTS, files_matter=False
+        )
         yield from problems
         for subject in subjects:
-            sequences, problems = match_folders(subject, self._where(subject), _SEQUENCES)
+            sequences, problems = match_folders(subject, below(self.root, subject), _SEQUENCES)
             yield from problems
             lost = [path.name for path in sequences if not (self._images / subject.name / path.name).is_dir()]
             lost = [name for name in lost if any(not is_ignored(path) for path in (subject / name).iterdir())]
             if lost:
                 why = f"labels the sequences {enumerate_names(lost)}, whose pictures are not there"
-                fix = f"copy {self._where(self._images / subject.name)} again"
-                yield Problem(f"{self._where(subject)}/", why, fix)
+                fix = f"copy {below(self.root, self._images / subject.name)} again"
+                yield Problem(f"{below(self.root, subject)}/", why, fix)
 
     def _sequence_faces(self, sequence: Path) -> Iterator[ListedFace | Problem]:
-        where = self._where(sequence)
+        where = below(self.root, sequence)
         prefix = f"{sequence.parent.name}_{sequence.name}_"
         emotion = self._emotion / sequence.parent.name / sequence.name
         found = self._label(emotion, prefix)
@@ -277,10 +281,10 @@ class CkPlusSource(ListedSource):
         files = sorted(path for path in folder.iterdir() if not is_ignored(path)) if folder.is_dir() else []
         if not files:
             return None
-        where = printable(self._where(files[0]))
+        where = printable(below(self.root, files[0]))
         if len(files) > 1:
             why = f"holds more than one label: {enumerate_names([path.name for path in files])}"
-            return Problem(f"{self._where(folder)}/", why, "keep the one that the data set has")
+            return Problem(f"{below(self.root, folder)}/", why, "keep the one that the data set has")
         match = re.fullmatch(rf"{prefix}(\d{{8}})_emotion\.txt", files[0].name)
         if match is None:
             if re.fullmatch(rf"{prefix}\d{{8}}_emotion\.txt", files[0].name, re.I):
@@ -309,7 +313,7 @@ class CkPlusSource(ListedSource):
 
     def _extract_faces(self, base: Path) -> Iterator[ListedFace | Problem]:
         rule = NameRule.of_names(_EXTRACT_FOLDERS, f"an emotion ({', '.join(_EXTRACT_FOLDERS)})")
-        folders, problems = match_folders(base, self._where(base), rule, files_matter=False)
+        folders, problems = match_folders(base, below(self.root, base), rule, files_matter=False)
         yield from problems
         labels: dict[tuple[str, str], str] = {}
         for folder in folders:
@@ -323,19 +327,21 @@ class CkPlusSource(ListedSource):
             for key, names in sorted(by_sequence.items()):
                 if key in labels:
                     why = f"has pictures of the sequence {'_'.join(key)}, and so has {labels[key]}"
-                    yield Problem(f"{self._where(folder)}/", why, "a sequence has one emotion: delete the wrong ones")
+                    yield Problem(
+                        f"{below(self.root, folder)}/", why, "a sequence has one emotion: delete the wrong ones"
+                    )
                     continue
                 labels[key] = folder.name
                 for name in names[-self.settings.peak_frames :]:
                     yield ListedFace(
-                        path=self._where(folder / name),
+                        path=below(self.root, folder / name),
                         label_name=_EXTRACT_FOLDERS[folder.name],
                         name=f"{folder.name}/{name}",
                         subject=key[0],
                     )
 
     def _extract_stranger(self, path: Path) -> Problem:
-        where = printable(self._where(path))
+        where = printable(below(self.root, path))
         if _EXTRACT_NAME.fullmatch(f"{path.stem.upper()}{path.suffix.lower()}"):
             fix = f"rename it to {path.stem.upper()}{path.suffix.lower()}"
             return Problem(where, OTHER_CASE, fix)
@@ -357,13 +363,10 @@ class CkPlusSource(ListedSource):
         if not file.is_file():
             return face
         height, width = face.image.shape[:2]
-        points = read_points(file, self._where(file), width, height)
+        points = read_points(file, below(self.root, file), width, height)
         if isinstance(points, Problem):
             return points
         return replace(face, landmarks=points)
-
-    def _where(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix().removeprefix(".")
 
     def missing(self) -> Iterator[Problem]:
         """How many labelled sequences are not there by emotion, and the subjects whose faces have no landmarks."""

@@ -38,6 +38,11 @@ def folders_to_search(root: Path, depth: int = 2) -> Iterator[Path]:
         level = [path for folder in level for path in entries(folder) if path.is_dir()]
 
 
+def below(root: Path, path: Path) -> str:
+    """A path below the root as faces and problems name it, with `/`; nothing for the root itself."""
+    return "" if path == root else path.relative_to(root).as_posix()
+
+
 def relative(path: Path, root: Path) -> str:
     """A path below the root as problems name it: with `/`, and readable where it is not UTF-8."""
     where = path.relative_to(root).as_posix()

@@ -31,7 +31,8 @@ from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import Terms
 from augment.faces.table import MASK_CLASSES
 from augment.sources.base import Annotation, PublishedCount, RawFace, SourceSettings
-from augment.sources.folder import is_ignored, read_picture
+from augment.sources.exact_names import below, entries
+from augment.sources.folder import read_picture
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
     OTHER_CASE,
@@ -132,7 +133,7 @@ class HelenSource(ListedSource):
         self._base = bases[0]
         there = {path.name for path in self._base.iterdir()}
         problems = [
-            Problem(self._where(self._base / found), "is written in another case", f"rename it to {name}")
+            Problem(below(self.root, self._base / found), "is written in another case", f"rename it to {name}")
             for name in ("images", "labels")
             for found in sorted(there)
             if found.lower() == name and found != name
@@ -144,15 +145,15 @@ class HelenSource(ListedSource):
 
     def list_faces(self) -> Iterator[ListedFace | Problem]:
         """Yields the faces in the order of the lists, and every problem."""
-        pictures = {path.name: path for path in self._entries(self._base / "images")}
+        pictures = {path.name: path for path in entries(self._base / "images")}
         told = {path.with_suffix(".jpg").name for path in pictures.values() if path.suffix not in (".jpg", ".pts")}
-        folders = {path.name for path in self._entries(self._base / "labels") if path.is_dir()}
+        folders = {path.name for path in entries(self._base / "labels") if path.is_dir()}
         named: dict[str, str] = {}
         yield from self._strangers(self._base / "labels", pictures=False)
         yield from self._strangers(self._base / "images", pictures=True)
         for list_name, split in LISTS.items():
             if not (self._base / list_name).is_file():
-                yield Problem(self._where(self._base / list_name), "is missing", "copy it too")
+                yield Problem(below(self.root, self._base / list_name), "is missing", "copy it too")
                 continue
             no_picture, no_labels, taken = [], [], 0
             for face in self._names(list_name, named):
@@ -168,28 +169,28 @@ class HelenSource(ListedSource):
                     problems = list(self._label_problems(face))
                     yield from problems
                     if not problems:
-                        path = self._where(pictures[f"{face}.jpg"])
+                        path = below(self.root, pictures[f"{face}.jpg"])
                         yield ListedFace(path, self.class_names[0], name=face, split=split)
             for what, faces in (("picture in images", no_picture), ("folder in labels", no_labels)):
                 if faces:
                     why = f"names faces without a {what}: {enumerate_names(faces)}"
-                    yield Problem(self._where(self._base / list_name), why, "copy them too, or quarantine it")
+                    yield Problem(below(self.root, self._base / list_name), why, "copy them too, or quarantine it")
         unnamed = [path.stem for path in pictures.values() if path.suffix == ".jpg" and path.stem not in named]
         if unnamed:
             why = f"holds pictures that no list names: {enumerate_names(unnamed)}"
-            yield Problem(self._where(self._base / "images") + "/", why, "copy the lists again, or move them away")
+            yield Problem(below(self.root, self._base / "images") + "/", why, "copy the lists again, or move them away")
 
     def _names(self, list_name: str, named: dict[str, str]) -> Iterator[str | Problem]:
         """The faces of a list, and every line that names none, or one that is named already."""
         try:
             text = read_regular_text(self._base / list_name, encoding="utf-8-sig", errors="replace")
         except OSError as error:
-            yield Problem(self._where(self._base / list_name), f"can't be read: {error.strerror or error}")
+            yield Problem(below(self.root, self._base / list_name), f"can't be read: {error.strerror or error}")
             return
         for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip():
                 continue
-            where = f"{self._where(self._base / list_name)} line {number}"
+            where = f"{below(self.root, self._base / list_name)} line {number}"
             match = _LINE.fullmatch(line)
             if match is None:
                 yield Problem(where, f"names no face: {line.strip()[:40]!r}", "its form is '1 , 100032540_1'")
@@ -204,22 +205,22 @@ class HelenSource(ListedSource):
         """What is wrong with the names in a face's folder of labels."""
         folder = self._base / "labels" / face
         wanted = [f"{face}_lbl{number:02d}.png" for number in range(len(PARTS))]
-        there = {path.name for path in self._entries(folder)}
+        there = {path.name for path in entries(folder)}
         lower = {name.lower(): name for name in there}
         lacking = [name for name in wanted if name not in there]
         for name in [name for name in lacking if name.lower() in lower]:
-            here = self._where(folder / lower[name.lower()])
+            here = below(self.root, folder / lower[name.lower()])
             yield Problem(here, OTHER_CASE, f"rename it to {name}")
         absent = [name for name in lacking if name.lower() not in lower]
         if absent:
-            yield Problem(self._where(folder) + "/", f"lacks {enumerate_names(absent)}", "copy it again")
+            yield Problem(below(self.root, folder) + "/", f"lacks {enumerate_names(absent)}", "copy it again")
         for name in sorted(there - set(wanted) - {lower.get(name.lower(), name) for name in lacking}):
-            yield stray_file(self._where(folder / name), name)
+            yield stray_file(below(self.root, folder / name), name)
 
     def _strangers(self, folder: Path, *, pictures: bool) -> Iterator[Problem]:
         """What lies in `images` and is neither picture nor points, or in `labels` and is no folder."""
-        for path in self._entries(folder):
-            where = self._where(path)
+        for path in entries(folder):
+            where = below(self.root, path)
             if not pictures:
                 if not path.is_dir():
                     yield stray_file(where, path.name)
@@ -231,19 +232,13 @@ class HelenSource(ListedSource):
                 fix = f"rename it to {path.stem}{path.suffix.lower()}"
                 yield Problem(where, OTHER_CASE, fix)
 
-    def _entries(self, folder: Path) -> list[Path]:
-        return sorted(path for path in folder.iterdir() if not is_ignored(path))
-
-    def _where(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
-
     def missing(self) -> Iterator[Problem]:
         """Lists that name fewer faces than the whole data set's."""
         for list_name, split in LISTS.items():
             if (self._base / list_name).is_file():
                 named = sum(isinstance(face, str) for face in self._names(list_name, {}))
                 if named < _COUNTS[split]:
-                    where = self._where(self._base / list_name)
+                    where = below(self.root, self._base / list_name)
                     yield Problem(where, f"names {named} of the {_COUNTS[split]} faces", "copy it again")
 
     def further_counts(self) -> Counter[str]:
@@ -266,7 +261,7 @@ class HelenSource(ListedSource):
         if isinstance(mask, Problem):
             return mask
         points = (self.root / listed.path).with_suffix(".pts")
-        landmarks = read_points(points, self._where(points), size) if points.is_file() else None
+        landmarks = read_points(points, below(self.root, points), size) if points.is_file() else None
         if isinstance(landmarks, Problem):
             return landmarks
         return replace(face, landmarks=landmarks, mask=mask)
@@ -289,7 +284,7 @@ class HelenSource(ListedSource):
         if not reasons and not areas[1:].any():
             reasons.append("no part of a face has any pixel")
         if reasons:
-            return Problem(self._where(folder) + "/", "; ".join(reasons), "copy it again")
+            return Problem(below(self.root, folder) + "/", "; ".join(reasons), "copy it again")
         mask = np.zeros(size, np.uint8)
         for top in range(0, size[0], _MASK_ROWS):  # argmax of all at once would take eight bytes a pixel
             mask[top : top + _MASK_ROWS] = areas[:, top : top + _MASK_ROWS].argmax(axis=0)

@@ -28,6 +28,7 @@ from pydantic import Field
 from augment.core.errors import InputError, Problem
 from augment.faces.licences import Terms
 from augment.sources.base import PublishedCount, SourceSettings
+from augment.sources.exact_names import below
 from augment.sources.folder import is_ignored
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
@@ -156,7 +157,7 @@ class MugSource(ListedSource):
             yield from self._annotated_faces()
             return
         self._set_aside = 0
-        subjects, problems = match_folders(self._base, self._where(self._base), _SUBJECTS, files_matter=False)
+        subjects, problems = match_folders(self._base, below(self.root, self._base), _SUBJECTS, files_matter=False)
         yield from problems
         for subject in subjects:
             seen: dict[tuple[str, ...], str] = {}
@@ -176,7 +177,7 @@ class MugSource(ListedSource):
             session = "" if path.name == subject.name else path.name
             if session != session.lower():
                 why = OTHER_CASE
-                yield Problem(f"{self._where(path)}/", why, f"rename it to {session.lower()}"), session
+                yield Problem(f"{below(self.root, path)}/", why, f"rename it to {session.lower()}"), session
             elif session:
                 yield path, session
             else:
@@ -187,28 +188,28 @@ class MugSource(ListedSource):
     ) -> Iterator[ListedFace | Problem]:
         deeper = {path.name for path in place.iterdir() if _SESSION.fullmatch(path.name) or path.name == subject}
         rule = NameRule.of_names(EXPRESSIONS, f"an expression ({', '.join(EXPRESSIONS)})", deeper)
-        expressions, problems = match_folders(place, self._where(place), rule)
+        expressions, problems = match_folders(place, below(self.root, place), rule)
         yield from problems
         if not expressions and not problems:
-            yield Problem(f"{self._where(place)}/", "holds no expressions", "copy it again")
+            yield Problem(f"{below(self.root, place)}/", "holds no expressions", "copy it again")
         for expression in expressions:
-            takes, problems = match_folders(expression, self._where(expression), _TAKES)
+            takes, problems = match_folders(expression, below(self.root, expression), _TAKES)
             yield from problems
             if not takes and not problems:
-                yield Problem(f"{self._where(expression)}/", "holds no takes", "copy it again")
+                yield Problem(f"{below(self.root, expression)}/", "holds no takes", "copy it again")
             for take in takes:
                 key = (session, expression.name, take.name)
                 if "nsg" in take.name:
                     self._set_aside += 1
                 elif key in seen:
                     why = f"is a take of subject {subject} that lies in {seen[key]} too"
-                    yield Problem(f"{self._where(take)}/", why, "keep one of them")
+                    yield Problem(f"{below(self.root, take)}/", why, "keep one of them")
                 else:
-                    seen[key] = self._where(take)
+                    seen[key] = below(self.root, take)
                     yield from self._take_faces(take, subject, "/".join(filter(None, (subject, *key))))
 
     def _take_faces(self, take: Path, subject: str, name: str) -> Iterator[ListedFace | Problem]:
-        where = self._where(take)
+        where = below(self.root, take)
         frames = read_frames(take, where, _FRAME)
         yield from frames.problems
         numbers = list(frames.names)
@@ -231,7 +232,7 @@ class MugSource(ListedSource):
         for path in sorted(self._base.iterdir()):
             if is_ignored(path):
                 continue
-            where = self._where(path)
+            where = below(self.root, path)
             right = None if path.is_dir() else _ANNOTATED.judge(path.name)
             if right is None:
                 if is_archive(path.name):
@@ -250,9 +251,6 @@ class MugSource(ListedSource):
                     subject=match["subject"],
                 )
 
-    def _where(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix().removeprefix(".")
-
     def missing(self) -> Iterator[Problem]:
         """How many of the public subjects are not there, and which expressions a subject lacks, one line each."""
         shown: dict[str, set[str]] = {}
@@ -262,7 +260,7 @@ class MugSource(ListedSource):
             return
         if len(shown) < PUBLIC_SUBJECTS:
             why = f"{len(shown)} subjects of the {PUBLIC_SUBJECTS} that are given to licensees have faces"
-            yield Problem(self._where(self._base) or ".", why, "their numbers, 001 to 086, have gaps")
+            yield Problem(below(self.root, self._base) or ".", why, "their numbers, 001 to 086, have gaps")
         for subject, names in sorted(shown.items()):
             lacks = [folder for folder, name in EXPRESSIONS.items() if name not in names]
             if lacks:

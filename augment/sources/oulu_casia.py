@@ -22,6 +22,7 @@ from pydantic import Field, field_validator
 from augment.core.errors import InputError, Problem
 from augment.faces.licences import Terms
 from augment.sources.base import PublishedCount, SourceSettings
+from augment.sources.exact_names import below
 from augment.sources.listed import ListedFace, ListedSource
 from augment.sources.sequences import (
     NameRule,
@@ -160,12 +161,12 @@ class OuluCasiaSource(ListedSource):
 
     def list_faces(self) -> Iterator[ListedFace | Problem]:
         """Yields the faces by camera, light, subject, expression and frame, and every problem."""
-        cameras, problems = match_folders(self._base, self._where(self._base), self._cameras, files_matter=False)
+        cameras, problems = match_folders(self._base, below(self.root, self._base), self._cameras, files_matter=False)
         yield from problems
         wanted = {folder: camera for camera, folder in self._camera_folders.items()}
         lights = NameRule.of_names(LIGHTS, f"a light ({', '.join(LIGHTS)})")
         for camera in cameras:
-            found, problems = match_folders(camera, self._where(camera), lights)
+            found, problems = match_folders(camera, below(self.root, camera), lights)
             yield from problems
             for light in found:
                 if light.name in self.settings.lights:
@@ -173,18 +174,18 @@ class OuluCasiaSource(ListedSource):
 
     def _light_faces(self, light: Path, illumination: str) -> Iterator[ListedFace | Problem]:
         subjects, problems = match_folders(
-            light, self._where(light), NameRule.of_names(SUBJECTS, "a subject (P001 to P080)")
+            light, below(self.root, light), NameRule.of_names(SUBJECTS, "a subject (P001 to P080)")
         )
         yield from problems
         expressions = NameRule.of_names(EXPRESSIONS, f"an expression ({', '.join(EXPRESSIONS)})")
         for subject in subjects:
-            sequences, problems = match_folders(subject, self._where(subject), expressions)
+            sequences, problems = match_folders(subject, below(self.root, subject), expressions)
             yield from problems
             for sequence in sequences:
                 yield from self._sequence_faces(sequence, subject.name, illumination)
 
     def _sequence_faces(self, sequence: Path, subject: str, illumination: str) -> Iterator[ListedFace | Problem]:
-        where = self._where(sequence)
+        where = below(self.root, sequence)
         frames = read_frames(sequence, where, _FRAME)
         yield from frames.problems
         numbers = list(frames.names)
@@ -204,15 +205,12 @@ class OuluCasiaSource(ListedSource):
         for number, label_name in kept:
             path = sequence / frames.names[number]
             yield ListedFace(
-                path=self._where(path),
+                path=below(self.root, path),
                 label_name=label_name,
                 name=path.relative_to(self._base).as_posix(),
                 subject=subject,
                 illumination=illumination,
             )
-
-    def _where(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix().removeprefix(".")
 
     def missing(self) -> Iterator[Problem]:
         """Lights, subjects and expressions without a sequence; a subject's expressions are one line."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from augment.sources.exact_names import below
 from augment.sources.sequences import (
     NameRule,
     archives_in,
@@ -95,3 +96,8 @@ def test_names_that_are_not_utf8_are_printed_readably(tmp_path: Path) -> None:
     problems += read_frames(tmp_path, "s", FRAMES).problems
     assert len(problems) == 3
     assert all(str(problem).encode() and "\\udcf" in str(problem) for problem in problems)
+
+
+def test_a_place_below_the_root_keeps_the_dot_of_a_hidden_folder() -> None:
+    root = Path("set")
+    assert below(root, root / ".copy" / "S005") == ".copy/S005" and below(root, root) == ""
