@@ -483,7 +483,7 @@ class WarpTranslator(FittedTranslator):
         for label in sorted(set(targets.tolist())):
             rows = torch.nonzero(targets == label)[:, 0]
             if label == neutral:
-                displacement[rows] = self._neutral_variation(rows, strength[rows], uniform[rows.cpu()], neutral)
+                displacement[rows] = self._neutral_variation(strength[rows], uniform[rows.cpu()], neutral)
                 continue
             donors = self._draw_donors(label, keys[rows], poses[rows], generator)
             style = donors[:, 0]
@@ -511,7 +511,7 @@ class WarpTranslator(FittedTranslator):
         result = sample_displaced(images, field[:, 0:2])
         if settings.texture == "difference":
             result = result + sample_displaced(texture, field[:, 2:4], mode="bilinear")
-            result = result - self._own_texture(faces.labels, targets, neutral, wanted, result)
+            result = result - self._own_texture(faces.labels, neutral, wanted, result)
         if settings.paste_mouth:
             inner = soft_polygon(wanted[:, list(INNER_LIPS)], self.size, softness=2.0 * 2.0 / self.size)
             # The half-lit rim of a closed mouth would smear the donor over the lips: only an open one is pasted.
@@ -545,7 +545,7 @@ class WarpTranslator(FittedTranslator):
         return self._clean(aligned - own), own
 
     def _own_texture(
-        self, labels: torch.Tensor, targets: torch.Tensor, neutral: int, wanted: torch.Tensor, like: torch.Tensor
+        self, labels: torch.Tensor, neutral: int, wanted: torch.Tensor, like: torch.Tensor
     ) -> torch.Tensor:
         """The mean texture of the sources' own classes, as it lies in the results."""
         own = torch.zeros_like(like)
@@ -557,9 +557,7 @@ class WarpTranslator(FittedTranslator):
             own[rows] = sample_displaced(stock.expand(len(rows), -1, -1, -1), field, mode="bilinear")
         return own
 
-    def _neutral_variation(
-        self, rows: torch.Tensor, strength: torch.Tensor, uniform: torch.Tensor, neutral: int
-    ) -> torch.Tensor:
+    def _neutral_variation(self, strength: torch.Tensor, uniform: torch.Tensor, neutral: int) -> torch.Tensor:
         """A trace of a random expression, as resting faces have: [n, 68, 2]."""
         others = [label for label in range(self.num_classes) if label != neutral]
         moved = []
