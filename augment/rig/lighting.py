@@ -17,7 +17,11 @@ ILLUMINATIONS: tuple[str, ...] = ("normal", "weak", "dark")
 # What masks say. The inside of the mouth counts as skin: it belongs to the face and is neither lips nor eyes.
 # Hair, neck and clothes are background.
 BACKGROUND_LABEL, SKIN_LABEL, LIPS_LABEL, EYES_LABEL = 0, 1, 2, 3
-_LABEL_OF_KIND = np.array([1, 2, 3, 1, 1, 0, 0], np.uint8)  # SKIN LIPS EYE MOUTH EAR HAIR NECK
+LABEL_OF_KIND = np.zeros(1 + max(SKIN, LIPS, EYE, MOUTH, EAR, HAIR, NECK), np.uint8)
+LABEL_OF_KIND[[SKIN, MOUTH, EAR]] = SKIN_LABEL
+LABEL_OF_KIND[LIPS] = LIPS_LABEL
+LABEL_OF_KIND[EYE] = EYES_LABEL
+LABEL_OF_KIND[[HAIR, NECK]] = BACKGROUND_LABEL
 
 # Rows of the palette that the shader reads.
 HAIR_COLOUR, LIP_COLOUR, IRIS_COLOUR, CLOTH_COLOUR, SKIN_COLOUR, KEY_LIGHT, AMBIENT_LIGHT, WHITE_COLOUR = range(8)
@@ -409,4 +413,3 @@ def resolve(
 
 
 GAMMA_TABLE = _GAMMA
-LABEL_OF_KIND = _LABEL_OF_KIND
