@@ -24,16 +24,6 @@ from augment.rig.geometry import (
 
 _EYE_WIDTH, _MOUTH_WIDTH = float(half_width(EYE_Y)), float(half_width(MOUTH_Y))
 
-# For each landmark: its mirror image on a symmetric face.
-MIRROR: tuple[int, ...] = (
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    27, 28, 29, 30, 35, 34, 33, 32, 31,
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
-    54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55,
-    64, 63, 62, 61, 60, 67, 66, 65,
-)  # fmt: skip
-
 # The jaw from the ear to the chin: azimuth in degrees and height, for the left half (landmarks 0..8).
 _JAW = (
     (-86, 0.02), (-85, -0.14), (-83, -0.30), (-80, -0.45), (-75, -0.585), (-66, -0.71), (-52, -0.82), (-30, -0.915),

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from augment.core.errors import InputError
+from augment.faces.table import MIRROR_ORDER
 from augment.rig import EXPRESSIONS, FaceSpec, rasterizer, render
 from augment.rig.action_units import SIDED_UNITS, action_unit_basis, draw_style, perform
 from augment.rig.fitting import FitSettings, HeadFit, fit_head
 from augment.rig.geometry import head_mesh
-from augment.rig.landmarks import MIRROR, landmark_weights
+from augment.rig.landmarks import landmark_weights
 from augment.rig.openings import hold_openings_apart
 from augment.rig.render import rotation
 
@@ -166,7 +167,7 @@ def test_the_head_projects_to_its_points() -> None:
 def test_mirrored_turned_moved_and_stretched_landmarks() -> None:
     points = head_points(*somebody(8, "disgust"), 25.0, 3.0)
     fit = fitted(points)
-    mirrored = fitted((points * (-1, 1) + (1, 0))[list(MIRROR)])
+    mirrored = fitted((points * (-1, 1) + (1, 0))[list(MIRROR_ORDER)])
     assert mirrored.yaw == pytest.approx(-fit.yaw, abs=0.6) and mirrored.error == pytest.approx(fit.error, rel=0.05)
     for angle in (90.0, 180.0, -35.0):
         c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))

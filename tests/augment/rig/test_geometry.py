@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from augment.faces.table import MIRROR_ORDER
 from augment.rig.action_units import ACTION_UNITS, EXPRESSIONS, action_unit_fields, draw_style, perform
 from augment.rig.geometry import EYE, LIPS, MOUTH, SKIN, eye_curves, head_mesh, lip_curves
-from augment.rig.landmarks import MIRROR, landmark_weights
+from augment.rig.landmarks import landmark_weights
 
 GRID_PARTS = ("upper_lid", "lower_lid", "outer_upper", "inner_upper", "inner_lower", "outer_lower")
 
@@ -55,7 +56,7 @@ def test_rows_run_along_lids_and_lips_without_crossing(detail: int) -> None:
 @pytest.mark.parametrize("detail", [1, 2])
 def test_landmarks_of_the_mean_face_are_symmetric_and_in_ibug_order(detail: int) -> None:
     points = neutral_landmarks(head_mesh(detail).mean, detail)
-    mirrored = points[list(MIRROR)] * (-1, 1, 1)
+    mirrored = points[list(MIRROR_ORDER)] * (-1, 1, 1)
     assert np.abs(points - mirrored).max() < 1e-4
     x, y = points[:, 0], points[:, 1]
     assert (np.diff(x[:17]) > 0).all()  # jaw from the image's left to its right
