@@ -53,11 +53,11 @@ def train(form: str, folder: Path, translator: Any = None, **changes: Any) -> An
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every form's undisturbed run."""
+    """Every form's undisturbed run, with a checkpoint at the end alone."""
     folders = {}
     for form in FORMS:
         folders[form] = tmp_path_factory.mktemp("run")
-        train(form, folders[form])
+        train(form, folders[form], checkpoint_every=6)
     return folders
 
 
@@ -120,7 +120,7 @@ def test_every_network_learns_and_what_is_frozen_stays(form: str, tmp_path: Path
     claimed = {id(parameter) for parameters in translator.networks().values() for parameter in parameters}
     before = {name: parameter.detach().clone() for name, parameter in translator.named_parameters()}
     # Enough steps for every pair of a bundle and every phase; no average, so that the live weights are seen.
-    train(form, tmp_path, translator, steps=12, ema_decay=0.0)
+    train(form, tmp_path, translator, steps=12, ema_decay=0.0, checkpoint_every=12, sample_every=12)
     still = {name for name, parameter in translator.named_parameters() if torch.equal(parameter, before[name])}
     unclaimed = {name for name, parameter in translator.named_parameters() if id(parameter) not in claimed}
     assert still == unclaimed
@@ -151,11 +151,8 @@ def test_a_step_of_one_side_leaves_the_other(form: str, tmp_path: Path, monkeypa
         side = next(name for name, members in sides.items() if mine <= members)
         before = {name: parameter.detach().clone() for name, parameter in translator.named_parameters()}
         result = step(self, *arguments, **keywords)
-        moved = {
-            identity
-            for identity, name in names.items()
-            if not torch.equal(dict(translator.named_parameters())[name], before[name])
-        }
+        now = dict(translator.named_parameters())
+        moved = {identity for identity, name in names.items() if not torch.equal(now[name], before[name])}
         assert moved and moved <= sides[side]
         trains = phases[state["phase"]]
         assert trains is None or {names[identity].partition(".")[0] for identity in moved} <= set(trains)
@@ -163,7 +160,7 @@ def test_a_step_of_one_side_leaves_the_other(form: str, tmp_path: Path, monkeypa
         return result
 
     monkeypatch.setattr(torch.optim.Adam, "step", watched)
-    train(form, tmp_path, translator, steps=6)
+    train(form, tmp_path, translator, steps=6, checkpoint_every=6)
     assert {phase for _, phase in seen} == set(phases)
 
 
