@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,22 +37,18 @@ Tensors = dict[str, torch.Tensor]
 def first_gradients(*, forms: list[str], shared: bool = True) -> dict[str, Tensors]:
     """What the first step of every phase does, by form: gradients, loss terms, buffers, state of the generator.
 
+    The process is afterwards as it was.
+
     Args:
         forms: Of `FORMS`.
         shared: False lets ranks draw and normalize each for itself: the wrong way.
     """
-    if not shared:
-        ranks_module.Ranks.sharing = lambda self: nullcontext()  # type: ignore[method-assign, assignment]
-    F.dropout = lambda features, *_, **__: features  # type: ignore[assignment]  # its masks are each rank's own
-    return {form: _first_gradients(form) for form in forms}
-
-
-def gradients_alone(forms: list[str]) -> dict[str, Tensors]:
-    """Those of this process, which is afterwards as it was."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(F, "dropout", F.dropout)
-        patched.setattr(TrainedNetwork, "step", TrainedNetwork.step)
-        return first_gradients(forms=forms)
+        if not shared:
+            patched.setattr(ranks_module.Ranks, "sharing", lambda self: nullcontext())
+        patched.setattr(F, "dropout", lambda features, *_, **__: features)  # its masks are each rank's own
+        patched.setattr(TrainedNetwork, "step", TrainedNetwork.step)  # which `_first_gradients` replaces
+        return {form: _first_gradients(form) for form in forms}
 
 
 def _first_gradients(form: str) -> Tensors:
@@ -95,23 +92,53 @@ def differences(one: Tensors, other: Tensors, tolerance: float = 2e-4) -> list[s
     return apart
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.nightly)])
-def test_gradients_are_those_of_one_process(count: int) -> None:
-    alone = gradients_alone(LEARNED)
-    shared = run_on_ranks(first_gradients, {"forms": LEARNED}, count=count)
-    apart = {form: differences(alone[form], shared[form]) for form in LEARNED}
-    assert not {form: (len(names), names[:3]) for form, names in apart.items() if names}
-
-
 # What only random draws, batch statistics or a pool of all ranks make right.
 BY_ALL_ROWS = ["bicogan, gradient penalty", "cdcgan", "cyclegan", "flow_matching", "simgan", "stargan"]
 
 
-def test_the_comparison_would_see_draws_and_statistics_of_each_rank_alone() -> None:
-    alone = gradients_alone(BY_ALL_ROWS)
-    wrong = run_on_ranks(first_gradients, {"forms": BY_ALL_ROWS, "shared": False}, count=2)
+def whatever_ends_well(*, folder: Path) -> dict[str, Any]:
+    """All that is asked of two ranks that nothing ends, by one start of processes, which import for seconds."""
+    train(folder=folder)
+    return {
+        "statistics": statistics(rows=ROWS),
+        "who was alone": alone_within(folder=folder),
+        "gradients": first_gradients(forms=LEARNED),
+        "gradients of ranks apart": first_gradients(forms=BY_ALL_ROWS, shared=False),
+    }
+
+
+@pytest.fixture(scope="module")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("two")
+    return run_on_ranks(whatever_ends_well, {"folder": folder}, count=2) | {"folder": folder}
+
+
+@pytest.fixture(scope="module")
+def gradients_alone() -> dict[str, Tensors]:
+    """Those of this process."""
+    return first_gradients(forms=LEARNED)
+
+
+def assert_gradients_are_alike(one: dict[str, Tensors], other: dict[str, Tensors]) -> None:
+    apart = {form: differences(one[form], other[form]) for form in LEARNED}
+    assert not {form: (len(names), names[:3]) for form, names in apart.items() if names}
+
+
+def test_gradients_are_those_of_one_process(gradients_alone: dict[str, Tensors], two_ranks: dict[str, Any]) -> None:
+    assert_gradients_are_alike(gradients_alone, two_ranks["gradients"])
+
+
+@pytest.mark.nightly
+def test_gradients_of_four_ranks_are_those_of_one_process(gradients_alone: dict[str, Tensors]) -> None:
+    assert_gradients_are_alike(gradients_alone, run_on_ranks(first_gradients, {"forms": LEARNED}, count=4))
+
+
+def test_the_comparison_would_see_draws_and_statistics_of_each_rank_alone(
+    gradients_alone: dict[str, Tensors], two_ranks: dict[str, Any]
+) -> None:
+    wrong = two_ranks["gradients of ranks apart"]
     for form in BY_ALL_ROWS:
-        assert differences(alone[form], wrong[form], tolerance=1e-2), form
+        assert differences(gradients_alone[form], wrong[form], tolerance=1e-2), form
 
 
 def train(*, folder: Path, method: str = "tiny", end: str | None = None, at: int = 0, **changes: Any) -> None:
@@ -152,10 +179,30 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def on_two_ranks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("two")
-    run_on_ranks(train, {"folder": folder}, count=2)
-    return results(folder)
+def on_two_ranks(two_ranks: dict[str, Any]) -> dict[str, Any]:
+    return results(two_ranks["folder"])
+
+
+def train_to_two_ends(folder: Path, end: str) -> None:
+    """Two runs whose second rank ends in the middle, the second of which goes on from what the first one left."""
+    before = set(psutil.Process().children(recursive=True))
+    for at in (4, 13):
+        with pytest.raises(Exception, match=r"ended|terminated abruptly|Connection"):
+            run_on_ranks(train, {"folder": folder, "end": end, "at": at}, count=2)
+        left = set(psutil.Process().children(recursive=True)) - before
+        _, alive = psutil.wait_procs(
+            [child for child in left if "resource_tracker" not in " ".join(child.cmdline())], 10
+        )
+        assert not alive
+    assert list((folder / "scratch").glob("checkpoint-*")), "the first runs left nothing to go on from"
+
+
+@pytest.fixture(scope="module")
+def left_by_a_kill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to copy."""
+    folder = tmp_path_factory.mktemp("killed")
+    train_to_two_ends(folder, "kill")
+    return folder
 
 
 @pytest.mark.nightly
@@ -173,25 +220,23 @@ def test_a_whole_run_is_that_of_one_process(tmp_path: Path) -> None:
     assert alone["sheets"].keys() == shared["sheets"].keys()
 
 
-@pytest.mark.parametrize("end", ["kill", pytest.param("error", marks=pytest.mark.nightly)])
-def test_a_run_whose_rank_ends_goes_on_to_the_same_bits(on_two_ranks: dict[str, Any], tmp_path: Path, end: str) -> None:
-    before = set(psutil.Process().children(recursive=True))
-    for at in (4, 13):
-        with pytest.raises(Exception, match=r"ended|terminated abruptly|Connection"):
-            run_on_ranks(train, {"folder": tmp_path, "end": end, "at": at}, count=2)
-        left = set(psutil.Process().children(recursive=True)) - before
-        _, alive = psutil.wait_procs(
-            [child for child in left if "resource_tracker" not in " ".join(child.cmdline())], 10
-        )
-        assert not alive
-    assert list((tmp_path / "scratch").glob("checkpoint-*")), "the first runs left nothing to go on from"
+def test_a_run_whose_rank_is_killed_goes_on_to_the_same_bits(
+    left_by_a_kill: Path, on_two_ranks: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(left_by_a_kill, tmp_path, dirs_exist_ok=True)
     run_on_ranks(train, {"folder": tmp_path}, count=2)
     assert results(tmp_path) == on_two_ranks
 
 
-def test_a_checkpoint_of_another_number_of_ranks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError):
-        run_on_ranks(train, {"folder": tmp_path, "end": "error", "at": 13}, count=2)
+@pytest.mark.nightly
+def test_a_run_whose_rank_fails_goes_on_to_the_same_bits(on_two_ranks: dict[str, Any], tmp_path: Path) -> None:
+    train_to_two_ends(tmp_path, "error")
+    run_on_ranks(train, {"folder": tmp_path}, count=2)
+    assert results(tmp_path) == on_two_ranks
+
+
+def test_a_checkpoint_of_another_number_of_ranks_is_refused(left_by_a_kill: Path, tmp_path: Path) -> None:
+    shutil.copytree(left_by_a_kill, tmp_path, dirs_exist_ok=True)
     with pytest.raises(InputError, match="ranks: 2 in the checkpoint"):
         train(folder=tmp_path)
 
@@ -286,9 +331,11 @@ def statistics(*, rows: torch.Tensor) -> Tensors:
     }
 
 
-def test_batch_normalization_is_that_of_all_rows() -> None:
-    rows = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 1
-    assert not differences(statistics(rows=rows), run_on_ranks(statistics, {"rows": rows}, count=2), tolerance=1e-5)
+ROWS = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3 + 1
+
+
+def test_batch_normalization_is_that_of_all_rows(two_ranks: dict[str, Any]) -> None:
+    assert not differences(statistics(rows=ROWS), two_ranks["statistics"], tolerance=1e-5)
 
 
 def alone_within(*, folder: Path) -> list[Any]:
@@ -299,6 +346,6 @@ def alone_within(*, folder: Path) -> list[Any]:
     return [made[0], ranks]
 
 
-def test_the_first_rank_is_alone_while_the_others_wait(tmp_path: Path) -> None:
-    assert run_on_ranks(alone_within, {"folder": tmp_path}, count=2) == [ALONE, Ranks(0, 2)]
-    assert (tmp_path / "by").read_text() == "0"
+def test_the_first_rank_is_alone_while_the_others_wait(two_ranks: dict[str, Any]) -> None:
+    assert two_ranks["who was alone"] == [ALONE, Ranks(0, 2)]
+    assert (two_ranks["folder"] / "by").read_text() == "0"
