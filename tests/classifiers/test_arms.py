@@ -245,16 +245,21 @@ def test_an_arm_that_was_broken_off_can_be_run_on_other_faces(data: Path, monkey
 def test_the_one_cell_that_is_missing_is_trained_with_the_threads_of_the_others(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options: dict[str, Any] = {"classifier_settings": PLAIN, "processes": 2, "threads": 1}
-    run(data, **options)
-    shutil.rmtree(data / "scratch" / "real" / "fold-0-seed-1")
     threads = []
     make = arms._make_cell
-    monkeypatch.setattr(arms, "_make_cell", lambda **call: (threads.append(torch.get_num_threads()), make(**call))[1])
+
+    def noting(**call: Any) -> Any:
+        threads.append(torch.get_num_threads())
+        return make(**call)
+
     before = torch.get_num_threads()
     try:
+        torch.set_num_threads(1)  # as each of several processes does, whose start is a matter of other tests
+        run(data, classifier_settings=PLAIN)
+        shutil.rmtree(data / "scratch" / "real" / "fold-0-seed-1")
+        monkeypatch.setattr(arms, "_make_cell", noting)
         torch.set_num_threads(2)
-        assert run(data, **options).resumed == 3
+        assert run(data, classifier_settings=PLAIN, processes=2, threads=1).resumed == 3
         assert threads == [1] and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -483,23 +488,22 @@ def test_the_number_of_processes_changes_no_result(data: Path) -> None:
 
 
 def test_several_trainings_show_their_steps_together(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A training of half an hour is not silent until it ends; 4 trainings of 6 steps here."""
-    shared = {"classifier_settings": PLAIN, "scratch": data / "scratch", "progress": True, "processes": 2}
-    run(data, seeds=(0,), **shared)
-    assert "real: 12 of 12 steps in" in capsys.readouterr().err
-    run(data, **shared)
-    assert "real: 24 of 24 steps in" in capsys.readouterr().err  # those of the cells that were done, too
+    """A training of half an hour is not silent until it ends; 4 trainings of 6 steps here, of which 2 are done."""
+    run(data, seeds=(0,), classifier_settings=PLAIN)
+    assert run(data, classifier_settings=PLAIN, progress=True, processes=2).resumed == 2
+    assert "real: 24 of 24 steps in" in capsys.readouterr().err
 
 
 def test_another_number_of_threads_is_another_result(data: Path) -> None:
     """A cell that was trained with other threads is not taken for this run's."""
     before = torch.get_num_threads()
     try:
+        options: dict[str, Any] = {"classifier_settings": PLAIN, "seeds": (0,)}
         torch.set_num_threads(1)
-        run(data)
+        run(data, **options)
         torch.set_num_threads(2)
-        assert run(data).resumed == 0
-        assert run(data).resumed == 4
+        assert run(data, **options).resumed == 0
+        assert run(data, **options).resumed == 2
     finally:
         torch.set_num_threads(before)
 
