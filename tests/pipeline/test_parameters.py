@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,8 @@ def test_the_committed_parameters_are_the_default_profile() -> None:
 @pytest.mark.parametrize("scale", ["smoke", "cpu", "long", "gpu", "paper"])
 @pytest.mark.parametrize("dataset", sorted(file.stem for file in (ROOT / "conf" / "dataset").glob("*.yaml")))
 def test_every_profile_can_be_composed(dataset: str, scale: str) -> None:
-    parameters = parse_parameters(
-        yaml.safe_load(compose_profile(ROOT, [f"dataset={dataset}", f"scale={scale}"])), where="profile"
-    )
-    assert parameters.arms.real
+    text = compose_profile(ROOT, [f"dataset={dataset}", f"scale={scale}"])  # which refuses what can't be run
+    assert re.search(r"^arms:\n(  .*\n)*?  real:\n    real:\n", text, re.MULTILINE)
 
 
 def test_what_a_file_of_conf_sets_to_null_is_taken_out() -> None:
