@@ -47,7 +47,8 @@ def test_every_work_goes_through_every_stage(tmp_path: Path, monkeypatch: pytest
         if entry["method"] != "warp":
             entry["training"] |= {
                 "steps": 6,
-                "batch_size": 8,
+                "batch_size": 4,
+                "sample_faces": 2,
                 "generator_learning_rate": 0.02,
                 "log_every": 3,
                 "validate_every": 6,
@@ -57,9 +58,9 @@ def test_every_work_goes_through_every_stage(tmp_path: Path, monkeypatch: pytest
             }
         if entry["method"] == "flow_matching":
             # Else so few steps leave copies of the sources, which are refused.
-            entry["settings"] |= {"source_noise": 1.0, "integration_steps": 2}
-            entry["training"]["generator_learning_rate"] = 0.005
-    values["synthesis"]["per_class"] = 2
+            entry["settings"] |= {"source_noise": 1.0, "integration_steps": 2, "strength": [3.0, 3.0]}
+            entry["training"] |= {"steps": 12, "generator_learning_rate": 0.005}
+    values["synthesis"] = {"per_class": 2, "block_size": 2}  # blocks are made whole
     values["report"]["bootstrap"] = {"resamples": 200}
     # Of every kind of learned translator one: what an arm does with selected faces does not depend on who made them.
     arms = {name: values["arms"]["synthetic"][name] | {"per_class": 2} for name in IN_ARMS}
