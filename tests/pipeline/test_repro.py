@@ -15,10 +15,22 @@ from augment.faces.table import read_faces
 
 pytestmark = pytest.mark.slow
 
+# The network that needs no timm: its import takes three seconds of each of the five stages that have one.
+PLAIN = [
+    word
+    for classifier in ("judge.classifier", "classifier")
+    for word in (
+        f"{classifier}.model.name=plain_cnn",
+        f"~{classifier}.model.width",
+        f"+{classifier}.model.widths=[8,8,16]",
+        f"+{classifier}.model.convolutions=[1,1,1]",
+    )
+]
+
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke", "experiment=tiny_gan", code=True)
+    folder = make_workspace(tmp_path_factory.mktemp("smoke"), "scale=smoke", "experiment=tiny_gan", *PLAIN)
     done = run(folder, "dvc", "repro")
     (folder / ".dvc" / "tmp" / "repro.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     return folder
