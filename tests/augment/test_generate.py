@@ -3,12 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -158,9 +158,9 @@ def test_sources_take_turns_and_are_of_other_classes(tmp_path: Path) -> None:
     rows = _rows(tmp_path).values()
     assert all(row["source_label"] != row["label_name"] for row in rows)
     for name in CLASSES:
-        uses = pd.Series([row["source_id"] for row in rows if row["label_name"] == name]).value_counts()
+        uses = Counter(row["source_id"] for row in rows if row["label_name"] == name).values()
         assert len(uses) == 8
-        assert uses.max() - uses.min() <= 1
+        assert max(uses) - min(uses) <= 1
     assert report.sources == 12
     _make(tmp_path / "same", 20, exclude_same_class=False)
     assert any(row["source_label"] == row["label_name"] for row in _rows(tmp_path / "same").values())
@@ -307,18 +307,8 @@ def processes_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("processes_for_few")
-def test_processes_make_the_same_shards_and_larger_sets_begin_with_smaller_ones(tmp_path: Path) -> None:
-    _make(tmp_path / "alone", 45)
-    report = _make(tmp_path / "shared", 45, reload=Reload(), processes=2)
-    assert report.made_now == 135
-    _same_folders(tmp_path / "alone", tmp_path / "shared")
-    _make(tmp_path / "few", 20, reload=Reload(), processes=2)
-    few, many = _rows(tmp_path / "few"), _rows(tmp_path / "shared")
-    assert len(few) == 60 and all(many[face] == row for face, row in few.items())
-
-
-@pytest.mark.usefixtures("processes_for_few")
-def test_a_process_that_is_killed_costs_its_own_shard_alone(tmp_path: Path) -> None:
+def test_processes_make_the_same_shards_and_one_that_is_killed_costs_its_own_alone(tmp_path: Path) -> None:
+    """All in one test, for each process imports torch, which takes seconds."""
     with pytest.raises(BrokenProcessPool):
         _make(tmp_path / "out", 45, scratch=tmp_path / "scratch", reload=Reload(ends=True), processes=2)
     made = len(list((tmp_path / "scratch" / "data").glob("*.parquet")))
@@ -328,6 +318,9 @@ def test_a_process_that_is_killed_costs_its_own_shard_alone(tmp_path: Path) -> N
     assert report.made_now == 135 - there, "what was written whole is not made again"
     _make(tmp_path / "alone", 45)
     _same_folders(tmp_path / "alone", tmp_path / "out")
+    _make(tmp_path / "few", 20)
+    few, many = _rows(tmp_path / "few"), _rows(tmp_path / "out")
+    assert len(few) == 60 and all(many[face] == row for face, row in few.items())
 
 
 def test_what_is_there_is_not_made_again_unless_something_changed(tmp_path: Path) -> None:
