@@ -4,38 +4,66 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import dvc_workspaces
+from click.testing import CliRunner, Result
+from filelock import FileLock
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from pipeline.cli import main
 
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "INFO"}
 
 
-@cache
-def _migrated_home() -> TemporaryDirectory[str]:
-    """A Prefect home whose database has had every migration: more seconds of a processor than what most tests do."""
-    home = TemporaryDirectory()
-    command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
-    done = subprocess.run(
-        command, env=os.environ | QUIET | {"PREFECT_HOME": home.name}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def _migrated_home(folder: Path) -> Path:
+    """A Prefect home whose database has had every migration: more seconds of a processor than what most tests do.
+
+    The first who wants one makes it, for all workers of pytest-xdist: their folders lie in one of the run.
+    """
+    home = folder / "migrated-prefect"
+    with FileLock(folder / "migrated-prefect.lock"):
+        if not home.exists():
+            with TemporaryDirectory(dir=folder) as unfinished:
+                place = Path(unfinished) / "home"
+                command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+                environment = os.environ | QUIET | {"PREFECT_HOME": str(place)}
+                done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+                assert done.returncode == 0, done.stderr
+                place.rename(home)
     return home
 
 
 def prefect_environment(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment with a Prefect home of its own, in a folder that pytest has made for a test."""
     home = folder / "prefect"
-    shutil.copytree(_migrated_home().name, home)
+    all_folders = folder.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else folder.parent
+    shutil.copytree(_migrated_home(all_folders), home)
     return dict(environment) | QUIET | {"PREFECT_HOME": str(home)}
 
 
 def flow_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", "flow", "run", *arguments]
+
+
+def flow_in_process(*arguments: str, address: str | None = None) -> Result:
+    """`s2l flow` here, which takes no start of a process: for what is refused before anything runs.
+
+    Args:
+        arguments: Of the command.
+        address: Of the Prefect server; Prefect has read its environment already.
+    """
+    ends = signal.getsignal(signal.SIGTERM)
+    try:
+        with temporary_settings({PREFECT_API_URL: address}):
+            return CliRunner().invoke(main, ["flow", *arguments])
+    finally:
+        signal.signal(signal.SIGTERM, ends)
 
 
 def make_workspace(folder: Path, fault: str) -> tuple[Path, dict[str, str]]:
