@@ -146,8 +146,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_a_schedule_of_serve_fires_by_itself(site: Site) -> None:
+    dvc_workspaces.keep_stages(site.place, "prepare", "report")
     serve = site.start(sys.executable, "-m", "pipeline.cli", "flow", "serve", "--cron", "* * * * *")
-    wait_for(lambda: "COMPLETED" in site.states(), 240)
+    # The server, which has to answer, is asked seldom: the minute may be long.
+    wait_for(lambda: "COMPLETED" in site.states(), 240, pause=1.0)
     others = psutil_children(serve.pid)
     serve.terminate()
     serve.wait(60)
@@ -163,7 +165,7 @@ def test_new_faces_are_noticed_and_no_news_is_said(site: Site, tmp_path: Path) -
     real = shutil.which("s2l", path=dvc_workspaces.environment()["PATH"])
     place, environment = make_workspace(tmp_path, f'echo prepare >> "$S2L_CALLS"; exec {real} "$@"')
     environment |= {"PREFECT_API_URL": site.address}
-    keep_stages(place, "prepare")
+    dvc_workspaces.keep_stages(place, "prepare")
     faces = np.random.default_rng(0)
 
     def add(name: str, numbers: range) -> None:
@@ -219,7 +221,7 @@ def test_a_schedule_survives_lost_workers_and_a_lost_server(site: Site) -> None:
         shutil.rmtree(site.place / name, ignore_errors=True)
     for file in (site.place / "dvc.lock", Path(site.environment["S2L_CALLS"])):
         file.unlink(missing_ok=True)
-    keep_stages(site.place, "prepare", "parsing", "judge", "train", "synthesize")
+    dvc_workspaces.keep_stages(site.place, "prepare", "parsing", "judge", "train", "synthesize")
     sleeper = site.sleep_at("prepare")
     dvc_workspaces.run(site.place, *PREFECT, "work-pool", "create", "stages", "--type", "process", env=site.environment)
     dvc_workspaces.run(site.place, *PREFECT, "--no-prompt", "deploy", "--all", env=site.environment)
@@ -277,13 +279,6 @@ def test_a_serve_that_ends_takes_its_run_with_it(site: Site, number: signal.Sign
     serve = site.start(sys.executable, "-m", "pipeline.cli", "flow", "serve", "--cron", "* * * * *")
     lose(site, serve, sleeper, number)
     assert site.calls() == []
-
-
-def keep_stages(place: Path, *names: str) -> None:
-    """Takes from a workspace the stages that a test learns nothing from; each takes seconds."""
-    file = place / "dvc.yaml"
-    stages = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]
-    file.write_text(yaml.safe_dump({"stages": {name: stages[name] for name in names}}), encoding="utf-8")
 
 
 def lose(site: Site, worker: subprocess.Popen[bytes], sleeper: Path, number: signal.Signals) -> None:

@@ -16,8 +16,8 @@ def lives(process: int) -> bool:
     return state != "Z"
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 150.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 150.0, pause: float = 0.05) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
-        time.sleep(0.05)
+        time.sleep(pause)
