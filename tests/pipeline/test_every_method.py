@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 IN_ARMS = ("warp", "lssl_pose", "bicogan", "flow_matching")
 
 
-def test_every_work_goes_through_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_method_goes_through_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Every method's figures are drawn. To render them, in two themes, takes a third of the time and looks at no method.
     for module in ("figures", "build"):
         monkeypatch.setattr(f"reports.{module}.png_bytes", lambda figure: b"")

@@ -151,15 +151,21 @@ def test_results_are_kept_with_data_machine_seed_and_command(workspace: Path) ->
 
 
 def test_no_picture_and_no_path_of_other_data_is_kept(workspace: Path) -> None:
-    file = workspace / "params.yaml"
+    file, lock, away = (workspace / name for name in ("params.yaml", "dvc.lock", "away"))
     before = file.read_text(encoding="utf-8")
     values = yaml.safe_load(before)
     values["dataset"] |= {"source": "folder", "root": "/secret/faces", "settings": {}}
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     try:
+        refused = run(workspace, "s2l", "results", "kept/folder", check=False)
+        assert refused.returncode == 1
+        assert "dataset.source: is not what prepare was run with (rig, now folder)" in refused.stderr
+        lock.rename(away)  # as where stages were called without DVC, which nothing is compared with
         run(workspace, "s2l", "results", "kept/folder")
     finally:
         file.write_text(before, encoding="utf-8")
+        if away.exists():
+            away.rename(lock)
     kept = workspace / "kept" / "folder"
     assert (kept / "README.md").is_file() and not list(kept.glob("*.png"))
     assert not any("/secret" in text.read_text(encoding="utf-8") for text in kept.iterdir())
