@@ -13,8 +13,8 @@ The recipe's steps are scaled so that the run ends at the last mark: schedules o
 that length, so an earlier mark shows a run under way, and not what a run of that length would give. Recipes were found
 on people of seeds from 101 on; the default is another seed.
 
-A curve of hours can be killed at any moment: the same command goes on from its last checkpoint, beside the table in
-`unfinished/`, and writes no row again.
+A curve of hours can be killed at any moment: the same command goes on from its last checkpoint, which lies beside the
+table in `unfinished/`, and writes no row again. Give it one method: those before it would be measured once more.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ class Course:
 
     Attributes:
         marks: Of the whole curve, in processor seconds.
-        per_class: Synthetic faces per class, for each row.
+        settings: The recipe, the seed, and the synthetic faces per class of a row.
         steps: Of the whole training: its probe was timed once, and would be another now.
         seconds: Processor seconds of training, by the finished steps at which they were read.
         rows: The steps whose rows were written.
     """
 
     marks: list[float]
-    per_class: int
+    settings: dict[str, Any]
     steps: int
     seconds: dict[str, float] = field(default_factory=dict)
     rows: list[int] = field(default_factory=list)
@@ -196,7 +196,8 @@ def curve(
         row(translator, time.process_time() - began, 0)
         return
     work = sheets / "unfinished" / f"{name}-{people}"
-    course = _course(work / "course.json", list(marks), per_class, lambda: _steps(fresh(), train, entry, marks[-1]))
+    settings = {"per_class": per_class, "seed": seed, "recipe": entry.model_dump(mode="json")}
+    course = _course(work / "course.json", list(marks), settings, lambda: _steps(fresh(), train, entry, marks[-1]))
     # A look at the clock is cheap, and so is a checkpoint: the first mark is to be met within a quarter of itself.
     every = max(1, round(course.steps * min(1 / 40, marks[0] / max(marks[-1], 1e-9) / 4)))
     training = entry.training.model_copy(
@@ -237,21 +238,19 @@ def _steps(probe: Translator, train: FaceTensors, entry: TranslatorEntry, second
     return max(len(probe.phases()), round(seconds / cost))
 
 
-def _course(path: Path, marks: list[float], per_class: int, steps: Callable[[], int]) -> Course:
+def _course(path: Path, marks: list[float], settings: dict[str, Any], steps: Callable[[], int]) -> Course:
     """The course of a curve that was broken off, or a new one.
 
     Raises:
-        InputError: The one that was broken off has other marks or numbers of faces.
+        InputError: The one that was broken off has other marks or settings.
     """
     if path.is_file():
         course = Course(**json.loads(path.read_text(encoding="utf-8")))
-        if (course.marks, course.per_class) != (marks, per_class):
-            raise InputError(
-                f"{path}: a curve with marks {course.marks} and {course.per_class} faces per class was broken off; "
-                "go on with these, or delete the folder"
-            )
+        if (course.marks, course.settings) != (marks, settings):
+            what = f"marks {course.marks}" if course.marks != marks else f"the settings {course.settings}"
+            raise InputError(f"{path}: a curve with {what} was broken off; go on with these, or delete the folder")
         return course
-    course = Course(marks, per_class, steps())
+    course = Course(marks, settings, steps())
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(path, json.dumps(asdict(course)))
     return course

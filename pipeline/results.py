@@ -48,7 +48,7 @@ def keep_results(
     parameters = load_parameters(root / "params.yaml")
     device = name_of(choose_device(parameters.runtime.device))
     check_inputs([StageInput(Artifacts(root).report, "s2l report")])
-    check_parameters_of_results(root, Artifacts(root).report / "metrics.json")
+    check_parameters_of_results(root)
     _check_destination(destination)
     try:
         with folder_in_place(destination) as built:

@@ -57,11 +57,11 @@ def is_alive(process: int, written: float) -> bool:
         process: Its number.
         written: When the file was written, in seconds since 1970: a process that began later is another one.
     """
-    if not psutil.pid_exists(process):
-        return False
     try:
+        if not psutil.pid_exists(process):
+            return False
         return psutil.Process(process).create_time() <= written + _CLOCKS
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, OverflowError):  # no system has such a number: the file is damaged
         return False
     except psutil.AccessDenied:  # another user's, on some systems
         return True

@@ -14,7 +14,7 @@ together 100 and 100; cropped by 12 % 98 and 84; saved as JPEG of quality 40 100
 reach 0.95, two expressions of one person 0.978 (3,300 faces). In FER2013 0.98 finds 9,259 pairs, a fourth of them
 byte-identical; on a sheet of 96 of them and of those from 0.95 on, all were one photograph, many with watermarks.
 36,000 faces take 97 s of one core beside other work (53 s in the same hour, where each picture was compared with later
-ones and one way round alone, which made the pairs depend on the order); the cost grows with the product.
+ones and one way round alone, which made groups depend on the order); the cost grows with the product.
 
 **Not found**: larger moves (4 pixels to one side: hardly any), changed expressions, faces covered or cut apart,
 inverted or stretched pictures, and of many pictures that are all nearly alike (the frames of one film) those beyond
@@ -99,7 +99,8 @@ def near_duplicate_pairs(first: np.ndarray, second: np.ndarray | None = None) ->
 
     Returns:
         int64 [P, 2], sorted, each pair once: positions in `first` and `second` (in `first`, ascending, without it).
-        Which pictures are a pair does not depend on their order: an export in another one holds the same pairs.
+        Of many copies of one picture these are the eight nearest of each. What hangs together by pairs does not depend
+        on the order of the pictures: an export in another one has the same groups.
     """
     candidates = _candidates(first, second)
     others = first if second is None else second

@@ -14,6 +14,7 @@ from pydantic import field_validator, model_validator
 
 from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_file
+from augment.faces.frames import frames_problem
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.sources.base import Annotation, RawFace, SourceSettings
 from augment.sources.class_folders import SPLIT_FOLDERS, ClassFolder, find_class_folders, find_subject_folders
@@ -74,8 +75,14 @@ class FolderSettings(SourceSettings):
         return self
 
 
-def read_picture(path: Path, where: str) -> np.ndarray | Problem:
-    """Decodes a picture file: uint8 [H, W] or [H, W, 3], or the problem, which names the file as `where`."""
+def read_picture(path: Path, where: str, *, real: bool = True) -> np.ndarray | Problem:
+    """Decodes a picture file: uint8 [H, W] or [H, W, 3], or the problem, which names the file as `where`.
+
+    Args:
+        path: The file.
+        where: How a problem names it.
+        real: Whether the picture is to stand for a real face, and may bear no mark of a synthetic one.
+    """
     try:
         data = read_regular_file(path)
         image = decode_image(data)
@@ -83,7 +90,7 @@ def read_picture(path: Path, where: str) -> np.ndarray | Problem:
         return Problem(where, f"does not decode: {error}", "replace or delete the file")
     except OSError as error:
         return Problem(where, f"can't be read: {error.strerror or error}")
-    return file_problem(data, where) or image
+    return (file_problem(data, where) if real else frames_problem(data, where)) or image
 
 
 @dataclass(frozen=True)

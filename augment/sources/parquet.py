@@ -237,12 +237,22 @@ class ParquetSource:
                         found.setdefault(row["label"], row["label_name"])
             except UnreadableTableError as error:
                 raise InputError(Problem(file.name, f"can't be read: {error}", "copy it again")) from error
-        missing = sorted(set(range(max(found, default=0) + 1)) - set(found))
-        if missing:
-            why = f"no row says which class {', '.join(map(str, missing))} is, nor does the table"
-            fix = "give class_names, in the order of the numbers"
-            raise InputError(Problem(f"{self.files[0].name}, column label_name", why, fix))
-        return tuple(found[number] for number in range(len(found)))
+        column = f"{self.files[0].name}, column label_name"
+        unnamed = next((number for number in range(len(found) + 1) if number not in found), 0)
+        if not found or unnamed < len(found) or min(found) < 0:
+            why = f"no row says which class {unnamed} is, nor does the table"
+            raise InputError(Problem(column, why, "give class_names, in the order of the numbers"))
+        names = tuple(found[number] for number in range(len(found)))
+        said: dict[str, list[str]] = {}
+        for number, name in enumerate(names):
+            said.setdefault(name, []).append(f"label {number}")
+        problems = name_problems(said, str, "in the table, or give class_names")
+        if problems:
+            raise InputError(problems)
+        try:
+            return check_label_names(names)
+        except ValueError as error:
+            raise InputError(Problem(column, f"its names {error}", "rename them, or give class_names")) from error
 
     def _card_folders(self) -> tuple[Path, ...]:
         folder = self.root if self.root.is_dir() else self.root.parent
@@ -314,7 +324,7 @@ class ParquetSource:
             return Problem(where, "has no face_id")
         if not values["source"]:
             return Problem(where, "has no source")
-        if values["label_name"] != label_name:
+        if values["label_name"] and values["label_name"] != label_name:
             why = f"label {label} is {label_name}, and its label_name says {str(values['label_name'])[:40]!r}"
             return Problem(where, why, "write both alike")
         landmarks = values["landmarks"]

@@ -63,7 +63,7 @@ class PhotographReader:
         Raises:
             InputError: The packages that find landmarks are not installed.
         """
-        image = read_picture(path, str(path))
+        image = read_picture(path, str(path), real=False)  # exported faces may be translated, too
         if isinstance(image, Problem):
             return image
         height, width = image.shape[:2]

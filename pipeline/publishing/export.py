@@ -113,7 +113,7 @@ def export_faces(root: Path, destination: Path, settings: ExportSettings) -> Des
     check_inputs([StageInput(artifacts.faces, "s2l prepare"), StageInput(artifacts.folds, "s2l prepare")])
     names = _translators(parameters, artifacts, settings.translators)
     check_inputs([StageInput(artifacts.selected(name), f"s2l assess {name}") for name in names])
-    check_parameters_of_results(root, artifacts.folds)
+    check_parameters_of_results(root, names)
     folds = read_folds(artifacts.folds)
     check_fold(folds, settings.fold)
     class_names = read_class_names(artifacts.faces)

@@ -36,7 +36,7 @@ from pipeline.publishing.description import (
 from pipeline.publishing.formats import form_of
 from pipeline.publishing.marks import MARKED, mark_of
 
-_OF_THE_HUB = (".gitattributes", ".cache/huggingface/", ".git/")
+_OF_THE_HUB, _FOLDERS_OF_THE_HUB = (".gitattributes", ".git"), (".cache/huggingface/", ".git/")
 _FIX = "take the folder from where you have it, or export it again"
 _MOST_PROBLEMS = 20
 _NEEDED = ("translator", "source_id", "seed")  # of a synthetic face
@@ -80,7 +80,8 @@ def verify_faces(folder: Path) -> Description:
         raise InputError(strange[:_MOST_PROBLEMS], f"{folder} holds what an export has not:")
     description = read_description(folder)
     # What the Hugging Face Hub and git put beside an export is neither sealed nor read.
-    there = {name for name in folder_files(folder) if not name.startswith(_OF_THE_HUB)}
+    files = folder_files(folder)
+    there = {name for name in files if name not in _OF_THE_HUB and not name.startswith(_FOLDERS_OF_THE_HUB)}
     problems = _Problems(seal_problems(folder, _FIX, names=there | set(read_seal(folder) or {})))
     if problems:  # what is in changed files would only say it again
         raise InputError(problems[:_MOST_PROBLEMS], f"{folder} is not as it was exported:")

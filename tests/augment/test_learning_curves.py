@@ -125,7 +125,7 @@ def test_a_curve_that_was_killed_goes_on_and_writes_no_row_again(tmp_path: Path)
         rows_of(tmp_path, marks, rows, killed_at=2)
     first = list(rows)
     assert len(first) == 1
-    with pytest.raises(InputError, match=r"a curve with marks \[0.01, 0.5, 1.0\] and 2 faces per class was broken off"):
+    with pytest.raises(InputError, match=r"a curve with marks \[0.01, 0.5, 1.0\] was broken off"):
         rows_of(tmp_path, [0.01, 2.0], rows)
     rows, asked = rows_of(tmp_path, marks, rows)
     assert rows[:1] == first and len(asked.seen) == len(rows) - 1

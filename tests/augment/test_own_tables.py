@@ -74,6 +74,37 @@ def test_a_class_that_no_row_names_is_asked_for(tmp_path: Path) -> None:
     assert len(list(open_source("parquet", tmp_path / "copy.parquet", class_names=CLASSES).faces())) == 2
 
 
+@pytest.mark.parametrize(
+    ("labels", "names", "said"),
+    [
+        ([0, 1, 2], ["same", "same", "same"], r"column label_name: its names have 'same' twice"),
+        ([0, 1, 2], ["happy", "sad ", "angry"], r"label 1: 'sad ' has blanks around it"),
+        ([0, 1, 2], ["happy", "Happy", "angry"], r"label 1, label 0: are one class by their names"),
+        ([-1, 0, 1], ["a", "b", "c"], r"no row says which class 2 is"),
+        ([0, 1, 20_000_000], ["a", "b", "c"], r"no row says which class 2 is"),
+        ([0, 1, 2], [None, None, None], r"no row says which class 0 is"),
+    ],
+)
+def test_names_of_rows_that_are_no_names_of_classes_are_refused(
+    tmp_path: Path, labels: list[int], names: list[str | None], said: str
+) -> None:
+    write_faces([face_row(number, number) for number in range(3)], tmp_path / "faces", CLASSES, card=CARD)
+    frame = pd.read_parquet(tmp_path / "faces" / "data")
+    frame["label"], frame["label_name"] = labels, names
+    frame.to_parquet(tmp_path / "copy.parquet")
+    with pytest.raises(InputError, match=said):
+        open_source("parquet", tmp_path / "copy.parquet")
+
+
+def test_rows_without_a_name_have_that_of_their_label(tmp_path: Path) -> None:
+    write_faces([face_row(number, number) for number in range(3)], tmp_path / "faces", CLASSES, card=CARD)
+    frame = pd.read_parquet(tmp_path / "faces" / "data")
+    frame["label_name"] = None
+    frame.to_parquet(tmp_path / "copy.parquet")
+    faces = list(open_source("parquet", tmp_path / "copy.parquet", class_names=CLASSES).faces())
+    assert {face.label_name for face in faces if isinstance(face, RawFace)} == set(CLASSES)
+
+
 @pytest.mark.parametrize("labels", [[True, False], [0.0, 1.0], [0.0, None]])
 def test_labels_of_a_type_that_is_none_are_to_be_written_anew(tmp_path: Path, labels: list[object]) -> None:
     table = pa.table({"image": [b"", b""], "label": labels})

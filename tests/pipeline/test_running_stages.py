@@ -89,6 +89,12 @@ def stranger() -> Iterator[int]:
     process.wait()
 
 
+@pytest.mark.parametrize("number", [2**31, 10**20])
+def test_a_number_that_no_process_has_blocks_nothing(tmp_path: Path, number: int) -> None:
+    lock(tmp_path, number)
+    refuse_while_stages_run(tmp_path)
+
+
 def test_a_process_that_began_after_the_list_was_written_is_another(tmp_path: Path, stranger: int) -> None:
     """Numbers of processes begin anew after a reboot and in a container; nobody is told to stop a stranger."""
     lock(tmp_path, stranger)

@@ -14,6 +14,7 @@ from augment.faces.images import decode_image, encode_png
 from augment.faces.synthetic_mark import TRANSLATED_MARK
 from augment.sources import RawFace, open_source
 from augment.sources.base import Source
+from augment.sources.folder import read_picture
 from pipeline.publishing.marks import marked_png
 
 ROW = {"face_id": "warp/1", "label_name": "happy", "translator": "warp", "source_id": "a/1"}
@@ -45,6 +46,12 @@ def test_in_a_table_that_says_nothing_of_it(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": pictures, "label": ["happy", "sad", "sad"]}), tmp_path / "faces.parquet")
     faces, problems = told_apart(open_source("parquet", tmp_path))
     assert faces == 1 and [problem.where for problem in problems] == ["faces.parquet row 1", "faces.parquet row 2"]
+
+
+def test_one_that_is_to_be_translated_may_be_synthetic(tmp_path: Path) -> None:
+    (tmp_path / "made.png").write_bytes(EXPORTED)
+    assert isinstance(read_picture(tmp_path / "made.png", "made.png", real=False), np.ndarray)
+    assert isinstance(read_picture(tmp_path / "made.png", "made.png"), Problem)
 
 
 def test_the_pixels_alone_are_no_mark(tmp_path: Path) -> None:

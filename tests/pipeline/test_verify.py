@@ -70,12 +70,15 @@ def test_a_whole_folder_is_well(copy: Path) -> None:
 
 def test_what_the_hub_and_git_put_beside_an_export_is_no_change(copy: Path) -> None:
     """The others are: a file of the same name deeper down, too."""
-    for name in (".gitattributes", ".cache/huggingface/download/data/train.metadata", ".git/HEAD"):
+    for name in (".gitattributes", ".cache/huggingface/download/data/train.metadata", ".git"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("x")
     assert verify_faces(copy).format == "parquet"
     (copy / "data" / ".gitattributes").write_text("x")
-    with pytest.raises(InputError, match=r"data/.gitattributes: was added later"):
+    (copy / ".gitattributes.parquet").write_text("x")
+    with pytest.raises(
+        InputError, match=r"\.gitattributes\.parquet: was added later[^$]*data/\.gitattributes: was added"
+    ):
         verify_faces(copy)
 
 
