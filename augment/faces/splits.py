@@ -108,7 +108,9 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
                 for number, part in enumerate(parts)
             ]
     except InputError as error:
-        raise InputError([*error.problems, *_joined_people(subjects, groups)]) from error
+        if not (joined := _joined_people(subjects, groups)):
+            raise
+        raise InputError([*error.problems, *joined]) from error
     face_ids = faces.column("face_id").combine_chunks()
     tables = [
         pa.Table.from_arrays(
