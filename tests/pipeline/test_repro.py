@@ -159,7 +159,7 @@ def test_no_picture_and_no_path_of_other_data_is_kept(workspace: Path) -> None:
     try:
         refused = run(workspace, "s2l", "results", "kept/folder", check=False)
         assert refused.returncode == 1
-        assert "dataset.source: is not what prepare was run with (rig, now folder)" in refused.stderr
+        assert "dataset.source: is not what report was run with (rig, now folder)" in refused.stderr
         lock.rename(away)  # as where stages were called without DVC, which nothing is compared with
         run(workspace, "s2l", "results", "kept/folder")
     finally:
