@@ -240,10 +240,14 @@ def test_what_reads_from_a_changed_stage_is_out_of_date() -> None:
         ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 137", True),
         ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with -9", True),
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", True),
+        ("MemoryError", True),
+        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 3.00 GiB for an array", True),
+        ("can't allocate memory: you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)", True),
         ("concurrent.futures.process.BrokenProcessPool: A process in the process pool was terminated abruptly", True),
         ("RuntimeError: [pair.cc:538] Connection closed by peer [127.0.0.1]:2391", True),
         ("ERROR: failed to reproduce 'judge': failed to run: s2l judge, exited with 1", False),
         ("Error: params.yaml: seeds: a seed occurs twice", False),
+        ("Error: params.yaml: dataset.image_size: 4096 px need more memory than this machine has", False),
     ],
 )
 def test_which_errors_may_pass(line: str, transient: bool) -> None:

@@ -18,7 +18,7 @@ from prefect.exceptions import ObjectNotFound
 from augment.core.errors import InputError, Problem
 from pipeline.commands import flow as commands
 from pipeline.flow import children, lost_runs, remote_stage, schedule, serving
-from pipeline.flow.children import Children, StageFailedError, is_transient
+from pipeline.flow.children import Children, StageFailedError
 from pipeline.flow.dask_engine import DaskWorkers
 from pipeline.flow.graph import Stage, on_device
 from pipeline.flow.held_workspace import held_workspace
@@ -53,19 +53,6 @@ def test_a_stage_whose_result_is_not_in_the_cache_has_failed(
     with pytest.raises(StageFailedError, match=said) as failed:
         Children(tmp_path).run("judge", cores=[0], log=lambda _: None)
     assert not failed.value.transient and len(str(failed.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("line", "transient"),
-    [
-        ("MemoryError", True),
-        ("numpy._core._exceptions._ArrayMemoryError: Unable to allocate 3.00 GiB for an array", True),
-        ("can't allocate memory: you tried to allocate 9 bytes. Error code 12 (Cannot allocate memory)", True),
-        ("Error: params.yaml: dataset.image_size: 4096 px need more memory than this machine has", False),
-    ],
-)
-def test_a_stage_that_was_short_of_memory_is_tried_again(line: str, transient: bool) -> None:
-    assert is_transient([line]) == transient
 
 
 @pytest.mark.parametrize(
