@@ -7,9 +7,10 @@ import logging
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import yaml
@@ -18,13 +19,17 @@ from matplotlib.figure import Figure
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_bytes, atomic_write_text
 from augment.core.json_files import read_json_object
+from augment.core.processes import processors
+from augment.core.progress import track
 from augment.training.distances import DISTANCES_FILE
 from pipeline.core.devices import choose_device, name_of
+from pipeline.core.sections import read_values
 from pipeline.core.stage_records import stage_results
 from pipeline.core.workspace import Artifacts, fold_directory
 from pipeline.data_set import open_data_set
-from pipeline.flow.records import size_of
-from pipeline.flow.work import stage_and_name
+from pipeline.flow.filed_costs import RunTime, filed_costs, run_time
+from pipeline.flow.records import read_all_records, size_of, this_machine
+from pipeline.flow.work import stage_and_name, stages_of
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.whole import load_parameters
 from pipeline.profile import compose_profile
@@ -32,7 +37,7 @@ from pipeline.results import describe_data, keep_results, without_root
 from pipeline.run_record import read_run_record
 from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
-from reports.cost import MEBIBYTE, RunRecord
+from reports.cost import MEBIBYTE, RunRecord, duration
 from reports.environment import describe_environment
 from reports.experiments.catalogue import Experiment
 from reports.experiments.distances import DISTANCES, distance_table, draw_distances, read_distances
@@ -42,6 +47,7 @@ from reports.experiments.row_figures import RunResults, rows_of_run, write_sheet
 from reports.experiments.rows import RunFacts, write_rows
 from reports.figures import png_bytes
 
+UNKNOWN = "not known: such stages, or how many classes and folds its data have, are on no record"
 LONGEST_NAME = 120  # characters of a folder that a run is filed in
 _WRITTEN_BY_RUNS = ("params.yaml", "metrics.json", "plots/", "docs/results/")  # files and folders that are no code
 
@@ -255,6 +261,40 @@ def _samples(translator: Path, count: int = 6) -> list[Path]:
     if len(sheets) <= count:
         return sheets
     return [sheets[round(place)] for place in np.linspace(0, len(sheets) - 1, count)]
+
+
+def expected_times(
+    root: Path, experiments: Mapping[str, Experiment], scales: Mapping[str, Sequence[str]], results: Path
+) -> dict[str, dict[str, str]]:
+    """How long experiments would take on embedded faces, in words, by experiment and scale.
+
+    Args:
+        root: A clone of the project, whose own records are used too.
+        experiments: By name.
+        scales: Budgets, by experiment.
+        results: The folder of all results: what stages cost is filed there.
+
+    Raises:
+        InputError: A profile can't be composed.
+    """
+    own = read_values(root / "params.yaml") if (root / "params.yaml").is_file() else {}
+    records = [*filed_costs(results), *read_all_records(root, list(stages_of(own)))]
+    machine, words = this_machine(), {name: dict.fromkeys(wanted, UNKNOWN) for name, wanted in scales.items()}
+    wanted = [(name, scale) for name in words for scale in words[name] if records]
+    for name, scale in track(wanted, desc="times", unit="runs", leave=False):
+        values = yaml.safe_load(compose_profile(root, Wanted(experiments[name], scale).overrides))
+        words[name][scale] = _in_words(run_time(values, records, machine=machine, cores=processors()), machine)
+    return words
+
+
+def _in_words(found: RunTime, machine: str) -> str:
+    without = f"no record of {shorten(', '.join(found.unknown), width=90, placeholder=' ...')}"
+    if not found.known:
+        return UNKNOWN
+    others = [name for name in found.machines if name != machine]
+    by = f", by records of {'; '.join(others)}" if others else ""
+    least = "at least " if found.unknown else "about "
+    return f"{least}{duration(found.seconds)}, the sum of all stages{by}" + (f"; {without}" if found.unknown else "")
 
 
 def run_smoke(wanted: Wanted, project: Path, workspace: Path, results: Path) -> str:

@@ -18,6 +18,7 @@ from augment.faces.licences import Licence
 from pipeline.core.devices import choose_device, name_of
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts
+from pipeline.flow.filed_costs import file_costs
 from pipeline.lock_parameters import check_parameters_of_results
 from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.run_record import read_run_record
@@ -53,6 +54,7 @@ def keep_results(
     try:
         with folder_in_place(destination) as built:
             _write_results(root, built, destination.name, parameters, device=device, note=note)
+            file_costs(root, built)
             if more is not None:
                 more(built)
     except (FileNotFoundError, NotADirectoryError) as error:

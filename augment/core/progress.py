@@ -26,6 +26,7 @@ FIRST_LINE_SECONDS = 3.0
 LINE_SECONDS = 15.0
 LATE_LINE_SECONDS = 30.0  # between lines of a loop that has run for LATE_SECONDS
 LATE_SECONDS = 300.0
+FEWEST_DONE = 0.002  # of all, before their rate says what remains: the first may have waited for a compiler
 
 
 def verbosity() -> Verbosity:
@@ -89,7 +90,7 @@ def track(
 
     On a terminal that is tqdm's bar. Elsewhere (a file, a pipe, a service's log) it is a line of at most 119 characters
     without control codes: the first after seconds, the next every 15 s (30 s once the loop is five minutes old), the
-    last at the end. With the verbosity `quiet` it is nothing.
+    last at the end; time remaining is left out until enough is done to tell. With the verbosity `quiet` it is nothing.
 
     Args:
         items: What to go through; None where the caller counts by `update`.
@@ -141,7 +142,7 @@ class _Lines(_Bar):
         facts = self.format_dict
         rate, total = facts["rate"] or (self.n - self.initial) / max(facts["elapsed"], 1e-9), self.total
         parts = [f"{self._count()}, {self.format_interval(facts['elapsed'])} elapsed"]
-        if total and rate:
+        if total and rate and self.n - self.initial >= FEWEST_DONE * total:
             parts.append(f"{self.format_interval(max(total - self.n, 0) / rate)} remaining")
         self._write([*parts, facts["postfix"] or ""])
         late = facts["elapsed"] >= LATE_SECONDS

@@ -17,6 +17,7 @@ from pipeline.core.command_line import Command, Group, refusals_as_errors
 
 if TYPE_CHECKING:
     from pipeline.experiments import Wanted
+    from reports.experiments.page import FiledRun
 
 SCALES = ("smoke", "cpu", "long", "gpu", "paper")
 
@@ -31,8 +32,11 @@ RESULTS = click.option(
 
 @click.group(cls=Group, invoke_without_command=True)
 @RESULTS
+@click.option(
+    "--times", is_flag=True, help="Estimate how long scales take that were not run, from what stages cost elsewhere."
+)
 @click.pass_context
-def experiments(context: click.Context, results: Path) -> None:
+def experiments(context: click.Context, results: Path, times: bool) -> None:
     """List the papers' tables and figures: data, what was run, and whether the published order came out."""
     if context.invoked_subcommand is not None:
         if context.get_parameter_source("results") is not ParameterSource.DEFAULT:
@@ -41,23 +45,36 @@ def experiments(context: click.Context, results: Path) -> None:
     from reports.experiments.catalogue import read_experiments
     from reports.experiments.page import all_filed, experiments_table
 
+    if times:
+        from pipeline.experiments import expected_times
     with refusals_as_errors():
         if context.get_parameter_source("results") is not ParameterSource.DEFAULT:
             _require_results(results)
         catalogue = read_experiments()
         filed, problems = all_filed(catalogue, results)
         table = experiments_table(catalogue, filed)
+        not_run = {name: _scales_not_run(runs) for name, (runs, _) in filed.items()}
+        expected = expected_times(Path.cwd(), catalogue, not_run, results) if times else {}
         for row in table.to_dict("records"):
             click.echo(f"{row['experiment']}: {row['paper']}")
             own = f", its own: {row['own_data']}" if row["own_data"] else ""
             click.echo(f"  data: {row['stand_in']} (embedded){own}")
             click.echo(f"  runs: {row['runs']}")
-            if runs := filed[row["experiment"]][0]:
-                others = [scale for scale in SCALES[1:] if scale not in {run.facts.scale for run in runs}]
-                click.echo(f"  not run, so that no time is known: {', '.join(others) or '–'}")
-                click.echo(f"  the published order: {'; '.join(row['orders']) or '–'}")
+            for scale, words in expected.get(row["experiment"], {}).items():
+                click.echo(f"  {scale}, not run: {words}")
+            if not times and (others := not_run[row["experiment"]]):
+                click.echo(f"  not run: {', '.join(others)}")
+            if row["orders"]:
+                click.echo(f"  the published order: {'; '.join(row['orders'])}")
+        if not times:
+            click.echo("how long a scale takes that was not run: s2l experiments --times")
         if problems:
             raise InputError(problems, "of what was filed, this can't be shown:")
+
+
+def _scales_not_run(runs: Sequence[FiledRun]) -> list[str]:
+    """The scales, but smoke, of which no run was filed."""
+    return [scale for scale in SCALES[1:] if scale not in {run.facts.scale for run in runs}]
 
 
 def _require_results(results: Path) -> None:

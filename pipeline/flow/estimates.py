@@ -39,6 +39,7 @@ class Estimate:
         process_memory: Bytes of each of its processes; None: not on record.
         disk: Bytes that it writes, without DVC's cache.
         basis: Which records it is from, in words.
+        machine: Whose records they are.
     """
 
     processor_seconds: float
@@ -47,6 +48,7 @@ class Estimate:
     process_memory: float | None
     disk: int
     basis: str
+    machine: str
 
     def seconds(self, cores: int) -> float:
         """Wall time where it may use so many cores."""
@@ -104,6 +106,7 @@ def estimate(work: Work, records: Sequence[CostRecord], *, machine: str) -> Esti
         process_memory=memory,
         disk=disk,
         basis=_basis(chosen, work.amount, here=group[0], same=group[1]),
+        machine=where,
     )
 
 
@@ -132,7 +135,9 @@ def scaled(points: Sequence[tuple[float, float]], amount: float, *, start: float
 
 def _basis(chosen: Sequence[CostRecord], amount: float, *, here: bool, same: bool) -> str:
     words = [f"{len(chosen)} record{'s' if len(chosen) > 1 else ''}"]
-    if not any(record.by_flow for record in chosen):
+    if all(record.filed for record in chosen):
+        words.append(f"filed with {chosen[-1].filed}")
+    elif not any(record.by_flow for record in chosen):
         words.append("of `dvc repro`")
     if not same:
         words.append("other settings")

@@ -12,6 +12,7 @@ from augment.core.processes import processors
 from pipeline.core.sections import read_values
 from pipeline.core.yaml_text import parse_yaml
 from pipeline.flow.estimates import Estimate, estimate
+from pipeline.flow.filed_costs import RESULTS, filed_costs, recorded_counts
 from pipeline.flow.graph import Stage, on_device
 from pipeline.flow.records import CostRecord, read_all_records, this_machine
 from pipeline.flow.schedule import Span, critical_path, largest_sum, schedule, slot_count
@@ -92,7 +93,7 @@ def make_plan(root: Path, overrides: Sequence[str] = (), *, slots: int | None = 
     parameters = read_values(root / "params.yaml") if text is None else parse_yaml(text, "profile")
     graph, states = stage_states(root, text)
     graph = on_device(graph, parameters)
-    records = read_all_records(root, graph)
+    records = [*filed_costs(root / RESULTS), *read_all_records(root, graph)]  # of one kind, the workspace's own last
     counts = _face_counts(root, parameters, states.get("prepare"), records)
     machine, cores = this_machine(), processors()
     stages = []
@@ -120,9 +121,7 @@ def _face_counts(
     """What prepare has found or will: on disk where it does not run, else as when it last ran on the same data."""
     if state == "up to date":
         return count_faces(root)
-    kind = work_of("prepare", parameters, None).kind
-    known = [record.counts for record in records if record.stage == "prepare" and record.kind == kind]
-    return known[-1] if known else None
+    return recorded_counts(parameters, records)
 
 
 def describe_plan(plan: Plan) -> str:

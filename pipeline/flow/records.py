@@ -22,7 +22,8 @@ from pipeline.core.stage_records import MEASURED, read_record, record_file, resu
 from pipeline.core.workspace import Artifacts
 from pipeline.flow.schedule import has_gpu
 from pipeline.flow.usage import Usage
-from pipeline.flow.work import FaceCounts, count_faces, stage_and_name, work_of
+from pipeline.flow.work import FaceCounts, Work, count_faces, stage_and_name, work_of
+from pipeline.stages.refusals import refusal_in
 from reports.environment import describe_environment
 
 KEPT = 2000  # records; older ones are forgotten
@@ -42,12 +43,13 @@ class CostRecord(BaseModel):
     peak_memory: int | None = Field(ge=0, description="Bytes of all its processes at once; None: not known.")
     output_bytes: int = Field(ge=0, description="Size of what it wrote, without DVC's cache.")
     by_flow: bool = Field(description="False: read from what a plain `dvc repro` left.")
-    whole: bool = Field(description="False: it resumed earlier work, so that its time is a part of the stage's.")
+    whole: bool = Field(description="False: it resumed earlier work, or was refused; its time is not the stage's.")
     kind: str = Field(description="As of Work.")
     settings: str = Field(description="As of Work.")
     amount: float | None = Field(description="As of Work.")
     held: int | None = Field(description="As of Work.")
     counts: FaceCounts | None = Field(description="What prepare had found.")
+    filed: str = Field(default="", description="Results that it was filed with; empty: it is this workspace's.")
 
 
 def records_file(root: Path) -> Path:
@@ -57,8 +59,13 @@ def records_file(root: Path) -> Path:
 
 def read_records(root: Path) -> list[CostRecord]:
     """The records of a workspace, oldest first; lines that can't be read are passed over: only a time is lost."""
+    return read_lines(records_file(root))
+
+
+def read_lines(file: Path) -> list[CostRecord]:
+    """The records of a file, a line each, that can be read."""
     try:
-        lines = records_file(root).read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         return []
     found = []
@@ -98,14 +105,19 @@ def keep_record(root: Path, stage: str, usage: Usage, cores: int) -> None:
         peak_memory=usage.peak_memory,
         output_bytes=sum(map(size_of, _outputs(artifacts, base, name))),
         by_flow=True,
-        whole=sessions == 1,
+        whole=sessions == 1 and not was_refused(artifacts, base, name),
         kind=work.kind,
         settings=work.settings,
         amount=work.amount,
         held=work.held,
         counts=counts,
     )
-    append_record(root, record.model_dump_json())
+    append_record(root, written(record))
+
+
+def written(record: CostRecord) -> str:
+    """A record as a line, without where it is filed, which its file says."""
+    return record.model_dump_json(exclude={"filed"})
 
 
 def append_record(root: Path, line: str) -> None:
@@ -148,39 +160,50 @@ def records_of_repro(root: Path, stages: Collection[str]) -> list[CostRecord]:
             lock = yaml.load(opened, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return []
-    artifacts, counts = Artifacts(root), count_faces(root)
-    found = []
-    for stage in stages:
-        base, name = stage_and_name(stage)
-        file = record_file(artifacts, stage_name(base, name))
-        kept = read_record(file)
-        if stage not in lock or not kept.get("results") or kept["results"] != results_hash(artifacts, base, name):
-            continue
-        work = work_of(stage, _parameters_of(lock, stage), counts)
-        try:
-            seconds, memory = float(kept["record"]["seconds"]), kept["record"].get("peak_memory")
-            found.append(
-                CostRecord(
-                    stage=stage,
-                    ended=file.stat().st_mtime,
-                    machine=this_machine(),
-                    cores=processors(),
-                    seconds=seconds,
-                    processor_seconds=seconds * work.busy_cores(processors()),
-                    peak_memory=None if memory is None else int(memory) * work.processes_in_all(processors()),
-                    output_bytes=sum(map(size_of, _outputs(artifacts, base, name))),
-                    by_flow=False,
-                    whole=kept["record"].get("sessions", 1) == 1,
-                    kind=work.kind,
-                    settings=work.settings,
-                    amount=work.amount,
-                    held=work.held,
-                    counts=counts,
-                )
-            )
-        except (KeyError, TypeError, ValueError, OSError):
-            continue
-    return found
+    counts = count_faces(root)
+    found = [
+        record_of_timing(root, stage, work_of(stage, _parameters_of(lock, stage), counts), counts)
+        for stage in stages
+        if stage in lock
+    ]
+    return [record for record in found if record is not None]
+
+
+def record_of_timing(root: Path, stage: str, work: Work, counts: FaceCounts | None) -> CostRecord | None:
+    """The record of a stage by what it left in artifacts/timings; None where that is of other results, or not there.
+
+    Args:
+        root: The workspace.
+        stage: As DVC names it.
+        work: What it had to do.
+        counts: What prepare had found.
+    """
+    artifacts, (base, name) = Artifacts(root), stage_and_name(stage)
+    file = record_file(artifacts, stage_name(base, name))
+    kept = read_record(file)
+    if not kept.get("results") or kept["results"] != results_hash(artifacts, base, name):
+        return None
+    try:
+        seconds, memory = float(kept["record"]["seconds"]), kept["record"].get("peak_memory")
+        return CostRecord(
+            stage=stage,
+            ended=file.stat().st_mtime,
+            machine=this_machine(),
+            cores=processors(),
+            seconds=seconds,
+            processor_seconds=seconds * work.busy_cores(processors()),
+            peak_memory=None if memory is None else int(memory) * work.processes_in_all(processors()),
+            output_bytes=sum(map(size_of, _outputs(artifacts, base, name))),
+            by_flow=False,
+            whole=kept["record"].get("sessions", 1) == 1 and not was_refused(artifacts, base, name),
+            kind=work.kind,
+            settings=work.settings,
+            amount=work.amount,
+            held=work.held,
+            counts=counts,
+        )
+    except (KeyError, TypeError, ValueError, OSError):
+        return None
 
 
 def stage_table(outcomes: Mapping[str, str], records: Collection[CostRecord], since: float) -> list[dict[str, Any]]:
@@ -214,6 +237,11 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def was_refused(artifacts: Artifacts, base: str, name: str | None) -> bool:
+    """Whether a stage left a refusal in place of its results, which took no time worth a plan."""
+    return any(refusal_in(path) is not None for path in _outputs(artifacts, base, name) if path.is_dir())
 
 
 def _outputs(artifacts: Artifacts, base: str, name: str | None) -> tuple[Path, ...]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from pipeline.flow.schedule import gpu_count, has_gpu
 
 # Settings that change how much is computed in all, and no step's cost by much.
 _AMOUNTS = ("steps", "batch_size")
+_SIZES = 3  # places of a kind that name the stage and the pictures' size; what follows is of the work itself
 _INTERVALS = ("log_every", "sample_every", "validate_every", "checkpoint_every")
 
 
@@ -101,6 +102,25 @@ def stage_and_name(stage: str) -> tuple[str, str | None]:
     """The stage of `pipeline.stages` and the translator or arm: `train`, `warp` for DVC's `train@warp`."""
     base, _, name = stage.partition("@")
     return base.partition("_")[0], name or None
+
+
+def stages_of(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Names, as DVC has them, of the stages that a params.yaml describes.
+
+    Args:
+        parameters: The content of params.yaml, unchecked.
+    """
+    yield from ("prepare", "parsing", "judge")
+    for name in _mapping(parameters.get("translators")):
+        yield from (f"{stage}@{name}" for stage in ("train", "synthesize", "assess"))
+    for group, arms in _mapping(parameters.get("arms")).items():
+        yield from (f"classify_{group}@{name}" for name in _mapping(arms))
+    yield "report"
+
+
+def counts_the_same(kind: str, other: str) -> bool:
+    """Whether two kinds of `prepare` find the same classes and folds: one data set, at whatever picture size."""
+    return json.loads(kind)[_SIZES:] == json.loads(other)[_SIZES:]
 
 
 def count_faces(root: Path) -> FaceCounts | None:

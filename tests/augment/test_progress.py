@@ -107,6 +107,22 @@ def test_lines_come_soon_then_every_quarter_minute_and_tell_what_remains(
     assert len(lines) == 1 + 1 + 20 + 23  # first, last, five minutes of 15 s, the rest of 30 s
 
 
+def test_what_remains_is_not_told_by_the_first_of_many(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first face of a run waits for a compiler: 18 s times 1,740 would be nine hours, of a minute."""
+    with progress.track(total=1740, desc="prepare", unit="faces") as bar:
+        clock.now += 18.0
+        bar.update()
+        clock.now += 15.0
+        bar.update(600)
+    with progress.track(total=5, desc="seeds", unit="seeds") as bar:
+        clock.now += 90.0
+        bar.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "prepare: 1 of 1,740 faces, 00:18 elapsed"
+    assert re.fullmatch(r"prepare: 601 of 1,740 faces, 00:33 elapsed, 00:\d\d remaining", lines[1])
+    assert lines[3] == "seeds: 1 of 5 seeds, 01:30 elapsed, 06:00 remaining"
+
+
 def test_an_hour_of_steps_is_some_kilobytes(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with progress.track(total=360_000, desc="train stargan", unit="steps") as bar:
         for step in range(360_000):
