@@ -37,10 +37,23 @@ def command_lines(command: click.Command, name: str, parent: click.Context, root
     """One command: how it is called, what it does, its options; then the commands within it."""
     context = click.Context(command, parent=parent, info_name=name)
     if isinstance(command, click.Group):
+        if command.invoke_without_command:  # it does something by itself
+            yield from _own_lines(command, context, "[OPTIONS]")
         for inner_name in command.list_commands(context):
             yield from command_lines(command.commands[inner_name], inner_name, context, root)
         return
-    yield from (f"### `{context.command_path}`", "", "```sh", f"uv run {_usage(context)}", "```", "")
+    yield from _own_lines(command, context, *command.collect_usage_pieces(context))
+    if name == "profile":
+        yield from ("| group | values in `conf/` |", "| --- | --- |")
+        for group, values in profile_groups(root).items():
+            yield f"| `{group}` | " + ", ".join(f"`{value}`" for value in values) + " |"
+        yield ""
+
+
+def _own_lines(command: click.Command, context: click.Context, *usage: str) -> Iterator[str]:
+    """How a command is called, what it does, and its options."""
+    called = " ".join(["uv run", context.command_path, *usage])
+    yield from (f"### `{context.command_path}`", "", "```sh", called, "```", "")
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
     yield from (" ".join(paragraph.split()) + "\n" for paragraph in paragraphs)
     options = [
@@ -52,15 +65,6 @@ def command_lines(command: click.Command, name: str, parent: click.Context, root
         yield from ("| option | what it does |", "| --- | --- |")
         yield from (f"| `{cell(record[0])}` | {cell(record[1])} |" for record in options if record)
         yield ""
-    if name == "profile":
-        yield from ("| group | values in `conf/` |", "| --- | --- |")
-        for group, values in profile_groups(root).items():
-            yield f"| `{group}` | " + ", ".join(f"`{value}`" for value in values) + " |"
-        yield ""
-
-
-def _usage(context: click.Context) -> str:
-    return " ".join([context.command_path, *context.command.collect_usage_pieces(context)])
 
 
 def page(root: Path, text: str) -> str:
