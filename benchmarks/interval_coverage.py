@@ -35,6 +35,8 @@ class World:
         training: Over trainings.
         both: Of one training with one person.
         largest: Share of the first person's faces of all; None: everybody has as many.
+        folds: Parts of the people, each tested by classifiers of its own that learned from the other parts.
+        fold: Over folds: what other training faces, and a translator that learned from them, would give.
     """
 
     name: str
@@ -45,6 +47,8 @@ class World:
     training: float = 0.01
     both: float = 0.05
     largest: float | None = None
+    folds: int = 1
+    fold: float = 0.0
 
 
 WORLDS = (
@@ -60,35 +64,52 @@ WORLDS = (
     World("10 people", 10, 7, 3),
     World("7 people", 7, 7, 3),
     World("5 people", 5, 7, 3),
+    World("ten folds of 20 people", 200, 7, 5, folds=10),
+    World("the same, folds differ", 200, 7, 5, folds=10, fold=0.01),
+    World("the same, folds differ much", 200, 7, 5, folds=10, fold=0.03),
+    World("three folds of 26 people", 78, 6, 3, folds=3),
+    World("the same, folds differ", 78, 6, 3, folds=3, fold=0.01),
+    World("the same, folds differ much", 78, 6, 3, folds=3, fold=0.03),
+    World("five folds of 700 faces, nobody known, folds differ", 3500, 1, 5, folds=5, fold=0.01),
+    World("one seed: trainings not seen to differ", 200, 7, 1),
 )
 
 
-def drawn_counts(world: World, random: np.random.Generator) -> np.ndarray:
-    """Hits of both arms and faces, float [people, seeds, 3, 1], of one draw of everything."""
+def drawn_counts(world: World, random: np.random.Generator) -> list[np.ndarray]:
+    """Hits of both arms and faces of each fold, float [people, seeds, 3, 1], of one draw of everything."""
     most = world.faces
     if world.largest is not None:
         most = round(world.largest / (1 - world.largest) * world.faces * (world.people - 1))
-    ease = random.random((world.people, 1, most))
     there = np.arange(most) < np.where(np.arange(world.people) == 0, most, world.faces)[:, None, None]
-    skill = 0.65 + random.normal(0, 0.15, (world.people, 1, 1))
-    counts = np.empty((world.people, world.seeds, 3, 1))
-    counts[:, :, 2, 0] = there.sum(axis=2)
-    for arm in range(2):
-        own = skill + random.normal(0, world.person, (world.people, 1, 1))
-        own = own + random.normal(0, world.training, (1, world.seeds, 1))
-        own = own + random.normal(0, world.both, (world.people, world.seeds, 1))
-        noise = random.normal(0, 0.1, (world.people, world.seeds, most))
-        counts[:, :, arm, 0] = ((ease < own + noise) & there).sum(axis=2)
-    return counts
+    folds = []
+    for people in np.array_split(np.arange(world.people), world.folds):
+        ease = random.random((len(people), 1, most))
+        skill = 0.65 + random.normal(0, 0.15, (len(people), 1, 1))
+        counts = np.zeros((world.people, world.seeds, 3, 1))
+        counts[people, :, 2, 0] = there[people].sum(axis=2)
+        for arm in range(2):
+            own = skill + random.normal(0, world.person, (len(people), 1, 1))
+            own = own + random.normal(0, world.training, (1, world.seeds, 1)) + random.normal(0, world.fold)
+            own = own + random.normal(0, world.both, (len(people), world.seeds, 1))
+            noise = random.normal(0, 0.1, (len(people), world.seeds, most))
+            counts[people, :, arm, 0] = ((ease < own + noise) & there[people]).sum(axis=2)
+        folds.append(counts)
+    return folds
 
 
-def crossed_bootstrap(counts: np.ndarray, random: np.random.Generator, resamples: int = 500) -> tuple[float, float]:
+def crossed_bootstrap(
+    folds: list[np.ndarray], random: np.random.Generator, resamples: int = 500
+) -> tuple[float, float]:
     """The percentile interval of people and trainings that are drawn again, crossed (Owen 2007)."""
-    gains, faces = counts[:, :, 0, 0] - counts[:, :, 1, 0], counts[:, :, 2, 0]
-    people, seeds = gains.shape
-    of_people = random.multinomial(people, np.full(people, 1 / people), size=resamples).astype(float)
-    of_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples).astype(float)
-    gained, seen = (np.einsum("bs,bs->b", of_people @ part, of_seeds) for part in (gains, faces))
+    gained, seen = np.zeros(resamples), np.zeros(resamples)
+    for counts in folds:
+        counts = counts[counts[:, :, 2, 0].any(axis=1)]
+        gains, faces = counts[:, :, 0, 0] - counts[:, :, 1, 0], counts[:, :, 2, 0]
+        people, seeds = gains.shape
+        of_people = random.multinomial(people, np.full(people, 1 / people), size=resamples).astype(float)
+        of_seeds = random.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples).astype(float)
+        gained += np.einsum("bs,bs->b", of_people @ gains, of_seeds)
+        seen += np.einsum("bs,bs->b", of_people @ faces, of_seeds)
     low, high = np.quantile(gained / seen, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -99,18 +120,19 @@ def row_of(world: World, draws: int, seed: int) -> dict[str, str]:
     held, widths = np.zeros((draws, 2), bool), np.zeros((draws, 2))
     for draw in range(draws):
         counts = drawn_counts(world, random)
-        interval = interval_of(crossed_estimates([counts], over_trainings=True)[0], LEVEL)
+        interval = interval_of(crossed_estimates(counts, over_trainings=world.seeds > 1)[0], LEVEL)
         for place, (low, high) in enumerate(((interval.low, interval.high), crossed_bootstrap(counts, random))):
             held[draw, place], widths[draw, place] = low <= 0 <= high, high - low
     error = norm.ppf((1 + LEVEL) / 2) * np.sqrt(LEVEL * (1 - LEVEL) / draws)
-    sizes = f"{world.people:,} x {world.faces} faces, {world.seeds} seeds"
-    spreads = " / ".join(f"{100 * spread:g}" for spread in (world.person, world.training, world.both))
+    sizes = f"{world.people:,} x {world.faces} faces, {world.seeds} seed{'s' if world.seeds > 1 else ''}"
+    sizes += f", {world.folds} folds" if world.folds > 1 else ""
+    spreads = " / ".join(f"{100 * spread:g}" for spread in (world.person, world.training, world.both, world.fold))
     shares = [f"{100 * share:.1f} %" for share in held.mean(axis=0)]
     points = [f"{100 * width:.1f}" for width in np.median(widths, axis=0)]
     return {
         "world": world.name,
         "sizes": sizes,
-        "skill differs by person / training / both, points": spreads,
+        "skill differs by person / training / both / fold, points": spreads,
         f"holds 0 (95.0 ± {100 * error:.1f} wanted)": shares[0],
         "width, points": points[0],
         "crossed bootstrap: holds 0": shares[1],

@@ -11,7 +11,7 @@ No verdict rests on it and nothing is chosen by it: the biases see labels of tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,28 +33,38 @@ class Calibrated:
 
     Attributes:
         scores: The metric of each arm that can be calibrated, 0..1.
-        comparisons: Of the others of these with the baseline; empty where it can't be calibrated.
+        reference: The arm that the others are compared with; None where it can't be calibrated.
+        comparisons: Of the others of these with it; empty where there is none.
     """
 
     scores: dict[str, float]
+    reference: str | None
     comparisons: dict[str, Comparison]
 
 
 def compare_calibrated(
-    predictions: Mapping[str, Predictions], baseline: str, settings: BootstrapSettings, metric: Metric
+    predictions: Mapping[str, Predictions], rivals: Sequence[str], settings: BootstrapSettings, metric: Metric
 ) -> Calibrated:
-    """Compares arms with the baseline, each with class biases fitted on other test people.
+    """Compares arms with the strongest of some, each with class biases fitted on other test people.
+
+    Which arm of real faces is the strongest may change with the biases: one that leans to the frequent classes gains
+    most. So it is chosen anew among them.
 
     Args:
         predictions: Of all arms, by name.
-        baseline: The arm that the others are compared with.
+        rivals: The arms of which the strongest, calibrated, is what the others are compared with.
         settings: Of the intervals.
         metric: What the biases are fitted for, and verdicts are of.
     """
     fitted = {name: found for name, arm in predictions.items() if (found := calibrate(arm, metric)) is not None}
     scores = {name: summarize_arm(arm).score(metric) for name, arm in fitted.items()}
-    reference = fitted.pop(baseline, None)
-    return Calibrated(scores, {} if reference is None else compare_with(reference, fitted, settings, metric=metric))
+    known = [name for name in rivals if name in scores]
+    if not known:
+        return Calibrated(scores, None, {})
+    strongest = max(known, key=lambda name: scores[name])
+    reference = fitted.pop(strongest)
+    compared = compare_with(reference, fitted, settings, metric=metric, chosen_among=len(known))
+    return Calibrated(scores, strongest, compared)
 
 
 def calibrate(predictions: Predictions, metric: Metric) -> Predictions | None:

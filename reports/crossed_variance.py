@@ -6,12 +6,17 @@ one person. Drawing people and trainings again, crossed, counts the third up to 
 bootstrap", 2007), and few trainings too little. Here each is estimated for itself, as in an analysis of variance: the
 variance over people, plus that over trainings, minus what both hold of the third. Cameron, Gelbach and Miller, "Robust
 inference with multiway clustering", 2011, do so for statistics of any kind, by their linearization.
+
+Folds differ by more than their people: by the faces that classifiers and translators learned from, which all people and
+trainings of a fold share. So the variance is at least what the folds' own differences show, with as many degrees of
+freedom as there are folds, less one. That is too little still by what folds share of their training faces (Nadeau and
+Bengio, "Inference for the generalization error", 2003).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,13 +41,14 @@ class Estimate:
     moved: int
 
 
-def crossed_estimates(counts: Sequence[np.ndarray], *, over_trainings: bool) -> list[Estimate]:
+def crossed_estimates(counts: Sequence[np.ndarray], *, over_trainings: bool, over_folds: bool = True) -> list[Estimate]:
     """Differences of accuracy, of balanced accuracy, and of each class's recall.
 
     Args:
         counts: For each fold, float [people, seeds, 3, K]: the arm's hits, the other arm's hits, and all faces, by
             class. People are the same in all folds; who has no face in one counts nothing there.
         over_trainings: Whether trainings are drawn too; else the error is over people alone.
+        over_folds: Whether the error is over other training faces too, where there are two folds or more.
 
     Returns:
         2 + K estimates.
@@ -71,8 +77,22 @@ def crossed_estimates(counts: Sequence[np.ndarray], *, over_trainings: bool) -> 
         shown = [face[:, :, of] @ weights[of] for face in faces]
         by_person = np.sum([(gain[:, :, of] @ weights[of]).sum(axis=1) for gain in gains], axis=0)
         moved = int(np.count_nonzero(np.abs(by_person) > 1e-12))
-        found.append(_estimate(float(gained[of] @ weights[of]), parts, shown, moved, over_trainings))
+        estimate = _estimate(float(gained[of] @ weights[of]), parts, shown, moved, over_trainings)
+        found.append(_at_least_of_folds(estimate, parts, shown) if over_folds else estimate)
     return found
+
+
+def _at_least_of_folds(estimate: Estimate, parts: Sequence[np.ndarray], shares: Sequence[np.ndarray]) -> Estimate:
+    """An estimate whose error is no smaller than what its folds show of one; arguments as of `_estimate`."""
+    share = np.array([fold.sum() for fold in shares])
+    there = int(np.count_nonzero(share))
+    if there < 2 or np.isnan(estimate.standard_error):
+        return estimate
+    sums = np.array([part.sum() for part in parts])
+    error = float(np.sqrt(np.sum(sums**2 / np.maximum(1 - share, 1e-12))))
+    if error <= estimate.standard_error:
+        return estimate
+    return replace(estimate, standard_error=error, degrees_of_freedom=float(there - 1))
 
 
 def _estimate(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from augment.core.errors import InputError, Problem
 from augment.core.json_files import read_json_object
 from augment.core.precision import PrecisionChoice
-from reports.baseline import SYNTHETIC_KINDS, Baseline, choose_baseline, compare_with_baseline
+from reports.baseline import SYNTHETIC_KINDS, Baseline, choose_baseline, compare_with_baseline, real_only_arms
 from reports.calibration import Calibrated, compare_calibrated
 from reports.cost import RunRecord
 from reports.mixtures import compare_mixtures
@@ -163,6 +163,7 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
     metric = choose_metric(next(iter(predictions.values())), settings)
     baseline = _baseline(inputs, settings, summaries, metric)
     comparisons = compare_with_baseline(baseline, predictions, predictions, settings.bootstrap, metric)
+    rivals = [baseline.arm] if settings.baseline_arm is not None else real_only_arms(inputs.arms, predictions)
     return ReportData(
         inputs=inputs,
         settings=settings,
@@ -171,7 +172,7 @@ def load_report_data(inputs: ReportInputs, settings: ReportSettings) -> ReportDa
         predictions=predictions,
         summaries=summaries,
         comparisons=comparisons,
-        calibrated=compare_calibrated(predictions, baseline.arm, settings.bootstrap, metric),
+        calibrated=compare_calibrated(predictions, rivals, settings.bootstrap, metric),
         mixtures=compare_mixtures(predictions, inputs.arms, settings.bootstrap, metric=metric),
         baseline=baseline.arm,
         not_run=_not_run(inputs),

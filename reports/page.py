@@ -27,12 +27,12 @@ from reports.statistics import (
     HURT,
     METRIC_ARTICLES,
     METRIC_WORDS,
+    ONE_TRAINING,
     POWER,
     SEEMS,
     UNBALANCED,
     UNCLEAR,
     Comparison,
-    Interval,
 )
 from reports.tables import (
     accuracy_against_n,
@@ -47,7 +47,7 @@ from reports.tables import (
 )
 
 TEMPLATES = Path(__file__).parent / "templates"
-SIGNS = {HELPED: "▲", HURT: "▼", UNCLEAR: "◆", SEEMS[HELPED]: "△", SEEMS[HURT]: "▽"}
+SIGNS = {ONE_TRAINING: "◇", HELPED: "▲", HURT: "▼", UNCLEAR: "◆", SEEMS[HELPED]: "△", SEEMS[HURT]: "▽"}
 TONES = {HELPED: "helped", HURT: "hurt"}
 
 
@@ -204,7 +204,7 @@ def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
     return {
         "arm": headline.arm,
         "verdict": comparison.cautious_verdict,
-        "answer": _answer(headline, interval),
+        "answer": _answer(headline, comparison),
         "difference": signed(100 * interval.value),
         "low": signed(100 * interval.low),
         "high": signed(100 * interval.high),
@@ -221,21 +221,31 @@ def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
     }
 
 
-def _answer(headline: Headline, interval: Interval) -> str:
+def _answer(headline: Headline, comparison: Comparison) -> str:
+    interval = comparison.main
+    if comparison.trainings == 1:
+        return "Not known: each classifier was trained once, and another training may differ by as much."
     if headline.verdict == UNCLEAR:
         if not interval.detectable > 0:
             return "No clear difference."
         return f"No clear difference; this design can detect {100 * interval.detectable:.1f} points."
     if headline.verdict == HURT:
-        firm = interval.firm and headline.survives
+        firm = comparison.firm and headline.survives
         return "No: the synthetic faces hurt." if firm else "Probably not: even the best arm seems to hurt."
-    firm = interval.firm and headline.survives
-    if not firm:
+    if not (comparison.firm and headline.survives):
         return "Probably: the best arm seems to help."
-    others = [name for name, found in headline.comparisons.items() if found.verdict != HELPED]
-    if others:
-        return f"Yes, those of {headline.arm} helped; those of {_listed(others)} didn't."
-    return "Yes: the synthetic faces helped."
+    by_verdict: dict[str, list[str]] = {}
+    for name, found in headline.comparisons.items():
+        by_verdict.setdefault(found.cautious_verdict, []).append(name)
+    if set(by_verdict) == {HELPED}:
+        return "Yes: the synthetic faces helped."
+    words = {UNCLEAR: "made no clear difference", SEEMS[HELPED]: "seem to help", SEEMS[HURT]: "seem to hurt"}
+    helped, *others = [
+        f"those of {_listed(by_verdict[verdict])} {words.get(verdict, verdict)}"
+        for verdict in (HELPED, SEEMS[HELPED], UNCLEAR, SEEMS[HURT], HURT)
+        if verdict in by_verdict
+    ]
+    return "; ".join([f"Yes, {helped}", *others]) + "."
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -361,11 +371,13 @@ def _calibrated_point(data: ReportData, headline: Headline, comparison: Comparis
     calibrated = headline.calibrated.get(str(headline.arm))
     if calibrated is None:
         return []
-    base = data.calibrated.scores[headline.reference]
+    reference = str(data.calibrated.reference)
+    base = data.calibrated.scores[reference]
     words = "as before" if calibrated.cautious_verdict == comparison.cautious_verdict else calibrated.cautious_verdict
     return [
         "Part of a difference may be thresholds between classes, which need no synthetic faces. With class biases "
-        f"fitted on other test people for both, {headline.reference} has {100 * base:.1f} %, and "
+        f"fitted on other test people for all, {reference} has {100 * base:.1f} %"
+        f"{'' if reference == headline.reference else ', the most of real faces then'}, and "
         f"{headline.arm} differs from it by {format_difference(calibrated.main)}: {words}."
     ]
 

@@ -173,10 +173,16 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
             f"{', '.join(learned)}: trained once in each fold. The intervals are of these pictures, and leave out what "
             "another training of the translator would give."
         )
-    if len({fold for arm in data.predictions.values() for fold in arm.rows["fold"].unique()}) == 1 and comparisons:
+    folds = len({fold for arm in data.predictions.values() for fold in arm.rows["fold"].unique()})
+    if folds == 1 and comparisons:
         found.append(
             "All of it was trained on one set of faces. The intervals are of other test faces, and leave out what "
             "other training faces would give; folds, or another draw, show it."
+        )
+    elif comparisons:
+        found.append(
+            f"The {folds} folds share training faces: how they differ is in the intervals, but data sets of their own "
+            "would differ more."
         )
     precisions: dict[str, list[str]] = {}
     for name, choice in data.inputs.precisions.items():

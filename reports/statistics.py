@@ -30,8 +30,10 @@ Key = TypeVar("Key", bound=Hashable)
 HELPED = "helped"
 HURT = "hurt"
 UNCLEAR = "no clear difference"
+ONE_TRAINING = "not known from one training"
 SEEMS = {HELPED: "seems to help", HURT: "seems to hurt", UNCLEAR: UNCLEAR}
 POWER = 0.8
+FEWEST_TRAININGS = 5  # of each arm, for a verdict that is not softened: fewer tell little of how trainings differ
 FEW_PEOPLE = 10  # with fewer in the test set an interval over people says little, and reports say so
 UNBALANCED = 1.5  # times as many test faces of one class as of another, from which on `auto` is balanced accuracy
 METRIC_WORDS: dict[Metric, str] = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
@@ -73,12 +75,16 @@ class Interval:
     def softened_verdict(self, *, survives: bool = True) -> str:
         """The verdict, softened for a clear difference below the detectable one: it *seems* to help or hurt.
 
+        Empty where there is no difference, as in a class without test faces.
+
         The design detects fewer than four in five true differences that small, and overestimates those that it detects
         (Gelman and Carlin, "Beyond Power Calculations", 2014).
 
         Args:
             survives: Whether the verdict stands after the adjustment for several comparisons; softened if not.
         """
+        if np.isnan(self.value):
+            return ""
         return self.verdict if self.firm and survives else SEEMS[self.verdict]
 
 
@@ -117,6 +123,8 @@ class Comparison:
         clusters: Number of units that the standard error is over: subjects, or faces.
         by_subject: Whether the units are subjects.
         seeds_drawn: Whether it is over trainings too.
+        trainings: How many trainings of each arm it is of, over all folds; None where it is of one judge's, as of what
+            a judge recognizes.
         metric: What verdicts are of.
         candidates: The number of arms among which the adjusted intervals allow for picking the best.
         chosen_among: The number of arms of which the baseline is the best on these faces.
@@ -136,6 +144,7 @@ class Comparison:
     clusters: int
     by_subject: bool
     seeds_drawn: bool
+    trainings: int | None = None
     metric: Metric = "accuracy"
     candidates: int = 1
     chosen_among: int = 1
@@ -159,13 +168,32 @@ class Comparison:
 
     @property
     def firm(self) -> bool:
-        """Whether the difference is firm (`Interval.firm`) and survives the adjustment for several arms; by `main`."""
-        return self.main.firm and self.survives
+        """Whether the difference is firm (`Interval.firm`), survives the adjustment, and is of enough trainings."""
+        return self.main.firm and self.stands
 
     @property
     def cautious_verdict(self) -> str:
-        """See `Interval.softened_verdict`; by `main`."""
-        return self.main.softened_verdict(survives=self.survives)
+        """As `verdict_on` says of `main`."""
+        return self.verdict_on(self.main, survives=self.survives)
+
+    @property
+    def stands(self) -> bool:
+        """Whether a verdict survives the adjustment for several arms, and is of enough trainings."""
+        return self.survives and (self.trainings is None or self.trainings >= FEWEST_TRAININGS)
+
+    def verdict_on(self, difference: Interval, *, survives: bool) -> str:
+        """The verdict on one of its differences: see `Interval.softened_verdict`.
+
+        Of fewer than five trainings an arm only *seems* to help or hurt. Of one training there is none: how trainings
+        differ can't be told, and the interval leaves it out (`benchmarks.interval_coverage`).
+
+        Args:
+            difference: One of its intervals.
+            survives: Whether it stands after the adjustment for several comparisons.
+        """
+        if self.trainings == 1:
+            return "" if np.isnan(difference.value) else ONE_TRAINING
+        return difference.softened_verdict(survives=survives and replace(self, survives=True).stands)
 
 
 @dataclass(frozen=True)
@@ -277,6 +305,7 @@ def compare_arms(
     *,
     candidates: int = 1,
     metric: Metric = "accuracy",
+    of_trainings: bool = True,
 ) -> Comparison:
     """The paired difference of an arm from the baseline arm, with intervals.
 
@@ -286,6 +315,7 @@ def compare_arms(
         settings: Of the intervals.
         candidates: The number of arms among which the best is picked, for the adjusted intervals.
         metric: What the verdict is of.
+        of_trainings: False: it is of what one judge sees in other pictures, and of no training.
 
     Raises:
         InputError: The two arms share no (fold, seed, face), or disagree about a face's label.
@@ -311,7 +341,8 @@ def compare_arms(
     num_clusters = int(clusters.max()) + 1
     counts = _count_cells(paired, clusters, num_clusters, len(arm.class_names))
     draws_seeds = settings.resample_seeds and int(paired.groupby("fold")["seed"].nunique().min()) > 1
-    accuracy, balanced, *recalls = crossed_estimates(counts, over_trainings=draws_seeds)
+    over_folds = of_trainings and settings.resample_seeds
+    accuracy, balanced, *recalls = crossed_estimates(counts, over_trainings=draws_seeds, over_folds=over_folds)
     one_of_all = 1 - (1 - settings.level) / len(arm.class_names)
 
     adjusted = 1 - (1 - settings.level) / max(candidates, 1)
@@ -327,6 +358,7 @@ def compare_arms(
         clusters=num_clusters,
         by_subject=by_subject,
         seeds_drawn=draws_seeds,
+        trainings=len(paired[["fold", "seed"]].drop_duplicates()) if of_trainings else None,
         metric=metric,
         candidates=max(candidates, 1),
     )
@@ -335,13 +367,16 @@ def compare_arms(
 def accuracy_interval(predictions: Predictions, settings: BootstrapSettings) -> Interval:
     """The accuracy of one classifier (fold by fold, of one seed) with its percentile interval over people.
 
-    Subjects are drawn again where all are known and the settings say so, faces otherwise.
+    Subjects are drawn again where all are known and the settings say so, faces otherwise. Of one of them nothing tells
+    how others would do: the interval is all there is, 0 to 1.
     """
     rows = predictions.rows
     by_subject = settings.by_subject and bool(rows["subject"].notna().all())
     clusters = pd.factorize(rows["subject"] if by_subject else rows["face_id"], sort=True)[0]
     faces = np.bincount(clusters).astype(float)
     hits = np.bincount(clusters, weights=rows["predicted"] == rows["label"])
+    if len(faces) < 2:
+        return Interval(float(hits.sum() / faces.sum()), 0.0, 1.0)
     random = np.random.default_rng(settings.seed)
     drawn = random.multinomial(len(faces), np.full(len(faces), 1 / len(faces)), size=settings.resamples)
     low, high = np.quantile((drawn @ hits) / (drawn @ faces), [(1 - settings.level) / 2, (1 + settings.level) / 2])
@@ -355,6 +390,7 @@ def compare_with(
     *,
     metric: Metric = "accuracy",
     chosen_among: int = 1,
+    of_trainings: bool = True,
 ) -> dict[str, Comparison]:
     """Compares several arms with one, with verdicts adjusted for their number (`holm`).
 
@@ -364,12 +400,13 @@ def compare_with(
         settings: Of the intervals.
         metric: What verdicts are of.
         chosen_among: The number of arms of which the baseline is the best on these faces.
+        of_trainings: As of `compare_arms`.
 
     Raises:
         InputError: See `compare_arms`.
     """
     pairs = {name: (arm, baseline) for name, arm in arms.items()}
-    return compare_pairs(pairs, settings, metric=metric, chosen_among=chosen_among)
+    return compare_pairs(pairs, settings, metric=metric, chosen_among=chosen_among, of_trainings=of_trainings)
 
 
 def compare_pairs(
@@ -378,6 +415,7 @@ def compare_pairs(
     *,
     metric: Metric = "accuracy",
     chosen_among: int = 1,
+    of_trainings: bool = True,
 ) -> dict[Key, Comparison]:
     """Compares the first of each pair with its second, with verdicts adjusted for the number of pairs (`holm`).
 
@@ -386,13 +424,14 @@ def compare_pairs(
         settings: Of the intervals.
         metric: What verdicts are of.
         chosen_among: The number of arms of which the second is the best on these faces.
+        of_trainings: As of `compare_arms`.
 
     Raises:
         InputError: See `compare_arms`.
     """
     count = len(pairs)
     found = {
-        key: compare_arms(arm, baseline, settings, candidates=count, metric=metric)
+        key: compare_arms(arm, baseline, settings, candidates=count, metric=metric, of_trainings=of_trainings)
         for key, (arm, baseline) in pairs.items()
     }
     adjusted = holm([p_value_of(comparison.main, chosen_among) for comparison in found.values()])

@@ -118,10 +118,10 @@ def recall_table(data: ReportData) -> pd.DataFrame:
                     "high": _percent(interval.high) if interval else None,
                     "detectable": _percent(interval.detectable) if interval else None,
                     "p_holm": adjusted.get((name, label)),
-                    "verdict": interval.softened_verdict(
-                        survives=adjusted[name, label] < 1 - data.settings.bootstrap.level
+                    "verdict": comparison.verdict_on(
+                        interval, survives=adjusted[name, label] < 1 - data.settings.bootstrap.level
                     )
-                    if interval
+                    if comparison and interval
                     else "",
                 }
             )

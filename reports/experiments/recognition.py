@@ -94,5 +94,5 @@ def _differences(
         return {}
     pictures = set(rows[best].rows["face_id"])
     others = {name: row for name, row in rows.items() if name != best and pictures & set(row.rows["face_id"])}
-    compared = compare_with(rows[best], others, settings)
+    compared = compare_with(rows[best], others, settings, of_trainings=False)
     return {name: difference_of(comparison, rows[name], rows[best], WORDS) for name, comparison in compared.items()}

@@ -10,7 +10,7 @@ from scipy.special import softmax
 from reports.calibration import calibrate, compare_calibrated, fit_biases
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings
-from reports.statistics import HELPED, UNCLEAR, compare_with
+from reports.statistics import HELPED, HURT, UNCLEAR, compare_with, summarize_arm
 
 NAMES = ("neutral", "happy", "sad")
 PEOPLE, FACES, SEEDS = 60, 9, 3
@@ -69,12 +69,32 @@ def test_a_gain_by_thresholds_alone_is_gone_and_another_stays() -> None:
     }
     raw = compare_with(arms["real"], {name: arms[name] for name in ("thresholds", "better")}, BootstrapSettings())
     assert {name: found.verdict for name, found in raw.items()} == {"thresholds": HELPED, "better": HELPED}
-    found = compare_calibrated(arms, "real", BootstrapSettings(), "accuracy")
+    found = compare_calibrated(arms, ["real"], BootstrapSettings(), "accuracy")
     assert found.comparisons["thresholds"].verdict == UNCLEAR
     assert abs(found.comparisons["thresholds"].main.value) < 0.01 < raw["thresholds"].main.value
     assert found.comparisons["better"].verdict == HELPED
     assert found.scores["real"] == pytest.approx(found.scores["thresholds"], abs=0.01)
     assert "real" not in found.comparisons
+
+
+def test_the_reference_is_the_strongest_of_real_faces_once_all_are_calibrated() -> None:
+    """The arm that leans most to the frequent classes gains most by its biases: what is left is against that one."""
+    arms = {
+        "leaning": made_up("leaning", signal=2.2, leaning=2 * LEANING),
+        "straight": made_up("straight", signal=1.5),
+        "synthetic": made_up("synthetic", signal=1.9),
+    }
+    scores = {name: summarize_arm(arm).accuracy for name, arm in arms.items()}
+    assert scores["leaning"] < scores["straight"] < scores["synthetic"]
+    found = compare_calibrated(arms, ["leaning", "straight"], BootstrapSettings(), "accuracy")
+    assert found.reference == "leaning" and set(found.comparisons) == {"straight", "synthetic"}
+    assert found.comparisons["synthetic"].verdict == HURT
+    assert {one.chosen_among for one in found.comparisons.values()} == {2}
+    # Negative control: against the arm that is the strongest without biases, synthetic faces would help.
+    against = compare_calibrated(arms, ["straight"], BootstrapSettings(), "accuracy")
+    assert against.reference == "straight" and against.comparisons["synthetic"].verdict == HELPED
+    nobody = compare_calibrated(arms, ["none"], BootstrapSettings(), "accuracy")
+    assert nobody.reference is None and nobody.comparisons == {} and set(nobody.scores) == set(arms)
 
 
 def test_a_persons_labels_change_nothing_of_what_is_said_of_that_person() -> None:
@@ -107,4 +127,4 @@ def test_without_probabilities_or_people_there_is_nothing_to_fit() -> None:
     folds = few.assign(fold=1)
     assert calibrate(Predictions("real", NAMES, pd.concat([arm.rows, folds], ignore_index=True)), "accuracy") is None
     bare = {"real": Predictions("real", NAMES, few), "other": arm}
-    assert compare_calibrated(bare, "real", BootstrapSettings(), "accuracy").comparisons == {}
+    assert compare_calibrated(bare, ["real"], BootstrapSettings(), "accuracy").comparisons == {}

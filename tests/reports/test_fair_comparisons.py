@@ -204,10 +204,13 @@ def test_what_translators_are_told_beyond_pictures_is_a_limitation(data) -> None
 
 def test_one_set_of_training_faces_is_said(data) -> None:
     said = "All of it was trained on one set of faces"
-    assert not any(said in text for text in find_shortfalls(data, find_headline(data)))
+    of_both = find_shortfalls(data, find_headline(data))
+    assert not any(said in text for text in of_both)
+    assert any(text.startswith("The 2 folds share training faces") for text in of_both)
     one = {name: replace(arm, rows=arm.rows[arm.rows["fold"] == 0]) for name, arm in data.predictions.items()}
     found = replace(data, predictions=one)
-    assert any(said in text for text in find_shortfalls(found, find_headline(found)))
+    of_one = find_shortfalls(found, find_headline(found))
+    assert any(said in text for text in of_one) and not any("folds share training faces" in text for text in of_one)
 
 
 def test_a_named_baseline_keeps_the_differences_and_not_the_answer(inputs) -> None:

@@ -18,6 +18,7 @@ from reports.settings import BootstrapSettings
 from reports.statistics import (
     HELPED,
     HURT,
+    ONE_TRAINING,
     UNCLEAR,
     Interval,
     accuracy_interval,
@@ -400,10 +401,66 @@ def test_of_many_arms_without_a_difference_holm_calls_one_in_twenty_families_not
 
 
 def test_a_verdict_that_does_not_survive_is_softened() -> None:
-    arm, real = make("warp", 0.72), make("real", 0.6)
+    arm, real = make("warp", 0.72, seeds=range(5)), make("real", 0.6, seeds=range(5))
     alone = compare_with(real, {"warp": arm}, BootstrapSettings(resamples=1000))["warp"]
     assert alone.survives and alone.verdict == HELPED and alone.cautious_verdict == HELPED
     assert replace(alone, survives=False).cautious_verdict == "seems to help"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "folds", "verdict"),
+    [(5, 1, HELPED), (4, 1, "seems to help"), (1, 1, ONE_TRAINING), (2, 2, "seems to help"), (2, 3, HELPED)],
+)
+def test_a_verdict_takes_five_trainings_and_one_training_gives_none(seeds: int, folds: int, verdict: str) -> None:
+    arm, real = (make(name, skill, seeds=range(seeds), folds=folds) for name, skill in (("warp", 0.8), ("real", 0.6)))
+    settings = BootstrapSettings(resamples=300)
+    found = compare_with(real, {"warp": arm}, settings)["warp"]
+    assert found.trainings == seeds * folds and found.verdict == HELPED
+    assert found.cautious_verdict == verdict and found.firm == (verdict == HELPED)
+    assert found.verdict_on(found.accuracy, survives=True) == verdict
+    # What one judge sees in two kinds of pictures is of no training.
+    of_pictures = compare_with(real, {"warp": arm}, settings, of_trainings=False)["warp"]
+    assert of_pictures.trainings is None and of_pictures.cautious_verdict == HELPED
+
+
+def test_a_class_without_test_faces_has_no_verdict() -> None:
+    arm, real = (make(name, skill, seeds=range(5)) for name, skill in (("warp", 0.8), ("real", 0.6)))
+    arm, real = (replace(one, rows=one.rows[one.rows.label != 2]) for one in (arm, real))
+    found = compare_arms(arm, real, BootstrapSettings(resamples=300))
+    assert np.isnan(found.recalls[2].value) and found.verdict_on(found.recalls[2], survives=True) == ""
+    assert found.verdict_on(found.recalls[0], survives=True) == HELPED
+    once = replace(found, trainings=1)
+    assert once.verdict_on(found.recalls[2], survives=True) == ""
+    assert once.verdict_on(found.recalls[0], survives=True) == ONE_TRAINING
+
+
+def test_folds_that_differ_widen_the_interval_by_hand() -> None:
+    """Four folds of ten people, in whom the arm gains 1, 3, 5 and 1 of ten faces: SD 0.1915, error of the mean half."""
+    folds = []
+    for number, gain in enumerate((1, 3, 5, 1)):
+        counts = np.zeros((40, 2, 3, 1))
+        people = slice(10 * number, 10 * number + 10)
+        counts[people, :, 2, 0], counts[people, :, 1, 0], counts[people, :, 0, 0] = 10, 4, 4 + gain
+        folds.append(counts)
+    found = crossed_estimates(folds, over_trainings=True)[0]
+    assert found.value == pytest.approx(0.25) and found.degrees_of_freedom == 3
+    assert found.standard_error == pytest.approx(0.19149 / 2, rel=1e-3)
+    # Negative control: people alone, who in a fold all gain alike, are taken for forty independent ones.
+    people = crossed_estimates(folds, over_trainings=False, over_folds=False)[0]
+    assert people.standard_error == pytest.approx(0.19149 * np.sqrt(3 / 4 * 40 / 39) / np.sqrt(40), rel=1e-3)
+    # Where folds differ by no more than their people, nothing changes; of one fold nothing can.
+    same = [folds[0] + 0 for _ in range(2)]
+    same[1][:] = 0
+    same[1][10:20] = folds[0][:10]
+    of_both = crossed_estimates(same, over_trainings=True)[0]
+    assert of_both == crossed_estimates(same, over_trainings=True, over_folds=False)[0]
+    assert crossed_estimates(folds[:1], over_trainings=True)[0].degrees_of_freedom != 0
+
+
+def test_one_persons_accuracy_says_nothing_of_others() -> None:
+    one = make("warp", 0.7, subjects=1)
+    found = accuracy_interval(one, BootstrapSettings(resamples=300))
+    assert (found.low, found.high) == (0.0, 1.0) and 0 < found.value < 1
 
 
 def test_seeds_that_only_one_arm_has_are_left_out() -> None:
