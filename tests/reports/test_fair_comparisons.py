@@ -164,7 +164,7 @@ def test_a_gain_that_thresholds_explain_is_a_limitation(data) -> None:
     headline = find_headline(data)
     assert headline.arm == "warp-400" and data.calibrated.comparisons["warp-400"].cautious_verdict == HELPED
     assert not any("class biases" in text for text in find_shortfalls(data, headline))
-    assert "class biases fitted on other test people for both" in text_of(render_page(data, figures={}))
+    assert "class biases fitted on other test people for all" in text_of(render_page(data, figures={}))
     unclear = replace(
         data.calibrated.comparisons["warp-400"], accuracy=replace(headline.comparisons["warp-400"].main, low=-0.01)
     )
