@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import yaml
@@ -25,13 +25,14 @@ def stages_in_order(parameters: Parameters) -> Iterator[tuple[str, dict[str, str
     yield "report", {}
 
 
-def run_whole(workspace: Path, project: Path, overrides: list[str]) -> None:
+def run_whole(workspace: Path, project: Path, overrides: list[str], *, done: Collection[str] = ()) -> None:
     """Runs every stage in a folder that needs nothing but to be empty.
 
     Args:
         workspace: Gets params.yaml and artifacts/.
         project: A clone of the project, whose conf/ is composed; relative paths of data are below it.
         overrides: The words of `s2l profile`.
+        done: Stages whose results are in the workspace already.
 
     Raises:
         InputError: The parameters can't be run, or a stage refuses.
@@ -44,5 +45,7 @@ def run_whole(workspace: Path, project: Path, overrides: list[str]) -> None:
     (workspace / "params.yaml").write_text(f"{head}\n{text}", encoding="utf-8")
     check_parameters(workspace)
     for stage, arguments in stages_in_order(load_parameters(workspace / "params.yaml")):
+        if stage in done:
+            continue
         with measured(workspace, stage, arguments.get("name")):
             run_stage(stage, workspace, **arguments)
