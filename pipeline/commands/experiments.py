@@ -37,7 +37,7 @@ RESULTS = click.option(
 )
 @click.pass_context
 def experiments(context: click.Context, results: Path, times: bool) -> None:
-    """List the papers' tables and figures: data, what was run, and whether the published order came out."""
+    """List the papers' tables and figures: data, what was run, and whether it came out as published."""
     if context.invoked_subcommand is not None:
         if context.get_parameter_source("results") is not ParameterSource.DEFAULT:
             context.default_map = {name: {"results": str(results)} for name in ("run", "page", "site")}
@@ -64,8 +64,8 @@ def experiments(context: click.Context, results: Path, times: bool) -> None:
                 click.echo(f"  {scale}, not run: {words}")
             if not times and (others := not_run[row["experiment"]]):
                 click.echo(f"  not run: {', '.join(others)}")
-            if row["orders"]:
-                click.echo(f"  the published order: {'; '.join(row['orders'])}")
+            if row["outcomes"]:
+                click.echo(f"  came out as published: {'; '.join(row['outcomes'])}")
         if not times:
             click.echo("how long a scale takes that was not run: s2l experiments --times")
         if problems:

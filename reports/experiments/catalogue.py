@@ -38,11 +38,42 @@ class Row(_Part):
     published: str | None = Field(default=None, description="The row of the paper's table; null: it has none.")
 
 
+class Against(_Part):
+    """What a paper states of rows beside one other; rows that it does not compare are in no pair."""
+
+    row: str = Field(description="The row that the others are beside.")
+    better: tuple[str, ...] = ()
+    same: tuple[str, ...] = ()
+    worse: tuple[str, ...] = ()
+    no_better: tuple[str, ...] = Field(default=(), description="Worse or the same: the paper does not say which.")
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All rows but the one that they are beside."""
+        return (*self.better, *self.same, *self.worse, *self.no_better)
+
+
 class Claim(_Part):
-    """What a paper says without figures: its rows in groups, the best first."""
+    """What a paper says without figures: its rows in groups, the best first, or statements on rows beside one other."""
 
     text: str
-    groups: tuple[tuple[str, ...], ...]
+    groups: tuple[tuple[str, ...], ...] = ()
+    against: Against | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Claim:
+        if bool(self.groups) == bool(self.against):
+            raise ValueError("a claim has either groups or against")
+        names = self.names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands in a claim twice")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """All rows that it names."""
+        beside = [self.against.row, *self.against.others] if self.against else []
+        return [*(name for group in self.groups for name in group), *beside]
 
 
 class Experiment(_Part):
@@ -71,7 +102,7 @@ class Experiment(_Part):
 
     @model_validator(mode="after")
     def _names_are_rows(self) -> Experiment:
-        named = [name for group in (self.claim.groups if self.claim else ()) for name in group]
+        named = self.claim.names if self.claim else []
         named += [self.compared_with] if self.compared_with else []
         if unknown := sorted(set(named) - set(self.rows)):
             raise ValueError(f"{', '.join(unknown)} is no row")
@@ -100,7 +131,7 @@ class Experiment(_Part):
         return {name: float(values[row.published]) for name, row in self.rows.items() if row.published in values}
 
     def published_groups(self, measure: str) -> list[list[str]]:
-        """The paper's order of our rows, the best group first: by its figures, or else by its claim."""
+        """The paper's order of our rows, the best group first: by its figures, or else by its claim; else empty."""
         values = self.published_values(measure)
         if len(values) > 1:
             sign = 1 if measure in SMALLER_IS_BETTER else -1

@@ -28,6 +28,16 @@ class Order:
         """Whether every pair agrees."""
         return self.agreeing == self.pairs
 
+    @property
+    def share(self) -> float:
+        """The share of pairs that agree."""
+        return self.agreeing / self.pairs
+
+    @property
+    def summary(self) -> str:
+        """How many agree, in a few words."""
+        return f"{self.agreeing} of {self.pairs} pairs"
+
     def describe(self, titles: Mapping[str, str]) -> str:
         """The order in words.
 
@@ -40,7 +50,7 @@ class Order:
         else:
             first = f"where the paper has {' or '.join(titles[name] for name in self.best_published)}"
         verdict = "The published order came out" if self.came_out else "The published order did not come out"
-        return f"{verdict}: {self.agreeing} of {self.pairs} pairs of rows are in it; the best is {best}, {first}."
+        return f"{verdict}: {self.summary} of rows are in it; the best is {best}, {first}."
 
 
 def compare_order(

@@ -14,6 +14,7 @@ from reports.cost import duration
 from reports.experiments.catalogue import SMALLER_IS_BETTER, Experiment
 from reports.experiments.order import Order, compare_order
 from reports.experiments.rows import FIX, FOLDER, Difference, ResultRow, RunFacts, read_rows
+from reports.experiments.statements import Statements, compare_statements
 from reports.tables import format_p_value, markdown_table, signed
 
 PICTURES = (
@@ -63,19 +64,25 @@ class FiledRun:
         """How it was made."""
         return next(iter(self.rows.values())).run
 
-    def order(self, experiment: Experiment, measure: str) -> Order | None:
-        """Whether the published order came out, by one measure; None where there is nothing to compare."""
+    def outcome(self, experiment: Experiment, measure: str) -> Order | Statements | None:
+        """Whether what is published came out, by one measure; None where there is nothing to compare."""
+        groups = experiment.published_groups(measure)
+        if not groups and experiment.claim and experiment.claim.against:
+            return compare_statements(self.rows, experiment.claim.against, measure)
         values = {name: row.figures[measure] for name, row in self.rows.items() if measure in row.figures}
-        return compare_order(values, experiment.published_groups(measure), smaller=measure in SMALLER_IS_BETTER)
+        return compare_order(values, groups, smaller=measure in SMALLER_IS_BETTER)
 
-    def order_sentences(self, experiment: Experiment) -> list[str]:
-        """Whether the published order came out, in words, by each measure that can say."""
+    def outcomes(self, experiment: Experiment) -> dict[str, Order | Statements]:
+        """By each measure that can say, whether what is published came out."""
+        found = {measure: self.outcome(experiment, measure) for measure in experiment.measures}
+        return {measure: outcome for measure, outcome in found.items() if outcome is not None}
+
+    def outcome_sentences(self, experiment: Experiment) -> list[str]:
+        """The same in words."""
         titles = {name: row.title for name, row in experiment.rows.items()}
-        orders = {measure: self.order(experiment, measure) for measure in experiment.measures}
         return [
-            f"{measure[:1].upper()}{measure[1:]}: {order.describe(titles)}"
-            for measure, order in orders.items()
-            if order is not None
+            f"{measure[:1].upper()}{measure[1:]}: {outcome.describe(titles)}"
+            for measure, outcome in self.outcomes(experiment).items()
         ]
 
 
@@ -138,7 +145,7 @@ def experiment_page(
         lines += ["It was not run yet.", "", markdown_table(rows_table(experiment, None)), ""]
     for run in runs:
         lines += [f"## {run.name}", "", *_facts(run), "", markdown_table(rows_table(experiment, run)), ""]
-        for sentence in run.order_sentences(experiment):
+        for sentence in run.outcome_sentences(experiment):
             lines += [sentence, ""]
         if len(differences := recognition_differences(experiment, run)):
             lines += [f"{RECOGNIZED}:", "", markdown_table(differences), ""]
@@ -168,7 +175,7 @@ def picture_title(file: str, experiment: Experiment) -> str:
 def experiments_table(
     experiments: Mapping[str, Experiment], filed: Mapping[str, tuple[Sequence[FiledRun], Sequence[Problem]]]
 ) -> pd.DataFrame:
-    """All experiments: paper, data, and for what was filed the time and whether the published order came out.
+    """All experiments: paper, data, and for what was filed the time and whether what is published came out.
 
     Args:
         experiments: By name.
@@ -185,19 +192,17 @@ def experiments_table(
                 "stand_in": experiment.data.stand_in,
                 "own_data": experiment.data.own or "",
                 "runs": "; ".join(f"{run.name} ({_time(run)})" for run in runs) or none,
-                "orders": [said for run in runs if (said := _orders(experiment, run))],
+                "outcomes": [said for run in runs if (said := _outcomes(experiment, run))],
             }
         )
     return pd.DataFrame(rows)
 
 
-def _orders(experiment: Experiment, run: FiledRun) -> str:
-    """Whether a run's order is the published one, by each measure that can say; empty where none can."""
-    orders = {measure: run.order(experiment, measure) for measure in experiment.measures}
+def _outcomes(experiment: Experiment, run: FiledRun) -> str:
+    """Whether what is published came out in a run, by each measure that can say; empty where none can."""
     said = [
-        f"{measure}: {'yes' if order.came_out else 'no'}, {order.agreeing} of {order.pairs} pairs"
-        for measure, order in orders.items()
-        if order is not None
+        f"{measure}: {'yes' if outcome.came_out else 'no'}, {outcome.summary}"
+        for measure, outcome in run.outcomes(experiment).items()
     ]
     return f"{run.name}: {', '.join(said)}" if said else ""
 

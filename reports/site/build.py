@@ -63,7 +63,7 @@ def build_site(experiments: Mapping[str, Experiment], results: Path, out: Path) 
         filed, lacking = all_filed(experiments, results)
         index = experiments_table(experiments, filed).to_dict("records")
         for row in index:
-            row["share"] = _share_in_order(experiments[row["experiment"]], filed[row["experiment"]][0])
+            row["share"] = _share_as_published(experiments[row["experiment"]], filed[row["experiment"]][0])
         page = environment.get_template("index.html.j2").render(experiments=index)
         atomic_write_text(folder / "index.html", page)
         for name, experiment in experiments.items():
@@ -125,7 +125,7 @@ def _run(experiment: Experiment, run: FiledRun, folder: Path) -> dict[str, Any]:
         "table": _table(rows_table(experiment, run)),
         "downloads": [{"file": quote(f"{place}/{name}.csv"), "title": name.replace("_", " ")} for name in downloads],
         "cost": cost_of(run),
-        "orders": run.order_sentences(experiment),
+        "outcomes": run.outcome_sentences(experiment),
         "recognized": _table(differences) if len(differences) else None,
         "of_data_sets": _table(of_data_sets) if len(of_data_sets) else None,
         "charts": [
@@ -152,10 +152,10 @@ def _confusion_table(row: ResultRow) -> dict[str, Any]:
     return {"title": row.title, "columns": ["wanted", *row.classes, "faces"], "rows": shown}
 
 
-def _share_in_order(experiment: Experiment, runs: Sequence[FiledRun]) -> float | None:
-    """The least share of pairs that are in the published order, over runs and measures; None where none can say."""
-    orders = [run.order(experiment, measure) for run in runs for measure in experiment.measures]
-    return min((order.agreeing / order.pairs for order in orders if order is not None), default=None)
+def _share_as_published(experiment: Experiment, runs: Sequence[FiledRun]) -> float | None:
+    """The least share of what came out as published, over runs and measures; None where none can say."""
+    shares = [outcome.share for run in runs for outcome in run.outcomes(experiment).values()]
+    return min(shares, default=None)
 
 
 def _compared(experiment: Experiment, runs: list[FiledRun]) -> dict[str, dict[str, Any]]:

@@ -17,12 +17,13 @@ from augment.core.errors import InputError
 from augment.core.seals import seal_folder
 from reports.build import build_report
 from reports.experiments.arm_intervals import accuracy_intervals
-from reports.experiments.catalogue import Claim, Data, Experiment, Row, find_experiment, read_experiments
+from reports.experiments.catalogue import Against, Claim, Data, Experiment, Row, find_experiment, read_experiments
 from reports.experiments.differences import mcnemar
 from reports.experiments.order import compare_order
 from reports.experiments.page import experiment_page, experiments_table, filed_runs
 from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
-from reports.experiments.rows import ResultRow, RunFacts, read_rows, write_rows
+from reports.experiments.rows import Difference, ResultRow, RunFacts, read_rows, write_rows
+from reports.experiments.statements import compare_statements
 from reports.predictions import Predictions
 from reports.settings import BootstrapSettings, ReportSettings
 
@@ -116,6 +117,104 @@ def test_the_order_is_that_of_the_figures_or_else_of_the_claim() -> None:
     ]
     at = find_experiment("lssl_table3").published_groups("accuracy at 30 degrees")
     assert at == [["lssl_pose"], ["lssl_pose_without_parsing"], ["cyclegan_pose"], ["profile"], ["simulated"]]
+
+
+# Statements on rows beside one other
+
+AGAINST = Against(row="none", better=("turn",), same=("flip", "shear"), worse=("crop", "dark"), no_better=("gan",))
+TITLES = {name: name.upper() for name in ("none", *AGAINST.others)}
+
+
+def row_of(name: str, figure: float, verdict: str | None = None, against: str = "none") -> ResultRow:
+    difference = None
+    if verdict is not None:
+        difference = Difference(against=against, metric="accuracy", value=0.1, low=-1.0, high=1.0, verdict=verdict)
+    figures = {"accuracy": figure, "FCD": figure}
+    return ResultRow(experiment="e", row=name, title=name, figures=figures, difference=difference, run=FACTS)
+
+
+def rows_with(verdicts: dict[str, str]) -> dict[str, ResultRow]:
+    """Figures say the opposite of most verdicts: differences are what counts."""
+    return {"none": row_of("none", 50.0), **{name: row_of(name, 49.9, verdict) for name, verdict in verdicts.items()}}
+
+
+@pytest.mark.parametrize(
+    ("row", "fitting"),
+    [
+        ("turn", {"helped", "seems to help"}),
+        ("flip", {"no clear difference"}),
+        ("crop", {"hurt", "seems to hurt"}),
+        ("gan", {"no clear difference", "hurt", "seems to hurt"}),
+    ],
+)
+def test_a_statement_is_judged_by_the_verdict_of_its_difference(row: str, fitting: set[str]) -> None:
+    for verdict in ("helped", "seems to help", "no clear difference", "seems to hurt", "hurt"):
+        found = compare_statements(rows_with({row: verdict}), AGAINST, "accuracy")
+        assert found is not None and found.came_out == (verdict in fitting), verdict
+
+
+def test_statements_in_words() -> None:
+    verdicts = {"turn": "seems to hurt", "flip": "no clear difference", "crop": "hurt", "gan": "helped"}
+    found = compare_statements(rows_with(verdicts), AGAINST, "accuracy")
+    assert found is not None and (found.summary, found.share) == ("2 of 4 statements", 0.5)
+    words = found.describe(TITLES)
+    assert words.startswith('2 of 4 of the paper\'s statements on rows beside "NONE" came out, each judged by the')
+    assert "(better 0 of 1, same 1 of 1, worse 1 of 1, no better 0 of 1)" in words
+    assert "Those that did not: TURN (published: better, ours: seems to hurt); GAN (" in words
+    assert "Not judged, for want of figures: SHEAR; DARK." in words
+
+
+def test_without_paired_differences_the_sign_counts_and_nothing_is_the_same() -> None:
+    """Less is better of a distance; equal figures are neither better nor worse."""
+    figures = {"none": 0.5, "turn": 0.4, "flip": 0.5, "crop": 0.4, "dark": 0.5, "gan": 0.5}
+    rows = {name: row_of(name, figure, "helped") for name, figure in figures.items()}
+    found = compare_statements(rows, AGAINST, "FCD")
+    assert found is not None and found.summary == "2 of 4 statements by sign"
+    words = found.describe(TITLES)
+    assert "by the sign of the difference alone, however small (better 1 of 1, worse 0 of 2, no better 1 of 1)" in words
+    assert "CROP (published: worse, ours: better); DARK (published: worse, ours: same)." in words
+    assert "a sign can't say that two are the same: FLIP; SHEAR." in words
+    from_another = {name: row_of(name, 50.0, "helped", against="real") for name in ("none", "turn")}
+    other = compare_statements(from_another, AGAINST, "accuracy")
+    assert other is not None and other.by_sign, "a difference from another row is none from this one"
+
+
+def test_without_the_row_or_any_other_there_is_nothing_to_judge() -> None:
+    assert compare_statements({"turn": row_of("turn", 1.0)}, AGAINST, "FCD") is None
+    assert compare_statements({"none": row_of("none", 1.0), "flip": row_of("flip", 1.0)}, AGAINST, "FCD") is None
+
+
+def test_pairs_that_the_paper_does_not_compare_are_in_no_verdict() -> None:
+    """As one order of three groups, mirrored faces that are less near than cropped ones would be a pair that fails."""
+    experiment = find_experiment("bicogan_table")
+    assert experiment.published_groups("accuracy") == [] and experiment.claim is not None
+    assert experiment.claim.against is not None and len(experiment.claim.against.others) == 11
+    figures = {"bicogan": 0.5, "bicogan_crop": 0.6, "bicogan_mirror": 0.7}
+    assert not compare_order(figures, [["bicogan", "bicogan_mirror"], ["bicogan_crop"]], smaller=True).came_out  # type: ignore[union-attr]
+    found = compare_statements(
+        {name: row_of(name, figure) for name, figure in figures.items()}, experiment.claim.against, "FCD"
+    )
+    assert found is not None and found.came_out and len(found.judged) == 1
+
+
+def test_a_run_says_how_many_statements_came_out(tmp_path: Path) -> None:
+    experiment = MADE_UP.model_copy(
+        update={
+            "measures": ("accuracy", "FCD"),
+            "rows": {name: Row(title=title) for name, title in TITLES.items()},
+            "claim": Claim(text="?", against=AGAINST),
+        }
+    )
+    write_rows(list(rows_with({"turn": "helped", "flip": "hurt"}).values()), tmp_path / "rig-cpu")
+    seal_folder(tmp_path / "rig-cpu")
+    runs, problems = filed_runs(experiment, tmp_path)
+    page = experiment_page(experiment, runs, problems, run_it="it")
+    assert "Accuracy: 1 of 2 of the paper's statements" in page and "FCD: 1 of 1 of the paper's" in page
+    assert "order" not in page
+    table = experiments_table({"made_up": experiment}, {"made_up": (runs, problems)})
+    assert table["outcomes"].tolist() == [
+        ["rig-cpu: accuracy: no, 1 of 2 statements, FCD: yes, 1 of 1 statements by sign"]
+    ]
 
 
 # McNemar
@@ -380,6 +479,18 @@ def test_a_published_row_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_unknown_names_in_a_claim() -> None:
     with pytest.raises(ValueError, match="b is no row"):
         MADE_UP.model_validate(MADE_UP.model_dump() | {"claim": Claim(text="?", groups=(("b",),)).model_dump()})
+    claim = Claim(text="?", against=Against(row="classical", same=("b",)))
+    with pytest.raises(ValueError, match="b is no row"):
+        MADE_UP.model_validate(MADE_UP.model_dump() | {"claim": claim.model_dump()})
+
+
+def test_a_claim_has_one_form_and_each_row_once() -> None:
+    with pytest.raises(ValueError, match="either groups or against"):
+        Claim(text="?")
+    with pytest.raises(ValueError, match="either groups or against"):
+        Claim(text="?", groups=(("a",), ("b",)), against=AGAINST)
+    with pytest.raises(ValueError, match="flip stands in a claim twice"):
+        Claim(text="?", against=Against(row="none", same=("flip",), no_better=("flip",)))
 
 
 def test_a_row_says_how_it_was_made() -> None:

@@ -81,17 +81,20 @@ def test_figures_stand_in_the_papers_texts(paper: str, file: str) -> None:
 
 
 @pytest.mark.skipif(not PAPERS.is_dir(), reason="the papers' texts are not here")
-def test_the_claim_about_augmentations_is_the_papers_table() -> None:
+def test_the_claim_about_models_and_augmentations_is_the_papers() -> None:
     text = (PAPERS / "bicogan.txt").read_text(encoding="utf-8")
     printed = {cells[0]: cells[2] for line in text.splitlines() if len(cells := line.split("\t")) == 3}
     names = {"Affine_rotate": "rotate", "Crop": "crop", "Fliplr": "mirror", "GammaContrast": "contrast"}
     names |= {"Affine_scale": "scale", "Affine_shear": "shear"}
     claim = read_experiments()["bicogan_table"].claim
-    assert claim is not None
-    for word, group in zip(("better", "same", "worse"), claim.groups, strict=True):
-        assert {f"bicogan_{names[name]}" for name, found in printed.items() if found.strip() == word} == (
-            set(group) - {"bicogan"}
+    assert claim is not None and claim.against is not None and claim.against.row == "bicogan"
+    for word in ("better", "same", "worse"):
+        assert {f"bicogan_{names[name]}" for name, found in printed.items() if found.strip() == word} == set(
+            getattr(claim.against, word)
         )
+    text = text.replace("–", "-").replace("’", "'")
+    for quoted in ("didn't yield good results", "didn't improve the model", "the best model that worked so far"):
+        assert f'"{quoted}"' in claim.text and quoted in " ".join(text.split())
 
 
 def test_tables_are_whole() -> None:

@@ -101,7 +101,7 @@ def test_tables_are_given_away_with_numbers_as_numbers(site: Path) -> None:
     assert pd.read_csv(place / "distances.csv").columns.tolist() == ["translator", "class", "step", "distance"]
 
 
-def test_the_index_says_in_words_whether_the_order_came_out(site: Path) -> None:
+def test_the_index_says_in_words_whether_it_came_out_as_published(site: Path) -> None:
     index = (site / "out" / "index.html").read_text()
     assert re.search(r'data-sort="[\d.]+">rig-cpu: accuracy: (yes|no), \d+ of \d+ pairs<br>rig-smoke: ', index)
 
