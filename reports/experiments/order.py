@@ -16,12 +16,14 @@ class Order:
         agreeing: Those that ours ranks alike; equal values agree with no order.
         best_published: The best published rows among those that were run.
         best_ours: The best of ours among those that the paper ranks; several where they are equal.
+        ranked: All rows that the paper ranks, run or not.
     """
 
     pairs: int
     agreeing: int
     best_published: tuple[str, ...]
     best_ours: tuple[str, ...]
+    ranked: tuple[str, ...]
 
     @property
     def came_out(self) -> bool:
@@ -42,7 +44,7 @@ class Order:
         """The order in words.
 
         Args:
-            titles: Of the rows.
+            titles: Of the experiment's rows, those that the paper does not rank too.
         """
         best = " and ".join(titles[name] for name in self.best_ours)
         if set(self.best_ours) <= set(self.best_published):
@@ -50,7 +52,8 @@ class Order:
         else:
             first = f"where the paper has {' or '.join(titles[name] for name in self.best_published)}"
         verdict = "The published order came out" if self.came_out else "The published order did not come out"
-        return f"{verdict}: {self.summary} of rows are in it; the best is {best}, {first}."
+        among = " of those that the paper ranks" if set(titles) - set(self.ranked) else ""
+        return f"{verdict}: {self.summary} of rows are in it; the best{among} is {best}, {first}."
 
 
 def compare_order(
@@ -82,4 +85,5 @@ def compare_order(
         agreeing=agreeing,
         best_published=tuple(name for name, rank in ranks.items() if rank == least),
         best_ours=tuple(name for name in ranks if sign * values[name] == best),
+        ranked=tuple(name for group in groups for name in group),
     )

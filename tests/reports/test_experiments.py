@@ -107,6 +107,14 @@ def test_rows_of_one_group_are_not_compared() -> None:
     assert compare_order({"a": 1.0, "b": 2.0}, [["a", "b"], ["c"]]) is None
 
 
+def test_the_best_is_that_of_the_rows_that_the_paper_ranks() -> None:
+    order = compare_order({"a": 2.0, "b": 1.0, "ours": 3.0}, [["a"], ["b"], ["c"]])
+    assert order is not None
+    assert "the best is A, as published" in order.describe({"a": "A", "b": "B", "c": "C"})
+    words = order.describe({"a": "A", "b": "B", "c": "C", "ours": "a row of ours"})
+    assert "the best of those that the paper ranks is A, as published" in words
+
+
 def test_the_order_is_that_of_the_figures_or_else_of_the_claim() -> None:
     groups = find_experiment("lssl_table1").published_groups("accuracy")
     assert groups[0] == ["lssl"] and groups[1] == ["lssl_without_parsing"] and groups[-1] == ["hog"]
