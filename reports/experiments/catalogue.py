@@ -14,6 +14,7 @@ from reports.papers.published import read_published
 
 FILE = Path(__file__).parent / "catalogue.yaml"
 SMALLER_IS_BETTER = ("FID", "FCD", "distance")  # of every other measure more is better
+WITH_OWN_WEIGHTS = ("FID",)  # Inception's, which not everybody has: a run without them lacks the measure
 # Rows that are no arm and no translator.
 REAL_TEST_FACES = "real test faces"
 TURNED_FACES = ("profile", "simulated")  # what a pose is normalized from (`reports.judged_faces`)

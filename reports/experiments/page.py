@@ -11,7 +11,7 @@ import pandas as pd
 from augment.core.errors import InputError, Problem
 from augment.core.seals import seal_problems
 from reports.cost import duration
-from reports.experiments.catalogue import SMALLER_IS_BETTER, Experiment
+from reports.experiments.catalogue import SMALLER_IS_BETTER, WITH_OWN_WEIGHTS, Experiment
 from reports.experiments.order import Order, compare_order
 from reports.experiments.rows import FIX, FOLDER, Difference, ResultRow, RunFacts, read_rows
 from reports.experiments.statements import Statements, compare_statements
@@ -242,12 +242,13 @@ def _facts(run: FiledRun) -> list[str]:
 def rows_table(experiment: Experiment, run: FiledRun | None) -> pd.DataFrame:
     """One row each: ours, its difference, and the published figure; an en dash where a row was not run."""
     rows = run.rows if run else {}
+    measures = shown_measures(experiment, run)
     datasets = experiment.published_data()
     shown = []
     for name, row in experiment.rows.items():
         ours = rows.get(name)
         cells: dict[str, object] = {"row": row.title}
-        for measure in experiment.measures:
+        for measure in measures:
             cells[f"ours: {measure}"] = _ours(ours, measure)
             published = experiment.published_values(measure)
             if published:
@@ -259,6 +260,20 @@ def rows_table(experiment: Experiment, run: FiledRun | None) -> pd.DataFrame:
             cells["refused"] = (ours.refused if ours else None) or ""
         shown.append(cells)
     return pd.DataFrame(shown)
+
+
+def shown_measures(experiment: Experiment, run: FiledRun | None) -> list[str]:
+    """The measures that a run's table has: those that some row of it has a figure of, ours or a published one.
+
+    Args:
+        experiment: What it shows.
+        run: None: it was not run, and has all that need no weights of somebody else's.
+    """
+    if run is None:
+        there = set(experiment.measures) - set(WITH_OWN_WEIGHTS)
+    else:
+        there = {measure for row in run.rows.values() for measure in row.figures}
+    return [measure for measure in experiment.measures if measure in there or experiment.published_values(measure)]
 
 
 def _ours(row: ResultRow | None, measure: str) -> str:

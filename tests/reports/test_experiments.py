@@ -20,7 +20,7 @@ from reports.experiments.arm_intervals import accuracy_intervals
 from reports.experiments.catalogue import Against, Claim, Data, Experiment, Row, find_experiment, read_experiments
 from reports.experiments.differences import mcnemar
 from reports.experiments.order import compare_order
-from reports.experiments.page import experiment_page, experiments_table, filed_runs
+from reports.experiments.page import experiment_page, experiments_table, filed_runs, rows_table
 from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
 from reports.experiments.rows import Difference, ResultRow, RunFacts, read_rows, write_rows
 from reports.experiments.statements import compare_statements
@@ -457,6 +457,30 @@ def test_an_experiment_that_was_not_run(tmp_path: Path) -> None:
     assert "It was not run yet." in page and "| LSSL | – | 87.40 |" in page
     table = experiments_table({"made_up": MADE_UP}, {"made_up": ([], [])})
     assert table["runs"].tolist() == ["none"]
+
+
+def test_a_measure_that_no_row_of_a_run_has_is_no_column(tmp_path: Path) -> None:
+    """Without Inception's weights there is no FID; where some rows have it, the others have a dash."""
+    experiment = find_experiment("bicogan_table")
+    rows = {"with": [row_of("gan", 0.5), row_of("cgan", 0.5)], "without": [row_of("gan", 0.5), row_of("cgan", 0.5)]}
+    rows["with"][0] = rows["with"][0].model_copy(update={"figures": {"FCD": 0.5, "FID": 71.234}})
+    for name, found in rows.items():
+        write_rows(found, tmp_path / name)
+        seal_folder(tmp_path / name)
+    runs = {run.name: run for run in filed_runs(experiment, tmp_path)[0]}
+    table = rows_table(experiment, runs["with"]).set_index("row")
+    assert table.columns.tolist() == ["ours: accuracy", "ours: FCD", "ours: FID"]
+    assert table["ours: FID"].tolist()[:2] == ["71.23", "–"] and table.loc["GAN", "ours: accuracy"] == "–"
+    assert rows_table(experiment, runs["without"]).columns.tolist() == ["row", "ours: accuracy", "ours: FCD"]
+    assert rows_table(experiment, None).columns.tolist() == ["row", "ours: accuracy", "ours: FCD"]
+    assert find_experiment("ccyclegan_fig3").measures[-1] == "FID"
+
+
+def test_a_measure_that_is_published_is_a_column_whatever_ours_has(tmp_path: Path) -> None:
+    write_rows([row_of("classical", 0.5).model_copy(update={"figures": {"FCD": 0.5}})], tmp_path / "rig-cpu")
+    seal_folder(tmp_path / "rig-cpu")
+    table = rows_table(MADE_UP, filed_runs(MADE_UP, tmp_path)[0][0])
+    assert table.columns.tolist() == ["row", "ours: accuracy", "published (Oulu-CASIA VIS): accuracy"]
 
 
 # The list

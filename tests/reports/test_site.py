@@ -106,6 +106,19 @@ def test_the_index_says_in_words_whether_it_came_out_as_published(site: Path) ->
     assert re.search(r'data-sort="[\d.]+">rig-cpu: accuracy: (yes|no), \d+ of \d+ pairs<br>rig-smoke: ', index)
 
 
+def test_a_measure_that_no_row_has_is_neither_a_column_nor_a_chart(results: RunResults, tmp_path: Path) -> None:
+    experiment = MADE_UP.model_copy(update={"measures": ("accuracy", "FID")})
+    file_run(experiment, results, tmp_path / "results", "cpu")
+    build_site({"made_up": experiment}, tmp_path / "results", tmp_path / "out")
+    assert "FID" not in (tmp_path / "out" / "made_up.html").read_text()
+    row = tmp_path / "results" / "made_up" / "rig-cpu" / "rows" / "warp-400.json"
+    row.write_text(row.read_text().replace('"accuracy":', '"FID": 71.234, "accuracy":', 1))
+    seal_folder(tmp_path / "results" / "made_up" / "rig-cpu")
+    build_site({"made_up": experiment}, tmp_path / "results", tmp_path / "out")
+    page = (tmp_path / "out" / "made_up.html").read_text()
+    assert ">ours: FID<" in page and "<td>71.23</td>" in page and "FID: ours of embedded faces" in page
+
+
 def test_what_cannot_be_shown_is_not_called_never_run(site: Path, results: RunResults, tmp_path: Path) -> None:
     file_run(MADE_UP, results, tmp_path / "results", "cpu")
     row = tmp_path / "results" / "made_up" / "rig-cpu" / "rows" / "warp-400.json"
