@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
 
-import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
@@ -22,6 +21,9 @@ from augment.core.json_files import read_json_object
 from augment.core.processes import processors
 from augment.core.progress import track
 from augment.training.distances import DISTANCES_FILE
+from augment.training.phases import schedule_phases
+from augment.translators import load_translator
+from augment.translators.base import DISCRIMINATOR, LearnedTranslator
 from pipeline.core.devices import choose_device, name_of
 from pipeline.core.sections import read_values
 from pipeline.core.stage_records import stage_results
@@ -39,7 +41,7 @@ from pipeline.stages.refusals import refusal_in
 from pipeline.whole_run import run_whole
 from reports.cost import MEBIBYTE, RunRecord, duration
 from reports.environment import describe_environment
-from reports.experiments.catalogue import Experiment
+from reports.experiments.catalogue import Experiment, Samples
 from reports.experiments.distances import DISTANCES, distance_table, draw_distances, read_distances
 from reports.experiments.page import experiment_page, filed_runs
 from reports.experiments.pictures import draw_nearest_faces, draw_pictures
@@ -209,13 +211,14 @@ def file_experiment(root: Path, wanted: Wanted, results: Path) -> Path:
     destination = results / experiment.name / wanted.folder
     curves = read_distances(distances)
     titles = {row: entry.title for row, entry in experiment.rows.items()}
-    gallery = next((row.gallery for row in rows if row.row == experiment.samples), None)
+    shown = experiment.samples
+    gallery = next((row.gallery for row in rows if shown and row.row == shown.translator), None)
 
     def add(folder: Path) -> None:
         write_rows(rows, folder)
         write_sheets(rows, found, folder)
-        if experiment.samples and gallery is not None:  # there is one only of faces that may be published
-            for sheet in _samples(artifacts.translator(experiment.samples)):
+        if shown and gallery is not None:  # there is one only of faces that may be published
+            for sheet in _samples(artifacts.translator(shown.translator), shown):
                 shutil.copyfile(sheet, folder / f"samples-{sheet.stem}.png")
         if curves:
             atomic_write_bytes(folder / "distances.png", png_bytes(draw_distances(curves, titles)))
@@ -255,12 +258,27 @@ def _describe(dataset: DatasetSettings) -> str:
     return ", ".join(words)
 
 
-def _samples(translator: Path, count: int = 6) -> list[Path]:
-    """At most so many of a translator's sample sheets, evenly over its training, the last among them."""
-    sheets = sorted(fold_directory(translator, 0).glob("samples/*.png"))
-    if len(sheets) <= count:
-        return sheets
-    return [sheets[round(place)] for place in np.linspace(0, len(sheets) - 1, count)]
+def _samples(translator: Path, shown: Samples) -> list[Path]:
+    """The sample sheets of a translator's adversarial training: of many those nearest to where the paper shows them.
+
+    Sheets of other phases, such as an encoder's that learns from a finished generator, show another course.
+
+    Args:
+        translator: Its folder.
+        shown: Where the paper shows them.
+    """
+    folder = fold_directory(translator, 0)
+    sheets = {int(sheet.stem.removeprefix("step-")): sheet for sheet in sorted(folder.glob("samples/step-*.png"))}
+    trained = load_translator(folder / "weights.safetensors")
+    assert isinstance(trained, LearnedTranslator), "no other has a course of training"
+    phases = schedule_phases(trained, read_json_object(folder / "training.json")["steps"])
+    adversarial = [phase for phase in phases if phase.trains_name(DISCRIMINATOR)]
+    start, stop = adversarial[0].start, adversarial[-1].stop
+    steps = [step for step in sheets if start < step <= stop]
+    if len(steps) > len(shown.epochs):
+        wanted = [start + epoch / shown.of * (stop - start) for epoch in shown.epochs]
+        steps = sorted({min(steps, key=lambda step: abs(step - place)) for place in wanted})
+    return [sheets[step] for step in steps]
 
 
 def expected_times(

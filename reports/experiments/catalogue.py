@@ -77,6 +77,14 @@ class Claim(_Part):
         return [*(name for group in self.groups for name in group), *beside]
 
 
+class Samples(_Part):
+    """The sample sheets that a figure shows of a translator's course of training."""
+
+    translator: str
+    epochs: tuple[int, ...] = Field(description="After which the paper shows them.")
+    of: int = Field(description="The epochs of the paper's training.")
+
+
 class Experiment(_Part):
     """One table or figure of a paper.
 
@@ -85,7 +93,7 @@ class Experiment(_Part):
         rows: By the name of the arm or translator, or what else is measured (`real test faces`, `profile`).
         compared_with: The row that differences are from; None: the strongest arm of real faces.
         claim: What the paper says without figures.
-        samples: The translator whose sample sheets, of the course of its training, are shown.
+        samples: Which sample sheets of the course of a translator's training are shown.
         inside: Whether pictures of the inside of its networks are shown (`reports.experiments.pictures`).
     """
 
@@ -98,13 +106,14 @@ class Experiment(_Part):
     rows: dict[str, Row]
     compared_with: str | None = None
     claim: Claim | None = None
-    samples: str | None = None
+    samples: Samples | None = None
     inside: bool = False
 
     @model_validator(mode="after")
     def _names_are_rows(self) -> Experiment:
         named = self.claim.names if self.claim else []
         named += [self.compared_with] if self.compared_with else []
+        named += [self.samples.translator] if self.samples else []
         if unknown := sorted(set(named) - set(self.rows)):
             raise ValueError(f"{', '.join(unknown)} is no row")
         return self
