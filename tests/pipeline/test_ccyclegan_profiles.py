@@ -33,4 +33,6 @@ def test_the_grid_is_the_papers_on_fer2013() -> None:
         assert [settings["lambda_cyc"], settings["lambda_cl"]] == [
             {"1": 1, "2": 2, "05": 0.5}[text] for text in (cyc.removeprefix("cyc"), cl.removeprefix("cl"))
         ]
+        batches = 28_709 / training["batch_size"]  # an epoch of FER2013
+        assert training["validate_every"] == round(batches / training["discriminator_steps"])
         assert training["batch_size"] == 64 and set(settings) == {"lambda_cyc", "lambda_cl"}
