@@ -18,6 +18,7 @@ from pipeline.profile import compose_profile
 from reports.experiments.catalogue import REAL_TEST_FACES, TURNED_FACES, read_experiments
 
 ROOT = Path(__file__).parent.parent.parent
+VERDICT_SCALES = [scale for scale in SCALES if scale != "smoke"]  # whose ten steps say nothing of faces
 EXPERIMENTS = read_experiments()
 AT_SOME_SCALES = dict.fromkeys(("warp_10000", "warp_60000"), ("long", "gpu", "paper"))
 
@@ -116,6 +117,15 @@ def test_real_faces_alone_learn_as_beside_synthetic_ones(scale: str, dataset: st
     assert (alone["classifier"], alone["seeds"], alone["dataset"]) == tuple(
         beside[key] for key in ("classifier", "seeds", "dataset")
     )
+
+
+@pytest.mark.parametrize("dataset", ["rig", "fer2013"])
+@pytest.mark.parametrize("scale", VERDICT_SCALES)
+def test_verdicts_are_from_real_faces_in_more_steps_too_and_of_five_seeds(scale: str, dataset: str) -> None:
+    values = yaml.safe_load(compose_profile(ROOT, [f"scale={scale}", f"dataset={dataset}"]))
+    assert len(values["seeds"]) >= 5
+    real = values["arms"]["real"]
+    assert real["real_double_steps"] == real["real"] | {"steps_factor": 2}
 
 
 @pytest.mark.parametrize("dataset", ["rig", "fer2013"])
