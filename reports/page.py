@@ -19,6 +19,7 @@ from reports.colours import heat_step, heat_style
 from reports.cost import record_facts, record_rows
 from reports.figures import RenderedFigure, render_figures, row_shares
 from reports.inputs import Headline, ReportData, find_headline
+from reports.jackknife import distance_interval
 from reports.papers.published import published_for
 from reports.preparation import data_counts, data_facts
 from reports.shortfalls import describe_sample, find_shortfalls
@@ -461,9 +462,11 @@ def _score_rows(data: ReportData) -> dict[str, Any]:
                 continue
             overall = space["overall"]
             kind = "frechet" if name == space["frechet_name"] else "kernel"
+            known = distance_interval(overall, data.settings.bootstrap.level) if kind == "frechet" else None
             cells.append(
                 {
                     "value": _distance_text(kind, overall[kind]),
+                    "interval": " to ".join(_distance_text(kind, bound) for bound in known) if known else "",
                     "floor": _distance_text(kind, overall[f"{kind}_floor"]),
                     "n": f"{overall['n']:,}" + (f" of {space['of']:,}" if space["of"] > overall["n"] else ""),
                 }

@@ -11,6 +11,7 @@ import pandas as pd
 
 from augment.core.files import atomic_write_text
 from reports.inputs import ReportData
+from reports.jackknife import distance_interval
 from reports.judged_faces import translation_predictions
 from reports.papers.published import describe_published, published_for
 from reports.statistics import (
@@ -159,10 +160,13 @@ def score_table(data: ReportData) -> pd.DataFrame:
         for space in scores["distances"]:
             overall = space["overall"]
             frechet, kernel = space["frechet_name"], space["kernel_name"]
+            low, high = distance_interval(overall, data.settings.bootstrap.level) or (None, None)
             row |= {
                 f"{frechet}_n": overall["n"],
                 f"{frechet}_of": space["of"],
                 frechet: overall["frechet"],
+                f"{frechet}_low": low,
+                f"{frechet}_high": high,
                 f"{frechet}_floor": overall["frechet_floor"],
                 kernel: overall["kernel"],
                 f"{kernel}_floor": overall["kernel_floor"],

@@ -19,6 +19,7 @@ from reports.experiments.differences import difference_of
 from reports.experiments.distances import distance_figures, read_distances
 from reports.experiments.recognition import Recognition, recognition_of_rows
 from reports.experiments.rows import SHEETS, Difference, Gallery, ResultRow, RunFacts
+from reports.jackknife import distance_interval
 from reports.judged_faces import real_predictions
 from reports.predictions import Predictions, read_all_predictions
 from reports.settings import ReportSettings
@@ -73,7 +74,8 @@ def rows_of_run(experiment: Experiment, results: RunResults, run: RunFacts) -> l
         arm = arms.get(name, _ArmFigures())
         figures = {**arm.figures, **recognition.figures, **_distances(name, scores)}
         figures |= {key: round(value, 4) for key, value in trainings.get(name, {}).items()}
-        about |= {"intervals": {**arm.intervals, **recognition.intervals}, "recognized": recognition.differences}
+        intervals = {**arm.intervals, **recognition.intervals, **_distance_intervals(name, scores, results.settings)}
+        about |= {"intervals": intervals, "recognized": recognition.differences}
         if figures:
             about |= _confusion(name, scores)
             about["data_sets"] = [
@@ -146,6 +148,18 @@ def _arm_figures(
         about = {"difference": differences.get(name), "folds": summary.folds, "test_faces": faces}
         figures = {key: round(value, 4) for key, value in values.items()}
         found[name] = _ArmFigures(figures, accuracy_intervals(predictions[name], settings.bootstrap), about)
+    return found
+
+
+def _distance_intervals(
+    name: str, scores: Mapping[str, Mapping[str, Any]], settings: ReportSettings
+) -> dict[str, tuple[float, float]]:
+    """The intervals of a translator's distances, where their errors are known."""
+    found = {}
+    for space in (scores.get(name) or {"distances": []})["distances"]:
+        interval = distance_interval(space["overall"], settings.bootstrap.level)
+        if interval is not None:
+            found[space["frechet_name"]] = (round(interval[0], 4), round(interval[1], 4))
     return found
 
 

@@ -28,6 +28,7 @@ from augment.faces.table import class_names, data_files, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
 from augment.translators.base import CannotTranslateError, Translator
 from augment.translators.columns import Column, sheet_columns
+from reports.jackknife import GroupedError, jackknife_error, mean_error
 from reports.judged_faces import NOT_ASKED, columns_of, judged_faces
 from reports.metrics.features import InceptionFeatures, InceptionLookup, cached_features, find_inception_weights
 from reports.metrics.fid import SMALL_SAMPLE, frechet_distance_of_features
@@ -78,6 +79,7 @@ def feature_distances(
     labels: np.ndarray,
     names: Sequence[str],
     *,
+    people: Sequence[Sequence[str | None]],
     kernel_subset_size: int | None,
     seed: int,
 ) -> dict[str, Any]:
@@ -89,12 +91,14 @@ def feature_distances(
         synthetic: Features [N, D] of synthetic faces.
         labels: int [N], the class of row i in all three.
         names: Names of the classes.
+        people: Whom the rows of the three show: of synthetic faces the people of their sources.
         kernel_subset_size: See `reports.metrics.kid.kernel_distance`.
         seed: Of its random subsets.
 
     Returns:
         `overall` and `per_class`, each with `n`, `frechet`, `kernel`, `frechet_floor`, `kernel_floor` (null below two
-        faces) and `small_sample`.
+        faces) and `small_sample`; `overall` the Frechet distance's error over other people, too (null where a set shows
+        fewer than ten), and of how many `groups` of them it is.
     """
 
     def one(rows: np.ndarray) -> dict[str, Any]:
@@ -108,8 +112,11 @@ def feature_distances(
             )
         return found
 
+    first, _, last = people
+    found = jackknife_error(frechet_distance_of_features, [(real, labels, first), (synthetic, labels, last)])
+    known = {"frechet_error": found.error if found else None, "groups": found.groups if found else None}
     return {
-        "overall": one(np.arange(len(labels))),
+        "overall": one(np.arange(len(labels))) | known,
         "per_class": {name: one(np.flatnonzero(labels == label)) for label, name in enumerate(names)},
     }
 
@@ -192,7 +199,7 @@ def read_synthetic(directory: Path, counts: Sequence[int], *, size: int, channel
     parts: list[pa.Table] = []
     files = data_files(directory)
     schema = pq.read_schema(files[0])
-    columns = ["image", "label", "label_name", "face_id"] + (["kept"] if "kept" in schema.names else [])
+    columns = ["image", "label", "label_name", "face_id", "subject"] + (["kept"] if "kept" in schema.names else [])
     for file in files:
         with pq.ParquetFile(file) as parquet:
             for group in range(parquet.num_row_groups):
@@ -409,6 +416,10 @@ def _compare_with_real(
             sets[2],
             first_labels[positions[0]],
             names,
+            people=[
+                [faces.subjects[row] for row in rows]
+                for faces, rows in zip((first, second, synthetic), positions, strict=True)
+            ],
             kernel_subset_size=settings.kernel_subset_size,
             seed=settings.seed,
         )
@@ -631,7 +642,8 @@ def _combine(
                     "dimension": per_fold[0]["dimension"],
                     "of": min(fold["of"] for fold in per_fold),
                     "short_of_synthetic": any(fold["short_of_synthetic"] for fold in per_fold),
-                    "overall": _mean_distances([fold["overall"] for fold in per_fold]),
+                    "overall": _mean_distances([fold["overall"] for fold in per_fold])
+                    | _mean_error([fold["overall"] for fold in per_fold]),
                     "per_class": {c: _mean_distances([fold["per_class"][c] for fold in per_fold]) for c in names},
                     "per_fold": [fold["overall"] for fold in per_fold],
                 }
@@ -709,6 +721,16 @@ def _mean_distances(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
         values = [fold[key] for fold in per_fold if fold[key] is not None]
         result[key] = float(np.mean(values)) if values else None
     return result
+
+
+def _mean_error(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The error of the Frechet distances' mean over folds."""
+    errors = [
+        None if fold["frechet_error"] is None else GroupedError(fold["frechet_error"], fold["groups"])
+        for fold in per_fold
+    ]
+    found = mean_error(errors)
+    return {"frechet_error": found.error if found else None, "groups": found.groups if found else None}
 
 
 def _mean(values: np.ndarray) -> float | None:

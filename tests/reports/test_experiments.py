@@ -329,6 +329,8 @@ def test_a_translators_row(results: RunResults) -> None:
     assert counts.sum(axis=1).tolist() == np.bincount(labels, minlength=len(counts)).tolist()
     assert 100 * counts.trace() / counts.sum() == pytest.approx(real.figures["recognition"], abs=1e-3)
     assert lssl.figures["recognition"] == pytest.approx(100 * scores["recognition"]["accuracy"], abs=1e-3)
+    low, high = lssl.intervals["FCD"]
+    assert 0 <= low < lssl.figures["FCD"] < high
     assert lssl.figures["FCD disgust"] == pytest.approx(
         scores["distances"][0]["per_class"]["disgust"]["frechet"], abs=1e-3
     )

@@ -502,7 +502,9 @@ def test_movement_does_not_wrap_around() -> None:
 def test_a_class_with_one_face_has_no_distance() -> None:
     random = np.random.default_rng(0)
     sets = [random.normal(size=(5, 3)) for _ in range(3)]
-    found = feature_distances(*sets, np.array([0, 0, 0, 0, 1]), ("a", "b"), kernel_subset_size=None, seed=0)
+    people = [["p", "p", "q", "q", "r"]] * 3
+    labels = np.array([0, 0, 0, 0, 1])
+    found = feature_distances(*sets, labels, ("a", "b"), people=people, kernel_subset_size=None, seed=0)
     assert found["per_class"]["b"]["frechet"] is None and found["per_class"]["b"]["n"] == 1
     assert found["per_class"]["a"]["frechet"] > 0
 
