@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ class DistanceLog:
     and compared with its real validation faces: the Frechet distance between Gaussians with diagonal covariances in the
     judge's features. The paper's is Inception's FID on the test set; neither its test faces nor 5 pictures a second of
     a CPU would do here.
+
+    All classes have as many real faces, and as many translated ones, as the class that has the fewest: the distance of
+    two samples of one distribution falls with their number (Chong and Forsyth 2020, arXiv 1911.07023), so that a rare
+    class would else look harder than a frequent one. Fewer faces are the first of more.
     """
 
     def __init__(
@@ -35,30 +40,33 @@ class DistanceLog:
             judge: Trained on the fold's training faces only.
             validation: The fold's validation faces.
             file: Gets one JSON line a validation: `step`, and `distances`, one by each class's name.
-            seed: Of the translator's random draws, and of the draw of sources where there are more than `max_faces`.
+            seed: Of the translator's random draws, and of the order in which faces are taken.
             max_faces: At most so many sources.
         """
-        order = np.random.default_rng(seed).permutation(len(validation))[:max_faces]
-        labels = validation.labels.cpu().numpy()
+        order = np.random.default_rng(seed).permutation(len(validation))
+        labels = validation.labels.cpu().numpy()[order]
+        rows = {name: order[labels == label] for label, name in enumerate(validation.class_names)}
         features = judge.features(validation.images)
         self._validate, self._judge, self._file, self._seed = validate, judge, file, seed
-        self._sources = validation.take(np.sort(order))
-        self._real = {
-            name: features[labels == label]
-            for label, name in enumerate(validation.class_names)
-            if (labels == label).sum() > 1
-        }
+        self._sources = validation.take(order[:max_faces])
+        self._real = {name: features[some] for name, some in _as_many_of_each(rows).items()}
 
     def __call__(self, translator: Translator, step: int) -> float:
         """The score, after the line is written. A step that a resumed training comes to again is written once."""
+        labels = {name: self._sources.class_names.index(name) for name in self._real}
+        sources = {name: sources_of(translator, self._sources, label) for name, label in labels.items()}
         distances: dict[str, float] = {}
-        for name, real in self._real.items():
-            label = self._sources.class_names.index(name)
-            rows = sources_of(translator, self._sources, label)
-            if len(rows) > 1:
-                made = translate_rows(translator, self._sources, rows, label, self._seed)
-                distances[name] = round(diagonal_distance(self._judge.features(made), real), 6)
+        for name, rows in _as_many_of_each(sources).items():
+            made = translate_rows(translator, self._sources, rows, labels[name], self._seed)
+            distances[name] = round(diagonal_distance(self._judge.features(made), self._real[name]), 6)
         before = self._file.read_text(encoding="utf-8").splitlines() if self._file.is_file() else []
         lines = [kept for kept in before if json.loads(kept)["step"] < step]
         atomic_write_text(self._file, "\n".join([*lines, json.dumps({"step": step, "distances": distances})]) + "\n")
         return self._validate(translator, step)
+
+
+def _as_many_of_each(rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The first rows of each class, as many as that with the fewest; a class of one has no spread, and is left out."""
+    there = {name: some for name, some in rows.items() if len(some) > 1}
+    count = min(map(len, there.values()), default=0)
+    return {name: some[:count] for name, some in there.items()}
