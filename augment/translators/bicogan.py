@@ -55,7 +55,11 @@ class BicoganSettings(TranslatorSettings):
         default=1.0,
         description="the extrinsic factor loss's weight min(alpha e^(rho t), phi) at t = 0; 0: no such loss",
     )
-    rho: Weight = Field(default=0.1, description="its rate of increase an epoch")
+    rho: Weight = Field(
+        default=0.1,
+        description="its rate of increase an epoch, t: a pass of E's own batches; where D steps several times for one "
+        "of E (training.discriminator_steps, the two critic forms), D makes as many passes in one t",
+    )
     phi: Weight = Field(default=10.0, description="its greatest value")
     clip: float = Field(default=0.01, gt=0, description="wasserstein: the greatest absolute value of D's weights")
     lambda_gp: Weight = Field(default=10.0, description="gradient_penalty: its weight")
