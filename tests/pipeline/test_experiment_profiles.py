@@ -133,7 +133,7 @@ def test_verdicts_are_from_real_faces_in_more_steps_too_and_of_five_seeds(scale:
 def test_arms_that_fill_classes_up_differ_in_what_fills_them(scale: str, dataset: str) -> None:
     values = yaml.safe_load(compose_profile(ROOT, ["experiment=fill", f"scale={scale}", f"dataset={dataset}"]))
     filling = [arm for arm in arms_of(values).values() if "fill_to" in arm]
-    assert len(filling) == 4 and len({(arm["fill_to"], arm["augmentation"]) for arm in filling}) == 1
+    assert len(filling) == 5 and len({(arm["fill_to"], arm["augmentation"]) for arm in filling}) == 1
     assert {arm.get("share") for arm in filling} == {None, 0.5, 1.0}
     assert set(values["translators"]) == {"warp", "appearance_flow"}
     assert not values["classifier"]["class_balanced"]  # else a class is repeated anyway

@@ -72,7 +72,8 @@ def test_the_run_goes_on_and_the_report_says_why(workspace: Path) -> None:
 def test_an_arm_of_synthetic_faces_that_is_refused_for_itself_says_why(tmp_path: Path) -> None:
     overrides = ["experiment=fill", "scale=smoke", "arms.synthetic.warp_half.fill_to=4"]
     overrides += [f"arms.synthetic.{name}=null" for name in ("appearance_flow_half", "appearance_flow_filled")]
-    overrides += ["translators.appearance_flow=null", "arms.real.real_double_steps=null", "arms.real.repeated=null"]
+    overrides += [f"arms.real.{name}=null" for name in ("real_double_steps", "repeated", "repeated_double_steps")]
+    overrides.append("translators.appearance_flow=null")
     (tmp_path / "params.yaml").write_text(compose_profile(ROOT, overrides), encoding="utf-8")
     for stage in ("prepare", "parsing", "judge"):
         run_stage(stage, tmp_path)
