@@ -71,6 +71,8 @@ class Fer2013Settings(SourceSettings):
     Attributes:
         test_on: `private`: Training trains, PublicTest validates, PrivateTest tests. `both`: PublicTest and
             PrivateTest both test, as many works report it; the folds then take the validation faces out of training.
+            The settings of judge and classifiers at the scales `cpu` and `long` were chosen by PublicTest's faces, so
+            that with `both` half of the test faces are not unseen there; the report says so.
         limit: Keep the first so many faces of each split only.
     """
 
@@ -157,6 +159,15 @@ class Fer2013Source:
         if self.settings.limit is None:
             counts += [PublishedCount(f"class {name}", PUBLISHED_CLASSES[name], _READ_AT) for name in self.class_names]
         return tuple(counts)
+
+    def reading_notes(self) -> tuple[str, ...]:
+        """Which test faces are not unseen: those that chose this project's settings."""
+        if self.settings.test_on == "private":
+            return ()
+        return (
+            "PublicTest is tested on too (test_on=both), whose faces chose the settings of judge and classifiers at "
+            "scales cpu and long: there half of the test faces are not unseen",
+        )
 
     def faces(self) -> Iterator[RawFace | Problem]:
         """Yields every face in the order of the file (or of the paths), and every problem."""

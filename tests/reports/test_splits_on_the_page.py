@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from made_up_run import NAMES, write_faces_report, write_run
+from small_faces import fer_pixels
 
 from augment.faces.fold_choice import FoldsReport, choose_folds
 from augment.faces.splits import FoldSettings
-from augment.prepare.prepare import PreparationReport
+from augment.prepare.prepare import PreparationReport, prepare_faces
+from augment.sources import open_source
 from reports.inputs import load_report_data
 from reports.page import render_page
 from reports.preparation import data_counts, data_facts, data_shortfalls
@@ -56,6 +58,21 @@ def test_a_split_that_was_not_used_is_held_against_the_figures(tmp_path: Path) -
 def test_subjects_and_how_the_root_was_read(tmp_path: Path) -> None:
     facts = dict(data_facts(report(tmp_path, "subjects", 2)))
     assert facts["subjects"] == "train 12, validation 3, test 5 to 6" and facts["how the source was read"] == "read so"
+
+
+@pytest.mark.parametrize(("test_on", "tested"), [("private", 1), ("both", 2)])
+def test_the_page_says_which_test_faces_chose_settings(tmp_path: Path, test_on: str, tested: int) -> None:
+    """FER2013's PublicTest chose conf/'s settings, and is tested on where the papers' faces are wanted."""
+    usages = ("Training", "PublicTest", "PrivateTest")
+    rows = [
+        f"{label},{fer_pixels(3 * label + number)},{name}" for label in (3, 4) for number, name in enumerate(usages)
+    ]
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]), encoding="utf-8")
+    source = open_source("fer2013", tmp_path / "fer2013.csv", test_on=test_on)
+    prepared = prepare_faces(source, tmp_path / "out", image_size=48, channels=1, classes=["happy", "sad"])
+    assert prepared.counts["happy"]["test"] == tested
+    said = dict(data_facts(json.loads(prepared.model_dump_json()))).get("how the source was read", "")
+    assert ("PublicTest is tested on too (test_on=both), whose faces chose" in said) == (test_on == "both")
 
 
 def test_a_report_without_folds_counts_the_sources_splits(tmp_path: Path) -> None:
