@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,8 @@ _FACES, _DIGEST = "faces_sha256", "file_sha256"
 _NOUGHTS = b"0" * 64
 _FACE_COLUMNS = ("face_id", "label_name", "subject")
 _MOST_PARTS = 20  # a share is taken as m of k equal parts, with k at most this
+_MOST_CLASSES = 8  # are counted in one message
+_LEAST_PARTS = len(SPLITS)  # people of one class, without which new folds leave a split without any
 
 
 class FoldSettings(BaseModel):
@@ -62,6 +65,14 @@ class FoldSettings(BaseModel):
         if self.kind == "source" and self.folds != 1:
             raise ValueError("folds: a source's own splits are one fold; set folds to 1, or kind to auto or subjects")
         return self
+
+
+class _TooFewError(Exception):
+    """Too few people or pictures are left for a share of them to be held out; `key` names the share."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
 
 
 def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicates: pa.Table | None = None) -> pa.Table:
@@ -107,6 +118,19 @@ def assign_folds(faces: pa.Table, settings: FoldSettings, seed: int, *, duplicat
                 _with_validation(len(faces), part, labels, groups, settings, seed + number)
                 for number, part in enumerate(parts)
             ]
+    except _TooFewError as error:
+        # Counted in what all of the splits are taken from, which the user knows, not in what the first of them left.
+        training = np.array([split in (None, "train") for split in own])
+        among = training if choice.kind == "source" else np.full(len(faces), True)
+        people_known = any(subject is not None for subject in subjects)
+        problem = _too_few(
+            error.key,
+            dict(Counter(labels[among].tolist())),
+            _count_groups(labels[among], groups[among]),
+            ("train", *choice.taken_out) if choice.kind == "source" else SPLITS,
+            people_known=people_known,
+        )
+        raise InputError([problem, *_joined_people(subjects, groups)]) from error
     except InputError as error:
         if not (joined := _joined_people(subjects, groups)):
             raise
@@ -141,6 +165,67 @@ def _groups(face_ids: Sequence[str], subjects: Sequence[str | None], duplicates:
             if face_id in positions:
                 sets.join(first_in.setdefault(group, positions[face_id]), positions[face_id])
     return np.array([sets.root(position) for position in range(len(face_ids))], np.int64)
+
+
+def _count_groups(labels: np.ndarray, groups: np.ndarray) -> dict[str, int]:
+    """By class: in how many parts its faces can be parted at most."""
+    return {str(name): len(np.unique(groups[labels == name])) for name in np.unique(labels)}
+
+
+def count_apart(
+    face_ids: Sequence[str], labels: Sequence[str], subjects: Sequence[str | None], duplicates: pa.Table | None = None
+) -> dict[str, int]:
+    """Counts what splits can part: by class the people who show it.
+
+    Args:
+        face_ids: Of every face.
+        labels: The name of every face's class.
+        subjects: Every face's person; a face of nobody known counts by itself.
+        duplicates: What `augment.faces.duplicates.find_duplicates` says about these faces: pictures that are
+            near-identical count as one.
+    """
+    return _count_groups(np.array(labels, dtype=np.str_), _groups(face_ids, subjects, duplicates))
+
+
+def too_few_to_part(
+    faces: Mapping[str, int], apart: Mapping[str, int], settings: FoldSettings, *, people_known: bool
+) -> list[Problem]:
+    """Why new folds can't be made of a data set, as far as counts tell; `assign_folds` has the last word.
+
+    Args:
+        faces: Faces by class.
+        apart: By class the people, or pictures that differ, as `count_apart` gives them.
+        settings: How faces are to be split anew.
+        people_known: Whether any face names its person.
+
+    Returns:
+        Empty where the counts forbid nothing.
+    """
+    if settings.folds > 1:
+        return _fewer_than_folds(settings.folds, apart, people_known=people_known)
+    if max(apart.values(), default=0) >= _LEAST_PARTS:
+        return []
+    return [_too_few("folds.validation_share", faces, apart, SPLITS, people_known=people_known)]
+
+
+def _too_few(
+    key: str, faces: Mapping[str, int], apart: Mapping[str, int], splits: Sequence[str], *, people_known: bool
+) -> Problem:
+    """Why no share can be held out, with the counts of the classes and what would be needed."""
+    preposition, unit = ("of", "subject") if people_known else ("in", "different picture")
+    counts = [
+        f"{name} has {_plural(count, 'face')} {preposition} {_plural(apart.get(name, 0), unit)}"
+        for name, count in faces.items()
+    ]
+    shown = ", ".join(counts[:_MOST_CLASSES]) + (", ..." if len(counts) > _MOST_CLASSES else "")
+    why = "no class is shown by two subjects (or two pictures that are not near-identical) that can be parted"
+    wanted = f"{', '.join(splits[:-1])} and {splits[-1]}"
+    if max(apart.values(), default=0) < len(splits):
+        fix = f"{wanted} need at least {len(splits)} {unit}s of a class: add some"
+    else:  # a large share took the others, or they stay in training
+        fix = f"{wanted} each need some, and who alone shows a class only trains: add {unit}s of each class"
+        fix += ", or lower folds.test_share" if "test" in splits else ""
+    return Problem(key, f"{why}: {shown}", fix)
 
 
 def _joined_people(subjects: Sequence[str | None], groups: np.ndarray) -> list[Problem]:
@@ -214,24 +299,33 @@ def _with_validation(
     return splits
 
 
-def _check_folds(folds: int, labels: np.ndarray, groups: np.ndarray, subjects_known: bool) -> None:
-    def counted(count: int) -> str:
-        what = "subject" if subjects_known else "picture"
-        joined = "" if subjects_known else " (near-identical ones count as one)"
-        return f"{count} {what}{'' if count == 1 else 's'}{joined}"
-
+def _check_folds(folds: int, labels: np.ndarray, groups: np.ndarray, people_known: bool) -> None:
     available = len(np.unique(groups))
     if folds > available:
-        raise InputError(Problem("folds.folds", f"{folds} folds of {counted(available)}", f"at most {available}"))
+        counted = _counted(available, people_known=people_known)
+        raise InputError(Problem("folds.folds", f"{folds} folds of {counted}", f"at most {available}"))
+    if problems := _fewer_than_folds(folds, _count_groups(labels, groups), people_known=people_known):
+        raise InputError(problems)
+
+
+def _fewer_than_folds(folds: int, apart: Mapping[str, int], *, people_known: bool) -> list[Problem]:
     problems = []
-    for name in np.unique(labels):
-        having = len(np.unique(groups[labels == name]))
+    for name, having in apart.items():
         if having < folds:
-            why = f"class {name} has {counted(having)}, fewer than the {folds} folds"
+            counted = _counted(having, people_known=people_known)
+            why = f"class {name} has {counted}, fewer than the {folds} folds"
             fix = f"at most {having}" if having > 1 else f"more of {name}"
             problems.append(Problem("folds.folds", why, f"{fix}, or leave the class out (dataset.classes)"))
-    if problems:
-        raise InputError(problems)
+    return problems
+
+
+def _counted(count: int, *, people_known: bool) -> str:
+    joined = "" if people_known else " (near-identical ones count as one)"
+    return _plural(count, "subject" if people_known else "picture") + joined
+
+
+def _plural(count: int, unit: str) -> str:
+    return f"{count} {unit}{'' if count == 1 else 's'}"
 
 
 def _check_fold(number: int, splits: np.ndarray, labels: np.ndarray) -> None:
@@ -250,7 +344,7 @@ def _held_out(
     A group that alone shows a class is never held out: the class would be lost to training.
 
     Raises:
-        InputError: There are too few groups to hold any out.
+        _TooFewError: There are too few groups to hold any out.
     """
     holders = {
         label: np.unique(groups[positions][labels[positions] == label]) for label in np.unique(labels[positions])
@@ -261,8 +355,7 @@ def _held_out(
     holding = [len(np.unique(groups[positions][labels[positions] == label])) for label in holders]
     available = max(holding, default=0)
     if available < 2:
-        why = "no class is shown by two subjects (or two pictures that are not near-identical) that can be parted"
-        raise InputError(Problem(key, why, "more subjects or more faces are needed"))
+        raise _TooFewError(key)
     share = min(share * whole / len(positions), 1.0)
     counts = np.arange(2, min(_MOST_PARTS, available) + 1)
     taken = np.clip(np.rint(share * counts), 1, counts - 1)

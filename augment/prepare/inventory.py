@@ -8,7 +8,7 @@ name begins with the data set's: `ferg: faces`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from statistics import median
 
 from pydantic import BaseModel, ConfigDict, computed_field
@@ -18,6 +18,7 @@ from augment.core.progress import track
 from augment.faces.duplicates import FingerprintCollector, find_duplicates
 from augment.faces.leakage import SplitDuplicates, duplicates_across
 from augment.faces.licences import Licence
+from augment.faces.splits import count_apart
 from augment.faces.subjects import Spellings
 from augment.faces.table import SPLITS
 from augment.sources.attributes import signed_degrees
@@ -28,6 +29,7 @@ from augment.sources.terms import licence_of
 
 NONE = "none"  # a face that has no split, pose, light or intensity
 FIELDS = ("split", "pose", "light", "intensity")
+MOST_EXAMPLES = 6  # texts name five, and say whether there are more
 MOST_VALUES = 15  # a field of more values (measured poses) is not set against classes
 
 
@@ -80,6 +82,10 @@ class PictureFacts(BaseModel):
         identical_of_other_class: Groups of byte-identical pictures whose faces have different classes.
         identical_of_other_subject: Groups of byte-identical pictures of different subjects.
         across_splits: Pictures that lie in two splits.
+        apart: By class the people who show it, or pictures that are not near-identical where nobody is known: what
+            splits can part.
+        examples: For `blank` and the fields from `near_identical` to `identical_of_other_subject` the first faces that
+            are counted, or groups of them, by their names; `MOST_EXAMPLES` at most.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,6 +100,8 @@ class PictureFacts(BaseModel):
     identical_of_other_class: int
     identical_of_other_subject: int
     across_splits: tuple[SplitDuplicates, ...]
+    apart: dict[str, int] = {}
+    examples: dict[str, tuple[str, ...]] = {}
 
 
 class Inventory(BaseModel):
@@ -243,23 +251,48 @@ class _Pictures:
         prints = self.collector.fingerprints()
         duplicates = find_duplicates(prints)
         exact: dict[int, list[str]] = {}
+        near: dict[int, list[str]] = {}
         for row in duplicates.to_pylist():
+            near.setdefault(row["near_group"], []).append(row["face_id"])
             if row["exact_group"] is not None:
                 exact.setdefault(row["exact_group"], []).append(row["face_id"])
+        of_other_class = [group for group in exact.values() if len({self.labels[name] for name in group}) > 1]
+        of_other_subject = [
+            group for group in exact.values() if len({self.subjects[name] for name in group} - {None}) > 1
+        ]
+        blank = [[name] for name, is_blank in zip(prints.face_ids, prints.blank.tolist(), strict=True) if is_blank]
         return PictureFacts(
             sizes=dict(self.sizes.most_common()),
             forms=dict(self.forms.most_common()),
-            blank=int(prints.blank.sum()),
+            blank=len(blank),
             landmarks=self.landmarks,
             masks=self.masks,
             identical=sum(map(len, exact.values())),
             near_identical=len(duplicates),
-            identical_of_other_class=sum(len({self.labels[name] for name in group}) > 1 for group in exact.values()),
-            identical_of_other_subject=sum(
-                len({self.subjects[name] for name in group} - {None}) > 1 for group in exact.values()
-            ),
+            identical_of_other_class=len(of_other_class),
+            identical_of_other_subject=len(of_other_subject),
             across_splits=duplicates_across(duplicates, self.splits),
+            apart=count_apart(
+                prints.face_ids,
+                [self.labels[name] for name in prints.face_ids],
+                [self.subjects[name] for name in prints.face_ids],
+                duplicates,
+            ),
+            examples={
+                "blank": _examples(blank),
+                "near_identical": _examples(list(near.values())),
+                "identical_of_other_class": _examples(of_other_class),
+                "identical_of_other_subject": _examples(of_other_subject),
+            },
         )
+
+
+def _examples(groups: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The first groups of faces by their names, two of each."""
+    return tuple(
+        " and ".join(group[:2]) + (f" and {len(group) - 2:,} more" if len(group) > 2 else "")
+        for group in groups[:MOST_EXAMPLES]
+    )
 
 
 def take_inventory(source: Source, *, pictures: bool = True) -> Inventory:

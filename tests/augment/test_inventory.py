@@ -14,7 +14,7 @@ from small_faces import noise, write_picture
 
 from augment.core.errors import Problem
 from augment.faces.licences import Terms
-from augment.prepare.inventory import MOST_VALUES, Inventory, take_inventory
+from augment.prepare.inventory import MOST_EXAMPLES, MOST_VALUES, Inventory, take_inventory
 from augment.sources import RawFace, SourceSettings, open_source
 from augment.sources.attributes import signed_degrees
 from augment.sources.base import PublishedCount
@@ -148,6 +148,22 @@ def test_pictures_that_occur_twice() -> None:
     assert (facts.identical_of_other_class, facts.identical_of_other_subject) == (1, 1)
     assert [(pair.first, pair.second, pair.exact) for pair in facts.across_splits] == [("train", "test", 1)]
     assert (facts.landmarks, facts.masks) == (1, 1)
+    assert facts.apart == {"calm": 3, "happy": 1}  # a's and b's pictures can't be parted
+    assert facts.examples == {
+        "blank": ("f5",),
+        "near_identical": ("f0 and f1", "f2 and f3"),
+        "identical_of_other_class": ("f0 and f1",),
+        "identical_of_other_subject": ("f0 and f1",),
+    }
+
+
+def test_a_few_of_many_copies_are_named() -> None:
+    same, other = np.full((32, 32), 7, np.uint8), np.full((32, 32), 9, np.uint8)
+    faces = [face(number, image=other if number < 2 else same) for number in range(MOST_EXAMPLES + 2)]
+    facts = take_inventory(MadeSource(*faces)).pictures
+    assert facts is not None and facts.blank == len(faces)
+    assert facts.examples["blank"] == tuple(f"f{number}" for number in range(MOST_EXAMPLES))
+    assert facts.examples["near_identical"] == ("f0 and f1", f"f2 and f3 and {MOST_EXAMPLES - 2} more")
 
 
 def made_set(root: Path) -> MadeSet:

@@ -15,7 +15,16 @@ from small_faces import CLASSES
 
 from augment.core.errors import InputError
 from augment.faces.duplicates import DUPLICATE_SCHEMA
-from augment.faces.splits import FoldSettings, assign_folds, fold_splits, fold_tables, read_folds, write_folds
+from augment.faces.splits import (
+    FoldSettings,
+    assign_folds,
+    count_apart,
+    fold_splits,
+    fold_tables,
+    read_folds,
+    too_few_to_part,
+    write_folds,
+)
 from augment.faces.table import face_schema, faces_from_rows
 
 
@@ -174,12 +183,25 @@ def test_people_that_one_background_joins_are_said_where_too_few_are_left() -> N
         (
             table([(0, "a", "train"), (0, "a", "train"), (0, "b", "test")]),
             {},
-            "folds.validation_share: no class is shown by two",
+            r"folds.validation_share: no class is shown by two .* parted: angry has 2 faces of 1 subject "
+            r"\(train and validation need at least 2 subjects of a class: add some\)$",
         ),
         (
             table([(0, "a", "train"), (1, "b", "train"), (0, "c", "test")]),
             {},
             "folds.validation_share: no class is shown by two",
+        ),
+        (
+            table([(0, None, None), (0, None, None), (1, None, None), (1, None, None)]),
+            {},
+            r"parted: angry has 2 faces in 2 different pictures, happy has 2 faces in 2 different pictures "
+            r"\(train, validation and test need at least 3 different pictures of a class: add some\)$",
+        ),
+        (
+            table([(0, "a", None), (0, "b", None), (0, "c", None), (1, "a", None)]),
+            {},
+            r"angry has 3 faces of 3 subjects, happy has 1 face of 1 subject \(.* who alone shows a class only trains: "
+            r"add subjects of each class, or lower folds.test_share\)$",
         ),
         (people(4).slice(0, 0), {}, "the table is empty"),
     ],
@@ -204,6 +226,26 @@ def test_impossible_folds_are_refused_with_key_and_fix(faces: pa.Table, values: 
 def test_impossible_settings_are_refused(values: dict) -> None:
     with pytest.raises(ValidationError):
         FoldSettings(**values)
+
+
+@pytest.mark.parametrize(("count", "folds"), [(2, 1), (3, 1), (3, 4), (4, 4)])
+def test_counts_foretell_what_can_not_be_parted(count: int, folds: int) -> None:
+    faces = people(count)
+    values = FoldSettings(kind="subjects", folds=folds)
+    labels, subjects = (faces.column(name).to_pylist() for name in ("label_name", "subject"))
+    apart = count_apart(faces.column("face_id").to_pylist(), labels, subjects)
+    assert apart == dict.fromkeys(CLASSES, count)
+    told = too_few_to_part(Counter(labels), apart, values, people_known=True)
+    assert bool(told) == (count < max(3, folds))
+    if not told:
+        assert assign_folds(faces, values, 0).num_rows == folds * len(faces)
+        return
+    with pytest.raises(InputError) as refused:
+        assign_folds(faces, values, 0)
+    if folds == 1:
+        assert list(refused.value.problems) == told
+    else:
+        assert "class angry has 3 subjects, fewer than the 4 folds" in told[0].why
 
 
 def test_files_and_tables_of_a_fold(tmp_path: Path) -> None:
