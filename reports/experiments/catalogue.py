@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from functools import lru_cache
 from pathlib import Path
 
@@ -186,5 +187,9 @@ def find_experiment(name: str) -> Experiment:
     """
     experiments = read_experiments()
     if name not in experiments:
-        raise InputError(Problem(name, "is no experiment of the papers", f"there are {', '.join(experiments)}"))
+        close = difflib.get_close_matches(name.lower(), experiments, n=1)
+        fix = f"there are {', '.join(experiments)}"
+        if close:
+            fix = f"did you mean {close[0]}? {fix[0].upper()}{fix[1:]}"
+        raise InputError(Problem(name, "is no experiment of the papers", fix))
     return experiments[name]

@@ -510,6 +510,19 @@ def test_a_published_row_that_is_not_there_is_refused(tmp_path: Path) -> None:
         find_experiment("lssl_table9")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("lssl_tabel1", r"did you mean lssl_table1\? There are lssl_table1, "),
+        ("StarGAN_joint", r"did you mean stargan_joint\?"),
+        ("nothing", r"papers \(there are lssl_table1, "),
+    ],
+)
+def test_a_misspelt_experiment_gets_the_nearest(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        find_experiment(name)
+
+
 def test_unknown_names_in_a_claim() -> None:
     with pytest.raises(ValueError, match="b is no row"):
         MADE_UP.model_validate(MADE_UP.model_dump() | {"claim": Claim(text="?", groups=(("b",),)).model_dump()})
