@@ -215,6 +215,9 @@ def _wanted(
             own = class_names.index(settings.own_class)
         else:
             problems.append(_unknown_class("--from", settings.own_class, class_names))
+    elif "own_class" in translator.requires:
+        why = f"is missing: {translator.name} depends on the pictures' own class"
+        problems.append(Problem("--from", why, f"one of {', '.join(class_names)}"))
     named = class_names if "all" in settings.to and "all" not in class_names else settings.to
     if translator.keeps_class:
         classes = [(own or 0, translator.name)]
@@ -389,7 +392,6 @@ class _Sources:
         self.reader = PhotographReader(
             translator.size, translator.channels, CropSettings(by="face" if settings.crop else "none")
         )
-        self.lacks_class = "own_class" in translator.requires and own is None
         self.requires_landmarks = bool(translator.requires & {"landmarks", "simulated"})
         wanted = settings.landmarks == "auto" and self.requires_landmarks and landmarks_installed()
         self.detect = settings.crop or settings.landmarks == "dlib" or wanted
@@ -410,23 +412,17 @@ class _Sources:
         self, pictures: list[_Picture], weights: Path, say: Callable[[str], None]
     ) -> tuple[_Accepted | None, list[Problem]]:
         """The pictures that the translator accepts, and every problem."""
-        problems = []
-        if self.lacks_class:
-            why = f"is missing: {self.translator.name} depends on the pictures' own class"
-            problems.append(Problem("--from", why, f"one of {', '.join(self.class_names)}"))
         faces = self._faces(pictures)
         usable = self.translator.usable_sources(faces).tolist()
         if not any(usable):
             # Its own message says best what is missing.
             refusal = self._refusal(faces) or f"{self.translator.name} accepts none of these pictures as a source"
-            return None, [self._refused(pictures, weights, refusal), *problems]
+            return None, [self._refused(pictures, weights, refusal)]
         kept = [picture for picture, good in zip(pictures, usable, strict=True) if good]
-        problems += [self._unusable(picture) for picture, good in zip(pictures, usable, strict=True) if not good]
+        problems = [self._unusable(picture) for picture, good in zip(pictures, usable, strict=True) if not good]
         faces = faces.take([row for row, good in enumerate(usable) if good])
         if refusal := self._refusal(faces):
             return None, [self._refused(pictures, weights, refusal), *problems]
-        if self.lacks_class:
-            return None, problems
         self._warn_of_unknown_landmarks(kept, say)
         return _Accepted(kept, faces), problems
 
@@ -438,8 +434,6 @@ class _Sources:
 
     def _refusal(self, faces: FaceTensors) -> str:
         """Why the translator can't translate these faces; empty if it can."""
-        if self.lacks_class:
-            faces = replace(faces, labels=torch.zeros_like(faces.labels))  # any class: the result is discarded
         # One face shows it quickly; if it is refused all are tried, because the message may count and name them.
         refusal = ""
         for part in (faces.take([0]), faces):

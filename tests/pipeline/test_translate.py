@@ -22,6 +22,7 @@ from augment.translators import create_translator, load_translator, save_transla
 from augment.translators.base import CannotTranslateError, Requirement, Translator, TranslatorSettings
 from augment.translators.warp import WarpTranslator
 from pipeline.cli import main
+from pipeline.photos.photographs import PhotographReader
 from pipeline.photos.translate import TranslateSettings, translate_pictures
 
 pytestmark = pytest.mark.slow
@@ -357,6 +358,17 @@ def plugged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
         paths[name] = tmp_path / f"{kind.__name__}.safetensors"
         save_translator(translator, paths[name], class_names=CLASSES)
     return paths
+
+
+def test_a_missing_class_is_said_before_any_picture_is_read(
+    photos: Path, plugged: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights alone tell it, and landmarks are looked for in every picture that is read."""
+    monkeypatch.setattr(PhotographReader, "read", lambda *arguments, **options: pytest.fail("a picture was read"))
+    result = run(photos, "--to", "merry", "--weights", plugged["noisy"])
+    assert result.exit_code == 1, result.output
+    assert "--from: is missing: noisy depends on the pictures' own class (one of angry" in said(result)
+    assert "--to merry: is not a class of these weights" in said(result)
 
 
 def test_own_class_and_several_outputs(photos: Path, plugged: dict[str, Path]) -> None:
