@@ -19,6 +19,7 @@ from augment.sources.folder import IMAGE_EXTENSIONS, SPLIT_FOLDERS
 from augment.sources.listed import ListedSource
 from augment.sources.terms import licence_of
 from augment.translators import translator_class, translator_settings
+from pipeline.core.project import check_project
 from pipeline.data_check import (
     classes_without_faces,
     classes_without_training_faces,
@@ -81,7 +82,11 @@ def import_data(
         InputError: It is no data set that can be read, has one class alone, nobody says under which terms it stands, or
             the profile can't be composed.
     """
+    check_project(root)
     name, place = _recognize(source), source
+    # What is wrong with the user's own words is said now, not after minutes of reading.
+    kind, where = ("parquet", to) if name == "saved" else (name, source)
+    compose_profile(root, [*_profile_words(kind, where, settings, licence, root), *overrides])
     if name == "saved":
         check_destination(root, to, _IMPORTED)
         if source.resolve() in to.resolve().parents:
@@ -98,7 +103,10 @@ def import_data(
             f"\nplease check: this is laid out as {published} is. If it is that data set, read it as such, which knows "
             f"its people, splits and terms: s2l profile dataset={published} dataset.root={place}\n"
         )
-    words = _profile_words(name, place, settings, found, licence, root)
+    words = _profile_words(name, place, settings, licence, root)
+    if licence is None and found.licence is None:
+        why = "does not say under which terms its pictures stand, and what is made from them must"
+        raise InputError(Problem(str(place), why, 'say it: --licence "my own photographs, all persons agreed"'))
     if len(found.class_names) < 2:
         raise InputError(Problem(str(source), "has one class alone", "add pictures of a second class"))
     if found.by_split and not found.by_split.get("train"):
@@ -231,18 +239,13 @@ def convert_saved(source: Path, to: Path, licence: str | None = None) -> Path:
     return to
 
 
-def _profile_words(
-    name: str, place: Path, settings: Mapping[str, Any], found: Inventory, licence: str | None, root: Path
-) -> list[str]:
+def _profile_words(name: str, place: Path, settings: Mapping[str, Any], licence: str | None, root: Path) -> list[str]:
     """The words of `s2l profile` for a data set."""
     shown = place.relative_to(root) if place.is_relative_to(root) else place
     words = [f"dataset={name}", f"dataset.root={override_value(str(shown))}", "folds.folds=1"]
     words += [f"++dataset.settings.{key}={override_value(value)}" for key, value in settings.items()]
     if licence is not None:
         words.append(f"dataset.licence={override_value(licence)}")
-    elif found.licence is None:
-        why = "does not say under which terms its pictures stand, and what is made from them must"
-        raise InputError(Problem(str(place), why, 'say it: --licence "my own photographs, all persons agreed"'))
     return words
 
 

@@ -13,7 +13,7 @@ import yaml
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from pipeline.core.groups import GROUPS
-from pipeline.core.project import is_project, where_to_run
+from pipeline.core.project import check_project
 from pipeline.running_stages import refuse_while_flow_runs, refuse_while_stages_run
 
 READ_WHOLE = ("arms", "scores", "selected", "translators")  # below artifacts/
@@ -35,8 +35,7 @@ def compose_profile(root: Path, overrides: Sequence[str] = ()) -> str:
     """
     from pipeline.parameters.whole import parse_parameters
 
-    if not is_project(root):
-        raise InputError(Problem(str((Path(root) / "conf").resolve()), "is not there", where_to_run(root)))
+    check_project(root)
     values = _compose(Path(root), overrides)
     _refuse_settings_of_nothing(Path(root), values, overrides)
     parse_parameters(values, where="profile")

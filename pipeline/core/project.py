@@ -23,6 +23,16 @@ def is_project(folder: Path) -> bool:
     return (Path(folder) / "conf").is_dir()
 
 
+def check_project(folder: Path) -> None:
+    """Checks that a command was run in a project's folder.
+
+    Raises:
+        InputError: There is no conf/ in it, of which profiles are composed.
+    """
+    if not is_project(folder):
+        raise InputError(Problem(str((Path(folder) / "conf").resolve()), "is not there", where_to_run(folder)))
+
+
 def check_place_of_artifacts(folder: Path) -> None:
     """Checks, before a stage that DVC runs, that DVC will accept the stage's outputs.
 

@@ -152,6 +152,25 @@ def test_a_class_without_training_faces_is_named_before_a_run(workspace: Path) -
     import_data(workspace, data, workspace / "x", {}, ["scale=smoke", "folds.kind=subjects"], "all agreed")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["scale=smokk"], "did you mean smoke"),
+        (["clasifier.steps=3"], "did you mean classifier"),
+        (None, "conf: is not"),
+    ],
+)
+def test_words_and_the_wrong_folder_are_refused_before_a_picture_is_read(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, words: list[str] | None, said: str
+) -> None:
+    for name in ("a", "b"):
+        write_pictures(workspace / "faces" / name)
+    monkeypatch.setattr("pipeline.importing.take_inventory", lambda *_, **__: pytest.fail("the data set was read"))
+    root = workspace if words else workspace / "faces"
+    with pytest.raises(InputError, match=said):
+        import_data(root, workspace / "faces", workspace / "x", {}, words or [], "all agreed")
+
+
 def test_pictures_that_can_not_be_read_need_a_quarantine_that_is_one(workspace: Path) -> None:
     for name in ("a", "b"):
         write_pictures(workspace / "faces" / name, 6)
