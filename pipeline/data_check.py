@@ -12,7 +12,7 @@ from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.faces.fold_choice import choose_folds
 from augment.faces.splits import FoldSettings
-from augment.prepare.inventory import NONE, Inventory, PictureFacts, take_inventory
+from augment.prepare.inventory import MOST_EXAMPLES, NONE, Inventory, PictureFacts, take_inventory
 from augment.sources import open_source
 from pipeline.core.yaml_text import parse_yaml
 from pipeline.publishing.destinations import check_above
@@ -254,26 +254,42 @@ def _notes(found: Inventory) -> str:
         more = " ..." if len(spelt) > 5 else ""
         lines.append(f"subjects with several spellings, each read as one person: {'; '.join(spelt[:5])}{more}")
     if facts := found.pictures:
-        if facts.near_identical:
-            lines.append(
-                f"{facts.identical:,} faces have a byte-identical copy, {facts.near_identical:,} an identical or "
-                "near-identical one; folds keep them together"
-            )
-        if facts.identical_of_other_subject:
-            lines.append(
-                f"{_count(facts.identical_of_other_subject, 'group')} of identical pictures of different subjects"
-            )
-        if facts.identical_of_other_class:
-            lines.append(
-                f"{_count(facts.identical_of_other_class, 'group')} of identical pictures of different classes"
-            )
-        lines += [
-            f"{pair.near:,} {pair.second} pictures are identical or near-identical to one of {pair.first}"
-            for pair in facts.across_splits
-        ]
-        if facts.blank:
-            lines.append(f"{_count(facts.blank, 'picture')} without content")
+        lines += _picture_notes(facts)
     return "\n".join(["please check:", *(f"  {line}" for line in lines)]) if lines else ""
+
+
+def _picture_notes(facts: PictureFacts) -> list[str]:
+    lines = []
+    if facts.near_identical:
+        lines.append(
+            f"{facts.identical:,} faces have a byte-identical copy, {facts.near_identical:,} an identical or "
+            f"near-identical one; folds keep them together{_examples(facts, 'near_identical')}"
+        )
+    for field, count, what in (
+        ("identical_of_other_subject", facts.identical_of_other_subject, "subjects"),
+        ("identical_of_other_class", facts.identical_of_other_class, "classes"),
+    ):
+        if count:
+            named = _examples(facts, field)
+            lines.append(f"{_count(count, 'group')} of identical pictures of different {what}{named}")
+    for pair in facts.across_splits:
+        named = _some([f"{second} and {first}" for first, second in pair.examples])
+        lines.append(
+            f"{pair.near:,} {pair.second} pictures are identical or near-identical to one of {pair.first}{named}"
+        )
+    if facts.blank:
+        lines.append(f"{_count(facts.blank, 'picture')} without content{_examples(facts, 'blank')}")
+    return lines
+
+
+def _examples(facts: PictureFacts, field: str) -> str:
+    return _some(facts.examples.get(field, ()))
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, after a colon; nothing where there are none."""
+    shown = MOST_EXAMPLES - 1
+    return f": {'; '.join(names[:shown])}{' ...' * (len(names) > shown)}" if names else ""
 
 
 def _terms(found: Inventory) -> str:

@@ -171,6 +171,20 @@ def test_words_and_the_wrong_folder_are_refused_before_a_picture_is_read(
         import_data(root, workspace / "faces", workspace / "x", {}, words or [], "all agreed")
 
 
+def test_empty_pictures_and_copies_are_named(workspace: Path) -> None:
+    for name in ("a", "b"):
+        write_pictures(workspace / "faces" / name, 6)
+    black = Image.new("L", (24, 24))
+    for number in range(6):
+        black.save(workspace / "faces" / "a" / f"black {number}.png")
+    text, _ = check_data("folder", workspace / "faces", {}, pictures=True)
+    assert (
+        "6 pictures without content: a/black 0.png; a/black 1.png; a/black 2.png; a/black 3.png; a/black 4.png ..."
+        in text
+    )
+    assert "folds keep them together: a/black 0.png and a/black 1.png and 4 more\n" in text
+
+
 def test_pictures_that_can_not_be_read_need_a_quarantine_that_is_one(workspace: Path) -> None:
     for name in ("a", "b"):
         write_pictures(workspace / "faces" / name, 6)
