@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,6 +28,20 @@ def test_sixteen_bit_pictures_are_scaled_by_their_full_range_even_when_dark() ->
     assert decode_image(file_bytes(deep)).tolist() == [[0, 100], [255, 1]]
     dark = np.array([[0, 200]], np.uint16)  # 200 of 65535 is black, not 200 of 255
     assert decode_image(file_bytes(dark)).tolist() == [[0, 1]]
+
+
+def test_the_page_brings_ten_bits_that_would_be_nearly_black_to_eight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "own-faces.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    ten_bits = np.array([[0, 4 * 100, 1023]], np.uint16)
+    (tmp_path / "raw" / "happy").mkdir(parents=True)
+    (tmp_path / "raw" / "happy" / "1.tif").write_bytes(file_bytes(ten_bits, "TIFF"))
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    assert decode_image((tmp_path / "raw" / "happy" / "1.tif").read_bytes()).max() == 4
+    assert decode_image((tmp_path / "my-faces" / "happy" / "1.png").read_bytes()).tolist() == [[0, 100, 255]]
 
 
 def test_float_pictures_of_unit_range() -> None:
