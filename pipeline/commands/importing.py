@@ -28,7 +28,7 @@ def import_data_set(
 
     SOURCE: a Parquet file or a folder of them, class folders of pictures, or what Hugging Face's `save_to_disk` wrote;
     of faces or any other small pictures. Translators that need what they lack are left out. OVERRIDES as of
-    `s2l profile`: scale=smoke.
+    `s2l profile`: scale=cpu.
     """
     from pipeline.data_check import parse_settings
     from pipeline.importing import import_data
