@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 import torch
 
 from augment.core.errors import InputError, Problem
-from augment.sources import open_source
+from augment.faces.fold_choice import choose_folds
+from augment.faces.splits import count_apart, too_few_to_part
+from augment.sources import Source, open_source
+from augment.sources.base import known_splits
+from augment.sources.folder import FolderSource
+from augment.sources.listed import ListedSource
 from pipeline.core.devices import choose_device
 from pipeline.core.messages import RESULT
 from pipeline.core.project import git_advice
 from pipeline.data_set import check_data_set, open_data_set, open_pretraining, pretraining_data_set
 from pipeline.parameters.whole import Parameters, load_parameters
 from pipeline.profile import READ_WHOLE
-from pipeline.requirements import check_landmark_arms, check_requirements
+from pipeline.requirements import check_landmark_arms, check_requirements, unmet_requirements
 
 LOG = logging.getLogger(__name__)
 
@@ -36,6 +42,8 @@ def check(root: Path) -> None:
     LOG.debug("torch %s on %s", torch.__version__, device)
     source = open_data_set(parameters.dataset, root)
     check_data_set(parameters.dataset, parameters.folds, source)
+    for problem in _split_problems(parameters, source):
+        LOG.warning(f"`s2l prepare` will refuse these faces: {problem}")
     check_requirements(parameters, source)
     check_landmark_arms(parameters, source)
     _check_classifiers(parameters, root, device)
@@ -59,6 +67,16 @@ def check(root: Path) -> None:
             f"no arm learns from the faces of {', '.join(unused)}: the report will say how they look, not whether they"
             " help"
         )
+    if not parameters.translators:
+        LOG.info(
+            "no translator: nothing will be synthesized, and the report compares arms of real faces alone (choose a "
+            "scale or an experiment with translators otherwise: scale=cpu has some that need no landmarks)"
+        )
+    elif not set(parameters.translators) - set(unmet_requirements(parameters, source)):
+        LOG.warning(
+            "no translator can work on these faces: nothing will be synthesized (give what is named above, or choose "
+            "scale=cpu, which has some that need no landmarks)"
+        )
     asked = [arm.per_class for arm in parameters.arms.all().values() if arm.per_class is not None and arm.selected]
     if asked and (made := parameters.synthesis.per_class) > max(asked):
         LOG.info(
@@ -76,6 +94,24 @@ def check(root: Path) -> None:
     )
     if advice := git_advice(root):
         LOG.warning(advice)
+
+
+def _split_problems(parameters: Parameters, source: Source) -> list[Problem]:
+    """Why new folds can't be made, of sources that know classes and people beforehand.
+
+    Nobody knows yet which pictures are near-identical, or can be read: these may be fewer than they are counted here.
+    """
+    dataset = parameters.dataset
+    if not isinstance(source, FolderSource | ListedSource):
+        return []
+    if dataset.attribute != "expression" or dataset.classes is not None:  # other classes than are listed
+        return []
+    if choose_folds(known_splits(source) or {}, parameters.folds).kind != "subjects":
+        return []
+    labels, subjects = list(source.attribute_values("label_name")), list(source.attribute_values("subject"))
+    people_known = any(subject is not None for subject in subjects)
+    apart = count_apart([str(number) for number in range(len(labels))], labels, subjects)
+    return too_few_to_part(Counter(labels), apart, parameters.folds, people_known=people_known)
 
 
 def _check_classifiers(parameters: Parameters, root: Path, device: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
 from augment.faces.fold_choice import choose_folds
-from augment.faces.splits import FoldSettings
+from augment.faces.splits import FoldSettings, too_few_to_part
 from augment.prepare.inventory import MOST_EXAMPLES, NONE, Inventory, PictureFacts, take_inventory
 from augment.sources import open_source
 from pipeline.core.yaml_text import parse_yaml
@@ -216,9 +216,24 @@ def _folds(found: Inventory) -> str:
         said = choice.sentence + ("; folds.kind=subjects creates new ones" if choice.kind == "source" else "")
         if choice.kind == "source" and (untrained := classes_without_training_faces(found)):
             said += f"\n  no training face of {', '.join(untrained)}: a run is refused but with folds.kind=subjects"
+        if problem := unsplittable(found):
+            said += f"\n  a run is refused: {problem}"
     except InputError as error:
         said = str(error)
     return f"folds (folds.kind: auto): {said}"
+
+
+def unsplittable(found: Inventory) -> Problem | None:
+    """Why a run by default can't part a data set into train, validation and test; None where counts don't tell so."""
+    settings = FoldSettings.model_validate({})
+    try:
+        is_new = choose_folds(found.by_split, settings).kind == "subjects"
+    except InputError:  # its own splits have another fault, which is told
+        return None
+    if found.pictures is None or not is_new:
+        return None
+    people_known = found.subjects is not None
+    return next(iter(too_few_to_part(found.classes, found.pictures.apart, settings, people_known=people_known)), None)
 
 
 def classes_without_training_faces(found: Inventory) -> list[str]:

@@ -26,6 +26,7 @@ from pipeline.data_check import (
     inventory_text,
     leaving_out,
     override_value,
+    unsplittable,
 )
 from pipeline.profile import compose_profile, write_parameters
 from pipeline.publishing.destinations import check_destination
@@ -45,11 +46,13 @@ class Import:
         text: What is in the data set, what can't be read, which translators were left out and why.
         problems: How many pictures or rows can't be read.
         overrides: The words of `s2l profile` that params.yaml was composed with; empty where it was not written.
+        can_be_split: Whether there are enough people or pictures for train, validation and test, as far as counts tell.
     """
 
     text: str
     problems: int
     overrides: list[str] = field(default_factory=list)
+    can_be_split: bool = True
 
 
 def import_data(
@@ -141,7 +144,7 @@ def import_data(
         text += "no translator is left, so nothing will be synthesized: add scale=cpu, whose translators include such\n"
         text += "as need no landmarks, with their arms\n"
     write_parameters(root, composed)
-    return Import(text, 0 if lenient else len(found.problems), words)
+    return Import(text, 0 if lenient else len(found.problems), words, can_be_split=unsplittable(found) is None)
 
 
 def _recognize(source: Path) -> str:

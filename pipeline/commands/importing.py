@@ -39,6 +39,11 @@ def import_data_set(
     click.echo(found.text, nl=False)
     if found.problems:
         raise click.ClickException(f"{found.problems:,} problem{'s' * (found.problems != 1)}; params.yaml is as it was")
+    if not found.can_be_split:
+        click.echo(
+            "params.yaml is written, but `dvc repro` will refuse it: there are too few faces for splits (see folds)."
+        )
+        return
     click.echo("params.yaml is written; `dvc repro` runs it.")
 
 

@@ -20,6 +20,7 @@ from pipeline.cli import main
 from pipeline.data_check import check_data
 from pipeline.importing import import_data
 from pipeline.profile import READ_WHOLE, compose_profile, write_parameters
+from pipeline.stages.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 NETWORKS = [
@@ -150,6 +151,44 @@ def test_a_class_without_training_faces_is_named_before_a_run(workspace: Path) -
         import_data(workspace, data, workspace / "x", {}, ["scale=smoke"], "all agreed")
     assert not (workspace / "params.yaml").exists()
     import_data(workspace, data, workspace / "x", {}, ["scale=smoke", "folds.kind=subjects"], "all agreed")
+
+
+def test_too_few_pictures_for_three_splits_are_named_before_a_run(
+    workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        write_pictures(workspace / "few" / name, 2)
+        write_pictures(workspace / "enough" / name, 4)
+    why = (
+        "can be parted: a has 2 faces in 2 different pictures, b has 2 faces in 2 different pictures (train, validation"
+    )
+    found = import_data(workspace, workspace / "few", workspace / "x", {}, ["scale=smoke"], "all agreed")
+    assert "a run is refused: folds.validation_share: no class is shown by two" in found.text and why in found.text
+    assert not found.can_be_split
+    caplog.set_level("INFO")
+    check(workspace)
+    assert "`s2l prepare` will refuse these faces: folds.validation_share" in caplog.text and why in caplog.text
+    assert "no translator: nothing will be synthesized" in caplog.text and "scale=cpu" in caplog.text
+    with pytest.raises(InputError) as refused:
+        prepare(workspace)
+    assert why in str(refused.value)
+    caplog.clear()
+    found = import_data(workspace, workspace / "enough", workspace / "x", {}, ["scale=smoke"], "all agreed")
+    check(workspace)
+    assert found.can_be_split and "refuse" not in found.text + caplog.text
+
+
+def test_a_run_all_of_whose_translators_will_be_refused_is_said_to_synthesize_nothing(
+    workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        write_pictures(workspace / "faces" / name)
+    caplog.set_level("INFO")
+    checked(workspace, "dataset=folder", "dataset.root=faces", "dataset.licence=mine", "folds.folds=1")
+    assert "no translator can work on these faces: nothing will be synthesized" in caplog.text
+    caplog.clear()
+    checked(workspace)  # embedded faces have landmarks
+    assert "nothing will be synthesized" not in caplog.text
 
 
 @pytest.mark.parametrize(
