@@ -299,16 +299,32 @@ def expected_times(
     records = [*filed_costs(results), *read_all_records(root, list(stages_of(own)))]
     machine, words = this_machine(), {name: dict.fromkeys(wanted, UNKNOWN) for name, wanted in scales.items()}
     wanted = [(name, scale) for name in words for scale in words[name] if records]
+    classes = {name: _classes_of(experiments[name], results) for name in words}
     for name, scale in track(wanted, desc="times", unit="runs", leave=False):
         values = yaml.safe_load(compose_profile(root, Wanted(experiments[name], scale).overrides))
-        words[name][scale] = _in_words(run_time(values, records, machine=machine, cores=processors()), machine)
+        found = run_time(values, records, machine=machine, cores=processors(), classes=classes[name])
+        words[name][scale] = _in_words(found, machine)
     return words
+
+
+def _classes_of(experiment: Experiment, results: Path) -> int | None:
+    """How many classes a filed run on embedded faces has; None where there is none that says so."""
+    runs, _ = filed_runs(experiment, results / experiment.name)
+    counts = [
+        len(row.classes)
+        for run in runs
+        for row in run.rows.values()
+        if row.classes and run.facts.dataset == experiment.data.stand_in
+    ]
+    return counts[0] if counts else None
 
 
 def _in_words(found: RunTime, machine: str) -> str:
     without = f"no record of {shorten(', '.join(found.unknown), width=90, placeholder=' ...')}"
     if not found.known:
         return UNKNOWN
+    if found.known < len(found.unknown):
+        return f"not known: {len(found.unknown)} of {found.known + len(found.unknown)} stages are on no record"
     others = [name for name in found.machines if name != machine]
     by = f", by records of {'; '.join(others)}" if others else ""
     least = "at least " if found.unknown else "about "

@@ -94,7 +94,14 @@ class RunTime:
     machines: tuple[str, ...]
 
 
-def run_time(parameters: Mapping[str, Any], records: Sequence[CostRecord], *, machine: str, cores: int) -> RunTime:
+def run_time(
+    parameters: Mapping[str, Any],
+    records: Sequence[CostRecord],
+    *,
+    machine: str,
+    cores: int,
+    classes: int | None = None,
+) -> RunTime:
     """Estimates a run, stage by stage, one after another: as the times that are filed count.
 
     Args:
@@ -102,8 +109,13 @@ def run_time(parameters: Mapping[str, Any], records: Sequence[CostRecord], *, ma
         records: Of any stages, oldest first.
         machine: As `records.this_machine` names it.
         cores: Processor cores that it may use.
+        classes: How many its data have, where no record of `prepare` says so.
     """
     counts = recorded_counts(parameters, records)
+    if counts is None and classes is not None:
+        counts = FaceCounts(
+            faces=0, classes=classes, folds=int(parameters["folds"]["folds"])
+        )  # no time is by the faces
     found = {
         stage: estimate(work_of(stage, parameters, counts), records, machine=machine)
         for stage in stages_of(parameters)

@@ -131,6 +131,11 @@ def test_a_run_that_nobody_made_is_the_sum_of_its_stages() -> None:
     # classify_real@real is of the same kind as classify_synthetic@lssl, and has twice its steps.
     assert found.unknown == ("parsing", "judge", "classify_real@hog") and found.known == 6
     assert found.machines == (this_machine(),)
+    # Without a record of `prepare` its classes can be told, and folds are as params.yaml says.
+    without = run_time(wanted, known[:-1], machine=this_machine(), cores=1)
+    assert without.known == 0
+    told = run_time(wanted, known[:-1], machine=this_machine(), cores=1, classes=7)
+    assert told.unknown == ("prepare", *found.unknown) and told.seconds == 5 * 100
     nobody = run_time(wanted, [], machine=this_machine(), cores=1)
     assert (nobody.seconds, nobody.known, nobody.machines) == (0, 0, ())
 
@@ -155,6 +160,9 @@ def test_the_time_of_an_experiment_at_a_scale_that_was_not_run(tmp_path: Path, m
     words = expected_times(ROOT, {experiment.name: experiment}, scales, results)[experiment.name]
     assert words["long"].startswith("about ") and words["long"].endswith("by records of an old one")
     assert words["gpu"] == UNKNOWN  # another picture size
+    (results / "made" / COSTS).write_text("\n".join(lines[:4]), encoding="utf-8")
+    words = expected_times(ROOT, {experiment.name: experiment}, scales, results)[experiment.name]
+    assert words["long"].startswith("not known: ") and words["long"].endswith(" stages are on no record")
     (results / "made" / COSTS).write_text("\n".join(lines[:2] + lines[3:]), encoding="utf-8")
     words = expected_times(ROOT, {experiment.name: experiment}, scales, results)[experiment.name]
     assert words["long"].startswith("at least ") and words["long"].endswith("; no record of judge")
