@@ -181,14 +181,14 @@ def train_judge(
     frontal_yaw: float | None = None,
     pretraining: Pretraining | None = None,
 ) -> JudgeReport:
-    """Trains a judge for every fold: class-balanced, classical augmentation, real training faces only.
+    """Trains a judge for every fold, on real training faces only.
 
     With a pretraining, one network learns from another data set first, and every fold's judge starts from it.
 
     Args:
         faces_dir: Dataset of real faces.
         folds_path: Table of folds.
-        settings: How to train; its `class_balanced` and `augmentation` do not count here.
+        settings: How to train.
         seed: Seeds all folds.
         out_dir: Gets fold-<k>/weights.safetensors and fold-<k>/judge.json, and pretraining/weights.safetensors.
         device: Where to train.
@@ -322,7 +322,7 @@ def _judge_of_fold(
         return JudgeFold(
             fold=fold,
             seed=seed,
-            settings=settings.model_copy(update={"class_balanced": True, "augmentation": "classical"}),
+            settings=settings,
             training_faces=len(train),
             best_step=trained.best_step,
             validation=validated,
@@ -508,8 +508,6 @@ def _train(
         settings,
         real=train,
         validation=validation,
-        class_balanced=True,
-        augmentation="classical",
         seed=seed,
         device=device,
         pretrained=pretrained,

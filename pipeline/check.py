@@ -15,6 +15,7 @@ from augment.sources import Source, open_source
 from augment.sources.base import known_splits
 from augment.sources.folder import FolderSource
 from augment.sources.listed import ListedSource
+from augment.translators import translator_settings
 from pipeline.core.devices import choose_device
 from pipeline.core.messages import RESULT
 from pipeline.core.project import git_advice
@@ -77,6 +78,11 @@ def check(root: Path) -> None:
             "no translator can work on these faces: nothing will be synthesized (give what is named above, or choose "
             "scale=cpu, which has some that need no landmarks)"
         )
+    for names in _same_trainings(parameters):
+        LOG.warning(
+            f"translators {', '.join(names)}: the same method, settings and training; what lies between their rows will"
+            " be chance (leave out all but one)"
+        )
     asked = [arm.per_class for arm in parameters.arms.all().values() if arm.per_class is not None and arm.selected]
     if asked and (made := parameters.synthesis.per_class) > max(asked):
         LOG.info(
@@ -112,6 +118,16 @@ def _split_problems(parameters: Parameters, source: Source) -> list[Problem]:
     people_known = any(subject is not None for subject in subjects)
     apart = count_apart([str(number) for number in range(len(labels))], labels, subjects)
     return too_few_to_part(Counter(labels), apart, parameters.folds, people_known=people_known)
+
+
+def _same_trainings(parameters: Parameters) -> list[list[str]]:
+    """Names of translators that differ in nothing else."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for name, entry in parameters.translators.items():
+        settings = translator_settings(entry.method, entry.settings)
+        key = (entry.method, settings.model_dump_json(), entry.training.model_dump_json())
+        alike.setdefault(key, []).append(name)
+    return [names for names in alike.values() if len(names) > 1]
 
 
 def _check_classifiers(parameters: Parameters, root: Path, device: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from reports.baseline import choose_baseline
@@ -42,6 +44,7 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     found += _statistical_shortfalls(data)
     found += _knowledge_shortfalls(data)
     found += _variant_shortfalls(data)
+    found += _repeated_shortfalls(data)
     found += _look_shortfalls(data, headline)
     found += _score_shortfalls(data)
     return found + data_shortfalls(data.faces) + list(data.inputs.notes)
@@ -244,6 +247,20 @@ def _variant_shortfalls(data: ReportData) -> list[str]:
                 "of the published form."
             )
     return found
+
+
+def _repeated_shortfalls(data: ReportData) -> list[str]:
+    """Translators that are one training by several names, as ablations are of what a run does without anyway."""
+    alike: dict[str, list[str]] = {}
+    for name, training in data.trainings.items():
+        if training:
+            made = [training.get(key) for key in ("translator", "translator_settings", "settings")]
+            alike.setdefault(json.dumps(made, sort_keys=True), []).append(name)
+    return [
+        f"{', '.join(names)}: the same method, settings and training. What lies between their rows is chance."
+        for names in alike.values()
+        if len(names) > 1
+    ]
 
 
 def _look_shortfalls(data: ReportData, headline: Headline) -> list[str]:

@@ -39,7 +39,7 @@ COMMANDS = {
     "joint": (
         "data check joint /data --set "
         "'parts=[{data_set: web, source: fer2013, root: fer2013}, {data_set: drawn, source: ferg, root: ferg}]'",
-        "profile dataset=rig_joint",
+        "profile dataset=fer2013_ferg dataset.root=/data",
     ),
 }
 INTRODUCTION = """\

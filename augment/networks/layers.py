@@ -204,7 +204,11 @@ class PatchDiscriminator(nn.Module):
             layers += [nn.Conv2d(features, width * 2**level, 4, 2, 1), nn.LeakyReLU(0.01)]
             features = width * 2**level
         self.body = nn.Sequential(*layers)
+        # 3x3 as in StarGAN, and in the code of LSSL and of StarGAN's variants. The variants' text has a kernel as large
+        # as what is left of the picture: a pixel at their 64 px, of which 3x3 with padding sees no more.
         self.source = nn.Conv2d(features, 1, 3, padding=1, bias=False)
+        # StarGAN's head. LSSL's is fully connected (figure 5, in its code with a bias), which is this and a number for
+        # each attribute.
         self.attributes = nn.Conv2d(features, num_classes, size // 2**downs, bias=False)
 
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -39,6 +39,9 @@ class ParsingSettings(BaseModel):
         default=32, ge=4, le=256, description="features of the first level; each level below has twice as many"
     )
     levels: int = Field(default=3, ge=1, le=6, description="halvings between the top and the bottom of the U")
+    blocks: int = Field(
+        default=1, ge=1, le=8, description="blocks of each level, on the way down and on the way up; U-Net's are 2"
+    )
     steps: int = Field(default=2000, ge=1, description="optimizer steps")
     batch_size: int = Field(default=16, ge=1, description="faces per step")
     learning_rate: float = Field(default=3e-3, gt=0, le=1, description="peak of a one-cycle schedule of AdamW")
@@ -77,13 +80,21 @@ class DepthwiseSeparableBlock(nn.Module):
         return F.relu(self.pointwise_norm(self.pointwise(hidden)))
 
 
+def _level(in_features: int, out_features: int, blocks: int) -> nn.Module:
+    """The blocks of one level: the first changes the number of features."""
+    first = DepthwiseSeparableBlock(in_features, out_features)
+    if blocks == 1:  # by itself: its weights keep the names that they have in files
+        return first
+    return nn.Sequential(first, *(DepthwiseSeparableBlock(out_features, out_features) for _ in range(blocks - 1)))
+
+
 class ParsingNetwork(nn.Module):
     """P: pictures to a score for each part and pixel.
 
     Args:
         channels: 1 or 3.
         size: Edge of the pictures in pixels, divisible by 2 ** levels.
-        settings: Width and levels.
+        settings: Width, levels and blocks.
 
     Raises:
         InputError: The size can't be halved so often.
@@ -99,10 +110,10 @@ class ParsingNetwork(nn.Module):
         # The first convolution is a plain one: a depthwise one would see one or three features only.
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(
-            DepthwiseSeparableBlock(widths[max(level - 1, 0)], width) for level, width in enumerate(widths)
+            _level(widths[max(level - 1, 0)], width, settings.blocks) for level, width in enumerate(widths)
         )
         self.up = nn.ModuleList(
-            DepthwiseSeparableBlock(widths[level] + widths[level + 1], widths[level])
+            _level(widths[level] + widths[level + 1], widths[level], settings.blocks)
             for level in reversed(range(settings.levels))
         )
         self.head = nn.Conv2d(widths[0], len(MASK_CLASSES), 1)
@@ -116,6 +127,7 @@ class ParsingNetwork(nn.Module):
             passed.append(features)
         passed.pop()
         for block in self.up:
+            # Nearest neighbours where U-Net convolves upwards: the 3x3 convolution of the block comes next anyway.
             wider = F.interpolate(features, scale_factor=2.0, mode="nearest")
             features = block(torch.cat([passed.pop(), wider], dim=1))
         return self.head(features)
@@ -193,6 +205,7 @@ def train_parsing(
         network = ParsingNetwork(channels=form.channels, size=form.size, settings=settings).to(device)
     generator = torch.Generator().manual_seed(seed)
     weights = _part_weights([_masks_of(teacher.faces) for teacher in usable], shares.tolist())
+    # LSSL trains "all networks" by Adam at 1e-4, and does not say for how long P; AdamW in one cycle needs few steps.
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
     schedule = one_cycle(
         optimizer, peak=settings.learning_rate, steps=max(settings.steps, 2), rise=0.2, cycle_momentum=True
@@ -306,11 +319,13 @@ def parsing_statistics(network: ParsingNetwork, images: torch.Tensor, *, batch_s
 
 def save_parsing(network: ParsingNetwork, path: Path) -> None:
     """Writes weights and settings as safetensors, atomically."""
+    # One block is left unsaid, so that a file is the same as before there could be more.
+    unsaid = {"blocks"} if network.settings.blocks == 1 else None
     header = {
         "kind": "parsing",
         "channels": network.channels,
         "size": network.size,
-        "settings": network.settings.model_dump(mode="json"),
+        "settings": network.settings.model_dump(mode="json", exclude=unsaid),
     }
     save_tensors(network.state_dict(), path, header)
 

@@ -18,8 +18,9 @@ class TrainingSettings(BaseModel):
 
     The defaults are LSSL's (section 4: Adam with 1e-4 and betas 0.5 and 0.999, batch 8, five discriminator steps per
     generator step, linear decay to 0 after the first 100 epochs, mirroring). The text gives no run length: it is read
-    as 200 epochs of 500 iterations (fig. 11: 100 epochs are 50,000), five iterations per generator step. Later papers
-    added the moving average of weights and the evenly drawn target classes.
+    as 200 epochs of 500 iterations (fig. 11: 100 epochs of RaFD are 50,000), five iterations per generator step, on
+    every data set, so that all are trained alike. (The released code has 300 epochs, whose last 100 decay.) Later
+    papers added the moving average of weights and the evenly drawn target classes.
 
     Steps are generator steps throughout; a method without a discriminator has no others. There is no limit by time: a
     run that a clock ends can't be repeated.

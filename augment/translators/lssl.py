@@ -3,9 +3,9 @@
 Where the text and the released code differ, the text is followed (a parsing loss, binary cross-entropies, image and
 side input mirrored together, eq. 4's pixels alone in the identity term, where the code adds the side input's, and one
 step of Adam for D's losses and penalty together, where the code makes two), but for "five convolutional layers with the
-stride size of two": the first has a stride of one, as in the code. What the text leaves open (features,
-kernel sizes, residual blocks before the class enters) is as in the released code. Pose normalization, section 3.2, is
-in `pose_normalization.py`.
+stride size of two": the first has a stride of one, as in the code. What the text leaves open (features but the
+decoder's, kernel sizes, residual blocks before the class enters) is as in the released code. Pose normalization,
+section 3.2, is in `pose_normalization.py`.
 """
 
 from __future__ import annotations
@@ -96,6 +96,8 @@ class LsslDecoder(nn.Module):
         self.concat = settings.conditioning == "concat"
         self.image_skip = settings.image_skip
         in_norm = 0 if self.concat else num_classes  # length of the condition of the normalizations
+        # 512, 256, 128, 64: the encoder's. The released code halves what comes in, class planes and all (1031 to 515,
+        # 257, 128, 64), so that widths depend on the number of classes.
         widths = [settings.width * 2**level for level in range(settings.downs + 1)]
         deepest = widths[-1] + (num_classes if self.concat else 0)
         self.blocks = nn.ModuleList(

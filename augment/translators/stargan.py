@@ -2,7 +2,9 @@
 
 The variants, perceptual loss, skip connections, dropout, and joint training on several data sets, are those of Chang
 and Wang, "Facial Expression Generation": 64 px, batch 32, all else as StarGAN. Where their text is silent, their
-released code decides; of the variants, that code holds skip + dropout (the other lines are commented out).
+released code decides; of the variants, that code holds skip + dropout (the other lines are commented out). It
+steps D twice for each batch, by its losses and then by the penalty; the text has one loss (eq. 1 and 4), and so D has
+one step here.
 """
 
 from __future__ import annotations

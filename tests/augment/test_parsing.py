@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from augment.core.errors import InputError
+from augment.core.sealed_tensors import load_tensors
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.parsing.augmentation import AppearanceAugmentation
 from augment.parsing.network import (
     NO_MASK,
+    DepthwiseSeparableBlock,
     ParsingNetwork,
     ParsingSettings,
     Teacher,
@@ -163,6 +165,26 @@ def test_shapes_and_parameter_count(channels: int, size: int) -> None:
     expected += block(8, 8) + block(8, 16) + block(16, 32) + block(32, 64)
     expected += block(32 + 64, 32) + block(16 + 32, 16) + block(8 + 16, 8)
     assert sum(p.numel() for p in network.parameters()) == expected
+
+
+def test_further_blocks_of_a_level_keep_its_features(tmp_path: Path) -> None:
+    settings = ParsingSettings(width=4, levels=2, blocks=2)
+    network = ParsingNetwork(channels=1, size=16, settings=settings)
+    assert network(torch.zeros(2, 1, 16, 16)).shape == (2, 4, 16, 16)
+    names = [name for name, part in network.named_modules() if isinstance(part, DepthwiseSeparableBlock)]
+    assert len(names) == 2 * (3 + 2)
+    second = network.get_submodule("down.2.1")
+    assert second.depthwise.in_channels == second.pointwise.out_channels == 16
+    save_parsing(network, tmp_path / "parsing.safetensors")
+    assert load_parsing(tmp_path / "parsing.safetensors").settings == settings
+
+
+def test_a_file_of_single_blocks_says_nothing_of_them(trained: tuple[ParsingNetwork, dict], tmp_path: Path) -> None:
+    """So it is the same, byte for byte, as before a level could have several."""
+    save_parsing(trained[0], tmp_path / "parsing.safetensors")
+    tensors, header = load_tensors(tmp_path / "parsing.safetensors", "parsing network", "train it again")
+    assert "levels" in header["settings"] and "blocks" not in header["settings"]
+    assert "down.0.depthwise.weight" in tensors
 
 
 def test_bad_input_says_its_fix(tmp_path: Path) -> None:

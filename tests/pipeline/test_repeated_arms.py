@@ -1,4 +1,4 @@
-"""`s2l check` names arms that show nothing new, and translators that no arm shows."""
+"""`s2l check` names arms and translators that show nothing new, and translators that no arm shows."""
 
 from __future__ import annotations
 
@@ -63,3 +63,13 @@ def test_check_names_translators_that_no_arm_learns_from(
     said = f"no arm learns from the faces of {named}: the report will say how they look, not whether they help"
     assert (said in caplog.text) == (named is not None)
     assert ("no arm learns" in caplog.text) == (named is not None)
+
+
+@pytest.mark.parametrize(("settings", "warned"), [("{}", True), ("{gain: [1.0, 1.5]}", False)])
+def test_check_names_translators_that_are_one_training(
+    settings: str, warned: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["scale=smoke", f"+translators.again={{method: warp, settings: {settings}}}"]
+    (tmp_path / "params.yaml").write_text(compose_profile(ROOT, words), encoding="utf-8")
+    check(tmp_path)
+    assert ("translators warp, again: the same method, settings and training" in caplog.text) == warned

@@ -84,11 +84,21 @@ def test_the_paper_scale_is_as_published() -> None:
     assert StarGanSettings(**entry["settings"]) == StarGanSettings(discriminator_downs=6, perceptual=True)
     batches = -(-28709 // 32)  # of an epoch, each fifth of which is the generator's too
     assert entry["training"]["steps"] == 200 * (batches // 5) == 35800
+    left = -(-round(0.9 * 28709) // 32) // 5  # generator steps of an epoch without the validation faces
+    assert (35800 // left, round(0.2 * 35800) // left) == (222, 44)  # as the scale's file says
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_joint_brings_its_faces_and_names_them(scale: str) -> None:
-    values = composed(f"scale={scale}", "experiment=stargan_joint")
+def test_table_2_tests_on_all_published_test_faces(scale: str) -> None:
+    values = composed(f"scale={scale}", "experiment=stargan_table2", "dataset=fer2013")
+    assert values["dataset"]["settings"]["test_on"] == "both" and values["folds"]["kind"] == "source"
+    assert values["folds"]["validation_share"] == 0.1
+
+
+@pytest.mark.parametrize("words", [[], ["dataset=fer2013_ferg"]])
+@pytest.mark.parametrize("scale", SCALES)
+def test_joint_brings_its_faces_and_names_them(scale: str, words: list[str]) -> None:
+    values = composed(f"scale={scale}", "experiment=stargan_joint", *words)
     named = [part["data_set"] for part in values["dataset"]["settings"]["parts"]]
     for name, switches in (("stargan_joint", {}), ("stargan_joint_skip_dropout", {"skip": True, "dropout": 0.5})):
         settings = values["translators"][name]["settings"]

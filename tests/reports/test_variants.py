@@ -1,8 +1,8 @@
-"""What the page says of translators that are not the published form of their method."""
+"""What the page says of translators that are not the published form of their method, or are one by several names."""
 
 from types import SimpleNamespace
 
-from reports.shortfalls import _variant_shortfalls
+from reports.shortfalls import _repeated_shortfalls, _variant_shortfalls
 
 
 def shortfalls(settings: dict[str, object]) -> list[str]:
@@ -16,3 +16,17 @@ def test_a_translator_says_in_what_it_differs_from_its_method() -> None:
     assert warm.startswith("made is not lssl as it was published: for 64 % of the steps")
     (flow,) = shortfalls({"warm_start_share": 0.64, "output": "flow"})
     assert "moves its pixels" in flow and "64 %" in flow
+
+
+def test_translators_that_are_one_training_are_named() -> None:
+    whole = {"translator": "lssl", "translator_settings": {"side_input": False}, "settings": {"steps": 9}, "seed": 1}
+    trainings = {
+        "lssl": whole,
+        "lssl_without_side": whole | {"seed": 2},  # each name draws its own
+        "lssl_without_bidirectional": whole | {"translator_settings": {"side_input": False, "lambda_bi": 0.0}},
+        "longer": whole | {"settings": {"steps": 10}},
+        "refused": {},
+        "refused_too": {},
+    }
+    (said,) = _repeated_shortfalls(SimpleNamespace(trainings=trainings))
+    assert said.startswith("lssl, lssl_without_side: the same method")
