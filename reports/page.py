@@ -262,10 +262,9 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
     if total > 1:
         tally: dict[str, int] = {}
         for found in headline.comparisons.values():
-            word = {UNCLEAR: "without a clear difference"}.get(
-                found.cautious_verdict, found.cautious_verdict.replace("seems", "seem")
-            )
+            word = {UNCLEAR: "without a clear difference"}.get(found.cautious_verdict, found.cautious_verdict)
             tally[word] = tally.get(word, 0) + 1
+        tally = {word if count == 1 else word.replace("seems", "seem"): count for word, count in tally.items()}
         points.append(
             f"Of {total} arms with synthetic faces: {', '.join(f'{count} {word}' for word, count in tally.items())}."
         )
