@@ -223,9 +223,14 @@ def _folds(found: Inventory) -> str:
     return f"folds (folds.kind: auto): {said}"
 
 
-def unsplittable(found: Inventory) -> Problem | None:
-    """Why a run by default can't part a data set into train, validation and test; None where counts don't tell so."""
-    settings = FoldSettings.model_validate({})
+def unsplittable(found: Inventory, settings: FoldSettings | None = None) -> Problem | None:
+    """Why a run can't part a data set into train, validation and test; None where counts don't tell so.
+
+    Args:
+        found: What it has.
+        settings: Of the run's folds; None: as by default.
+    """
+    settings = settings or FoldSettings.model_validate({})
     try:
         is_new = choose_folds(found.by_split, settings).kind == "subjects"
     except InputError:  # its own splits have another fault, which is told

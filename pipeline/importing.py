@@ -12,6 +12,7 @@ import yaml
 from augment.core.errors import InputError, Problem
 from augment.core.replacing import folder_in_place
 from augment.faces.licences import as_licence, card_head, says_something
+from augment.faces.splits import FoldSettings
 from augment.faces.table import SPLITS
 from augment.prepare.inventory import Inventory, take_inventory
 from augment.sources import open_source
@@ -144,7 +145,8 @@ def import_data(
         text += "no translator is left, so nothing will be synthesized: add scale=cpu, whose translators include such\n"
         text += "as need no landmarks, with their arms\n"
     write_parameters(root, composed)
-    return Import(text, 0 if lenient else len(found.problems), words, can_be_split=unsplittable(found) is None)
+    folds = FoldSettings.model_validate(values["folds"])
+    return Import(text, 0 if lenient else len(found.problems), words, can_be_split=unsplittable(found, folds) is None)
 
 
 def _recognize(source: Path) -> str:

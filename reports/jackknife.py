@@ -3,8 +3,7 @@
 The delete-a-group jackknife (Kott, "The delete-a-group jackknife", 2001; Efron and Tibshirani, "An Introduction to the
 Bootstrap", 1993, chapter 11). Drawing faces again, as a bootstrap does, would bring copies, which make a set look
 narrower than it is and so change the distance itself. A Frechet distance of few faces is not linear in them, and its
-error comes out too large by a tenth to a half, never too small (tests/reports/test_jackknife.py): an interval that is
-too wide.
+error comes out too large by a tenth to a half (tests/reports/test_jackknife.py): an interval that is too wide.
 """
 
 from __future__ import annotations
@@ -89,7 +88,11 @@ def jackknife_error(
 
 
 def mean_error(folds: Sequence[GroupedError | None]) -> GroupedError | None:
-    """The error of the mean over folds, whose people are others; None where that of a fold is unknown."""
+    """The error of the mean over folds; None where that of a fold is unknown.
+
+    Real test people are others in each fold. The people of synthetic faces' sources are training people, most of whom
+    folds share: their part of the error is taken for smaller than it is.
+    """
     known = [fold for fold in folds if fold is not None]
     if not known or len(known) < len(folds):
         return None

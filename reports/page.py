@@ -249,6 +249,13 @@ def _answer(headline: Headline, comparison: Comparison) -> str:
     return "; ".join([f"Yes, {helped}", *others]) + "."
 
 
+def _after_holm(headline: Headline, comparison: Comparison) -> str:
+    """What the adjustment does to the verdict; empty where each arm was trained once, and there is none."""
+    if comparison.trainings == 1:
+        return ""
+    return f": the verdict {'holds' if headline.survives else 'does not hold'}"
+
+
 def _listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
@@ -270,8 +277,8 @@ def _headline_points(data: ReportData, headline: Headline, comparison: Compariso
         )
         widest = format_difference(comparison.main_adjusted, value=False)[1:-1]
         points.append(
-            f"Adjusted for the number of arms (Holm), p is {format_p_value(comparison.adjusted_p_value)}: the verdict "
-            f"{'holds' if headline.survives else 'does not hold'}. An interval that allows for picking the best of "
+            f"Adjusted for the number of arms (Holm), p is {format_p_value(comparison.adjusted_p_value)}"
+            f"{_after_holm(headline, comparison)}. An interval that allows for picking the best of "
             f"{comparison.candidates} comparisons (Bonferroni) is {widest}."
         )
     points += _calibrated_point(data, headline, comparison)

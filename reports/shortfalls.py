@@ -10,7 +10,16 @@ from reports.baseline import choose_baseline
 from reports.inputs import Headline, ReportData
 from reports.judged_faces import judged_right
 from reports.preparation import data_shortfalls
-from reports.statistics import FEW_PEOPLE, HELPED, HURT, METRIC_ARTICLES, METRIC_WORDS, UNCLEAR
+from reports.statistics import (
+    FEW_PEOPLE,
+    FEWEST_TRAININGS,
+    HELPED,
+    HURT,
+    METRIC_ARTICLES,
+    METRIC_WORDS,
+    ONE_TRAINING,
+    UNCLEAR,
+)
 from reports.tables import format_detectable, format_difference, signed
 
 # From this multiple of the distance between two halves of the real faces, a Fréchet distance is more than the noise of
@@ -33,7 +42,7 @@ def find_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     found += [f"Arm {name} was not run: {reason}." for name, reason in data.not_run.items()]
     found += _chance_shortfalls(data, headline)
     found += _arm_shortfalls(headline)
-    found += _threshold_shortfalls(headline)
+    found += _threshold_shortfalls(data, headline)
     found += _steps_shortfalls(data, headline)
     found += _class_shortfalls(data, headline)
     if headline.verdict == HELPED and not headline.survives:
@@ -73,27 +82,33 @@ def _arm_shortfalls(headline: Headline) -> list[str]:
         interval = comparison.main
         if interval.verdict == HELPED and comparison.firm:
             continue
-        words = {UNCLEAR: "made no clear difference", HURT: "hurt"}.get(
-            comparison.cautious_verdict, comparison.cautious_verdict
-        )
+        words = {
+            UNCLEAR: "made no clear difference",
+            HURT: "hurt",
+            ONE_TRAINING: "was trained once, which says nothing of other trainings",
+        }.get(comparison.cautious_verdict, comparison.cautious_verdict)
         parts = [format_difference(interval), *filter(None, [format_detectable(interval)])]
         found.append(f"{name} {words}, against {headline.reference}: {'; '.join(parts)}.")
     return found
 
 
-def _threshold_shortfalls(headline: Headline) -> list[str]:
+def _threshold_shortfalls(data: ReportData, headline: Headline) -> list[str]:
     """Arms that helped, and might have by their thresholds between classes alone."""
     found = []
     for name, calibrated in headline.calibrated.items():
         comparison = headline.comparisons.get(name)
         if comparison is None or comparison.verdict != HELPED or calibrated.cautious_verdict == HELPED:
             continue
+        if comparison.trainings == 1:
+            continue  # nothing is said of its gain, either
         words = {UNCLEAR: "makes no clear difference", HURT: "hurts"}.get(
             calibrated.verdict, calibrated.cautious_verdict
         )
+        reference = str(data.calibrated.reference)
+        without = "" if reference == headline.reference else f" from {headline.reference}, the strongest then"
         found.append(
-            f"{name} {words} once {headline.reference} and it have class biases fitted on other test people: "
-            f"{format_difference(calibrated.main)}, and {format_difference(comparison.main)} without."
+            f"{name} {words} once {reference} and it have class biases fitted on other test people: "
+            f"{format_difference(calibrated.main)}, and {format_difference(comparison.main)} without{without}."
         )
     return found
 
@@ -137,6 +152,8 @@ def _class_shortfalls(data: ReportData, headline: Headline) -> list[str]:
         label = int(np.nanargmin(losses))
         interval, adjusted = comparison.recalls[label], comparison.recalls_adjusted[label]
         verdict = {HURT: "still a clear loss", UNCLEAR: "no clear difference"}.get(adjusted.verdict, "")
+        if comparison.trainings == 1:
+            verdict = ONE_TRAINING
         found.append(
             f"{name} lost most on {data.class_names[label]}: recall {format_difference(interval)} against "
             f"{headline.reference}; adjusted for picking the worst of {len(losses)} classes, "
@@ -159,6 +176,12 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
             )
         )
     comparisons = list(data.comparisons.values())
+    trainings = min((found.trainings for found in comparisons if found.trainings is not None), default=None)
+    if trainings is not None and 1 < trainings < FEWEST_TRAININGS:
+        found.append(
+            f"Each arm was trained {trainings} times, over all seeds and folds: of fewer than {FEWEST_TRAININGS} an "
+            "arm only seems to help or hurt, however clear its interval."
+        )
     if comparisons and not comparisons[0].by_subject and data.settings.bootstrap.by_subject:
         found.append(
             "The subjects are unknown: faces of one person may both teach and test, which flatters every arm, and the "
@@ -299,18 +322,18 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
             f"that of real faces (two halves of these differ by {abs(lines['excess_floor']):.1f})"
         )
     changed = recognition["accuracy_changed"] if recognition else None
-    differences = {
-        name: comparison.main
+    compared = {
+        name: comparison
         for name, comparison in headline.comparisons.items()
         if data.arm(name).get("translator") == translator and not data.arm(name).get("second_translator")
     }
-    if changed is not None and changed >= WELL_RECOGNIZED and differences:
-        name, best = max(differences.items(), key=lambda item: item[1].value)
-        if best.verdict != HELPED:
-            words = "made no clear difference" if best.verdict == UNCLEAR else best.softened_verdict()
+    if changed is not None and changed >= WELL_RECOGNIZED and compared:
+        name, best = max(compared.items(), key=lambda item: item[1].main.value)
+        if best.verdict != HELPED and best.trainings != 1:
+            words = "made no clear difference" if best.verdict == UNCLEAR else best.cautious_verdict
             signs.append(
                 f"the judge recognizes the target class in {100 * changed:.1f} % of them, but arm {name} {words} "
-                f"({format_difference(best)})"
+                f"({format_difference(best.main)})"
             )
     return signs
 

@@ -38,7 +38,8 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
     `synthetic_per_class` is empty where classes were filled up, each by another number.
     `detectable` is the smallest difference that the design detects (`reports.statistics.detectable_difference`);
     `p_holm` is the p-value of the difference, adjusted for the number of arms (`reports.statistics.holm`).
-    `calibrated` and what follows are the same with class biases fitted on other test people (`reports.calibration`).
+    `calibrated` and what follows are the same with class biases fitted on other test people (`reports.calibration`),
+    from `calibrated_reference`, the strongest arm of real faces then.
     """
     rows = []
     for name, summary in data.summaries.items():
@@ -79,6 +80,7 @@ def accuracy_table(data: ReportData) -> pd.DataFrame:
             "calibrated_low": _percent(calibrated.main.low) if calibrated else None,
             "calibrated_high": _percent(calibrated.main.high) if calibrated else None,
             "calibrated_verdict": calibrated.cautious_verdict if calibrated else "",
+            "calibrated_reference": data.calibrated.reference if calibrated else "",
         }
         row["data"] = data.inputs.data_name
         row["published"], row["published_data"] = describe_published(published_for(_published_key(name, data)))

@@ -98,7 +98,7 @@ def feature_distances(
     Returns:
         `overall` and `per_class`, each with `n`, `frechet`, `kernel`, `frechet_floor`, `kernel_floor` (null below two
         faces) and `small_sample`; `overall` the Frechet distance's error over other people, too (null where a set shows
-        fewer than ten), and of how many `groups` of them it is.
+        fewer than ten, or both show one person), and of how many `groups` of them it is.
     """
 
     def one(rows: np.ndarray) -> dict[str, Any]:
@@ -113,7 +113,12 @@ def feature_distances(
         return found
 
     first, _, last = people
-    found = jackknife_error(frechet_distance_of_features, [(real, labels, first), (synthetic, labels, last)])
+    shared = {person for person in first if person is not None} & set(last)  # as where training faces are compared with
+    found = (
+        None
+        if shared
+        else jackknife_error(frechet_distance_of_features, [(real, labels, first), (synthetic, labels, last)])
+    )
     known = {"frechet_error": found.error if found else None, "groups": found.groups if found else None}
     return {
         "overall": one(np.arange(len(labels))) | known,

@@ -202,6 +202,37 @@ def test_what_translators_are_told_beyond_pictures_is_a_limitation(data) -> None
     assert not any("embedded people" in text for text in find_shortfalls(own, find_headline(own)))
 
 
+def test_a_calibrated_gain_is_said_to_be_from_the_arm_that_it_is_from(data) -> None:
+    headline = find_headline(data)
+    unclear = replace(
+        data.calibrated.comparisons["warp-400"], accuracy=replace(headline.comparisons["warp-400"].main, low=-0.01)
+    )
+    for reference, said in (
+        (headline.reference, " without."),
+        ("real", f" without from {headline.reference}, the strongest then."),
+    ):
+        found = replace(data.calibrated, reference=reference, comparisons={"warp-400": unclear})
+        changed = replace(data, calibrated=found)
+        told = [text for text in find_shortfalls(changed, find_headline(changed)) if "class biases" in text]
+        assert len(told) == 1 and f"once {reference} and it have" in told[0] and told[0].endswith(said)
+
+
+@pytest.mark.parametrize("trainings", [1, 3, 5])
+def test_few_trainings_are_said_and_one_gives_no_verdict_anywhere(data, trainings: int) -> None:
+    few = {name: replace(comparison, trainings=trainings) for name, comparison in data.comparisons.items()}
+    calibrated = {name: replace(found, trainings=trainings) for name, found in data.calibrated.comparisons.items()}
+    found = replace(data, comparisons=few, calibrated=replace(data.calibrated, comparisons=calibrated))
+    headline = find_headline(found)
+    page, said = text_of(render_page(found, figures={})), find_shortfalls(found, headline)
+    assert ("Not known: each classifier was trained once" in page) == (trainings == 1)
+    assert ("the verdict holds" in page) == (trainings != 1) and (" helped" in page[:2000]) == (trainings == 5)
+    assert any(text.startswith(f"Each arm was trained {trainings} times") for text in said) == (trainings == 3)
+    assert any("was trained once, which says nothing of other trainings, against" in text for text in said) == (
+        trainings == 1
+    )
+    assert any("still a clear loss" in text for text in said) == (trainings != 1)
+
+
 def test_one_set_of_training_faces_is_said(data) -> None:
     said = "All of it was trained on one set of faces"
     of_both = find_shortfalls(data, find_headline(data))
