@@ -90,8 +90,8 @@ def drawn_counts(world: World, random: np.random.Generator) -> list[np.ndarray]:
         for arm in range(2):
             own = skill + random.normal(0, world.person, (len(people), 1, 1))
             own = own + random.normal(0, world.training, (1, world.seeds, 1))
-            own = own + random.normal(0, world.both, (len(people), world.seeds, 1))
             own = own + (random.normal(0, world.fold) if world.fold else 0.0)
+            own = own + random.normal(0, world.both, (len(people), world.seeds, 1))
             noise = random.normal(0, 0.1, (len(people), world.seeds, most))
             counts[people, :, arm, 0] = ((ease < own + noise) & there[people]).sum(axis=2)
         folds.append(counts)
