@@ -9,8 +9,8 @@ inference with multiway clustering", 2011, do so for statistics of any kind, by 
 
 Folds differ by more than their people: by the faces that classifiers and translators learned from, which all people and
 trainings of a fold share. So the variance is at least what the folds' own differences show, with as many degrees of
-freedom as there are folds, less one. That is too little still by what folds share of their training faces (Nadeau and
-Bengio, "Inference for the generalization error", 2003).
+freedom as there are folds, less one: of three and more, for two tell next to nothing. That is too little still by what
+folds share of their training faces (Nadeau and Bengio, "Inference for the generalization error", 2003).
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+FEWEST_FOLDS = (
+    3  # that tell how folds differ: of two, Student's t has one degree of freedom, and any difference is possible
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def crossed_estimates(counts: Sequence[np.ndarray], *, over_trainings: bool, ove
         counts: For each fold, float [people, seeds, 3, K]: the arm's hits, the other arm's hits, and all faces, by
             class. People are the same in all folds; who has no face in one counts nothing there.
         over_trainings: Whether trainings are drawn too; else the error is over people alone.
-        over_folds: Whether the error is over other training faces too, where there are two folds or more.
+        over_folds: Whether the error is over other training faces too, where there are three folds or more.
 
     Returns:
         2 + K estimates.
@@ -86,7 +90,7 @@ def _at_least_of_folds(estimate: Estimate, parts: Sequence[np.ndarray], shares: 
     """An estimate whose error is no smaller than what its folds show of one; arguments as of `_estimate`."""
     share = np.array([fold.sum() for fold in shares])
     there = int(np.count_nonzero(share))
-    if there < 2 or np.isnan(estimate.standard_error):
+    if there < FEWEST_FOLDS or np.isnan(estimate.standard_error):
         return estimate
     sums = np.array([part.sum() for part in parts])
     error = float(np.sqrt(np.sum(sums**2 / np.maximum(1 - share, 1e-12))))

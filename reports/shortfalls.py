@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from reports.baseline import choose_baseline
+from reports.crossed_variance import FEWEST_FOLDS
 from reports.inputs import Headline, ReportData
 from reports.judged_faces import judged_right
 from reports.preparation import data_shortfalls
@@ -204,6 +205,11 @@ def _statistical_shortfalls(data: ReportData) -> list[str]:
         found.append(
             "All of it was trained on one set of faces. The intervals are of other test faces, and leave out what "
             "other training faces would give; folds, or another draw, show it."
+        )
+    elif folds < FEWEST_FOLDS and comparisons:
+        found.append(
+            f"{folds} folds can't tell how folds differ: the intervals are of these sets of training faces, and leave "
+            "out what others would give. Three and more show it."
         )
     elif comparisons:
         found.append(

@@ -137,13 +137,9 @@ def test_warp_works_on_photographs_of_a_known_class(photos: Path, warp_weights: 
     bert = decode_image((photos / "bert.happy.png").read_bytes()).astype(float)
     source = fit_image(decode_image((photos / "bert.png").read_bytes()), SIZE, 1)[:, :, 0]
     assert np.abs(bert - source).mean() > 1
-    # Without its class none goes, and without a face in any the reason is said.
+    # Without its class none goes, which is said before any picture is read; without a face in any the reason is said.
     result = run(*arguments[:3], "--weights", warp_weights, "--overwrite")
-    assert (
-        result.exit_code == 1
-        and "--from: is missing" in said(result)
-        and "coast.png: no face with reliable landmarks was found" in said(result)
-    )
+    assert result.exit_code == 1 and "--from: is missing" in said(result) and "coast.png" not in said(result)
     result = run(photos / "coast.png", *arguments[1:])
     assert result.exit_code == 1 and "no face was found in any of these pictures" in said(result)
 

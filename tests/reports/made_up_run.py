@@ -131,7 +131,7 @@ def write_scores(folder: Path, *, publishable: bool = True) -> dict[str, Path]:
         labels = np.repeat(np.arange(len(NAMES)), 30)
         centre = np.eye(len(NAMES), 12)[labels] * 2
         sets = [centre + random.normal(0, 1, (count, 12)) + shift for shift in (0, 0, distance)]
-        people = [[f"person-{number % 30}" for number in range(count)]] * 3
+        people = [[f"{part}-{number % 30}" for number in range(count)] for part in ("one", "other", "source")]
         distances = feature_distances(*sets, labels, NAMES, people=people, kernel_subset_size=None, seed=0)
         by_source = np.zeros((7, 7, 7), int)
         seen = np.zeros((210, 7), int)

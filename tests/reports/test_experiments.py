@@ -405,8 +405,7 @@ def test_differences_from_a_row_of_the_experiment(results: RunResults) -> None:
     experiment = MADE_UP.model_copy(update={"compared_with": "stargan-400"})
     rows = {row.row: row for row in rows_of_run(experiment, results, FACTS)}
     warp = rows["warp-400"].difference
-    assert warp is not None and warp.against == "stargan-400" and warp.value > 15
-    assert warp.verdict == "no clear difference", "in two folds it is 4 and 31 points: others may show anything"
+    assert warp is not None and warp.against == "stargan-400" and warp.verdict == "helped"
     assert rows["stargan-400"].difference is None
 
 

@@ -237,11 +237,18 @@ def test_one_set_of_training_faces_is_said(data) -> None:
     said = "All of it was trained on one set of faces"
     of_both = find_shortfalls(data, find_headline(data))
     assert not any(said in text for text in of_both)
-    assert any(text.startswith("The 2 folds share training faces") for text in of_both)
+    assert any(text.startswith("2 folds can't tell how folds differ") for text in of_both)
     one = {name: replace(arm, rows=arm.rows[arm.rows["fold"] == 0]) for name, arm in data.predictions.items()}
     found = replace(data, predictions=one)
     of_one = find_shortfalls(found, find_headline(found))
-    assert any(said in text for text in of_one) and not any("folds share training faces" in text for text in of_one)
+    three = {
+        name: replace(arm, rows=arm.rows.assign(fold=range(len(arm.rows)))) for name, arm in data.predictions.items()
+    }
+    three = {name: replace(arm, rows=arm.rows.assign(fold=arm.rows["fold"] % 3)) for name, arm in three.items()}
+    of_three = replace(data, predictions=three)
+    said_of_three = find_shortfalls(of_three, find_headline(data))
+    assert any(text.startswith("The 3 folds share training faces") for text in said_of_three)
+    assert any(said in text for text in of_one) and not any("how folds differ" in text for text in of_one)
 
 
 def test_a_named_baseline_keeps_the_differences_and_not_the_answer(inputs) -> None:
