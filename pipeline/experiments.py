@@ -43,7 +43,7 @@ from reports.cost import MEBIBYTE, RunRecord, duration
 from reports.environment import describe_environment
 from reports.experiments.catalogue import Experiment, Samples
 from reports.experiments.distances import DISTANCES, distance_table, draw_distances, read_distances
-from reports.experiments.page import experiment_page, filed_runs
+from reports.experiments.page import FiledRun, experiment_page, filed_runs
 from reports.experiments.pictures import draw_nearest_faces, draw_pictures
 from reports.experiments.row_figures import RunResults, rows_of_run, write_sheets
 from reports.experiments.rows import RunFacts, write_rows
@@ -282,7 +282,11 @@ def _samples(translator: Path, shown: Samples) -> list[Path]:
 
 
 def expected_times(
-    root: Path, experiments: Mapping[str, Experiment], scales: Mapping[str, Sequence[str]], results: Path
+    root: Path,
+    experiments: Mapping[str, Experiment],
+    scales: Mapping[str, Sequence[str]],
+    results: Path,
+    runs: Mapping[str, Sequence[FiledRun]],
 ) -> dict[str, dict[str, str]]:
     """How long experiments would take on embedded faces, in words, by experiment and scale.
 
@@ -291,6 +295,7 @@ def expected_times(
         experiments: By name.
         scales: Budgets, by experiment.
         results: The folder of all results: what stages cost is filed there.
+        runs: What is filed there, by experiment: it tells how many classes their data have.
 
     Raises:
         InputError: A profile can't be composed.
@@ -299,7 +304,7 @@ def expected_times(
     records = [*filed_costs(results), *read_all_records(root, list(stages_of(own)))]
     machine, words = this_machine(), {name: dict.fromkeys(wanted, UNKNOWN) for name, wanted in scales.items()}
     wanted = [(name, scale) for name in words for scale in words[name] if records]
-    classes = {name: _classes_of(experiments[name], results) for name in words}
+    classes = {name: _classes_of(experiments[name], runs[name]) for name in words}
     for name, scale in track(wanted, desc="times", unit="runs", leave=False):
         values = yaml.safe_load(compose_profile(root, Wanted(experiments[name], scale).overrides))
         found = run_time(values, records, machine=machine, cores=processors(), classes=classes[name])
@@ -307,9 +312,8 @@ def expected_times(
     return words
 
 
-def _classes_of(experiment: Experiment, results: Path) -> int | None:
+def _classes_of(experiment: Experiment, runs: Sequence[FiledRun]) -> int | None:
     """How many classes a filed run on embedded faces has; None where there is none that says so."""
-    runs, _ = filed_runs(experiment, results / experiment.name)
     counts = [
         len(row.classes)
         for run in runs

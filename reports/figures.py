@@ -160,7 +160,7 @@ def draw_differences(data: ReportData, theme: Theme) -> Figure:
     for row, name in enumerate(names):
         comparison = data.comparisons[name]
         value, low, high = (100 * x for x in _triple(comparison.main))
-        colour = theme.unclear if comparison.trainings == 1 else colours.get(comparison.verdict, theme.unclear)
+        colour = theme.unclear if comparison.trained_once else colours.get(comparison.verdict, theme.unclear)
         axis.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.35, solid_capstyle="round")
         axis.plot(value, row, "o", color=colour, markersize=7)
         axis.annotate(

@@ -224,7 +224,7 @@ def _headline(data: ReportData, headline: Headline) -> dict[str, Any]:
 
 def _answer(headline: Headline, comparison: Comparison) -> str:
     interval = comparison.main
-    if comparison.trainings == 1:
+    if comparison.trained_once:
         return "Not known: each classifier was trained once, and another training may differ by as much."
     if headline.verdict == UNCLEAR:
         if not interval.detectable > 0:
@@ -251,7 +251,7 @@ def _answer(headline: Headline, comparison: Comparison) -> str:
 
 def _after_holm(headline: Headline, comparison: Comparison) -> str:
     """What the adjustment does to the verdict; empty where each arm was trained once, and there is none."""
-    if comparison.trainings == 1:
+    if comparison.trained_once:
         return ""
     return f": the verdict {'holds' if headline.survives else 'does not hold'}"
 

@@ -100,7 +100,7 @@ def _threshold_shortfalls(data: ReportData, headline: Headline) -> list[str]:
         comparison = headline.comparisons.get(name)
         if comparison is None or comparison.verdict != HELPED or calibrated.cautious_verdict == HELPED:
             continue
-        if comparison.trainings == 1:
+        if comparison.trained_once:
             continue  # nothing is said of its gain, either
         words = {UNCLEAR: "makes no clear difference", HURT: "hurts"}.get(
             calibrated.verdict, calibrated.cautious_verdict
@@ -153,7 +153,7 @@ def _class_shortfalls(data: ReportData, headline: Headline) -> list[str]:
         label = int(np.nanargmin(losses))
         interval, adjusted = comparison.recalls[label], comparison.recalls_adjusted[label]
         verdict = {HURT: "still a clear loss", UNCLEAR: "no clear difference"}.get(adjusted.verdict, "")
-        if comparison.trainings == 1:
+        if comparison.trained_once:
             verdict = ONE_TRAINING
         found.append(
             f"{name} lost most on {data.class_names[label]}: recall {format_difference(interval)} against "
@@ -335,7 +335,7 @@ def _signs_of_unlike_faces(data: ReportData, headline: Headline, translator: str
     }
     if changed is not None and changed >= WELL_RECOGNIZED and compared:
         name, best = max(compared.items(), key=lambda item: item[1].main.value)
-        if best.verdict != HELPED and best.trainings != 1:
+        if best.verdict != HELPED and not best.trained_once:
             words = "made no clear difference" if best.verdict == UNCLEAR else best.cautious_verdict
             signs.append(
                 f"the judge recognizes the target class in {100 * changed:.1f} % of them, but arm {name} {words} "

@@ -179,7 +179,17 @@ class Comparison:
     @property
     def stands(self) -> bool:
         """Whether a verdict survives the adjustment for several arms, and is of enough trainings."""
-        return self.survives and (self.trainings is None or self.trainings >= FEWEST_TRAININGS)
+        return self.survives and self.trained_enough
+
+    @property
+    def trained_once(self) -> bool:
+        """Whether each arm was trained once, so that there is no verdict."""
+        return self.trainings == 1
+
+    @property
+    def trained_enough(self) -> bool:
+        """Whether its trainings, where it is of any, tell how trainings differ."""
+        return self.trainings is None or self.trainings >= FEWEST_TRAININGS
 
     def verdict_on(self, difference: Interval, *, survives: bool) -> str:
         """The verdict on one of its differences: see `Interval.softened_verdict`.
@@ -191,9 +201,9 @@ class Comparison:
             difference: One of its intervals.
             survives: Whether it stands after the adjustment for several comparisons.
         """
-        if self.trainings == 1:
+        if self.trained_once:
             return "" if np.isnan(difference.value) else ONE_TRAINING
-        return difference.softened_verdict(survives=survives and replace(self, survives=True).stands)
+        return difference.softened_verdict(survives=survives and self.trained_enough)
 
 
 @dataclass(frozen=True)

@@ -53,8 +53,9 @@ def experiments(context: click.Context, results: Path, times: bool) -> None:
         catalogue = read_experiments()
         filed, problems = all_filed(catalogue, results)
         table = experiments_table(catalogue, filed)
-        not_run = {name: _scales_not_run(runs) for name, (runs, _) in filed.items()}
-        expected = expected_times(Path.cwd(), catalogue, not_run, results) if times else {}
+        runs = {name: found for name, (found, _) in filed.items()}
+        not_run = {name: _scales_not_run(found) for name, found in runs.items()}
+        expected = expected_times(Path.cwd(), catalogue, not_run, results, runs) if times else {}
         for row in table.to_dict("records"):
             click.echo(f"{row['experiment']}: {row['paper']}")
             own = f", its own: {row['own_data']}" if row["own_data"] else ""

@@ -113,9 +113,8 @@ def run_time(
     """
     counts = recorded_counts(parameters, records)
     if counts is None and classes is not None:
-        counts = FaceCounts(
-            faces=0, classes=classes, folds=int(parameters["folds"]["folds"])
-        )  # no time is by the faces
+        # No stage's time is taken to grow with the number of real faces.
+        counts = FaceCounts(faces=0, classes=classes, folds=int(parameters["folds"]["folds"]))
     found = {
         stage: estimate(work_of(stage, parameters, counts), records, machine=machine)
         for stage in stages_of(parameters)

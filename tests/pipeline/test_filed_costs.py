@@ -145,7 +145,7 @@ def test_the_time_of_an_experiment_at_a_scale_that_was_not_run(tmp_path: Path, m
     experiment, results = find_experiment("lssl_table2"), tmp_path / "results"
     scales = {experiment.name: ["long", "gpu"]}
     monkeypatch.setattr(pipeline.experiments, "read_all_records", lambda *_: [])
-    assert expected_times(ROOT, {experiment.name: experiment}, scales, results) == {
+    assert expected_times(ROOT, {experiment.name: experiment}, scales, results, {experiment.name: []}) == {
         experiment.name: {"long": UNKNOWN, "gpu": UNKNOWN}
     }
     values = yaml.safe_load(compose_profile(ROOT, Wanted(experiment, "cpu").overrides))
@@ -157,12 +157,12 @@ def test_the_time_of_an_experiment_at_a_scale_that_was_not_run(tmp_path: Path, m
         lines.append(written(record(stage=stage, machine="an old one", seconds=60.0, processor_seconds=60.0, **own)))
     (results / "made").mkdir(parents=True)
     (results / "made" / COSTS).write_text("\n".join(lines), encoding="utf-8")
-    words = expected_times(ROOT, {experiment.name: experiment}, scales, results)[experiment.name]
+    words = expected_times(ROOT, {experiment.name: experiment}, scales, results, {experiment.name: []})[experiment.name]
     assert words["long"].startswith("about ") and words["long"].endswith("by records of an old one")
     assert words["gpu"] == UNKNOWN  # another picture size
     (results / "made" / COSTS).write_text("\n".join(lines[:4]), encoding="utf-8")
-    words = expected_times(ROOT, {experiment.name: experiment}, scales, results)[experiment.name]
+    words = expected_times(ROOT, {experiment.name: experiment}, scales, results, {experiment.name: []})[experiment.name]
     assert words["long"].startswith("not known: ") and words["long"].endswith(" stages are on no record")
     (results / "made" / COSTS).write_text("\n".join(lines[:2] + lines[3:]), encoding="utf-8")
-    words = expected_times(ROOT, {experiment.name: experiment}, scales, results)[experiment.name]
+    words = expected_times(ROOT, {experiment.name: experiment}, scales, results, {experiment.name: []})[experiment.name]
     assert words["long"].startswith("at least ") and words["long"].endswith("; no record of judge")
