@@ -58,6 +58,17 @@ def test_every_row_is_an_arm_or_a_translator(name: str, scale: str) -> None:
     assert translated <= set(values["translators"]) <= {*EXPERIMENTS[name].rows, *translated}
 
 
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_synthetic_faces_are_compared_with_real_ones_in_twice_the_steps(name: str, scale: str) -> None:
+    """What more steps with real faces alone give is no gain by synthetic ones."""
+    arms = composed(name, scale)["arms"]
+    assert arms["real"]["real"] == {"kind": "real", "augmentation": "classical"}
+    assert ("real_double_steps" in arms["real"]) == bool(arms["synthetic"])
+    if arms["synthetic"]:
+        assert arms["real"]["real_double_steps"] == arms["real"]["real"] | {"steps_factor": 2}
+
+
 @pytest.mark.parametrize("name", [name for name, experiment in EXPERIMENTS.items() if experiment.data.own])
 def test_the_papers_own_data_is_an_option(name: str) -> None:
     own = EXPERIMENTS[name].data.own
