@@ -56,26 +56,33 @@ class Against(_Part):
 
 
 class Claim(_Part):
-    """What a paper says without figures: its rows in groups, the best first, or statements on rows beside one other."""
+    """What a paper says without figures: groups of rows, the best first, or statements on rows beside one other."""
 
     text: str
     groups: tuple[tuple[str, ...], ...] = ()
     against: Against | None = None
 
     @model_validator(mode="after")
-    def _has_one_form(self) -> Claim:
-        if bool(self.groups) == bool(self.against):
-            raise ValueError("a claim has either groups or against")
-        names = self.names
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"{', '.join(twice)} stands in a claim twice")
+    def _names_rows_once(self) -> Claim:
+        if not self.groups and self.against is None:
+            raise ValueError("a claim has groups, against, or both")
+        for names in (self._in_groups, self._beside):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{', '.join(twice)} stands in a claim twice")
         return self
 
     @property
     def names(self) -> list[str]:
         """All rows that it names."""
-        beside = [self.against.row, *self.against.others] if self.against else []
-        return [*(name for group in self.groups for name in group), *beside]
+        return list(dict.fromkeys([*self._in_groups, *self._beside]))
+
+    @property
+    def _in_groups(self) -> list[str]:
+        return [name for group in self.groups for name in group]
+
+    @property
+    def _beside(self) -> list[str]:
+        return [self.against.row, *self.against.others] if self.against else []
 
 
 class Samples(_Part):

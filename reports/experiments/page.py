@@ -64,17 +64,16 @@ class FiledRun:
         """How it was made."""
         return next(iter(self.rows.values())).run
 
-    def outcome(self, experiment: Experiment, measure: str) -> Order | Statements | None:
-        """Whether what is published came out, by one measure; None where there is nothing to compare."""
-        groups = experiment.published_groups(measure)
-        if not groups and experiment.claim and experiment.claim.against:
-            return compare_statements(self.rows, experiment.claim.against, measure)
-        values = {name: row.figures[measure] for name, row in self.rows.items() if measure in row.figures}
-        return compare_order(values, groups, smaller=measure in SMALLER_IS_BETTER)
-
     def outcomes(self, experiment: Experiment) -> dict[str, Order | Statements]:
-        """By each measure that can say, whether what is published came out."""
-        found = {measure: self.outcome(experiment, measure) for measure in experiment.measures}
+        """By each measure that can say, whether what is published came out: the order, and statements beside it."""
+        against = experiment.claim.against if experiment.claim else None
+        found: dict[str, Order | Statements | None] = {}
+        for measure in experiment.measures:
+            groups = experiment.published_groups(measure)
+            values = {name: row.figures[measure] for name, row in self.rows.items() if measure in row.figures}
+            found[measure] = compare_order(values, groups, smaller=measure in SMALLER_IS_BETTER)
+            if against is not None:
+                found[f"{measure}, statements" if groups else measure] = compare_statements(self.rows, against, measure)
         return {measure: outcome for measure, outcome in found.items() if outcome is not None}
 
     def outcome_sentences(self, experiment: Experiment) -> list[str]:
