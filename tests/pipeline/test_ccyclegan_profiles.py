@@ -15,6 +15,12 @@ def test_the_grid_is_the_papers_on_fer2013() -> None:
     profile = compose_profile(ROOT, ["experiment=ccyclegan_fig3", "dataset=fer2013", "scale=paper"])
     entries = yaml.safe_load(profile)["translators"]
     grid = {name: entry for name, entry in entries.items() if entry["method"] == "ccyclegan"}
+    softmax, first = grid.pop("ccyclegan_softmax"), grid["ccyclegan_lr2_cyc1_cl1"]  # beside the grid
+    assert softmax["settings"] == first["settings"] | {"classification": "softmax"}
+    assert (
+        softmax["training"] | {"log_distances": True} == first["training"]
+        and "log_distances" not in softmax["training"]
+    )
     found = {
         (
             entry["training"]["generator_learning_rate"],
