@@ -241,14 +241,13 @@ def test_one_set_of_training_faces_is_said(data) -> None:
     one = {name: replace(arm, rows=arm.rows[arm.rows["fold"] == 0]) for name, arm in data.predictions.items()}
     found = replace(data, predictions=one)
     of_one = find_shortfalls(found, find_headline(found))
-    three = {
-        name: replace(arm, rows=arm.rows.assign(fold=range(len(arm.rows)))) for name, arm in data.predictions.items()
-    }
-    three = {name: replace(arm, rows=arm.rows.assign(fold=arm.rows["fold"] % 3)) for name, arm in three.items()}
-    of_three = replace(data, predictions=three)
-    said_of_three = find_shortfalls(of_three, find_headline(data))
-    assert any(text.startswith("The 3 folds share training faces") for text in said_of_three)
     assert any(said in text for text in of_one) and not any("how folds differ" in text for text in of_one)
+    three = {
+        name: replace(arm, rows=arm.rows.assign(fold=np.arange(len(arm.rows)) % 3))
+        for name, arm in data.predictions.items()
+    }
+    of_three = find_shortfalls(replace(data, predictions=three), find_headline(data))
+    assert any(text.startswith("The 3 folds share training faces") for text in of_three)
 
 
 def test_a_named_baseline_keeps_the_differences_and_not_the_answer(inputs) -> None:
