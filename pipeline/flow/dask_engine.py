@@ -27,6 +27,7 @@ from pipeline.flow.graph import PREPARE, Stage, open_workspace
 from pipeline.flow.held_workspace import holder_file
 from pipeline.flow.records import append_record
 from pipeline.flow.remote_stage import LOCK, PARAMETERS, Answer, Order, check_clone, code_of, exchange, run_order
+from pipeline.flow.schedule import ready
 from pipeline.flow.server import without_password
 from pipeline.flow.states import stage_states
 
@@ -94,8 +95,7 @@ class DaskWorkers:
 
     def begin(self) -> Iterator[tuple[str, Run]]:
         """As in `Engine`."""
-        busy = self.waiting.keys() | self._running
-        for name in [name for name, stage in self.waiting.items() if not stage.upstream & busy]:
+        for name in ready(self._stages, self.waiting, self._running):
             self._running.add(name)
             del self.waiting[name]
             yield name, partial(self._run, name)

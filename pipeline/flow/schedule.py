@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +58,7 @@ class Slots:
 
     def begin(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Takes slots for the stages that may begin now; yields the name and the cores of each."""
-        busy = self.waiting.keys() | self.running.keys()
-        ready = [name for name, stage in self.waiting.items() if not stage.upstream & busy]
-        for name in ready:
+        for name in ready(self._stages, self.waiting, self.running):
             used = sum(self._stages[other].gpu for other in self.running)
             if not self._free or (self._gpus is not None and self._stages[name].gpu and used >= self._gpus):
                 continue
@@ -82,6 +80,25 @@ class Slots:
     def end(self, name: str) -> None:
         """Gives the slot of a stage back."""
         self._free = sorted([*self._free, self.running.pop(name)])
+
+
+def ready(stages: Mapping[str, Stage], waiting: Collection[str], running: Collection[str]) -> list[str]:
+    """The stages that may begin, in the order in which they should: first those on which the longest chain waits.
+
+    A translator begins before the arms of real faces, which only the report reads. A chain is as long as its stages are
+    many: what they take is not known before a data set's first run.
+
+    Args:
+        stages: Those of the flow, each after those that it reads from.
+        waiting: Those that have not begun.
+        running: Those that have not ended.
+    """
+    chains: dict[str, int] = {}  # the stages of the longest chain that begins with each
+    for name in reversed(list(stages)):
+        chains[name] = 1 + max((chains[other] for other in chains if name in stages[other].upstream), default=0)
+    busy = {*waiting, *running}
+    may = [name for name in stages if name in waiting and not stages[name].upstream & busy]
+    return sorted(may, key=chains.__getitem__, reverse=True)
 
 
 def slot_count(slots: int | None, cores: int) -> int:

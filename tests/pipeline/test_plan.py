@@ -27,7 +27,7 @@ from pipeline.flow.records import (
     stage_table,
     this_machine,
 )
-from pipeline.flow.schedule import Slots, Span, critical_path, largest_sum, schedule
+from pipeline.flow.schedule import Slots, Span, critical_path, largest_sum, ready, schedule
 from pipeline.flow.usage import Usage, UsageMeter
 from pipeline.flow.work import FaceCounts, Work, count_faces, work_of
 
@@ -238,6 +238,24 @@ def test_the_last_stage_may_use_every_core_though_another_still_runs() -> None:
     assert list(slots.begin()) == [("d", (4, 7))]  # only e waits, and reads from it
     slots.end("c")
     assert list(slots.begin()) == []
+
+
+def test_the_stage_on_which_the_longest_chain_waits_begins_first() -> None:
+    reads = {
+        "arm_1": "",
+        "arm_2": "",
+        "parsing": "",
+        "train": "parsing",
+        "score": "train",
+        "report": "arm_1 arm_2 score",
+    }
+    graph = {name: Stage(name, frozenset(upstream.split()), gpu=False) for name, upstream in reads.items()}
+    times = {"arm_1": 6.0, "arm_2": 6.0, "parsing": 1.0, "train": 6.0, "score": 1.0, "report": 1.0}
+    assert ready(graph, graph, []) == ["parsing", "arm_1", "arm_2"]
+    assert ready(graph, ["arm_2", "train", "score", "report"], ["arm_1"]) == ["train", "arm_2"]
+    assert ready(graph, ["arm_2", "score", "report"], ["arm_1", "train"]) == ["arm_2"]
+    # parsing, train and score until 8, arms beside them until 12; with both arms first it would end at 15.
+    assert schedule(graph, lambda name, _: times[name], cores=2, slots=2)["report"] == Span(12, 13, 2)
 
 
 def test_stages_that_use_the_gpu_wait_for_each_other() -> None:
