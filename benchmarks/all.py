@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from augment.core.files import atomic_write_text
-from augment.core.precision import machine_facts
+from augment.core.precision_measurement import machine_facts
 from benchmarks import distances, generation, loading, stargan_loop
 from benchmarks.measurements import Row
 

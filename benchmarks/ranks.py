@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from augment.core.precision import machine_facts
+from augment.core.precision_measurement import machine_facts
 from augment.core.processes import use_threads
 from augment.core.ranks import run_on_ranks
 from augment.training.loop import train_translator

@@ -169,7 +169,7 @@ def run_arm(
             another. Rows without a network are made in one process.
         progress: Whether to show bars on stderr.
         precision_cache: A folder that keeps the choices of precision `auto`, so that all arms train in the same
-            (`augment.core.precision`).
+            (`augment.core.precision_measurement`).
 
     Returns:
         What was done, with the scores of every cell.

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path
-from augment.core.precision import Precision, autocast
+from augment.core.mixed_precision import autocast
+from augment.core.precision import Precision
 from augment.faces.tensors import FaceTensors
 from classifiers.models import FaceClassifier
 

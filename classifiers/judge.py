@@ -198,7 +198,7 @@ def train_judge(
         threads: Of each process, where there are several.
         gpus: Which the processes take by turns (`augment.core.processes`).
         progress: Whether to show bars on stderr.
-        precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision`).
+        precision_cache: A folder that keeps the choices of precision `auto` (`augment.core.precision_measurement`).
         frontal_yaw: Learn from faces turned by at most so many degrees, and choose the step by such; None: from all.
             It holds for the pretraining, too.
         pretraining: What to learn from first; None: nothing.

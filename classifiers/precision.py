@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from augment.core.errors import InputError, Problem
-from augment.core.precision import ComputedPrecision, PrecisionChoice, Step, autocast, choose_precision
+from augment.core.mixed_precision import autocast
+from augment.core.precision import ComputedPrecision, PrecisionChoice
+from augment.core.precision_measurement import Step, choose_precision
 from augment.core.seeding import seeded
 from classifiers.models import create_classifier
 
@@ -37,7 +39,7 @@ def chosen_precision(
         channels: 1 or 3.
         size: Edge of the pictures in pixels.
         device: Where it trains.
-        cache: A folder that keeps choices over runs (`augment.core.precision`); None measures each time.
+        cache: A folder that keeps choices over runs (`augment.core.precision_measurement`); None measures each time.
 
     Returns:
         The settings with a precision other than `auto`, and the choice.

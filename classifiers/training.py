@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from augment.core.errors import InputError, Problem
-from augment.core.precision import Precision, autocast
+from augment.core.mixed_precision import autocast
+from augment.core.precision import Precision
 from augment.core.progress import track
 from augment.core.ranks import current_ranks
 from augment.core.seeding import derive_seed, seeded

@@ -20,9 +20,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-FEWEST_FOLDS = (
-    3  # that tell how folds differ: of two, Student's t has one degree of freedom, and any difference is possible
-)
+# Folds that tell how folds differ: of two, Student's t has one degree of freedom, and any difference is possible.
+FEWEST_FOLDS = 3
 
 
 @dataclass(frozen=True)

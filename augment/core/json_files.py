@@ -1,4 +1,4 @@
-"""JSON files of earlier stages, read with a word on what is wrong where they can't be."""
+"""JSON files of stages: written whole, and read with a word on what is wrong where they can't be."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.core.errors import InputError, Problem
+from augment.core.files import atomic_write_text
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -24,3 +25,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(Problem(str(path), "is no JSON object", "run the stage that writes it again"))
     return content
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Writes JSON, atomically; what JSON has no form for (paths, dates) as text."""
+    atomic_write_text(path, json.dumps(values, indent=2, sort_keys=True, default=str) + "\n")

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from augment.core.precision import in_float32
+from augment.core.mixed_precision import in_float32
 
 Interpolation = Literal["bilinear", "bicubic", "nearest"]
 Padding = Literal["zeros", "border", "reflection"]

@@ -103,12 +103,7 @@ class BatchNorm(nn.Module):
 
 
 def initialize(network: nn.Module) -> None:
-    """Draws a network's weights as DCGAN does: N(0, 0.02), gains of batch normalization N(1, 0.02), biases 0.
-
-    On the meta device there is nothing to draw (and torch would spend seconds on finding that out).
-    """
-    if any(parameter.is_meta for parameter in network.parameters()):
-        return
+    """Draws a network's weights as DCGAN does: N(0, 0.02), gains of batch normalization N(1, 0.02), biases 0."""
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             nn.init.normal_(module.weight, 0.0, WEIGHT_DEVIATION)

@@ -17,7 +17,9 @@ from typing import Any
 
 import torch
 
-from augment.core.precision import ComputedPrecision, autocast, choose_precision
+from augment.core.mixed_precision import autocast
+from augment.core.precision import ComputedPrecision
+from augment.core.precision_measurement import choose_precision
 from augment.core.progress import track
 from augment.core.ranks import ALONE, Ranks, current_ranks
 from augment.core.seeding import derive_seed, seeded
@@ -85,8 +87,8 @@ def train_translator(
         seed: The run's seed.
         device: Where to compute.
         validate: Scores the translator in evaluation mode.
-        precision_cache: A folder that keeps the choices of precision `auto` over runs (`augment.core.precision`); None
-            keeps them in `scratch` alone.
+        precision_cache: A folder that keeps the choices of precision `auto` over runs
+            (`augment.core.precision_measurement`); None keeps them in `scratch` alone.
 
     Returns:
         Where the weights are, and how the run went.

@@ -21,7 +21,7 @@ from torch import nn
 
 from augment.core import row_draws
 from augment.core.errors import Problem
-from augment.core.precision import in_float32
+from augment.core.mixed_precision import in_float32
 from augment.core.ranks import sharing_ranks
 from augment.faces.landmark_shapes import to_picture_range, with_mirrored
 from augment.faces.table import Attribute

@@ -14,6 +14,7 @@ from torch import nn
 
 from augment.faces.table import Attribute
 from augment.faces.tensors import FaceTensors
+from augment.networks.meta_device import on_meta_device
 
 TRANSLATE_BATCH = 64  # faces that go through the networks together
 
@@ -168,7 +169,7 @@ class Translator(nn.Module, ABC):
         Raises:
             ValueError: Says which sizes can be.
         """
-        with torch.device("meta"):
+        with on_meta_device():
             cls(num_classes=2, channels=1, size=size, settings=settings)
 
     @classmethod

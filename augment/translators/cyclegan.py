@@ -512,8 +512,7 @@ def _mean_score(judge: nn.Module) -> losses.Critic:
 def initialize(network: nn.Module, deviation: float | None) -> None:
     """Weights from N(0, deviation^2), biases 0 (appendix 7.1); None leaves them as they are made."""
     for module in network.modules():
-        # On the meta device there is nothing to fill, and torch would spend seconds on finding that out.
-        if deviation is None or not isinstance(module, nn.Conv2d | nn.ConvTranspose2d) or module.weight.is_meta:
+        if deviation is None or not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             continue
         nn.init.normal_(module.weight, 0.0, deviation)
         if module.bias is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from augment.core.precision import in_float32
+from augment.core.mixed_precision import in_float32
 from augment.faces.landmark_shapes import (
     ShapeComponents,
     Similarity,

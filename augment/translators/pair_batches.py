@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from augment.core import row_draws
-from augment.core.precision import in_float32
+from augment.core.mixed_precision import in_float32
 from augment.core.ranks import sharing_ranks
 from augment.faces.affine import Interpolation, sample_affine
 from augment.faces.tensors import FaceTensors, mirror_landmarks, to_unit_range

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from augment.core.precision import in_float32
+from augment.core.mixed_precision import in_float32
 
 
 def border_anchors(per_edge: int = 5, margin: float = 1.15) -> torch.Tensor:

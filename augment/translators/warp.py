@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from augment.core.precision import in_float32
+from augment.core.mixed_precision import in_float32
 from augment.faces.landmark_shapes import (
     INNER_LIPS,
     STABLE_POINTS,

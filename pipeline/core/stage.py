@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any, TypeVar
 import torch
 from pydantic import Field
 
-from augment.core.files import atomic_write_text
 from augment.core.processes import run_in_processes, use_threads
 from pipeline.core.code import code_of_stage
 from pipeline.core.devices import check_ranks_fit, choose_device, gpus_for, processes_for
@@ -117,11 +115,6 @@ def configuration_hash(parameters: CommonParameters, values: Mapping[str, Any], 
 
     It covers all that determines them except the code, so that an edit that changes no face changes no byte."""
     return fingerprint({**values, "threads": parameters.runtime.threads}, inputs)
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Writes JSON, atomically."""
-    atomic_write_text(path, json.dumps(values, indent=2, sort_keys=True, default=str) + "\n")
 
 
 def prepared_inputs(artifacts: Artifacts) -> list[StageInput]:

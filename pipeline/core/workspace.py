@@ -51,7 +51,7 @@ class Artifacts:
 
     @property
     def precision(self) -> Path:
-        """What precision `auto` chose on this machine (`augment.core.precision`), kept over runs."""
+        """What precision `auto` chose on this machine (`augment.core.precision_measurement`), kept over runs."""
         return self.scratch / "precision"
 
     @property

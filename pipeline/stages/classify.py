@@ -8,10 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from augment.core.json_files import write_json
 from classifiers.arms import ArmRefusedError, run_arm
 from classifiers.training import ClassifierSettings
 from pipeline.core.devices import gpus_for
-from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import REFUSAL_FILE, move_into_place
 from pipeline.measured_fields import take_measurements

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from augment.core.errors import InputError, Problem
-from augment.core.json_files import read_json_object
+from augment.core.json_files import read_json_object, write_json
 from augment.faces.splits import read_folds
 from augment.faces.table import read_class_names, read_faces
 from classifiers.judge import Pretraining, train_judge
 from pipeline.core.devices import gpus_for
-from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, processes_of, stage_scratch, start
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import Artifacts, move_into_place
 from pipeline.measured_fields import take_measurements

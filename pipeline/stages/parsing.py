@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pydantic import Field
 
+from augment.core.json_files import write_json
 from augment.core.seeding import derive_seed
 from augment.faces.splits import read_folds
 from augment.parsing.network import parsing_statistics, save_parsing, train_parsing
 from augment.parsing.teachers import choose_teachers, teacher_terms
-from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start
 from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory, move_into_place
 from pipeline.measured_fields import take_measurements

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field
 
 from augment.core.errors import InputError, Problem
+from augment.core.json_files import write_json
 from augment.faces.fold_choice import SET_ASIDE, report_folds
 from augment.faces.leakage import check_leakage
 from augment.faces.other_data_set import people_of_both, pictures_of_both
@@ -20,7 +21,7 @@ from augment.prepare.prepare import PreparationReport, prepare_faces, write_repo
 from augment.prepare.unchanged import unchanged
 from augment.sources import Source
 from pipeline.core.devices import processes_for
-from pipeline.core.stage import CommonParameters, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, stage_scratch, start
 from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import Artifacts, move_into_place
 from pipeline.data_set import (

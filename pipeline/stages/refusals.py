@@ -6,10 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from augment.core.json_files import read_json_object
+from augment.core.json_files import read_json_object, write_json
 from augment.core.replacing import folder_in_place
 from pipeline.core.sections import OnRefusal, StageParameters
-from pipeline.core.stage import write_json
 from pipeline.core.workspace import REFUSAL_FILE
 
 LOG = logging.getLogger(__name__)

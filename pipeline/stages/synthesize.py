@@ -9,7 +9,7 @@ from pathlib import Path
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import sha256_of_file
-from augment.core.json_files import read_json_object
+from augment.core.json_files import read_json_object, write_json
 from augment.core.precision import PrecisionChoice
 from augment.faces.parent_card import write_parent_card
 from augment.faces.splits import read_folds
@@ -27,7 +27,6 @@ from pipeline.core.stage import (
     processes_of,
     stage_scratch,
     start,
-    write_json,
 )
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory, move_into_place

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from augment.core.errors import InputError, Problem
-from augment.core.json_files import read_json_object
+from augment.core.json_files import read_json_object, write_json
 from augment.core.ranks import run_on_ranks
 from augment.core.seeding import derive_seed
 from augment.faces.licences import LicenceLine
@@ -22,7 +22,7 @@ from augment.training.validation import checkpoint_validation
 from augment.translators import create_translator, translator_class
 from augment.translators.base import CannotTranslateError, LearnedTranslator, Translator, UsesParsing
 from pipeline.core.sections import Name, named
-from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start, write_json
+from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import (
     LICENCE_FILE,

@@ -16,7 +16,9 @@ from torch import nn
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_path, sha256_of_file
-from augment.core.precision import ComputedPrecision, Precision, Step, autocast, choose_precision
+from augment.core.mixed_precision import autocast
+from augment.core.precision import ComputedPrecision, Precision
+from augment.core.precision_measurement import Step, choose_precision
 from augment.core.processes import run_in_processes
 from augment.core.sealed_tensors import load_tensors, save_tensors
 

@@ -119,9 +119,8 @@ def feature_distances(
         if shared
         else jackknife_error(frechet_distance_of_features, [(real, labels, first), (synthetic, labels, last)])
     )
-    known = {"frechet_error": found.error if found else None, "groups": found.groups if found else None}
     return {
-        "overall": one(np.arange(len(labels))) | known,
+        "overall": one(np.arange(len(labels))) | _error_entries(found),
         "per_class": {name: one(np.flatnonzero(labels == label)) for label, name in enumerate(names)},
     }
 
@@ -728,14 +727,17 @@ def _mean_distances(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _error_entries(error: GroupedError | None) -> dict[str, Any]:
+    return {"frechet_error": error.error if error else None, "groups": error.groups if error else None}
+
+
 def _mean_error(per_fold: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The error of the Frechet distances' mean over folds."""
     errors = [
         None if fold["frechet_error"] is None else GroupedError(fold["frechet_error"], fold["groups"])
         for fold in per_fold
     ]
-    found = mean_error(errors)
-    return {"frechet_error": found.error if found else None, "groups": found.groups if found else None}
+    return _error_entries(mean_error(errors))
 
 
 def _mean(values: np.ndarray) -> float | None:

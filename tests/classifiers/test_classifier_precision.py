@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from striped_faces import tensors, write_dataset
 
-from augment.core import precision as module
+from augment.core import precision_measurement as module
 from augment.core.errors import InputError
 from augment.core.precision import PrecisionChoice
 from classifiers.arms import ArmReport, run_arm

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from augment.core import precision as precision_module
+from augment.core import precision_measurement as precision_module
 from augment.core.errors import InputError
 from reports.metrics import features
 from reports.metrics.features import (
