@@ -158,7 +158,8 @@ def _run_flows(
 ) -> Iterator[tuple[Wanted, str]]:
     """Runs experiments one after another as flows in this workspace; yields each and what failed."""
     from pipeline.experiments import file_experiment
-    from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
+    from pipeline.flow.flow import FlowFailedError, synthesize_to_learn
+    from pipeline.flow.graph import check_workspace
     from pipeline.flow.server import check_server
     from pipeline.flow.temporary_server import patient_with_temporary_server
 

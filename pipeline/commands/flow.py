@@ -47,7 +47,8 @@ def flow() -> None:
 def run(overrides: tuple[str, ...], **options: Any) -> None:
     """Run the stages that are out of date; OVERRIDES are words of `s2l profile`, and write params.yaml first."""
     from pipeline.flow.dask_engine import check_address
-    from pipeline.flow.flow import FlowFailedError, check_workspace, synthesize_to_learn
+    from pipeline.flow.flow import FlowFailedError, synthesize_to_learn
+    from pipeline.flow.graph import check_workspace
     from pipeline.flow.server import check_server
     from pipeline.flow.temporary_server import patient_with_temporary_server
     from pipeline.profile import compose_profile
@@ -84,7 +85,7 @@ def plan(overrides: tuple[str, ...], workspace: str, parallel: int | None, gpus:
 
     OVERRIDES are words of `s2l profile`; params.yaml stays as it is.
     """
-    from pipeline.flow.flow import check_workspace
+    from pipeline.flow.graph import check_workspace
     from pipeline.flow.plan import describe_plan, make_plan
 
     with refusals_as_errors():
@@ -105,7 +106,7 @@ def serve(overrides: tuple[str, ...], cron: str, timezone: str, name: str, **opt
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
 
-    from pipeline.flow.flow import check_workspace
+    from pipeline.flow.graph import check_workspace
     from pipeline.flow.server import check_server
     from pipeline.flow.serving import check_name
     from pipeline.flow.serving import serve as start

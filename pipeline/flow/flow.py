@@ -25,20 +25,18 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from augment.core.errors import InputError, Problem
 from augment.core.processes import processors
-from pipeline.core.project import is_project
 from pipeline.core.sections import read_values
 from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Outcome, StageFailedError, remove_broken_list
 from pipeline.flow.dask_engine import DaskWorkers, check_address
 from pipeline.flow.data import data_sentence, data_table, moved_classes, read_data_summary
 from pipeline.flow.engines import Engine, OneMachine, Run
-from pipeline.flow.graph import PREPARE, Stage, on_device, read_changes
+from pipeline.flow.graph import PREPARE, Stage, check_workspace, on_device, read_changes
 from pipeline.flow.headline import read_metrics, synthetic_arms
-from pipeline.flow.held_workspace import held_workspace
+from pipeline.flow.held_workspace import held_workspace, write_holder
 from pipeline.flow.last_result import compare_with_last
-from pipeline.flow.lost_runs import report_lost_run, write_holder
+from pipeline.flow.lost_runs import report_lost_run
 from pipeline.flow.lost_server import Server, end_soon
 from pipeline.flow.records import forget_old_records, read_records, stage_table
 from pipeline.flow.run_artifacts import publish_report
@@ -180,16 +178,6 @@ def synthesize_to_learn(
                 raise FlowFailedError(f"{worse}; {accept}", outcomes)
             logger.warning("%s", worse)
     return outcomes
-
-
-def check_workspace(root: Path) -> None:
-    """Refuses a folder that is no clone of the project.
-
-    Raises:
-        InputError: It lacks conf/ or dvc.yaml.
-    """
-    if not (is_project(root) and (root / "dvc.yaml").is_file()):
-        raise InputError(Problem(str(root), "is no clone of the project: it lacks conf/ or dvc.yaml", "name another"))
 
 
 def check_unchanged(root: Path, parameters: bytes, outcomes: dict[str, Any]) -> None:

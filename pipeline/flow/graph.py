@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.core.errors import InputError, Problem
+from pipeline.core.project import is_project
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -32,6 +33,16 @@ class Stage:
     upstream: frozenset[str]
     gpu: bool
     kept: bool = True
+
+
+def check_workspace(root: Path) -> None:
+    """Refuses a folder that is no clone of the project.
+
+    Raises:
+        InputError: It lacks conf/ or dvc.yaml.
+    """
+    if not (is_project(root) and (root / "dvc.yaml").is_file()):
+        raise InputError(Problem(str(root), "is no clone of the project: it lacks conf/ or dvc.yaml", "name another"))
 
 
 @contextmanager

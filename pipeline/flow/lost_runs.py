@@ -12,30 +12,10 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from augment.core.files import atomic_write_text
+from pipeline.flow.held_workspace import read_holder
 from pipeline.running_stages import is_alive
 
 _WHY = "The process of this run ended without a word: it was killed, or could not reach the server."
-
-
-def write_holder(file: Path, process: int, run: UUID | None) -> None:
-    """Notes which process and which run hold a workspace.
-
-    Args:
-        file: Beside the lock of the workspace.
-        process: Its number.
-        run: Id of the flow run; None where there is none.
-    """
-    atomic_write_text(file, f"{process} {run or ''}".strip())
-
-
-def read_holder(file: Path) -> tuple[int | None, UUID | None]:
-    """The process and the run that held a workspace last, as far as the file tells."""
-    try:
-        words = file.read_text(encoding="utf-8").split()
-        return int(words[0]), UUID(words[1]) if len(words) > 1 else None
-    except (OSError, ValueError, IndexError):
-        return None, None
 
 
 def report_lost_run(file: Path, own: UUID | None, log: Callable[[str], Any]) -> None:

@@ -23,8 +23,7 @@ from pipeline.core.project import is_project
 from pipeline.core.stage_records import record_file, stage_name
 from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Children, Outcome, StageFailedError, is_transient, remove_broken_list
-from pipeline.flow.held_workspace import held_workspace, holder_file
-from pipeline.flow.lost_runs import write_holder
+from pipeline.flow.held_workspace import held_workspace, holder_file, write_holder
 from pipeline.flow.records import read_records, this_machine
 from pipeline.flow.work import stage_and_name
 from reports.code_version import describe_code

@@ -246,12 +246,12 @@ def test_a_stray_table_among_class_folders_hides_no_pictures(workspace: Path) ->
 
 
 def test_a_flow_is_refused_before_a_server_starts(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.flow import flow, temporary_server
+    from pipeline.flow import graph, temporary_server
 
     def started() -> Any:
         raise AssertionError("a server was started")
 
-    monkeypatch.setattr(flow, "check_workspace", lambda root: None)
+    monkeypatch.setattr(graph, "check_workspace", lambda root: None)
     monkeypatch.setattr(temporary_server, "patient_with_temporary_server", started)
     monkeypatch.chdir(workspace)
     ended = CliRunner().invoke(main, ["flow", "run", "--experiment", "nope"])

@@ -21,7 +21,7 @@ from pipeline.flow import children, lost_runs, remote_stage, schedule, serving
 from pipeline.flow.children import Children, StageFailedError
 from pipeline.flow.dask_engine import DaskWorkers
 from pipeline.flow.graph import Stage, on_device
-from pipeline.flow.held_workspace import held_workspace
+from pipeline.flow.held_workspace import held_workspace, write_holder
 from pipeline.flow.last_result import compare_with_last
 from pipeline.flow.remote_stage import Order, check_clone, run_in_clone
 from pipeline.flow.schedule import Slots
@@ -82,7 +82,7 @@ def test_a_lost_run_is_reported_though_its_process_number_is_in_use_again(
 
     monkeypatch.setattr(lost_runs, "get_client", ask)
     file = tmp_path / "flow.pid"
-    lost_runs.write_holder(file, os.getpid(), uuid4())
+    write_holder(file, os.getpid(), uuid4())
     lost_runs.report_lost_run(file, uuid4(), print)
     assert not asked  # it is this process
     os.utime(file, (10**9, 10**9))
@@ -189,13 +189,13 @@ def test_a_worker_in_the_flows_own_clone_is_refused_before_and_when_it_joins_lat
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with held_workspace(tmp_path) as file:
-        lost_runs.write_holder(file, os.getpid(), uuid4())
+        write_holder(file, os.getpid(), uuid4())
         holder = file.read_text()
         problem, _ = check_clone("c", holder)
         assert problem is not None and "is the flow's own clone" in str(problem)
         with pytest.raises(InputError, match="away:/clone: is the flow's own clone"):
             take(tmp_path, order(holder=holder))
-    lost_runs.write_holder(file, os.getpid(), uuid4())  # another flow's, or a copy of the folder
+    write_holder(file, os.getpid(), uuid4())  # another flow's, or a copy of the folder
     assert check_clone("c", holder)[0] is None
 
 

@@ -18,7 +18,8 @@ from prefect.settings import (
 
 from augment.core.errors import InputError
 from pipeline.flow import lost_runs, temporary_server, worker
-from pipeline.flow.lost_runs import read_holder, report_lost_run, write_holder
+from pipeline.flow.held_workspace import read_holder, write_holder
+from pipeline.flow.lost_runs import report_lost_run
 from pipeline.flow.lost_server import Server
 
 NO_PROCESS = 2**22 + 1  # above the largest number that Linux gives
