@@ -35,14 +35,19 @@ class Stage:
     kept: bool = True
 
 
-def check_workspace(root: Path) -> None:
+def check_workspace(root: Path, place: str | None = None, fix: str = "name another") -> None:
     """Refuses a folder that is no clone of the project.
+
+    Args:
+        root: The folder.
+        place: As messages name it; None: by its path.
+        fix: What the message advises.
 
     Raises:
         InputError: It lacks conf/ or dvc.yaml.
     """
     if not (is_project(root) and (root / "dvc.yaml").is_file()):
-        raise InputError(Problem(str(root), "is no clone of the project: it lacks conf/ or dvc.yaml", "name another"))
+        raise InputError(Problem(place or str(root), "is no clone of the project: it lacks conf/ or dvc.yaml", fix))
 
 
 @contextmanager

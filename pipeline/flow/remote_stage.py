@@ -19,10 +19,10 @@ import yaml
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
-from pipeline.core.project import is_project
 from pipeline.core.stage_records import record_file, stage_name
 from pipeline.core.workspace import Artifacts
 from pipeline.flow.children import Children, Outcome, StageFailedError, is_transient, remove_broken_list
+from pipeline.flow.graph import check_workspace
 from pipeline.flow.held_workspace import held_workspace, holder_file, write_holder
 from pipeline.flow.records import read_records, this_machine
 from pipeline.flow.work import stage_and_name
@@ -269,9 +269,7 @@ def compare_code(root: Path, place: str, commit: str) -> None:
     Raises:
         InputError: It is no clone, has another commit, or changed code.
     """
-    if not (is_project(root) and (root / "dvc.yaml").is_file()):
-        fix = "start `dask worker` in the folder of a clone"
-        raise InputError(Problem(place, "is no clone of the project: it lacks conf/ or dvc.yaml", fix))
+    check_workspace(root, place, "start `dask worker` in the folder of a clone")
     found = code_of(root, place)
     if found != commit:
         fix = f"there: `git fetch && git checkout {commit[:12]} && uv sync --locked`, then start the worker anew"
