@@ -33,11 +33,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from augment.core.checkpoints import checkpoint_folders
 from augment.core.errors import InputError
 from augment.core.files import atomic_path, atomic_write_bytes, atomic_write_text
 from augment.core.seeding import derive_seed
 from augment.faces.tensors import FaceTensors
-from augment.training.checkpoints import checkpoint_folders
 from augment.training.loop import train_translator
 from augment.training.samples import sample_sheet, sheet_faces
 from augment.translators import create_translator

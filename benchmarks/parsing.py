@@ -26,21 +26,13 @@ import torch
 from augment.core.errors import Problem
 from augment.core.files import atomic_path, atomic_write_text
 from augment.faces.images import fit_image, fit_landmarks
-from augment.faces.table import MASK_CLASSES
+from augment.faces.table import MASK_CLASSES, NO_MASK
 from augment.faces.tensors import FaceTensors, to_unit_range
-from augment.parsing.network import (
-    NO_MASK,
-    ParsingNetwork,
-    ParsingSettings,
-    Teacher,
-    intersection_over_union,
-    load_parsing,
-    parsing_statistics,
-    save_parsing,
-    train_parsing,
-)
+from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing
 from augment.parsing.polygons import polygon_masks
+from augment.parsing.scores import intersection_over_union, parsing_statistics
 from augment.parsing.teachers import TeacherSettings, embedded_faces
+from augment.parsing.training import Teacher, train_parsing
 from augment.prepare.annotation import annotated
 from augment.sources import RawFace, Source, open_source
 from benchmarks.photographs import CACHE, DLIB, RESULTS, ROOT, write_page, write_table

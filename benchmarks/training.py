@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from augment.core.checkpoints import checkpoint_folders
 from augment.faces.images import encode_png
 from augment.faces.tensors import FaceTensors, mirror_landmarks, to_unit_range
 from augment.rig import preset, render
-from augment.training.checkpoints import checkpoint_folders
 from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings
 from augment.translators import create_translator

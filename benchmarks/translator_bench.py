@@ -32,7 +32,8 @@ from augment.faces.rare import set_aside_rare
 from augment.faces.splits import FoldSettings, assign_folds, fold_tables
 from augment.faces.table import class_names, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
-from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing, train_parsing
+from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing
+from augment.parsing.training import train_parsing
 from augment.prepare.prepare import prepare_faces
 from augment.sources import open_source
 from augment.sources.base import Source

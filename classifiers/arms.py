@@ -27,13 +27,13 @@ from augment.core.progress import track
 from augment.core.ranks import current_ranks, run_on_ranks
 from augment.core.seals import is_sealed, seal_folder
 from augment.core.seeding import derive_seed
+from augment.core.training_checkpoints import TrainingCheckpoints
 from augment.faces.face_hash import hash_faces
 from augment.faces.kept import read_kept
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import class_names, read_faces
 from augment.faces.tensors import FaceTensors, face_tensors, has_valid_landmarks
-from classifiers.checkpoints import TrainingCheckpoints
 from classifiers.evaluation import (
     Scores,
     predict,
@@ -145,7 +145,7 @@ def run_arm(
     last step is kept, or the one that the fold's validation faces pick (`ClassifierSettings.select_by`); its test
     faces are looked at once, by the network of that step. A cell that
     is finished is kept in `scratch` with what it depends on (settings, faces, code), and one in training from time to
-    time (`classifiers.checkpoints`), so that a run that was killed goes on where it was, to the same result.
+    time (`augment.core.training_checkpoints`), so that a run that was killed goes on where it was, to the same result.
 
     Args:
         name: The arm's name, a column of the predictions.

@@ -29,12 +29,12 @@ from augment.core.processes import run_in_processes
 from augment.core.progress import track
 from augment.core.seals import is_sealed, seal_folder
 from augment.core.seeding import derive_seed
+from augment.core.training_checkpoints import TrainingCheckpoints
 from augment.faces.face_hash import hash_faces
 from augment.faces.leakage import check_leakage
 from augment.faces.splits import fold_tables, read_folds
 from augment.faces.table import read_faces
 from augment.faces.tensors import FaceTensors, face_tensors
-from classifiers.checkpoints import TrainingCheckpoints
 from classifiers.evaluation import Scores, extract_features, predict, score_predictions
 from classifiers.followed import count_steps, followed
 from classifiers.models import FaceClassifier, digest_of_weights, load_classifier, save_classifier
@@ -193,7 +193,7 @@ def train_judge(
         out_dir: Gets fold-<k>/weights.safetensors and fold-<k>/judge.json, and pretraining/weights.safetensors.
         device: Where to train.
         scratch: Where finished folds are kept for a run that was killed, and those in training from time to time
-            (`classifiers.checkpoints`); None trains all folds again.
+            (`augment.core.training_checkpoints`); None trains all folds again.
         processes: How many folds are trained at once; no result depends on it.
         threads: Of each process, where there are several.
         gpus: Which the processes take by turns (`augment.core.processes`).

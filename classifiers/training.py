@@ -17,19 +17,20 @@ from augment.core.precision import Precision
 from augment.core.progress import track
 from augment.core.ranks import current_ranks
 from augment.core.seeding import derive_seed, seeded
+from augment.core.training_checkpoints import TrainingCheckpoints
 from augment.faces.tensors import FaceTensors
 from augment.networks.batch_norm import share_batch_norms
 from augment.networks.schedules import one_cycle
 from augment.training.ema import MovingAverage
 from augment.training.stopwatch import Stopwatch
 from classifiers.augmentations import AugmentationSettings, augment_images, mix_batch
-from classifiers.checkpoints import TrainingCheckpoints, TrainingState
 from classifiers.evaluation import ScoreName, predict, score_predictions
 from classifiers.models import FaceClassifier, ModelSettings, create_classifier
 from classifiers.precision import chosen_precision
 from classifiers.pretraining import PretrainedClassifier, start_from
 from classifiers.sampling import DrawStream
 from classifiers.settings import AugmentationName
+from classifiers.training_state import TrainingState
 
 
 class ClassifierDivergedError(ArithmeticError):
@@ -213,7 +214,7 @@ def train_classifier(
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
     state = TrainingState(model, optimizer, scheduler, scaler, average, generator, stopwatch)
     if checkpoints is not None:
-        checkpoints.resume(state, ranks)
+        checkpoints.resume(state)
     for _, _, draws, count in streams:
         for _ in range(state.step):
             draws.take(count)
@@ -289,8 +290,9 @@ def train_classifier(
             bar.set_postfix(loss=f"{row['loss']:.3f}", validation=f"{score:.3f}")
             if on_validation is not None and ranks.first:
                 on_validation(row)
-        if checkpoints is not None:
-            checkpoints.keep(state, ranks)
+        # Ranks would have to ask each other at each step whether it is time; they do at looks alone.
+        if checkpoints is not None and (ranks.alone or not state.steps_since_look):
+            checkpoints.keep(state)
     model.load_state_dict(state.best)
     return TrainedClassifier(
         model=model.eval(),

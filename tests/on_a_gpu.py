@@ -21,7 +21,8 @@ from every_form import CLASS_NAMES, FORMS, SETTINGS, SIZE, create, faces
 from pretended_gpu import GPU, pretended_gpu
 
 from augment.faces.table import MASK_CLASSES
-from augment.parsing.network import ParsingSettings, train_parsing
+from augment.parsing.network import ParsingSettings
+from augment.parsing.training import train_parsing
 from augment.training.loop import train_translator
 from augment.translators.base import Translator
 from classifiers.evaluation import extract_features, predict

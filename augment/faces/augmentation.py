@@ -14,6 +14,7 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from augment.faces.affine import Interpolation, Padding, sample_affine
+from augment.faces.table import NO_MASK
 from augment.faces.tensors import FaceTensors
 
 _PADDING: dict[str, Padding] = {"black": "zeros", "edge": "border", "reflection": "reflection"}
@@ -102,7 +103,7 @@ def augment_faces(faces: FaceTensors, settings: TrainingAugmentation, generator:
             simulated = _sample(simulated, origins, settings.fill)
         if masks is not None:
             moved = _sample(masks[:, None], origins, settings.fill, interpolation="nearest")[:, 0]
-            has_mask = (masks != 255).flatten(1).any(dim=1)
+            has_mask = (masks != NO_MASK).flatten(1).any(dim=1)
             masks = torch.where(has_mask[:, None, None], moved, masks)
         if landmarks is not None:
             landmarks = _move_landmarks(landmarks, linear.to(device), centre.to(device))

@@ -36,6 +36,7 @@ MIRROR_ORDER = (
     *(64, 63, 62, 61, 60, 67, 66, 65),
 )
 MASK_CLASSES = ("background", "skin", "lips", "eyes")
+NO_MASK = 255  # of pixels whose part nobody knows: of single ones, or of a whole face
 
 IMAGE = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 

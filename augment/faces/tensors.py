@@ -20,7 +20,7 @@ from augment.faces.landmark_bounds import (
     landmarks_fault,
     row_landmarks,
 )
-from augment.faces.table import MASK_CLASSES, MIRROR_ORDER, class_names
+from augment.faces.table import MASK_CLASSES, MIRROR_ORDER, NO_MASK, class_names
 
 MIRROR_LANDMARKS = torch.tensor(MIRROR_ORDER)
 
@@ -162,7 +162,7 @@ def face_tensors(table: pa.Table, *, size: int | None = None, channels: int | No
         landmarks = torch.from_numpy(points)
     found = column("mask")
     if any(value is not None for value in found):
-        areas = np.full((len(found), size, size), 255, np.uint8)
+        areas = np.full((len(found), size, size), NO_MASK, np.uint8)
         for row, value in enumerate(found):
             if value is not None:
                 areas[row] = _fit_mask(_decoded(table, row, "mask", value), size)

@@ -16,11 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.nn import functional as F
 
 from augment.faces.augmentation import Factor, TrainingAugmentation, augment_faces
-from augment.faces.table import MASK_CLASSES
+from augment.faces.table import MASK_CLASSES, NO_MASK
 from augment.faces.tensors import FaceTensors
 
 _BACKGROUND = MASK_CLASSES.index("background")
-_UNKNOWN = 255
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as the prepared faces' grey
 # Luminance steps at quality 50 (JPEG, ITU-T T.81, annex K, table K.1).
 _QUANTIZATION = (
@@ -192,7 +191,7 @@ def _occlude(
         extent = torch.where(round_ones, along.square() + across.square(), torch.maximum(along.abs(), across.abs()))
         covered = (extent < 1) & (draw.happens(torch.ones_like(angle), 0.0) > 0)
         pictures = torch.where(covered, draw.texture(*pictures.shape[1:3]), pictures)
-        masks = torch.where(covered[:, 0] & (masks != _UNKNOWN), torch.full_like(masks, _BACKGROUND), masks)
+        masks = torch.where(covered[:, 0] & (masks != NO_MASK), torch.full_like(masks, _BACKGROUND), masks)
     return pictures, masks
 
 

@@ -1,7 +1,7 @@
 """Masks of photographs from their 68 landmarks: skin, lips and eyes as polygons, and what no landmark tells as unknown.
 
 Landmarks say where lips, eyes and jaw are. They don't say where the forehead ends and the hair begins, nor what hair,
-ears and neck cover beside the jaw; the more a face is turned, the less they say. Such pixels are `UNKNOWN`, and teach
+ears and neck cover beside the jaw; the more a face is turned, the less they say. Such pixels are `NO_MASK`, and teach
 nothing. The rule, in face heights (from the brows to the chin):
 
 - skin: the convex hull of the points, with the brows lifted by `LIFT_OF_SKIN`, less a rim of `RIM` inside its edge;
@@ -21,9 +21,8 @@ import math
 import torch
 
 from augment.faces.landmark_shapes import face_outline, pose, soft_polygon, to_picture_range
-from augment.faces.table import MASK_CLASSES
+from augment.faces.table import MASK_CLASSES, NO_MASK
 
-UNKNOWN = 255
 LIFT_OF_SKIN = 0.1
 LIFT_OF_HAIR = 0.75
 RIM = 0.02
@@ -49,7 +48,7 @@ def polygon_masks(landmarks: torch.Tensor, size: int) -> torch.Tensor:
         uint8 [N, size, size] on the landmarks' device, indices into `MASK_CLASSES`; 255 where nothing is known, and
         throughout for faces without landmarks.
     """
-    masks = torch.full((len(landmarks), size, size), UNKNOWN, dtype=torch.uint8, device=landmarks.device)
+    masks = torch.full((len(landmarks), size, size), NO_MASK, dtype=torch.uint8, device=landmarks.device)
     known = torch.isfinite(landmarks).flatten(1).all(1).nonzero()[:, 0]
     for rows in known.split(_BATCH):
         masks[rows] = _draw(to_picture_range(landmarks[rows].float()), size)
@@ -64,7 +63,7 @@ def _draw(shapes: torch.Tensor, size: int) -> torch.Tensor:
     features = shapes[:, 27:]
     inside = _hull_distance(torch.cat([face_outline(shapes, LIFT_OF_SKIN), features], dim=1), size)
     outside = _hull_distance(torch.cat([face_outline(shapes, LIFT_OF_HAIR), features], dim=1), size)
-    masks = torch.full(inside.shape, UNKNOWN, dtype=torch.uint8, device=shapes.device)
+    masks = torch.full(inside.shape, NO_MASK, dtype=torch.uint8, device=shapes.device)
     masks[outside > ((RIM_OUTSIDE + turned) * height)[:, None, None]] = _BACKGROUND
     masks[inside < -((RIM + turned) * height)[:, None, None]] = _SKIN
     outer, inner = _covered(shapes[:, _OUTER_LIPS], size), _covered(shapes[:, _INNER_LIPS], size)

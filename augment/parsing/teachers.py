@@ -26,10 +26,11 @@ from augment.faces.crops import FaceSquare, crop_image, crop_landmarks, crop_mas
 from augment.faces.images import fit_image, fit_mask, plain_grey
 from augment.faces.landmark_bounds import LANDMARK_COUNT
 from augment.faces.licences import LicenceLine
+from augment.faces.table import NO_MASK
 from augment.faces.tensors import FaceTensors
 from augment.parsing.augmentation import AppearanceAugmentation
-from augment.parsing.network import NO_MASK, Teacher
 from augment.parsing.polygons import polygon_masks
+from augment.parsing.training import Teacher
 from augment.sources.helen import HelenSource
 from augment.sources.opening import open_class
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from augment.core.checkpoints import Checkpoint, clear_leftovers, newest_checkpoint, write_checkpoint
 from augment.core.mixed_precision import autocast
 from augment.core.precision import ComputedPrecision
 from augment.core.precision_measurement import choose_precision
@@ -27,7 +28,6 @@ from augment.faces.tensors import FaceTensors
 from augment.networks.batch_norm import share_batch_norms
 from augment.training.batches import BatchMaker
 from augment.training.best import BestWeights
-from augment.training.checkpoints import Checkpoint, clear_leftovers, newest_checkpoint, write_checkpoint
 from augment.training.checks import check_training
 from augment.training.contexts import cudnn_benchmark, deferred_interrupt, only_run_in
 from augment.training.divergence import TrainingDivergedError, first_non_finite

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from augment.training.moments import read_moments, restore_moments
+from augment.networks.moments import read_moments, restore_moments
 from augment.training.phases import ScheduledPhase
 from augment.training.settings import TrainingSettings
 from augment.translators.base import DISCRIMINATOR, LearnedTranslator

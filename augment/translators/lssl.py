@@ -263,7 +263,7 @@ class LsslModel(AttributeGan):
             raise CannotTranslateError(
                 f"{self.name}: the parsing loss (lambda_parsing = {self.settings.lambda_parsing:g}) needs a trained "
                 "parsing network, and none is attached. Train one on faces with masks "
-                "(augment.parsing.network.train_parsing) and give it to attach_parsing, "
+                "(augment.parsing.training.train_parsing) and give it to attach_parsing, "
                 "or set the translator's lambda_parsing=0"
             )
         known = getattr(self._parsing[0], "channels", self.channels)

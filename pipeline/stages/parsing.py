@@ -9,9 +9,12 @@ from pydantic import Field
 
 from augment.core.json_files import write_json
 from augment.core.seeding import derive_seed
+from augment.core.training_checkpoints import TrainingCheckpoints
 from augment.faces.splits import read_folds
-from augment.parsing.network import parsing_statistics, save_parsing, train_parsing
+from augment.parsing.network import save_parsing
+from augment.parsing.scores import parsing_statistics
 from augment.parsing.teachers import choose_teachers, teacher_terms
+from augment.parsing.training import train_parsing
 from pipeline.core.stage import CommonParameters, prepared_inputs, run_folds, stage_scratch, start
 from pipeline.core.stage_inputs import check_inputs
 from pipeline.core.workspace import Artifacts, fold_directory, move_into_place
@@ -42,6 +45,7 @@ def parsing(root: Path) -> None:
                 "root": root,
                 "fold": fold,
                 "folder": fold_directory(built, fold),
+                "kept": fold_directory(scratch / "training", fold),
                 "device": str(device),
             }
             for fold in fold_numbers(read_folds(artifacts.folds))
@@ -52,8 +56,12 @@ def parsing(root: Path) -> None:
         move_into_place(built, artifacts.parsing)
 
 
-def _parsing_of_fold(*, parameters: ParsingParameters, root: Path, fold: int, folder: Path, device: str) -> None:
-    """Trains the parsing network of a fold into a folder; its report is written last."""
+def _parsing_of_fold(
+    *, parameters: ParsingParameters, root: Path, fold: int, folder: Path, kept: Path, device: str
+) -> None:
+    """Trains the parsing network of a fold into a folder; its report is written last.
+
+    Unfinished, it is kept in another; what it depends on beside the device has a hash in the scratch folder's name."""
     artifacts = Artifacts(root)
     faces = faces_of_fold(artifacts, fold)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,8 +75,9 @@ def _parsing_of_fold(*, parameters: ParsingParameters, root: Path, fold: int, fo
         write_json(folder / "report.json", {"available": False, "reason": lesson})
         return
     seed = derive_seed(parameters.seed, "parsing", fold)
+    checkpoints = TrainingCheckpoints(kept, {"seed": seed, "device": device})
     network, facts = train_parsing(
-        lesson.teachers, lesson.validation, parameters.parsing.training, seed, device, lesson.held_out
+        lesson.teachers, lesson.validation, parameters.parsing.training, seed, device, lesson.held_out, checkpoints
     )
     # On the run's own faces, with or without known masks.
     facts["own"] = parsing_statistics(network, faces["validation"].images) if "validation" in faces else None
@@ -76,3 +85,4 @@ def _parsing_of_fold(*, parameters: ParsingParameters, root: Path, fold: int, fo
         facts["teacher_terms"] = [line.model_dump(mode="json") for line in terms]
     save_parsing(network, folder / "weights.safetensors")
     write_json(folder / "report.json", {"available": True, **facts})
+    checkpoints.forget()

@@ -10,14 +10,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augment.core.errors import InputError
-from augment.training.checkpoints import (
+from augment.core.checkpoints import (
     checkpoint_folders,
     clear_leftovers,
     fingerprint_differences,
     newest_checkpoint,
     write_checkpoint,
 )
+from augment.core.errors import InputError
 
 FINGERPRINT = {"training": {"steps": 10, "betas": (0.5, 0.999)}, "seed": 1}
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from augment.core.checkpoints import newest_checkpoint, write_checkpoint
 from augment.core.errors import InputError
 from augment.core.sealed_tensors import save_tensors
 from augment.core.seals import SEAL, is_sealed, seal_folder
@@ -23,7 +24,6 @@ from augment.faces.splits import FoldSettings, assign_folds, fold_tables, read_f
 from augment.faces.table import data_files, face_schema, faces_from_rows, read_faces
 from augment.parsing.network import ParsingNetwork, ParsingSettings, load_parsing, save_parsing
 from augment.prepare.cache import ResultCache
-from augment.training.checkpoints import newest_checkpoint, write_checkpoint
 from augment.translators import create_translator, load_translator, save_translator, translator_header
 
 pytestmark = pytest.mark.slow

@@ -3,56 +3,28 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from drawn_faces import drawn_faces
 
 from augment.core.errors import InputError
 from augment.core.sealed_tensors import load_tensors
+from augment.faces.table import NO_MASK
 from augment.faces.tensors import FaceTensors, to_unit_range
 from augment.parsing.augmentation import AppearanceAugmentation
 from augment.parsing.network import (
-    NO_MASK,
     DepthwiseSeparableBlock,
     ParsingNetwork,
     ParsingSettings,
-    Teacher,
-    _augment,
-    intersection_over_union,
     load_parsing,
-    parsing_statistics,
     save_parsing,
-    train_parsing,
 )
+from augment.parsing.scores import intersection_over_union, parsing_statistics
+from augment.parsing.training import Teacher, _augment, train_parsing
 
 pytestmark = pytest.mark.slow
 
 SMALL = ParsingSettings(width=8, levels=2, steps=120, batch_size=8, learning_rate=1e-2)
-
-
-def drawn_faces(count: int, *, seed: int = 0, channels: int = 1, size: int = 16) -> FaceTensors:
-    """Discs (skin) with two bright eyes and a dark mouth at random places, and their exact masks."""
-    chance = np.random.default_rng(seed)
-    images = np.zeros((count, channels, size, size), np.uint8)
-    masks = np.zeros((count, size, size), np.uint8)
-    rows, columns = np.mgrid[:size, :size]
-    for image, mask in zip(images, masks, strict=True):
-        row, column = chance.uniform(6.5, 8.5, 2)
-        mask[(rows - row) ** 2 + (columns - column) ** 2 < 40] = 1
-        top, left, mouth = int(row) - 2, int(column), int(row) + 2
-        mask[mouth : mouth + 2, left - 2 : left + 3] = 2
-        mask[top : top + 2, left - 4 : left - 1] = 3
-        mask[top : top + 2, left + 2 : left + 5] = 3
-        image[:] = np.array([20, 130, 70, 230])[mask] + chance.integers(-10, 11, (size, size))
-    return FaceTensors(
-        images=torch.from_numpy(images),
-        labels=torch.zeros(count, dtype=torch.int64),
-        landmarks=None,
-        masks=torch.from_numpy(masks),
-        face_ids=tuple(f"drawn-{seed}-{row}" for row in range(count)),
-        subjects=(None,) * count,
-        class_names=("neutral", "happy"),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +192,7 @@ def test_teachers_are_drawn_by_their_weights(monkeypatch: pytest.MonkeyPatch) ->
         drawn[int(masks[0, 0, 0])] = drawn.get(int(masks[0, 0, 0]), 0) + len(images)
         return images, masks
 
-    monkeypatch.setattr("augment.parsing.network._augment", count_faces)
+    monkeypatch.setattr("augment.parsing.training._augment", count_faces)
     size = (3, 16, 16)
     teachers = [
         Teacher(name, replace(drawn_faces(3), masks=torch.full(size, part, dtype=torch.uint8)), weight)

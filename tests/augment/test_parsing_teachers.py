@@ -10,10 +10,12 @@ from data_sets import modules_of_tests
 from pydantic import ValidationError
 
 from augment.core.errors import InputError, Problem
+from augment.faces.table import NO_MASK
 from augment.faces.tensors import FaceTensors
 from augment.parsing.augmentation import AppearanceAugmentation
-from augment.parsing.network import NO_MASK, ParsingSettings, train_parsing
+from augment.parsing.network import ParsingSettings
 from augment.parsing.teachers import Lesson, TeacherSettings, choose_teachers, embedded_faces
+from augment.parsing.training import train_parsing
 from augment.sources.base import RawFace
 
 pytestmark = pytest.mark.slow

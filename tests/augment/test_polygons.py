@@ -8,9 +8,9 @@ import torch
 from skimage.draw import polygon2mask
 
 from augment.faces.landmark_shapes import face_outline
-from augment.faces.table import MASK_CLASSES
+from augment.faces.table import MASK_CLASSES, NO_MASK
 from augment.faces.tensors import FaceTensors, mirror_landmarks
-from augment.parsing.polygons import UNKNOWN, polygon_masks
+from augment.parsing.polygons import polygon_masks
 from augment.parsing.teachers import embedded_faces
 
 SIZE = 48
@@ -19,7 +19,7 @@ LEAST = {"background": 0.98, "skin": 0.95, "lips": 0.80, "eyes": 0.85}
 
 
 def overlap(drawn: torch.Tensor, exact: torch.Tensor) -> dict[str, float]:
-    known = drawn != UNKNOWN
+    known = drawn != NO_MASK
     values = {}
     for number, part in enumerate(MASK_CLASSES):
         first, second = (drawn == number) & known, (exact == number) & known
@@ -46,7 +46,7 @@ def test_agrees_with_exact_masks(faces: FaceTensors, least: float, most: float) 
     found = overlap(drawn, some.masks)
     assert all(found[part] > value for part, value in LEAST.items()), found
     # Silence would be easy: most of a frontal picture is known, and of a turned one a good part.
-    assert float((drawn == UNKNOWN).float().mean()) < (0.45 if most <= 10 else 0.65)
+    assert float((drawn == NO_MASK).float().mean()) < (0.45 if most <= 10 else 0.65)
     assert float((drawn[some.masks >= 2] >= 2).float().mean()) > 0.8
 
 
@@ -67,14 +67,14 @@ def test_what_no_landmark_tells_is_unknown(faces: FaceTensors) -> None:
         column = int(brows[0] * SIZE)
         line = int((brows[1] - 0.35 * (chin[1] - brows[1])) * SIZE)
         if line >= 0:
-            assert mask[line, column] == UNKNOWN
+            assert mask[line, column] == NO_MASK
         assert mask[int(points[30, 1] * SIZE), int(points[30, 0] * SIZE)] == MASK_CLASSES.index("skin")
 
 
 def test_turned_faces_are_known_less_widely(faces: FaceTensors) -> None:
     assert faces.landmarks is not None
     unknown = [
-        float((polygon_masks(faces.landmarks[turned(faces, *between)], SIZE) == UNKNOWN).float().mean())
+        float((polygon_masks(faces.landmarks[turned(faces, *between)], SIZE) == NO_MASK).float().mean())
         for between in ((0, 5), (10, 20), (25, 60))
     ]
     assert unknown == sorted(unknown)
@@ -134,12 +134,12 @@ def test_faces_without_landmarks_have_no_mask(faces: FaceTensors) -> None:
     points[2, 5, 0] = math.nan
     drawn = polygon_masks(points, 16)
     assert drawn.shape == (3, 16, 16) and drawn.dtype == torch.uint8
-    assert bool((drawn[1:] == UNKNOWN).all()) and bool((drawn[0] != UNKNOWN).any())
+    assert bool((drawn[1:] == NO_MASK).all()) and bool((drawn[0] != NO_MASK).any())
     assert polygon_masks(points[:0], 16).shape == (0, 16, 16)
 
 
 def test_points_outside_the_picture_are_no_trouble(faces: FaceTensors) -> None:
     assert faces.landmarks is not None
     drawn = polygon_masks(faces.landmarks[:4] * 3 - 1, SIZE)
-    assert set(drawn.unique().tolist()) <= {0, 1, 2, 3, UNKNOWN}
+    assert set(drawn.unique().tolist()) <= {0, 1, 2, 3, NO_MASK}
     assert bool((polygon_masks(faces.landmarks[:1] + 5, SIZE) == 0).all())

@@ -13,11 +13,11 @@ from tiny_translators import tiny_faces, tiny_gan
 from torch import nn
 
 from augment.core import precision_measurement as module
+from augment.core.checkpoints import checkpoint_folders
 from augment.core.errors import InputError
 from augment.core.mixed_precision import autocast
 from augment.core.precision import ComputedPrecision, PrecisionChoice
 from augment.core.precision_measurement import Step, choose_precision
-from augment.training.checkpoints import checkpoint_folders
 from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings
 

@@ -25,8 +25,8 @@ from tiny_translators import (
     train_tiny,
 )
 
+from augment.core.checkpoints import checkpoint_folders
 from augment.core.errors import InputError
-from augment.training.checkpoints import checkpoint_folders
 from augment.training.divergence import TrainingDivergedError
 from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings

@@ -19,8 +19,8 @@ import tiny_translators
 import torch
 from safetensors.torch import load_file, save_file
 
+from augment.core.checkpoints import checkpoint_folders
 from augment.core.seals import seal_folder
-from augment.training.checkpoints import checkpoint_folders
 from augment.training.outputs import TIMING_FIELDS
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="kills with SIGKILL"), pytest.mark.slow]

@@ -12,40 +12,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from killed_trainings import Killed, KilledError
 from striped_faces import tensors, write_dataset
 
+import augment.core.training_checkpoints as checkpoints
 import classifiers.arms as arms
-import classifiers.checkpoints as checkpoints
 import classifiers.judge as judge
 import classifiers.training as training
-from augment.core.ranks import Ranks, current_ranks, run_on_ranks
-from classifiers.checkpoints import TrainingCheckpoints, TrainingState
+from augment.core.ranks import current_ranks, run_on_ranks
+from augment.core.training_checkpoints import TrainingCheckpoints
 from classifiers.models import ModelSettings
 from classifiers.settings import Arm
 from classifiers.training import ClassifierSettings, TrainedClassifier, train_classifier
+from classifiers.training_state import TrainingState
 
 pytestmark = pytest.mark.slow
 
 NARROW = ModelSettings(name="resnet18_narrow", stem="half", width=4)
 THIS = {"training": "this"}
 PLAIN = ModelSettings(name="plain_cnn", widths=(4, 8), convolutions=(1, 1), dropout=0.5)
-
-
-class KilledError(Exception):
-    """In the place of a kill: nothing of the training is left but what lies on disk."""
-
-
-class Killed(TrainingCheckpoints):
-    """Checkpoints at every step, and a kill after that of a step; 0 never kills."""
-
-    def __init__(self, folder: Path, fingerprint: Any, step: int = 0) -> None:
-        super().__init__(folder, fingerprint, seconds=0, share=1)
-        self.step = step
-
-    def keep(self, state: TrainingState, ranks: Ranks) -> None:
-        super().keep(state, ranks)
-        if state.step == self.step:
-            raise KilledError
 
 
 def settings(**changes: Any) -> ClassifierSettings:
@@ -144,7 +129,7 @@ def test_writing_takes_a_twentieth_of_the_time_at_most(tmp_path: Path, monkeypat
     monkeypatch.setattr(TrainingState, "values", lambda self: {})
     for _ in range(200):
         now += 1
-        kept.keep(state, current_ranks())
+        kept.keep(state)
     assert written == [10, 90, 170]
 
 

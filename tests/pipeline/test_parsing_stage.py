@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from embedded import write_face
+from killed_trainings import Killed, KilledError
 
+import augment.parsing.training as training
+import pipeline.stages.parsing as stage
 from augment.core.files import sha256_of_file
 from augment.core.seals import seal_folder
 from augment.faces.splits import fold_splits, read_folds
@@ -89,6 +92,26 @@ def test_embedded_faces_teach_pictures_without_masks(workspace: Path) -> None:
     assert (network.channels, network.size) == (1, 32)
     (note,) = parsing_notes(workspace / "artifacts" / "parsing")
     assert "trained on embedded faces (30 faces, strong augmentation)" in note and "4 validation faces" in note
+
+
+def test_a_killed_stage_goes_on_in_the_middle_of_a_network(
+    workspace: Path, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(workspace)
+    root = prepared(tmp_path, faces)
+    with monkeypatch.context() as killing:
+        killing.setattr(stage, "TrainingCheckpoints", lambda folder, about: Killed(folder, about, 5))
+        with pytest.raises(KilledError):
+            run_stage("parsing", root)
+    kept = [path.name for path in sorted(root.glob(".ckpt/**/checkpoint-*"))]
+    assert kept == ["checkpoint-00000004", "checkpoint-00000005"]
+    steps = []
+    draw = training._draw_batch
+    monkeypatch.setattr(training, "_draw_batch", lambda *rest: steps.append(1) or draw(*rest))
+    report = learn(root)
+    assert len(steps) == report["steps"] - 5
+    assert weights(root).read_bytes() == weights(workspace).read_bytes()
+    assert not list(root.glob(".ckpt/**/checkpoint-*"))
 
 
 def with_landmarks(root: Path) -> None:

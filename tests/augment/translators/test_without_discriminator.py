@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tiny_translators import SIZE, tiny_faces, tiny_training
 from torch import nn
 
-from augment.training.checkpoints import checkpoint_folders
+from augment.core.checkpoints import checkpoint_folders
 from augment.training.loop import train_translator
 from augment.training.outputs import TIMING_FIELDS
 from augment.translators import Batch, create_translator, load_translator

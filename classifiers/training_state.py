@@ -1,30 +1,21 @@
-"""A classifier's training, kept on disk where it takes minutes, and gone on from.
+"""What changes in a classifier's training, for checkpoints of it (`augment.core.training_checkpoints`).
 
-Networks of a minute are trained anew where they are killed; those of half an hour (FER2013 at `long`, ResNets) go on.
 What is cheap to do over is not kept: the draws of a stream are taken again.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from augment.core.errors import InputError
-from augment.core.ranks import Ranks
-from augment.training.checkpoints import Checkpoint, clear_leftovers, newest_checkpoint, write_checkpoint
+from augment.core.checkpoints import Checkpoint
+from augment.networks.moments import read_moments, restore_moments
 from augment.training.ema import MovingAverage
-from augment.training.moments import read_moments, restore_moments
 from augment.training.stopwatch import Stopwatch
-
-SECONDS_BETWEEN = 60.0
-SHARE_OF_WRITING = 0.05
 
 
 @dataclass
@@ -111,6 +102,10 @@ class TrainingState:
             "processor_seconds": self.stopwatch.processor_seconds,
         }
 
+    def log(self) -> list[dict[str, float]]:
+        """A row for each look."""
+        return self.history
+
     def load(self, checkpoint: Checkpoint) -> None:
         """Puts everything back to where it was."""
         values = checkpoint.state
@@ -140,72 +135,3 @@ class TrainingState:
     def _names(self) -> list[str]:
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
         return [names[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
-
-
-class TrainingCheckpoints:
-    """Where a training is kept, so that it goes on where it was killed, to the same network.
-
-    One is written when `seconds` have passed since the last one: short trainings write none. Ranks that share a
-    training write at looks at the validation faces alone, for they would have to ask each other at each step.
-
-    Args:
-        folder: This training's alone; the caller's to delete once the network is safe (`forget`).
-        fingerprint: JSON values: all that the training depends on. What was kept by another one is deleted.
-        seconds: Between two checkpoints, at least.
-        share: Of the time, that writing takes at most; of a large network on a slow disk, fewer are written.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        fingerprint: Mapping[str, Any],
-        *,
-        seconds: float = SECONDS_BETWEEN,
-        share: float = SHARE_OF_WRITING,
-    ) -> None:
-        self.folder = Path(folder)
-        self.fingerprint = fingerprint
-        self.seconds = seconds
-        self.share = share
-        self._due = time.monotonic() + seconds
-
-    def resume(self, state: TrainingState, ranks: Ranks) -> None:
-        """Puts a training to where its newest checkpoint has it; leaves it at its start where there is none.
-
-        Damaged checkpoints are passed over with a warning.
-        """
-        checkpoint = ranks.from_first(self._newest)
-        if checkpoint is not None:
-            state.load(checkpoint)
-
-    def keep(self, state: TrainingState, ranks: Ranks) -> None:
-        """Writes a checkpoint, if it is time; called after each step."""
-        if not ranks.alone and state.steps_since_look:
-            return
-        if not ranks.from_first(lambda: time.monotonic() >= self._due):
-            return
-        began = time.monotonic()
-        ranks.from_first(
-            lambda: write_checkpoint(
-                self.folder,
-                state.step,
-                tensors=state.tensors(),
-                state=state.values(),
-                fingerprint=self.fingerprint,
-                log="".join(json.dumps(row) + "\n" for row in state.history),
-            )
-        )
-        now = time.monotonic()
-        self._due = now + max(self.seconds, (now - began) * (1 / self.share - 1))
-
-    def forget(self) -> None:
-        """Deletes what was kept."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _newest(self) -> Checkpoint | None:
-        clear_leftovers(self.folder)
-        try:
-            return newest_checkpoint(self.folder, self.fingerprint)
-        except InputError:  # other settings, faces or code
-            self.forget()
-            return None
