@@ -478,7 +478,8 @@ def _check_enough(
             )
             for label in short
         ],
-        f"{path}.{key} asks for {asked}, and there are fewer; {fix}, raise synthesis.per_class{loosen}:",
+        f"{path}.{key} asks for {asked}, and there are fewer; {fix}, raise synthesis.per_class "
+        f"(where it is set, synthesis.per_class_of.{translator}){loosen}:",
     )
 
 

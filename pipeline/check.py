@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -83,12 +84,8 @@ def check(root: Path) -> None:
             f"translators {', '.join(names)}: the same method, settings and training; what lies between their rows will"
             " be chance (leave out all but one)"
         )
-    asked = [arm.per_class for arm in parameters.arms.all().values() if arm.per_class is not None and arm.selected]
-    if asked and (made := parameters.synthesis.per_class) > max(asked):
-        LOG.info(
-            f"synthesis.per_class makes {made:,} faces of each class, and no arm learns from more than {max(asked):,} "
-            "(arms.*.per_class)"
-        )
+    for line in _faces_that_nobody_asks_for(parameters):
+        LOG.info(line)
     counts = ", ".join(
         _count(number, unit)
         for number, unit in ((len(parameters.translators), "translator"), (len(parameters.arms.all()), "arm"))
@@ -100,6 +97,23 @@ def check(root: Path) -> None:
     )
     if advice := git_advice(root):
         LOG.warning(advice)
+
+
+def _faces_that_nobody_asks_for(parameters: Parameters) -> Iterator[str]:
+    """A line on each number of faces of each class that is made, and of which no arm learns from all."""
+    found: dict[tuple[str, int, int], list[str]] = {}
+    for name in parameters.translators:
+        arms = [arm for arm in parameters.arms.all().values() if name in arm.translators and arm.selected]
+        asked = [arm.per_class for arm in arms if arm.per_class is not None]
+        made = parameters.synthesis.of(name).per_class
+        # How many fill a class up, the faces say, which are not read yet.
+        if asked and len(asked) == len(arms) and made > max(asked):
+            found.setdefault((parameters.synthesis.key_of(name), made, max(asked)), []).append(name)
+    for (key, made, most), names in found.items():
+        yield (
+            f"{key} makes {made:,} faces of each class, and no arm learns from more than {most:,} of those by "
+            f"{', '.join(names)} (arms.*.per_class; synthesis.per_class_of gives a translator a number of its own)"
+        )
 
 
 def _split_problems(parameters: Parameters, source: Source) -> list[Problem]:

@@ -220,9 +220,18 @@ def _translator(base: str, name: str, parameters: Mapping[str, Any], counts: Fac
         factors = [*(_amounts(training) if "steps" in training else []), _folds(counts)]
         return _Parts(kind, settings=settings, factors=factors, tasks=_folds(counts) or 1)
     synthesis = _mapping(parameters.get("synthesis"))
-    settings = [network, _without(synthesis, ("per_class",)), parameters.get("scores") if base == "assess" else None]
+    settings = [
+        network,
+        _without(synthesis, ("per_class", "per_class_of")),
+        parameters.get("scores") if base == "assess" else None,
+    ]
     classes = None if counts is None else counts.classes
-    factors = [_number(synthesis, "per_class"), classes, _folds(counts)]
+    own = _mapping(synthesis.get("per_class_of"))
+    factors = [
+        _number(own if name in own else synthesis, name if name in own else "per_class"),
+        classes,
+        _folds(counts),
+    ]
     return _Parts([method], settings=settings, factors=factors, makes_faces=True)
 
 

@@ -15,7 +15,6 @@ from augment.core.ranks import Ranks
 from augment.faces.rare import kept_of
 from augment.faces.splits import FoldSettings
 from augment.sources import source_names, source_settings
-from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.selection import SelectionSettings
 from augment.translators import translator_class, translator_names
 from augment.translators.base import LearnedTranslator, Translator, TranslatorSettings
@@ -27,6 +26,7 @@ from pipeline.parameters.arms import Arms
 from pipeline.parameters.dataset import DatasetSettings
 from pipeline.parameters.judge import JudgeSettings
 from pipeline.parameters.parsing import ParsingStage
+from pipeline.parameters.synthesis import SynthesisSection
 from pipeline.parameters.translators import TranslatorEntry
 from reports.settings import ReportSettings, ScoreSettings
 
@@ -43,7 +43,7 @@ class Parameters(Section):
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings)
     parsing: ParsingStage = Field(default_factory=ParsingStage)
     translators: dict[Name, TranslatorEntry]
-    synthesis: SynthesisSettings
+    synthesis: SynthesisSection
     selection: SelectionSettings
     judge: JudgeSettings
     classifier: ClassifierSettings
@@ -176,7 +176,8 @@ def _filling_problems(path: str, arm: Arm, parameters: Parameters) -> list[Probl
     rarest = min(kept, key=lambda name: kept[name], default=None)  # it lacks the most
     if rarest is None:
         return []
-    made = parameters.synthesis.per_class
+    fewest = min(arm.translators, key=lambda name: parameters.synthesis.of(name).per_class)
+    made = parameters.synthesis.of(fewest).per_class
     needed = max(max(amounts) for amounts in arm.amounts([kept[rarest]]))
     if needed <= made:
         return []
@@ -184,7 +185,8 @@ def _filling_problems(path: str, arm: Arm, parameters: Parameters) -> list[Probl
         f"{needed:,} faces by each of its translators would fill the {kept[rarest]:,} of dataset.rare.{rarest} up to "
         f"{arm.fill_to:,}, and {made:,} per class are made"
     )
-    fix = f"raise synthesis.per_class to {needed} or more, or lower this to {arm.most_to_fill(kept[rarest], made)}"
+    raised = parameters.synthesis.key_of(fewest)
+    fix = f"raise {raised} to {needed} or more, or lower this to {arm.most_to_fill(kept[rarest], made)}"
     return [Problem(f"{path}.fill_to", why, fix)]
 
 
@@ -261,10 +263,17 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
                 problems.append(Problem(f"{path}.{key}", "is for arms of two translators", "move it to arms.mixed"))
             elif translator is not None and translator not in parameters.translators:
                 problems.append(Problem(f"{path}.{key}", f"{translator!r} is not a translator of this run", choices))
-        if arm.per_class is not None and arm.per_class > parameters.synthesis.per_class:
-            why = f"{arm.per_class} is more than the {parameters.synthesis.per_class} faces per class that are made"
-            problems.append(Problem(f"{path}.per_class", why, "raise synthesis.per_class"))
+        for translator in arm.translators:
+            made = parameters.synthesis.of(translator).per_class
+            if arm.per_class is not None and arm.per_class > made:
+                why = f"{arm.per_class} is more than the {made} faces per class that are made by {translator}"
+                raised = parameters.synthesis.key_of(translator)
+                problems.append(Problem(f"{path}.per_class", why, f"raise {raised}"))
         problems += _filling_problems(path, arm, parameters)
+    for name in parameters.synthesis.per_class_of:
+        if name not in parameters.translators:
+            key = f"{where}: synthesis.per_class_of.{name}"
+            problems.append(Problem(key, f"{name!r} is not a translator of this run", choices))
     baseline = parameters.report.baseline_arm
     real_only = [name for name, arm in parameters.arms.all().items() if not arm.is_synthetic]
     if baseline is not None and baseline not in real_only:

@@ -85,7 +85,10 @@ def choose_synthetic(table: Path, translator: str, class_names: Sequence[str], p
     few = {name: kept[name] for name in class_names if kept[name] < (per_class or 0)}
     if few:
         shown = ", ".join(f"{name} {count:,}" for name, count in few.items())
-        fix = f"ask for {min(few.values()):,} or fewer, or raise synthesis.per_class and run `dvc repro`"
+        fix = (
+            f"ask for {min(few.values()):,} or fewer, or raise synthesis.per_class (where it is set, "
+            f"synthesis.per_class_of.{translator}) and run `dvc repro`"
+        )
         raise InputError(Problem(f"{translator}, --per-class {per_class}", f"more than there are: {shown}", fix))
     if not any(chosen):
         raise none_kept(table)

@@ -229,7 +229,7 @@ def remake_face_of(root: Path, face: FoundFace, out: Path) -> bool:
     device = choose_device(parameters.runtime.device)
     train = faces_of_fold(artifacts, name.fold)["train"].to(device)
     translator = load_translator(weights, device).eval()
-    made, source = remake_face(translator, train, parameters.synthesis, name, seed=row["seed"])
+    made, source = remake_face(translator, train, parameters.synthesis.of(name.translator), name, seed=row["seed"])
     pixels = made.permute(1, 2, 0).numpy()
     before = decode_image(row["image"]["bytes"]).reshape(pixels.shape)
     if source != row["source_id"]:

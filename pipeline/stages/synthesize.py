@@ -14,7 +14,6 @@ from augment.core.precision import PrecisionChoice
 from augment.faces.parent_card import write_parent_card
 from augment.faces.splits import read_folds
 from augment.faces.tensors import FaceTensors
-from augment.synthesis.generate import SynthesisSettings
 from augment.synthesis.generate import synthesize as synthesize_faces
 from augment.translators import load_translator
 from augment.translators.base import CannotTranslateError, Translator
@@ -30,6 +29,7 @@ from pipeline.core.stage import (
 )
 from pipeline.core.stage_inputs import StageInput, check_inputs
 from pipeline.core.workspace import LICENCE_FILE, REFUSAL_FILE, Artifacts, fold_directory, move_into_place
+from pipeline.parameters.synthesis import SynthesisSection
 from pipeline.stages.cards import read_licence, update_card_of_all
 from pipeline.stages.folds import each_fold, faces_of_fold
 from pipeline.stages.refusals import RefusableEntry, pass_refusal_on
@@ -40,7 +40,7 @@ LOG = logging.getLogger(__name__)
 class SynthesizeParameters(CommonParameters):
     """The parameters that this stage reads."""
 
-    synthesis: SynthesisSettings
+    synthesis: SynthesisSection
     translators: dict[Name, RefusableEntry]
 
 
@@ -53,7 +53,8 @@ def synthesize(root: Path, name: str) -> None:
     if pass_refusal_on(artifacts.translator(name), artifacts.synthetic(name)):
         update_card_of_all(artifacts, artifacts.all_synthetic)
         return
-    values = {"seed": parameters.seed, "synthesis": parameters.synthesis.model_dump(mode="json")}
+    settings = parameters.synthesis.of(name)
+    values = {"seed": parameters.seed, "synthesis": settings.model_dump(mode="json")}
     inputs = {"folds": artifacts.folds, "translator": artifacts.translator(name)}
     # Shards of one kind of device are not gone on with on another.
     with stage_scratch("synthesize", artifacts, parameters, {**values, "device": device.type}, inputs, name) as scratch:
@@ -66,7 +67,7 @@ def synthesize(root: Path, name: str) -> None:
                 report = synthesize_faces(
                     load_translator(weights, device),
                     train_faces,
-                    parameters.synthesis,
+                    settings,
                     out=fold_directory(scratch / "out", fold),
                     seed=parameters.seed,
                     fold=fold,

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from augment.core import checkpoints
 from augment.core.seeding import seeded
 from augment.faces.tensors import FaceTensors, to_bytes_range, to_unit_range
-from augment.training import checkpoints, loop, outputs, publish
+from augment.training import loop, outputs, publish
 from augment.training.loop import train_translator
 from augment.training.settings import TrainingSettings
 from augment.translators import create_translator

@@ -135,8 +135,8 @@ def test_too_few_synthetic_faces(data: Path) -> None:
     assert "arms.synthetic.beside.per_class asks for 4 faces of each class" in message
     assert "fold 1, happy: 3 kept synthetic faces by stripes" in message
     assert (
-        "lower arms.synthetic.beside.per_class to 3, raise synthesis.per_class, loosen the selection (if it is on)"
-        in message
+        "lower arms.synthetic.beside.per_class to 3, raise synthesis.per_class "
+        "(where it is set, synthesis.per_class_of.stripes), loosen the selection (if it is on)" in message
     )
 
 

@@ -180,7 +180,10 @@ def test_too_few_synthetic_faces_are_refused_with_the_number_that_is_enough(data
     message = str(caught.value)
     assert "arms.synthetic.arm.fill_to asks for more faces by stripes" in message
     assert "fold 0, happy: 8 kept synthetic faces by stripes of 10 asked for" in message
-    assert "lower arms.synthetic.arm.fill_to to 14, raise synthesis.per_class" in message
+    assert (
+        "lower arms.synthetic.arm.fill_to to 14, raise synthesis.per_class "
+        "(where it is set, synthesis.per_class_of.stripes)" in message
+    )
     assert run(data, Arm(**FILLED | {"fill_to": 14}, share=1.0)).cells[0].synthetic_faces == 8
     with pytest.raises(InputError, match=r"fill_to to 16,"):
         run(data, Arm(**FILLED | {"fill_to": 40}, share=0.8))  # all classes: angry and neutral lack 24, can have 10

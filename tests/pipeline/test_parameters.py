@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from augment.core.errors import InputError
+from augment.synthesis.generate import SynthesisSettings
 from pipeline.check import check
 from pipeline.core.yaml_text import parse_yaml
 from pipeline.parameters.whole import load_parameters, parse_parameters
@@ -45,6 +46,10 @@ REFUSALS = [
     ("translators.lssl_flow.training.step", 16, ["translators.lssl_flow.training.step", "did you mean steps?"]),
     ("synthesis.per_class", 0, ["synthesis.per_class", "greater than"]),
     ("synthesis.per_class", "many", ["synthesis.per_class", "integer"]),
+    ("synthesis.per_class_of", {"warp": 0}, ["synthesis.per_class_of.warp", "greater than"]),
+    ("synthesis.per_class_of", {"wrap": 10}, ["synthesis.per_class_of.wrap", "is not a translator", "one of warp"]),
+    ("synthesis.per_class_of", {"warp": 7}, ["arms.synthetic.warp.per_class", "raise synthesis.per_class_of.warp"]),
+    ("synthesis.per_class_of", {"warp": 7}, ["arms.mixed.warp_appearance_flow", "raise synthesis.per_class_of.warp"]),
     ("dataset.image_size", 50, ["dataset.image_size", "lssl"]),
     ("dataset.rare", {"happy": 0}, ["dataset.rare.happy", "greater than or equal to 1"]),
     ("dataset.rare", "100", ["dataset.rare", "dictionary"]),
@@ -122,6 +127,24 @@ def test_more_faces_to_fill_up_than_are_made_are_refused_before_they_are(
         f"lower this to {most}",
     ):
         assert part in str(error.value)
+
+
+def test_a_translator_makes_a_number_of_its_own(composed: dict[str, Any]) -> None:
+    values = changed(composed, "synthesis.per_class_of", {"warp": 10**6})
+    values = changed(values, "arms.synthetic.warp.per_class", 10**6)
+    synthesis = parse_parameters(values, where="params.yaml").synthesis
+    others = SynthesisSettings(**composed["synthesis"])
+    assert synthesis.of("lssl_flow") == others and synthesis.of("warp") == others.model_copy(
+        update={"per_class": 10**6}
+    )
+
+
+def test_filling_up_counts_what_each_translator_makes(composed: dict[str, Any]) -> None:
+    values = filling(composed, 20, 220, 1.0)  # 100 faces by each of the two
+    values = changed(values, "synthesis.per_class_of", {"lssl_flow": 90})
+    with pytest.raises(InputError, match=r"raise synthesis\.per_class_of\.lssl_flow to 100 .* lower this to 200"):
+        parse_parameters(values, where="params.yaml")
+    parse_parameters(changed(values, "arms.mixed.filled.fill_to", 200), where="params.yaml")
 
 
 def test_all_problems_are_listed_at_once(composed: dict[str, Any]) -> None:

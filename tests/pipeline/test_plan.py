@@ -331,6 +331,12 @@ def test_what_a_stage_used_is_kept_with_what_it_had_to_do(tmp_path: Path) -> Non
     of_twice = estimate(work, [found], machine=this_machine())
     assert of_twice is not None and (of_twice.processor_seconds, of_twice.disk) == (36.0, 2468)
 
+    own = {"per_class": 300, "per_class_of": {"lssl": 1200, "warp": 1}}
+    of_four_times = estimate(
+        work_of("synthesize@lssl", parameters(synthesis=own), COUNTS), [found], machine=this_machine()
+    )
+    assert of_four_times is not None and of_four_times.processor_seconds == 72.0
+
     rows = stage_table({"prepare": "cached", "synthesize@lssl": "ran"}, [found], since=found.ended - 1)
     assert [row["seconds"] for row in rows] == [None, 20.0] and rows[1]["peak memory, MiB"] == 95
     rows = stage_table({"synthesize@lssl": "ran"}, [found], since=found.ended + 1)  # a record of an earlier flow

@@ -36,7 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     artifacts = Artifacts(root)
     values = yaml.safe_load((root / "params.yaml").read_text())
     values["translators"] = {"stargan": {"method": "stargan", "settings": {"width": 4, "residual_blocks": 1}}}
-    values["synthesis"] = SETTINGS.model_dump(mode="json")
+    values["synthesis"] = SETTINGS.model_dump(mode="json") | {"per_class": 7, "per_class_of": {"stargan": 12}}
     (root / "params.yaml").write_text(yaml.safe_dump(values))
     translator = create_translator(
         "stargan", num_classes=3, channels=1, size=16, settings=values["translators"]["stargan"]["settings"]
