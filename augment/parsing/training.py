@@ -61,8 +61,7 @@ class _State:
         """Weights, moments, the last losses, and the generator's state."""
         weights = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         moments = {f"optimizer/{name}": value for name, value in read_moments(self.optimizer, self._names).items()}
-        losses = {"losses": torch.stack(list(self.losses))} if self.losses else {}
-        return weights | moments | losses | {"chance": self.generator.get_state()}
+        return weights | moments | {"losses": torch.stack(list(self.losses)), "chance": self.generator.get_state()}
 
     def values(self) -> dict[str, Any]:
         """The schedule, and what it has set."""

@@ -273,7 +273,8 @@ def _cross_check(parameters: Parameters, where: str) -> list[Problem]:
     for name in parameters.synthesis.per_class_of:
         if name not in parameters.translators:
             key = f"{where}: synthesis.per_class_of.{name}"
-            problems.append(Problem(key, f"{name!r} is not a translator of this run", choices))
+            fix = choices if parameters.translators else "leave it out"
+            problems.append(Problem(key, f"{name!r} is not a translator of this run", fix))
     baseline = parameters.report.baseline_arm
     real_only = [name for name, arm in parameters.arms.all().items() if not arm.is_synthetic]
     if baseline is not None and baseline not in real_only:
