@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Dozens of tests start processes that import torch: without byte code each compiles it anew, for seconds.
 sys.dont_write_bytecode = False
@@ -22,6 +23,9 @@ os.environ.update(
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
     MPLBACKEND="Agg",
 )
+# How long an example takes, the machine says and what else it does: no property is refuted by that.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 ROOMS = ("augment", "classifiers", "reports", "pipeline")
 
 

@@ -100,7 +100,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(max_size=3), JSON, max_size=4), st.text(max_size=3), JSON)
 def test_fingerprints_differ_where_they_differ(fingerprint: dict[str, Any], key: str, value: Any) -> None:
     assert fingerprint_differences(fingerprint, fingerprint) == {}

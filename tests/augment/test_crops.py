@@ -122,7 +122,7 @@ def dotted(height: int, width: int, points: np.ndarray) -> np.ndarray:
     return picture.astype(np.uint8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     angle=st.floats(-3.1, 3.1),
     edge=st.floats(50, 150),

@@ -99,7 +99,7 @@ def test_a_grey_and_a_colour_picture_of_the_same_bytes_are_not_exact_duplicates(
     assert prints_of([flat.reshape(4, 4, 3)]).digests != prints_of([flat.reshape(6, 8)]).digests
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 5))
 def test_bands_find_every_pair_that_comparing_all_would_find(seed: int, count: int, at_a_time: int) -> None:
     generator = np.random.default_rng(seed)

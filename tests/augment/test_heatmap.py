@@ -52,7 +52,7 @@ def test_sigma_is_relative_to_the_size() -> None:
     assert (wider >= small - 1e-6).all() and (wider > small + 0.1).any()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 2**31), st.sampled_from([16, 31, 48]))
 def test_mirrored_landmarks_give_the_mirrored_map(seed: int, size: int) -> None:
     landmarks = torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(seed))

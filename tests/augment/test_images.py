@@ -15,7 +15,7 @@ from small_faces import file_bytes, noise
 from augment.faces.images import UndecodableImageError, decode_image, encode_png, fit_image, png_text
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3]), st.integers(0, 2**32 - 1))
 def test_png_gives_the_same_pixels_back(height: int, width: int, channels: int, seed: int) -> None:
     shape = (height, width) if channels == 1 else (height, width, 3)

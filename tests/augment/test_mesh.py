@@ -175,7 +175,7 @@ def test_the_silhouette_of_a_sphere_is_a_disc(samples: int) -> None:
 
 
 @pytest.mark.parametrize("distance", [None, 6.0])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), yaw=st.floats(-40, 40), scale=st.floats(3, 400))
 def test_neighbours_leave_no_crack(distance: float | None, seed: int, yaw: float, scale: float) -> None:
     """A square cut to random triangles covers what it covers whole: each sample, and with one sample a pixel."""

@@ -48,7 +48,7 @@ def people_of(faces: pa.Table, face_ids: set[str]) -> set[str]:
     return {subject for face_id, subject in pairs if face_id in face_ids}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(8, 16), st.integers(1, 3), st.booleans(), st.integers(0, 1000), st.lists(st.integers(1, 8), min_size=2)
 )

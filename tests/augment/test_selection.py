@@ -305,7 +305,7 @@ def test_settings_are_checked(bad: dict) -> None:
         SelectionSettings(**bad)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     confidences=st.lists(st.floats(0, 1, width=32), min_size=1, max_size=40),
     threshold=st.floats(0, 1),

@@ -131,7 +131,7 @@ def test_a_shard_whose_metadata_disagrees_with_its_footer_is_not_complete(tmp_pa
     assert not shard_is_complete(path, None, "h")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=6, unique=True))
 def test_class_names_of_any_kind_get_files_of_their_own(names: list[str]) -> None:
     paths = [class_shard_path(Path("x"), "train", name, 0).name for name in names]

@@ -244,7 +244,7 @@ def test_the_picture_of_a_source_is_what_its_file_shows(tmp_path: Path) -> None:
     assert face.path == "happy/1.png"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([" ", "  ", "\t"]), st.booleans())
 def test_fer2013_pixels_come_back_however_they_are_written(seed: int, gap: str, padded: bool) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (48, 48), np.uint8)

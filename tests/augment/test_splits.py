@@ -48,7 +48,7 @@ def splits_of(faces: pa.Table, folds: pa.Table, fold: int) -> list[str]:
     return [found[face_id] for face_id in faces.column("face_id").to_pylist()]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(6, 20), st.integers(1, 5), st.integers(0, 1000))
 def test_subject_folds_part_no_subject_and_test_everybody_once(count: int, folds: int, seed: int) -> None:
     faces = people(count)

@@ -35,7 +35,7 @@ def draws(batches: BatchMaker, count: int, seed: int = 0) -> list[Any]:
     return [batches.draw(generator, step=step, total_steps=count) for step in range(count)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     labels=st.lists(st.integers(0, 3), min_size=1, max_size=20),
     counts=st.lists(st.integers(1, 9), min_size=1, max_size=8),

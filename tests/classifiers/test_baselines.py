@@ -237,7 +237,7 @@ def test_lbp_histograms_are_those_of_the_regions() -> None:
 # The choice of C
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(5, 40), st.integers(0, 9))
 def test_the_faces_of_the_choice_stand_for_all(labels: list[int], count: int, seed: int) -> None:
     array = np.array(labels)

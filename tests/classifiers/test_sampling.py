@@ -13,7 +13,7 @@ label_lists = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 @given(
     labels=label_lists, balanced=st.booleans(), seed=st.integers(0, 9), sizes=st.lists(st.integers(0, 50), max_size=6)
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_sequence_does_not_depend_on_how_much_is_taken(
     labels: list[int], balanced: bool, seed: int, sizes: list[int]
 ) -> None:
@@ -24,7 +24,7 @@ def test_the_sequence_does_not_depend_on_how_much_is_taken(
 
 
 @given(labels=label_lists, seed=st.integers(0, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_unbalanced_draws_are_shuffled_passes(labels: list[int], seed: int) -> None:
     drawn = DrawStream(np.array(labels), balanced=False, seed=seed).take(3 * len(labels))
     for turn in drawn.reshape(3, -1):
@@ -32,7 +32,7 @@ def test_unbalanced_draws_are_shuffled_passes(labels: list[int], seed: int) -> N
 
 
 @given(labels=label_lists, seed=st.integers(0, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_balanced_draws_hold_each_class_alike_and_each_face_alike(labels: list[int], seed: int) -> None:
     array = np.array(labels)
     present = np.unique(array)

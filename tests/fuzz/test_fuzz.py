@@ -33,7 +33,6 @@ def run(name: str, count: int) -> None:
 
     @settings(
         max_examples=count,
-        deadline=None,
         database=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),
@@ -67,7 +66,7 @@ def test_many_damaged_files_give_named_errors(name: str) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, derandomize=True, database=None)
 def test_noise_gives_named_errors(data: bytes) -> None:
     for reader in READERS.values():
         attempt(reader, data)

@@ -72,7 +72,7 @@ def test_frechet_of_one_dimension_by_hand() -> None:
     assert frechet_distance_of_features(first, second) == pytest.approx((1 - 2) ** 2 + (2**0.5 - 3**0.5) ** 2)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), count1=st.integers(2, 12), count2=st.integers(2, 12))
 def test_few_rows_take_the_short_way_to_the_same_value(seed: int, count1: int, count2: int) -> None:
     first, second = gaussian(seed, count1, 16), gaussian(seed + 1, count2, 16, shift=0.5)
