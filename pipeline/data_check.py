@@ -10,11 +10,11 @@ from typing import Any
 
 from augment.core.errors import InputError, Problem
 from augment.core.files import atomic_write_text
+from augment.core.yaml_text import parse_yaml
 from augment.faces.fold_choice import choose_folds
 from augment.faces.splits import FoldSettings, too_few_to_part
 from augment.prepare.inventory import MOST_EXAMPLES, NONE, Inventory, PictureFacts, take_inventory
 from augment.sources import open_source
-from pipeline.core.yaml_text import parse_yaml
 from pipeline.publishing.destinations import check_above
 
 _PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*\Z", re.ASCII)

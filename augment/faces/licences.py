@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from augment.core.errors import InputError, Problem
 from augment.core.regular_files import read_regular_text
+from augment.core.yaml_text import parse_yaml
 
 # What Hugging Face's cards accept as `license:`; anything else is `other` with the text in the body.
 IDENTIFIERS = frozenset(
@@ -217,8 +218,8 @@ def _front_matter(text: str) -> Mapping[str, Any]:
     """The YAML between a card's first two lines of dashes; empty where there is none."""
     match = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*(\n|$)", text.lstrip("\ufeff").replace("\r\n", "\n"), re.DOTALL)
     try:
-        values = yaml.safe_load(match.group(1)) if match else None
-    except (yaml.YAMLError, ValueError, RecursionError):  # a date that is none, 5,000 digits, a thousand levels
+        values = parse_yaml(match.group(1), _CARD) if match else None
+    except InputError:
         return {}
     return values if isinstance(values, dict) else {}
 

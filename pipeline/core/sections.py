@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from augment.core.errors import InputError, Problem
+from augment.core.yaml_text import parse_yaml
 from pipeline.core.groups import GROUPS
 from pipeline.core.project import is_project, where_to_run
-from pipeline.core.yaml_text import parse_yaml
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", description="lower-case letters, digits, underscores")]
 OnRefusal = Literal["report", "stop"]

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from augment.core.processes import processors
+from augment.core.yaml_text import parse_yaml
 from pipeline.core.sections import read_values
-from pipeline.core.yaml_text import parse_yaml
 from pipeline.flow.estimates import Estimate, estimate
 from pipeline.flow.filed_costs import RESULTS, filed_costs, recorded_counts
 from pipeline.flow.graph import Stage, on_device

@@ -25,6 +25,7 @@ from augment.core.errors import InputError
 from augment.core.json_files import read_json_object
 from augment.core.sealed_tensors import load_tensors, save_tensors
 from augment.core.seals import read_seal, seal_problems
+from augment.core.yaml_text import parse_yaml
 from augment.faces.images import UndecodableImageError, decode_image
 from augment.faces.licences import read_card
 from augment.faces.splits import read_folds
@@ -33,7 +34,6 @@ from augment.faces.tensors import face_tensors
 from augment.sources import open_source
 from augment.sources.helen import read_points
 from augment.sources.vrml import VrmlError, parse_vrml
-from pipeline.core.yaml_text import parse_yaml
 from pipeline.parameters.whole import parse_parameters
 from pipeline.profile import compose_profile
 from pipeline.publishing.description import read_description

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from augment.core.errors import InputError
+from augment.core.yaml_text import parse_yaml
 from augment.synthesis.generate import SynthesisSettings
 from pipeline.check import check
-from pipeline.core.yaml_text import parse_yaml
 from pipeline.parameters.whole import load_parameters, parse_parameters
 from pipeline.profile import compose_profile
 from pipeline.stages.prepare import prepare

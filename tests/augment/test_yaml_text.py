@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from augment.core.errors import InputError
-from pipeline.core.yaml_text import parse_yaml
+from augment.core.yaml_text import parse_yaml
 from pipeline.parameters.whole import load_parameters
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
