@@ -11,6 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from augment.core.errors import InputError, Problem
+from augment.core.progress import track
 from augment.faces.duplicates import (
     FingerprintCollector,
     Fingerprints,
@@ -159,15 +160,24 @@ def check_leakage(
     source_of: dict[str, str | None] = {}
     if synthetic is not None:
         wanted = ["face_id", "source_id", "fold", *(["image"] if pictures else [])]
-        for batch in synthetic.to_batches(max_chunksize=1000) if isinstance(synthetic, pa.Table) else synthetic:
-            chosen = batch.select(wanted)
-            synthetic_faces += len(chosen)
-            _check_synthetic(chosen, splits, fold, problems)
-            source_of.update(
-                zip(chosen.column("face_id").to_pylist(), chosen.column("source_id").to_pylist(), strict=True)
-            )
-            if pictures:
-                collector.add_batch(chosen)
+        batches, total = (
+            (synthetic.to_batches(max_chunksize=1000), len(synthetic))
+            if isinstance(synthetic, pa.Table)
+            else (synthetic, None)
+        )
+        with track(
+            desc=f"fingerprints of fold {fold}", unit="synthetic faces", total=total, leave=False, disable=not pictures
+        ) as bar:
+            for batch in batches:
+                chosen = batch.select(wanted)
+                synthetic_faces += len(chosen)
+                _check_synthetic(chosen, splits, fold, problems)
+                source_of.update(
+                    zip(chosen.column("face_id").to_pylist(), chosen.column("source_id").to_pylist(), strict=True)
+                )
+                if pictures:
+                    collector.add_batch(chosen)
+                bar.update(len(chosen))
     counted: tuple[SplitDuplicates, ...] = ()
     looks_held_out = 0
     if pictures is True:

@@ -30,6 +30,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from augment.core.progress import track
+
 VIEW_SIZE = 48
 NEAR_DUPLICATE_LIKENESS = 0.98
 """Least correlation of two aligned views that are one picture."""
@@ -42,7 +44,7 @@ _CANDIDATES = 8  # at most so many of a picture (and of its mirror image): frame
 _FRAME = 3  # pixels of a view at its edge that are not looked at
 _LEAST_CONTRAST = 2.0  # grey levels of what is left without the coarse light; below it a picture shows nothing
 _ROWS, _COLUMNS = 1024, 8192  # of the products that are held at once
-_PAIRS_AT_A_TIME, _ALIGNED_AT_A_TIME = 8192, 512
+_PAIRS_AT_A_TIME, _ALIGNED_AT_A_TIME = 16_384, 512
 
 
 @dataclass(frozen=True)
@@ -125,9 +127,11 @@ def likeness(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> np.nda
     """
     found = np.zeros(len(pairs), np.float32)
     mirrored = pairs[:, 2] == 1 if pairs.shape[1] == 3 else np.zeros(len(pairs), bool)
-    for start in range(0, len(pairs), _PAIRS_AT_A_TIME):
-        part = slice(start, start + _PAIRS_AT_A_TIME)
-        found[part] = _best_correlations(first, second, pairs[part, 0], pairs[part, 1], mirrored[part])
+    with track(desc="laying pictures over one another", unit="pairs", total=len(pairs), leave=False, delay=3) as bar:
+        for start in range(0, len(pairs), _PAIRS_AT_A_TIME):
+            part = slice(start, start + _PAIRS_AT_A_TIME)
+            found[part] = _best_correlations(first, second, pairs[part, 0], pairs[part, 1], mirrored[part])
+            bar.update(len(pairs[part]))
     return found
 
 
@@ -137,32 +141,73 @@ def _best_correlations(
     """Of P pairs; finer and longer where there is hope."""
     found = np.zeros(len(left), np.float32)
     moves = np.zeros((len(left), 4), np.float32)
-    hopeful = np.arange(len(left))
-    for level, steps, least in ((_COARSE, 1, _PROMISING), (_COARSE, 2, _COARSE_LIKENESS), (_FINE, 3, 1.0)):
-        templates, pictures = (
-            (level.details(views[used]), places)
-            for views, chosen in ((first, left[hopeful]), (second, right[hopeful]))
-            for used, places in [np.unique(chosen, return_inverse=True)]
-        )
-        for start in range(0, len(hopeful), _ALIGNED_AT_A_TIME):
-            part = slice(start, start + _ALIGNED_AT_A_TIME)
-            rows = hopeful[part]
-            picture = pictures[0][pictures[1][part]]
-            picture = np.where(mirrored[rows, None, None], picture[:, :, ::-1], picture)
-            found[rows], moves[rows] = _align(templates[0][templates[1][part]], picture, level, moves[rows], steps)
-        hopeful = hopeful[found[hopeful] >= least]
-        if level is _COARSE and least == _COARSE_LIKENESS:
-            moves[:, :2] *= VIEW_SIZE / _COARSE.edge
+    rows = np.arange(len(left))
+    for level, rounds in ((_COARSE, ((1, _PROMISING), (2, _COARSE_LIKENESS))), (_FINE, ((3, 1.0),))):
+        if not len(rows):
+            break
+        used, template_of = np.unique(left[rows], return_inverse=True)
+        templates = _Templates.of(level.details(first[used]), level)
+        used, picture_of = np.unique(right[rows], return_inverse=True)
+        pictures = level.details(second[used])
+        pictures = np.concatenate([pictures, pictures[:, :, ::-1]])
+        picture_of = picture_of + len(used) * mirrored[rows]
+        for steps, least in rounds:
+            for start in range(0, len(rows), _ALIGNED_AT_A_TIME):
+                part = slice(start, start + _ALIGNED_AT_A_TIME)
+                found[rows[part]], moves[rows[part]] = _align(
+                    templates.take(template_of[part]), pictures[picture_of[part]], level, moves[rows[part]], steps
+                )
+            hopeful = found[rows] >= least
+            rows, template_of, picture_of = rows[hopeful], template_of[hopeful], picture_of[hopeful]
+        moves[:, :2] *= _FINE.edge / level.edge
     return found
 
 
+@dataclass(frozen=True)
+class _Templates:
+    """Of N pictures what others are laid over; worked out once for all that are laid over the same.
+
+    Attributes:
+        wanted: The inner details without their mean, of unit length: float32 [N, n].
+        slopes: How these change with a shift to the side and downwards, a growth and a turn: [N, 4, n].
+        inverse: Of the slopes' products with one another: [N, 4, 4].
+        shows: bool [N]: there is enough contrast to compare.
+    """
+
+    wanted: np.ndarray
+    slopes: np.ndarray
+    inverse: np.ndarray
+    shows: np.ndarray
+
+    @classmethod
+    def of(cls, details: np.ndarray, level: _Level) -> _Templates:
+        """Those of a level's details [N, edge, edge]."""
+        wanted, length = _unit(details[level.inner].reshape(len(details), -1))
+        gradient_y, gradient_x = np.gradient(details, axis=(1, 2))
+        across, down = (gradient[level.inner].reshape(len(details), -1) for gradient in (gradient_x, gradient_y))
+        x, y = (axis[level.inner[1:]].ravel() for axis in level.grid)
+        slopes = np.stack([across, down, across * x + down * y, down * x - across * y], axis=1)
+        slopes /= np.maximum(length, 1e-6)[:, :, None]
+        # Gain and offset of the grey levels are no movement.
+        slopes -= slopes.mean(axis=2, keepdims=True)
+        slopes -= (slopes @ wanted[:, :, None]) * wanted[:, None]
+        bend = slopes @ slopes.transpose(0, 2, 1)
+        ridge = 1e-4 * np.trace(bend, axis1=1, axis2=2) / 4 + 1e-9
+        inverse = np.linalg.inv(bend + ridge[:, None, None] * np.eye(4, dtype=np.float32))
+        return cls(wanted, slopes, inverse, length[:, 0] >= _LEAST_CONTRAST * np.sqrt(wanted.shape[1]))
+
+    def take(self, places: np.ndarray) -> _Templates:
+        """Those at some places, int64 [P]."""
+        return _Templates(self.wanted[places], self.slopes[places], self.inverse[places], self.shows[places])
+
+
 def _align(
-    template: np.ndarray, picture: np.ndarray, level: _Level, moves: np.ndarray, steps: int
+    templates: _Templates, picture: np.ndarray, level: _Level, moves: np.ndarray, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lays pictures over templates by shift, scale and turn.
 
     Args:
-        template: Details [P, edge, edge].
+        templates: P of them.
         picture: Details [P, edge, edge].
         level: Of which level.
         moves: float32 [P, 4] to begin with: shift x, shift y in pixels of the level, and of the factor of scale and
@@ -172,29 +217,21 @@ def _align(
     Returns:
         The best correlation on the way [P], and the moves in the end [P, 4].
     """
-    wanted, length = _unit(template[level.inner].reshape(len(template), -1))
-    gradient_y, gradient_x = np.gradient(template, axis=(1, 2))
-    across, down = (gradient[level.inner].reshape(len(template), -1) for gradient in (gradient_x, gradient_y))
+    wanted, slopes, inverse, shows = templates.wanted, templates.slopes, templates.inverse, templates.shows
     x, y = (axis[level.inner[1:]].ravel() for axis in level.grid)
-    slopes = np.stack([across, down, across * x + down * y, down * x - across * y], axis=1)
-    slopes /= np.maximum(length, 1e-6)[:, :, None]
-    # Gain and offset of the grey levels are no movement.
-    slopes -= slopes.mean(axis=2, keepdims=True)
-    slopes -= (slopes @ wanted[:, :, None]) * wanted[:, None]
-    bend = slopes @ slopes.transpose(0, 2, 1)
-    ridge = 1e-4 * np.trace(bend, axis1=1, axis2=2) / 4 + 1e-9
-    inverse = np.linalg.inv(bend + ridge[:, None, None] * np.eye(4, dtype=np.float32))
     limit = level.edge / 8
-    shows = length[:, 0] >= _LEAST_CONTRAST * np.sqrt(wanted.shape[1])
-    best = np.full(len(template), -1.0, np.float32)
+    best = np.full(len(picture), -1.0, np.float32)
     for step in range(steps + 1):
         factor, shift = (1 + moves[:, 2]) + 1j * moves[:, 3], moves[:, 0] + 1j * moves[:, 1]
-        scale, turn = factor.real[:, None], factor.imag[:, None]
-        moved = _sample(picture, scale * x - turn * y + moves[:, :1], turn * x + scale * y + moves[:, 1:2])
+        if moves.any():
+            scale, turn = factor.real[:, None], factor.imag[:, None]
+            moved = _sample(picture, scale * x - turn * y + moves[:, :1], turn * x + scale * y + moves[:, 1:2])
+        else:
+            moved = picture[level.inner].reshape(len(picture), -1)
         moved, contrast = _unit(moved)
         best = np.maximum(best, np.einsum("pn,pn->p", moved, wanted))
         if step == 0:
-            shows &= contrast[:, 0] >= _LEAST_CONTRAST * np.sqrt(wanted.shape[1])
+            shows = shows & (contrast[:, 0] >= _LEAST_CONTRAST * np.sqrt(wanted.shape[1]))
         if step < steps:
             change = (inverse @ (slopes @ (moved - wanted)[:, :, None]))[:, :, 0]
             undone = (1 + change[:, 2]) + 1j * change[:, 3]
@@ -271,31 +308,51 @@ def _candidates(first: np.ndarray, second: np.ndarray | None) -> np.ndarray:
 
     Within one set these are sought among all others, before and after it, and a pair comes once, in ascending order.
     """
-    spans, own, mirrored = _descriptors(first)
-    if second is not None:
+    if second is None:
+        spans, own, mirrored = _descriptors(first)
+    else:
         _, own, mirrored = _descriptors(second)
-    found = [np.zeros((0, 3), np.int64)]
-    for is_mirrored, others in enumerate((own, mirrored)):
+    found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    with track(desc="looking for moved copies", unit="faces", total=len(first), leave=False, delay=3) as bar:
         for row in range(0, len(first), _ROWS):
-            rows, columns, cosines = [], [], []
-            for column in range(0, len(others), _COLUMNS):
-                part = others[column : column + _COLUMNS].T
-                inside = sum(np.square(span[row : row + _ROWS] @ part) for span in spans)
-                left, right = np.nonzero(inside >= _TANGENT_COSINE**2)
-                cosines.append(inside[left, right])
-                rows.append(left + row)
-                columns.append(right + column)
-            left, right, cosine = np.concatenate(rows), np.concatenate(columns), np.concatenate(cosines)
-            if second is None:
-                other = left != right
-                left, right, cosine = left[other], right[other], cosine[other]
-            order = np.lexsort((-cosine, left))
-            left, right = left[order], right[order]
-            rank = np.arange(len(left)) - np.searchsorted(left, left, "left")
-            kept = rank < _CANDIDATES
-            found.append(np.stack([left[kept], right[kept], np.full(kept.sum(), is_mirrored)], axis=1))
-    pairs = np.concatenate(found)
+            rows = slice(row, row + _ROWS)
+            # Of 360,000 faces these take a gigabyte together.
+            some_spans = spans[:, rows] if second is None else _descriptors(first[rows])[0]
+            for is_mirrored, others in enumerate((own, mirrored)):
+                left, right = _most_similar(some_spans, others, besides=row if second is None else None)
+                found[is_mirrored].append(np.stack([left + row, right, np.full(len(left), is_mirrored)], axis=1))
+            bar.update(len(first[rows]))
+    pairs = np.concatenate([np.zeros((0, 3), np.int64), *found[0], *found[1]])
     if second is None:
         pairs[:, :2].sort(axis=1)
         pairs = np.unique(pairs, axis=0)
     return pairs
+
+
+def _most_similar(spans: np.ndarray, others: np.ndarray, besides: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of pictures, and of the descriptors nearest to each that lie nearly in its subspace.
+
+    Args:
+        spans: Of N pictures, [5, N, D].
+        others: Descriptors [M, D].
+        besides: Where the first picture stands among the others, which it isn't compared with; None: it doesn't.
+
+    Returns:
+        Two int64 [P]: positions in `spans`, ascending, and in `others`, the nearest first.
+    """
+    rows, columns, cosines = [], [], []
+    for column in range(0, len(others), _COLUMNS):
+        part = others[column : column + _COLUMNS].T
+        inside = sum(np.square(span @ part) for span in spans)
+        row, place = np.nonzero(inside >= _TANGENT_COSINE**2)
+        cosines.append(inside[row, place])
+        rows.append(row)
+        columns.append(place + column)
+    left, right, cosine = np.concatenate(rows), np.concatenate(columns), np.concatenate(cosines)
+    if besides is not None:
+        other = left + besides != right
+        left, right, cosine = left[other], right[other], cosine[other]
+    order = np.lexsort((-cosine, left))
+    left, right = left[order], right[order]
+    kept = np.arange(len(left)) - np.searchsorted(left, left, "left") < _CANDIDATES
+    return left[kept], right[kept]
