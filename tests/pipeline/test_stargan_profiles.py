@@ -49,7 +49,7 @@ def test_the_variants_are_rows_at_every_scale(scale: str) -> None:
         assert entry["method"] == "stargan" and switches_of(entry["settings"]) == switches
 
 
-@pytest.mark.parametrize("scale", ["smoke", "gpu", "paper"])
+@pytest.mark.parametrize("scale", SCALES)
 def test_a_variant_is_the_scales_stargan_but_for_its_switches(scale: str) -> None:
     translators = composed(f"scale={scale}", "experiment=stargan_table2")["translators"]
     plain = translators["stargan"]
