@@ -138,6 +138,7 @@ def run_arm(
     ranks: int = 1,  # processes that share the training of a cell's network
     progress: bool = True,
     precision_cache: Path | None = None,  # keeps what precision `auto` chose, over arms and runs
+    cleared: Path | None = None,  # keeps which synthetic pictures look like no held-out one, over stages and runs
 ) -> ArmReport:
     """Trains and tests an arm on every fold and seed.
 
@@ -170,6 +171,8 @@ def run_arm(
         progress: Whether to show bars on stderr.
         precision_cache: A folder that keeps the choices of precision `auto`, so that all arms train in the same
             (`augment.core.precision_measurement`).
+        cleared: A folder that keeps which synthetic pictures look like no held-out one, so that nobody compares them
+            again (`augment.faces.cleared_pictures`).
 
     Returns:
         What was done, with the scores of every cell.
@@ -197,7 +200,7 @@ def run_arm(
     missing: list[dict[str, Any]] = []
     shared = ranks > 1 and arm.kind not in CLASSICAL_KINDS
     for fold in numbers:
-        data = _fold_faces(name, arm, faces, folds, fold, synthetic_dirs)
+        data = _fold_faces(name, arm, faces, folds, fold, synthetic_dirs, cleared=cleared)
         if choice is None and arm.kind not in CLASSICAL_KINDS:
             classifier_settings, choice = chosen_precision(
                 classifier_settings,
@@ -401,13 +404,14 @@ def _fold_faces(
     synthetic_dirs: tuple[Path, ...],
     *,
     guard: bool = True,
+    cleared: Path | None = None,
 ) -> _FoldFaces:
     splits = fold_tables(faces, folds, fold)
     train = face_tensors(splits["train"])
     synthetic_table = read_synthetic(name, arm, synthetic_dirs, fold=fold, train=train)
     if guard:
         # Here, where they are trained on: what lies on disk may have changed since it was assessed.
-        check_leakage(faces, folds, fold=fold, synthetic=synthetic_table, pictures="synthetic")
+        check_leakage(faces, folds, fold=fold, synthetic=synthetic_table, pictures="synthetic", cleared=cleared)
     shape = {"size": train.size, "channels": train.channels} if len(train) else {}
     validation, test = (face_tensors(splits[split], **shape) for split in ("validation", "test"))
     for split, found in (("train", train), ("validation", validation), ("test", test)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from itertools import combinations
+from itertools import combinations, compress
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augment.core.errors import InputError, Problem
 from augment.core.progress import track
+from augment.faces.cleared_pictures import ClearedPictures, picture_digest
 from augment.faces.duplicates import (
     FingerprintCollector,
     Fingerprints,
@@ -121,6 +123,7 @@ def check_leakage(
     pictures: bool | Literal["synthetic"] = False,
     allowed_duplicates: Literal["source", "none"] = "source",
     duplicates: pa.Table | None = None,
+    cleared: Path | None = None,
 ) -> LeakageReport:
     """Refuses a fold in which something of a validation or test face reaches training.
 
@@ -138,6 +141,8 @@ def check_leakage(
         allowed_duplicates: `source` allows (and counts) a picture in two splits where the source's own splits have it
             so; `none` never does.
         duplicates: What `find_duplicates` says about `faces`; saves the full form the work.
+        cleared: A folder that keeps which synthetic pictures look like no held-out one, over stages
+            (`augment.faces.cleared_pictures`); None keeps nothing.
 
     Returns:
         What was checked and counted.
@@ -155,7 +160,7 @@ def check_leakage(
     if problems:
         raise LeakageError(problems, f"fold {fold} does not belong to these faces:")
     subjects = _check_subjects(face_ids, faces.column("subject").to_pylist(), splits, problems)
-    collector = FingerprintCollector()
+    comparison = _Comparison(faces, splits, cleared) if pictures and synthetic is not None else None
     synthetic_faces = 0
     source_of: dict[str, str | None] = {}
     if synthetic is not None:
@@ -175,17 +180,15 @@ def check_leakage(
                 source_of.update(
                     zip(chosen.column("face_id").to_pylist(), chosen.column("source_id").to_pylist(), strict=True)
                 )
-                if pictures:
-                    collector.add_batch(chosen)
+                if comparison is not None:
+                    comparison.add(chosen)
                 bar.update(len(chosen))
     counted: tuple[SplitDuplicates, ...] = ()
-    looks_held_out = 0
     if pictures is True:
         if duplicates is None:
             duplicates = find_duplicates(faces.select(["face_id", "image"]))
         counted = _check_pictures(faces, duplicates, splits, allowed_duplicates, problems)
-    if pictures and synthetic is not None:
-        looks_held_out = _check_synthetic_pictures(collector.fingerprints(), source_of, faces, splits, problems)
+    looks_held_out = 0 if comparison is None else comparison.count(source_of, problems)
     if problems:
         raise LeakageError(problems, f"fold {fold}: validation or test faces would reach training:")
     return LeakageReport(
@@ -296,41 +299,58 @@ def _check_pictures(
     return duplicates_across(duplicates, splits)
 
 
-def _check_synthetic_pictures(
-    made: Fingerprints,
-    source_of: Mapping[str, str | None],
-    faces: pa.Table,
-    splits: Mapping[str, str],
-    problems: list[Problem],
-) -> int:
-    """Compares synthetic pictures with held-out ones; a source face that looks the same is an excuse."""
-    held = _fingerprints_of({face_id for face_id, split in splits.items() if split in ("validation", "test")}, faces)
-    exact = exact_pairs(made, held)
-    found = exact | {(made.face_ids[a], held.face_ids[b]) for a, b in near_pairs(made, held)}
-    excused = _excuses({(source_of[face_id], held_id) for face_id, held_id in found}, held, faces)
-    counted: set[str] = set()
-    for face_id, held_id in sorted(found):
-        # A test picture itself is excused by nothing less than the same picture among the training faces.
-        least = NEAR_DUPLICATE_LIKENESS if (face_id, held_id) in exact else RELATED_LIKENESS
-        if excused[source_of[face_id], held_id] >= least:
-            counted.add(face_id)
-        else:
-            why = f"is the same picture as {held_id} ({splits[held_id]})"
-            fix = "make the synthetic faces again; if it comes back, look at how their translator was trained"
-            problems.append(Problem(f"synthetic face {face_id}", why, fix))
-    return len(counted)
+class _Comparison:
+    """Compares synthetic pictures with a fold's held-out ones, where that was not done before."""
+
+    def __init__(self, faces: pa.Table, splits: Mapping[str, str], cleared: Path | None) -> None:
+        self._faces, self._splits = faces, splits
+        self._held_out = _pictures_of(
+            {name for name, split in splits.items() if split in ("validation", "test")}, faces
+        )
+        self._cleared = ClearedPictures(cleared, map(picture_digest, _encoded(self._held_out)))
+        self._digests: dict[str, bytes] = {}
+        self._collector = FingerprintCollector()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Takes the pictures of a batch with the columns `face_id` and `image`."""
+        digests = [picture_digest(encoded) for encoded in _encoded(batch)]
+        fresh = [digest not in self._cleared for digest in digests]
+        names = compress(batch.column("face_id").to_pylist(), fresh)
+        self._digests.update(zip(names, compress(digests, fresh), strict=True))
+        self._collector.add_batch(batch.filter(pa.array(fresh, pa.bool_())))
+
+    def count(self, source_of: Mapping[str, str | None], problems: list[Problem]) -> int:
+        """How many look like a held-out picture; those become problems whose source face does not look like it too."""
+        made, held = self._collector.fingerprints(), fingerprint_faces(self._held_out)
+        exact = exact_pairs(made, held)
+        found = exact | {(made.face_ids[a], held.face_ids[b]) for a, b in near_pairs(made, held)}
+        excused = _excuses({(source_of[face_id], held_id) for face_id, held_id in found}, held, self._faces)
+        for face_id, held_id in sorted(found):
+            # A test picture itself is excused by nothing less than the same picture among the training faces.
+            least = NEAR_DUPLICATE_LIKENESS if (face_id, held_id) in exact else RELATED_LIKENESS
+            if excused[source_of[face_id], held_id] < least:
+                why = f"is the same picture as {held_id} ({self._splits[held_id]})"
+                fix = "make the synthetic faces again; if it comes back, look at how their translator was trained"
+                problems.append(Problem(f"synthetic face {face_id}", why, fix))
+        alike = {face_id for face_id, _ in found}
+        self._cleared.keep(digest for face_id, digest in self._digests.items() if face_id not in alike)
+        return len(alike)
 
 
-def _fingerprints_of(face_ids: Set[str], faces: pa.Table) -> Fingerprints:
+def _pictures_of(face_ids: Set[str], faces: pa.Table) -> pa.Table:
     wanted = pa.array([face_id in face_ids for face_id in faces.column("face_id").to_pylist()], pa.bool_())
-    return fingerprint_faces(faces.select(["face_id", "image"]).filter(wanted))
+    return faces.select(["face_id", "image"]).filter(wanted)
+
+
+def _encoded(pictures: pa.Table | pa.RecordBatch) -> list[bytes]:
+    return [image["bytes"] for image in pictures.column("image").to_pylist()]
 
 
 def _excuses(
     pairs: Set[tuple[str | None, str]], held: Fingerprints, faces: pa.Table
 ) -> dict[tuple[str | None, str], float]:
     """How much source faces look like held-out faces, -1..1; 1 where they are the same picture saved anew."""
-    sources = _fingerprints_of({source_id for source_id, _ in pairs if source_id is not None}, faces)
+    sources = fingerprint_faces(_pictures_of({source_id for source_id, _ in pairs if source_id is not None}, faces))
     same = exact_pairs(sources, held)
     same |= {(sources.face_ids[a], held.face_ids[b]) for a, b in hash_pairs(sources, held)}
     source_at = {face_id: position for position, face_id in enumerate(sources.face_ids)}

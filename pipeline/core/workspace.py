@@ -55,6 +55,11 @@ class Artifacts:
         return self.scratch / "precision"
 
     @property
+    def cleared(self) -> Path:
+        """Which synthetic pictures look like no held-out one (`augment.faces.cleared_pictures`), kept over runs."""
+        return self.scratch / "cleared"
+
+    @property
     def faces(self) -> Path:
         """The prepared table of faces."""
         return self.home / "faces"

@@ -75,7 +75,9 @@ def assess(root: Path, name: str) -> None:
             kept = sum(report.kept.values())
             LOG.info(f"{name}, fold {fold}: {kept} of {sum(report.faces.values())} faces are kept")
             synthetic = iterate_faces(out, columns=["face_id", "source_id", "fold", "image"])
-            checked = check_leakage(faces, folds, synthetic=synthetic, fold=fold, pictures="synthetic")
+            checked = check_leakage(
+                faces, folds, synthetic=synthetic, fold=fold, pictures="synthetic", cleared=artifacts.cleared
+            )
             if near := checked.synthetic_near_held_out:
                 LOG.warning(
                     f"{name}, fold {fold}: {near:,} of {checked.synthetic_faces:,} faces look like a validation or "

@@ -67,6 +67,7 @@ def classify(root: Path, name: str) -> None:
                 gpus=gpus_for(str(device)),
                 ranks=parameters.runtime.ranks,
                 precision_cache=artifacts.precision,
+                cleared=artifacts.cleared,
             )
             if done.precision is not None:
                 write_json(built / "precision.json", done.precision.model_dump(mode="json"))

@@ -15,10 +15,13 @@ import pytest
 
 from augment.core.files import sha256_of_file
 from augment.core.seals import seal_folder
+from augment.faces import leakage
+from augment.faces.duplicates import Fingerprints
 from augment.faces.images import encode_png
 from augment.faces.splits import fold_splits, read_folds
 from augment.faces.table import data_files, read_faces
 from pipeline.core.stage_runs import run_stage
+from pipeline.core.workspace import Artifacts
 from pipeline.profile import compose_profile
 
 pytestmark = pytest.mark.slow
@@ -98,3 +101,20 @@ def test_noise_for_training_faces_changes_everything(untouched: Path, made: dict
     """The control: what the test above compares does depend on pictures."""
     other = learn(changed_copy(untouched, tmp_path, "train"))
     assert all(other[key] != made[key] for key in made)
+
+
+def test_an_arm_compares_no_picture_that_was_compared_when_it_was_judged(
+    untouched: Path, made: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    near_pairs = leakage.near_pairs
+
+    def counting(pictures: Fingerprints, held_out: Fingerprints) -> np.ndarray:
+        counts.append(len(pictures))
+        return near_pairs(pictures, held_out)
+
+    monkeypatch.setattr(leakage, "near_pairs", counting)
+    run_stage("classify", untouched, name="warp")
+    shutil.rmtree(Artifacts(untouched).cleared)
+    run_stage("classify", untouched, name="warp")
+    assert counts[0] == 0 < counts[1]
