@@ -27,8 +27,8 @@ class ClearedPictures:
     """Pictures that look like none of a set of held-out ones.
 
     In the folder is one file for each such set: 32 bytes a picture, sorted, and the SHA-256 of all of them. A file that
-    does not fit counts as empty. Of two processes that write at once one is kept: what the other one had is compared
-    again.
+    does not fit counts as empty. Of two processes that write in the same moment one is kept: what the other one had is
+    compared again.
 
     Args:
         folder: Where they are kept; None keeps nothing.
@@ -42,13 +42,7 @@ class ClearedPictures:
             return
         key = hashlib.sha256(hash_code(["augment.faces.duplicates"]).encode() + b"".join(sorted(held_out)))
         self._file = Path(folder) / f"{key.hexdigest()}.sha256"
-        try:
-            data = self._file.read_bytes()
-        except FileNotFoundError:
-            return
-        digests, seal = data[:-_LENGTH], data[-_LENGTH:]
-        if hashlib.sha256(digests).digest() == seal and len(digests) % _LENGTH == 0:
-            self._digests = {digests[start : start + _LENGTH] for start in range(0, len(digests), _LENGTH)}
+        self._digests = self._read()
 
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._digests
@@ -58,9 +52,18 @@ class ClearedPictures:
 
     def keep(self, digests: Iterable[bytes]) -> None:
         """Keeps more pictures, on disk once this returns."""
-        more = set(digests) - self._digests
-        if self._file is None or not more:
+        if self._file is None or not (more := set(digests) - self._digests):
             return
-        self._digests |= more
+        self._digests |= more | self._read()
         data = b"".join(sorted(self._digests))
         atomic_write_bytes(self._file, data + hashlib.sha256(data).digest())
+
+    def _read(self) -> set[bytes]:
+        try:
+            data = b"" if self._file is None else self._file.read_bytes()
+        except FileNotFoundError:
+            return set()
+        digests, seal = data[:-_LENGTH], data[-_LENGTH:]
+        if hashlib.sha256(digests).digest() != seal or len(digests) % _LENGTH:
+            return set()
+        return {digests[start : start + _LENGTH] for start in range(0, len(digests), _LENGTH)}
