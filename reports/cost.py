@@ -4,6 +4,7 @@ The records are written by `pipeline.core.stage_records` and read by `pipeline.r
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -39,9 +40,21 @@ class RunRecord(BaseModel):
 
     @property
     def machines(self) -> dict[str, tuple[str, ...]]:
-        """By machine, the stages that were computed there, where it is known; results depend on its kind."""
-        known = dict.fromkeys(stage.machine for stage in self.stages if stage.machine)
-        return {place: tuple(stage.name for stage in self.stages if stage.machine == place) for place in known}
+        """By machine, the stages that were computed there, where it is known; results depend on its kind.
+
+        A flow gives stages that run side by side a share of the cores each: machines that differ in nothing but the
+        number of cores are one, by the name that has most.
+        """
+        names: dict[str, str] = {}
+        for name in (self.machine, *(stage.machine for stage in self.stages)):
+            kind, cores = _kind_and_cores(name)
+            if kind not in names or cores > _kind_and_cores(names[kind])[1]:
+                names[kind] = name
+        found: dict[str, list[str]] = {}
+        for stage in self.stages:
+            if stage.machine:
+                found.setdefault(names[_kind_and_cores(stage.machine)[0]], []).append(stage.name)
+        return {place: tuple(stages) for place, stages in found.items()}
 
     @property
     def seconds(self) -> float:
@@ -77,7 +90,7 @@ def record_facts(record: RunRecord) -> list[tuple[str, str]]:
 def machine_facts(record: RunRecord) -> list[tuple[str, str]]:
     """Where the stages were computed; empty where all were where the report was written, or none is known."""
     machines = record.machines
-    if not machines or set(machines) == {record.machine}:
+    if {_kind_and_cores(machine)[0] for machine in machines} <= {_kind_and_cores(record.machine)[0]}:
         return []
     if len(machines) == 1:
         return [("stages were computed on", next(iter(machines)))]
@@ -131,3 +144,9 @@ def _cost(seconds: float, memory: int | None) -> dict[str, float]:
 
 def _mebibytes(size: int | None) -> str:
     return "–" if size is None else f"{size / MEBIBYTE:,.0f}"
+
+
+def _kind_and_cores(machine: str) -> tuple[str, int]:
+    """A machine's name, from `reports.environment.describe_environment`, without its cores; and how many these are."""
+    cores = re.search(r", (\d+) cores", machine)
+    return (machine, 0) if cores is None else (machine.replace(cores[0], "", 1), int(cores[1]))
